@@ -1,0 +1,65 @@
+#include "s3gate/base/digest.hpp"
+
+#include <openssl/evp.h>
+#include <zlib.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+
+namespace s3gate::base {
+
+namespace {
+
+struct FreeContext {
+    void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
+};
+
+// A libcrypto without MD5 (or without memory) is a broken installation: this host would choose other
+// backends than its neighbours.
+[[noreturn]] void die() {
+    std::fputs("s3gate: libcrypto does not provide MD5\n", stderr);
+    std::abort();
+}
+
+// Fetching walks the provider tables under a lock, so it happens once. "-fips" because a host that
+// prefers FIPS algorithms must still reproduce the ring keys; nothing here is for security.
+const EVP_MD* md5_algorithm() {
+    static const EVP_MD* const md5 = EVP_MD_fetch(nullptr, "MD5", "-fips");
+    return md5;
+}
+
+}  // namespace
+
+std::uint32_t crc32(std::string_view bytes, std::uint32_t seed) {
+    if (bytes.empty()) {
+        return seed;  // zlib answers a null pointer with the initial value, not with the seed
+    }
+    return static_cast<std::uint32_t>(
+        ::crc32_z(seed, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
+}
+
+std::string md5_hex(std::initializer_list<std::string_view> parts) {
+    // One context per thread: allocating it costs more than the digest of a short text.
+    thread_local const std::unique_ptr<EVP_MD_CTX, FreeContext> context{EVP_MD_CTX_new()};
+    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+    unsigned length = 0;
+    const EVP_MD* const md5 = md5_algorithm();
+    bool ok = context && md5 && EVP_DigestInit_ex2(context.get(), md5, nullptr) == 1;
+    for (const std::string_view part : parts) {
+        ok = ok && EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1;
+    }
+    if (!ok || EVP_DigestFinal_ex(context.get(), digest.data(), &length) != 1) {
+        die();
+    }
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string out;
+    out.reserve(2 * std::size_t{length});
+    for (unsigned i = 0; i < length; ++i) {
+        out.push_back(kDigits[digest[i] >> 4]);
+        out.push_back(kDigits[digest[i] & 0x0f]);
+    }
+    return out;
+}
+
+}  // namespace s3gate::base

@@ -1,0 +1,102 @@
+#include "s3gate/base/text.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <system_error>
+
+namespace s3gate::base {
+
+namespace {
+
+// For unsigned types std::from_chars takes neither a sign, nor spaces, nor "0x"; what is left to
+// refuse is a rest.
+std::optional<std::uint64_t> parse_unsigned(std::string_view digits, int radix) {
+    std::uint64_t value = 0;
+    const char* const end = digits.data() + digits.size();
+    const auto [stop, error] = std::from_chars(digits.data(), end, value, radix);
+    if (error != std::errc{} || stop != end) {
+        return std::nullopt;
+    }
+    return value;
+}
+
+// Value of a hexadecimal digit, -1 for any other byte.
+constexpr int hex_value(char c) {
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char lower = to_lower(c);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+}  // namespace
+
+bool iequals(std::string_view a, std::string_view b) {
+    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
+               return to_lower(x) == to_lower(y);
+           });
+}
+
+bool istarts_with(std::string_view text, std::string_view prefix) {
+    return iequals(text.substr(0, prefix.size()), prefix);
+}
+
+std::optional<std::uint64_t> parse_decimal(std::string_view digits) {
+    return parse_unsigned(digits, 10);
+}
+
+std::optional<std::uint64_t> parse_hex(std::string_view digits) {
+    return parse_unsigned(digits, 16);
+}
+
+bool glob_imatch(std::string_view pattern, std::string_view text) {
+    // One remembered star suffices: a later star makes every choice of an earlier one irrelevant.
+    // This keeps the cost at pattern × text whatever a backend sends.
+    std::size_t p = 0;
+    std::size_t t = 0;
+    std::size_t after_star = std::string_view::npos;
+    std::size_t star_text = 0;
+    while (t < text.size()) {
+        if (p < pattern.size() && pattern[p] == '*') {
+            after_star = ++p;
+            star_text = t;
+        } else if (p < pattern.size() && to_lower(pattern[p]) == to_lower(text[t])) {
+            ++p;
+            ++t;
+        } else if (after_star != std::string_view::npos) {
+            p = after_star;
+            t = ++star_text;
+        } else {
+            return false;
+        }
+    }
+    return pattern.find_first_not_of('*', p) == std::string_view::npos;
+}
+
+std::string percent_decode(std::string_view text) {
+    std::string out;
+    out.reserve(text.size());
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        if (text[i] == '%' && text.size() - i > 2) {
+            const int high = hex_value(text[i + 1]);
+            const int low = hex_value(text[i + 2]);
+            if (high >= 0 && low >= 0) {
+                out.push_back(static_cast<char>(high * 16 + low));
+                i += 2;
+                continue;
+            }
+        }
+        out.push_back(text[i]);
+    }
+    return out;
+}
+
+std::string_view trim_ows(std::string_view text) {
+    const std::size_t first = text.find_first_not_of(" \t");
+    if (first == std::string_view::npos) {
+        return {};
+    }
+    return text.substr(first, text.find_last_not_of(" \t") - first + 1);
+}
+
+}  // namespace s3gate::base
