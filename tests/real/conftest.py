@@ -1,0 +1,26 @@
+"""Fixtures of the tests against a real S3 server: one cluster per pytest session, s3gate in front of it."""
+
+import pytest
+
+import rgw
+from support_real import ADDRESSES, S3gate, s3_site
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    store = rgw.Cluster(gateways=3)
+    yield store
+    store.stop()
+
+
+def gateway_site(store, **extra):
+    """RGW has no MinIO health page; /swift/healthcheck is its anonymous equivalent."""
+    health = {"path": "/swift/healthcheck", "reject_headers": {}, "interval": "1s", "timeout": "1s", "fall": 2, "rise": 2}
+    return s3_site("rgw", f"{ADDRESSES.take()}:9000", store.addresses, health=health,
+                   balance={"salt": "a-salt-for-tests"}, **extra)
+
+
+@pytest.fixture(scope="session")
+def gate(cluster):
+    with S3gate([gateway_site(cluster)]) as daemon:
+        yield daemon
