@@ -15,8 +15,8 @@ struct FreeContext {
     void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
 };
 
-// A libcrypto without MD5 (or without memory) is a broken installation: this host would choose other
-// backends than its neighbours.
+// A libcrypto without MD5 (or without memory) is a broken installation: this host would
+// choose other backends than its neighbours.
 [[noreturn]] void die() {
     std::fputs("s3gate: libcrypto does not provide MD5\n", stderr);
     std::abort();

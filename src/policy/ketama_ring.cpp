@@ -1,0 +1,77 @@
+#include "s3gate/policy/ketama_ring.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "s3gate/base/digest.hpp"
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::policy {
+
+namespace {
+
+constexpr unsigned kPointsPerWeight = 160;  // as nginx does (ngx_http_upstream_init_chash)
+
+struct HostAndPort {
+    std::string_view host;
+    std::string_view port;
+};
+
+// As nginx does: digits from the end up to a ':' are the port, without one the whole text is the
+// host. The text is not an address here, so "[::1]:9000" keeps its brackets.
+HostAndPort split(std::string_view text) {
+    constexpr std::string_view kUnix = "unix:";
+    if (base::istarts_with(text, kUnix)) {
+        return {text.substr(kUnix.size()), {}};
+    }
+    const std::size_t last = text.find_last_not_of("0123456789");
+    if (last == std::string_view::npos || text[last] != ':') {
+        return {text, {}};
+    }
+    return {text.substr(0, last), text.substr(last + 1)};
+}
+
+// The previous point enters the next one's CRC as four little-endian bytes, on any machine.
+std::array<char, 4> little_endian(std::uint32_t value) {
+    return {static_cast<char>(value & 0xff), static_cast<char>(value >> 8 & 0xff),
+            static_cast<char>(value >> 16 & 0xff), static_cast<char>(value >> 24)};
+}
+
+}  // namespace
+
+KetamaRing::KetamaRing(std::span<const RingServer> servers) {
+    std::size_t total = 0;
+    for (const RingServer& server : servers) {
+        total += std::size_t{kPointsPerWeight} * server.weight;
+    }
+    points_.reserve(total);
+    for (std::uint32_t index = 0; index < servers.size(); ++index) {
+        const auto [host, port] = split(servers[index].text);
+        const std::uint32_t base_hash =
+            base::crc32(port, base::crc32(std::string_view("\0", 1), base::crc32(host)));
+        std::uint32_t previous = 0;
+        const std::size_t count = std::size_t{kPointsPerWeight} * servers[index].weight;
+        for (std::size_t j = 0; j < count; ++j) {
+            const auto bytes = little_endian(previous);
+            previous = base::crc32({bytes.data(), bytes.size()}, base_hash);
+            points_.push_back({previous, index});
+        }
+    }
+    // Of equal hashes the server configured first keeps the point: nginx's qsort is a stable merge
+    // sort with glibc, and it drops all but the first of equal neighbours.
+    std::ranges::stable_sort(points_, {}, &Point::hash);
+    const auto rest = std::ranges::unique(points_, {}, &Point::hash);
+    points_.erase(rest.begin(), rest.end());
+    points_.shrink_to_fit();
+}
+
+std::size_t KetamaRing::lookup(std::uint32_t hash) const {
+    const auto found = std::ranges::lower_bound(points_, hash, {}, &Point::hash);
+    return found == points_.end() ? 0 : static_cast<std::size_t>(found - points_.begin());
+}
+
+RingWalk start_walk(const KetamaRing& ring, std::string_view key) {
+    return {ring.lookup(base::crc32(key)), 0};
+}
+
+}  // namespace s3gate::policy

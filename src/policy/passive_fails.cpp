@@ -1,0 +1,75 @@
+#include "s3gate/policy/passive_fails.hpp"
+
+#include <algorithm>
+
+namespace s3gate::policy {
+
+namespace {
+
+// Bits 0-7: failures that add up, at most 255. Bit 8: marked. Bits 9-63: when the last of them
+// happened, or when the trial began; milliseconds in 55 bits do not wrap in a million years.
+constexpr std::uint64_t kFailsMask = 0xff;
+constexpr std::uint64_t kMarkedBit = 0x100;
+constexpr unsigned kTimeShift = 9;
+
+struct Fields {
+    std::uint64_t fails = 0;
+    bool marked = false;
+    std::uint64_t since_ms = 0;
+};
+
+Fields unpack(PassiveState state) {
+    return {state.bits & kFailsMask, (state.bits & kMarkedBit) != 0, state.bits >> kTimeShift};
+}
+
+PassiveState pack(const Fields& fields) {
+    return {fields.fails | (fields.marked ? kMarkedBit : 0) | fields.since_ms << kTimeShift};
+}
+
+// Workers read the clock on their own, so a state may be stamped a little after our `now_ms`; that
+// is no time passed, not a huge one.
+bool is_over(const Fields& fields, const PassiveRule& rule, std::uint64_t now_ms) {
+    return now_ms > fields.since_ms && now_ms - fields.since_ms > rule.fail_timeout_ms;
+}
+
+}  // namespace
+
+PassiveVerdict verdict(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms) {
+    const Fields fields = unpack(state);
+    // A mark may come from before a reload that switched marking off.
+    if (!fields.marked || rule.max_fails == 0) {
+        return PassiveVerdict::usable;
+    }
+    return is_over(fields, rule, now_ms) ? PassiveVerdict::trial : PassiveVerdict::marked;
+}
+
+PassiveState after_trial_pick(PassiveState state, const PassiveRule& /*rule*/,
+                              std::uint64_t now_ms) {
+    // Should the trial never report (its client left), the next one is due a fail_timeout later.
+    Fields fields = unpack(state);
+    fields.since_ms = std::max(fields.since_ms, now_ms);
+    return pack(fields);
+}
+
+PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms,
+                           bool may_mark) {
+    if (rule.max_fails == 0) {
+        return {};
+    }
+    Fields fields = unpack(state);
+    if (!fields.marked && is_over(fields, rule, now_ms)) {
+        fields.fails = 0;
+    }
+    fields.fails = std::min(fields.fails + 1, kFailsMask);
+    fields.since_ms = std::max(fields.since_ms, now_ms);
+    // A mark that stands does not depend on `may_mark`: this backend is one of the marked third.
+    const std::uint64_t needed = std::min<std::uint64_t>(rule.max_fails, kFailsMask);
+    fields.marked = fields.marked || (may_mark && fields.fails >= needed);
+    return pack(fields);
+}
+
+PassiveState after_success(PassiveState /*state*/) { return {}; }
+
+bool is_marked(PassiveState state) { return unpack(state).marked; }
+
+}  // namespace s3gate::policy

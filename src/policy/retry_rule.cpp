@@ -1,0 +1,127 @@
+#include "s3gate/policy/retry_rule.hpp"
+
+namespace s3gate::policy {
+
+namespace {
+
+constexpr int kServiceUnavailable = 503;
+
+bool is_timeout(Outcome outcome) {
+    return outcome == Outcome::timed_out || outcome == Outcome::taken_down;
+}
+
+// `retry.on` for attempts that were sent and got no answer.
+bool is_failure_on(Outcome outcome, const config::RetryOn& on) {
+    return is_timeout(outcome) ? on.timeout : on.error;
+}
+
+// `retry.on` for row 6; false for every status that is not one of its own.
+bool is_status_on(int status, const config::RetryOn& on) {
+    return (status == 500 && on.http_500) || (status == 502 && on.http_502) ||
+           (status == 504 && on.http_504);
+}
+
+bool is_in_time(const AttemptFacts& facts, const config::Retry& retry) {
+    return facts.elapsed < retry.max_time;
+}
+
+// Ends the request with this attempt: its answer if there is one, ours otherwise.
+RetryVerdict give_up(const AttemptFacts& facts, int row) {
+    const bool has_answer = facts.outcome == Outcome::answered;
+    return {has_answer ? RetryAction::relay : RetryAction::fail, row, false, false};
+}
+
+// Rows 3, 5, 6 and 7, once the row itself allows another backend: the limits they share.
+RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retry& retry, int row) {
+    // An exchange that waited for a backend which the active checks then took down did not choose
+    // to wait: `backend_head` is longer than `max_time`, it would never be retried.
+    const bool is_time_left = facts.outcome == Outcome::taken_down || is_in_time(facts, retry);
+    RetryVerdict verdict = give_up(facts, row);
+    if (!facts.candidate_left || !is_time_left || facts.sent_attempts >= retry.max_tries) {
+        return verdict;
+    }
+    if (!facts.budget_left) {
+        verdict.budget_spent = true;
+        return verdict;
+    }
+    verdict.action = RetryAction::next_backend;
+    verdict.counts_budget = true;
+    return verdict;
+}
+
+// Row 2: nothing was sent, so any method may go on; what bounds it is the number of backends.
+RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retry) {
+    if (retry.on.error && facts.candidate_left && is_in_time(facts, retry)) {
+        return {RetryAction::next_backend, 2, false, false};
+    }
+    return give_up(facts, 2);
+}
+
+// Rows 3, 5 and 6: there is an answer.
+RetryVerdict after_answer(const AttemptFacts& facts, const config::Retry& retry) {
+    const bool is_503 = facts.status == kServiceUnavailable;
+    const bool is_unavailable = is_503 && !facts.is_load;
+    const bool is_simple_write =
+        (facts.method == MethodClass::put || facts.method == MethodClass::delete_) &&
+        !facts.conditional && !facts.copy;
+    if (facts.expect_pending && is_unavailable) {
+        return retry.on.http_503 ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
+    }
+    // A busy cluster is not helped by asking its next node as well.
+    if (is_503 || facts.is_load) {
+        const bool may_repeat = facts.in_hand && (is_read(facts.method) || is_simple_write);
+        return is_unavailable && retry.on.http_503 && may_repeat
+                   ? next_if_within_limits(facts, retry, 5)
+                   : give_up(facts, 5);
+    }
+    if (facts.status == 500 || facts.status == 502 || facts.status == 504) {
+        // `in_hand`: a read with a body that is gone cannot be repeated.
+        return is_status_on(facts.status, retry.on) && is_read(facts.method) && facts.in_hand
+                   ? next_if_within_limits(facts, retry, 6)
+                   : give_up(facts, 6);
+    }
+    return give_up(facts, 0);
+}
+
+// Rows 3, 4 and 7: sent, and no answer came.
+RetryVerdict after_silence(const AttemptFacts& facts, const config::Retry& retry) {
+    const bool is_on = is_failure_on(facts.outcome, retry.on);
+    if (facts.expect_pending) {
+        return is_on ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
+    }
+    const bool is_bare_read = is_read(facts.method) && !facts.has_body;
+    // Row 4: the backend closed an idle connection just as we used it, most likely without having
+    // seen the request. The backend is well, so it keeps the key and nothing is counted.
+    if (facts.outcome == Outcome::broken && facts.reused_connection && !facts.response_byte_seen &&
+        !facts.body_byte_sent && is_bare_read && !facts.free_retry_used) {
+        return is_on && is_in_time(facts, retry)
+                   ? RetryVerdict{RetryAction::same_backend, 4, false, false}
+                   : give_up(facts, 4);
+    }
+    // Row 7: nobody knows whether it was executed. Repeating a part writes the same part again.
+    // Never a third backend: a request that kills a node must not kill the cluster.
+    const bool may_repeat = is_bare_read || (facts.upload_part && facts.in_hand);
+    return is_on && may_repeat && !facts.blind_retry_used ? next_if_within_limits(facts, retry, 7)
+                                                          : give_up(facts, 7);
+}
+
+}  // namespace
+
+RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry) {
+    if (facts.client_gone || facts.response_relayed) {
+        return {RetryAction::abort, 1, false, false};
+    }
+    switch (facts.outcome) {
+        case Outcome::not_sent:
+            return after_not_sent(facts, retry);
+        case Outcome::answered:
+            return after_answer(facts, retry);
+        case Outcome::broken:
+        case Outcome::timed_out:
+        case Outcome::taken_down:
+            return after_silence(facts, retry);
+    }
+    return give_up(facts, 0);
+}
+
+}  // namespace s3gate::policy
