@@ -1,0 +1,62 @@
+// The access log: a record becomes one JSON line (docs/operations.md lists the fields). Formatting runs on a worker into that
+// worker's buffer; LogWriter owns the only thread that writes files. A worker never waits for it.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "s3gate/observe/request_record.hpp"
+
+namespace s3gate::observe {
+
+// Appends one line (with '\n') to `out`. `now` is the wall clock; the second's timestamp text is cached in `cache`. Always valid
+// JSON: quotes, backslashes, controls and bytes that are not UTF-8 are escaped (the latter as \u00XX of the byte).
+class AccessLine {
+  public:
+    explicit AccessLine(std::string hostname);
+    void append(std::string& out, const RequestRecord& record, std::chrono::system_clock::time_point now);
+
+  private:
+    std::string hostname_;
+    std::int64_t cached_second_ = -1;
+    std::string cached_text_;
+};
+
+// Copies a URL or query into `out`, JSON-escaped, with the values of X-Amz-Signature, X-Amz-Credential, X-Amz-Security-Token,
+// Signature and AWSAccessKeyId (names compared after percent-decoding, without case) replaced by "***".
+void append_url_redacted(std::string& out, std::string_view url);
+
+// Word for the S3 operation ("GetObject", "UploadPart", "ListObjectsV2", …) by method, path depth and query; "-" when unknown.
+// `has_copy_source`: the request carries x-amz-copy-source.
+std::string_view s3_operation(std::string_view method, std::string_view target, bool has_copy_source);
+
+// Writes blocks of lines to a file, a FIFO or stdout on its own thread. submit() never blocks on I/O: past the bound (64 MiB
+// queued in all) blocks are dropped and their lines counted.
+class LogWriter {
+  public:
+    static constexpr std::size_t kMaxQueued = 64 * 1024 * 1024;
+
+    // `target`: "off", "stdout" or an absolute path. Throws std::system_error when a path cannot be opened for appending.
+    explicit LogWriter(const std::string& target);
+    ~LogWriter();  // writes what is queued, but gives up on a target that takes nothing for 1 s
+    LogWriter(const LogWriter&) = delete;
+    LogWriter& operator=(const LogWriter&) = delete;
+
+    bool enabled() const;
+    // Hands over complete lines; any thread. Returns the lines dropped by this call (0 = queued).
+    std::uint64_t submit(std::string&& lines, std::uint64_t line_count);
+    // Opens the path anew (log rotation); any thread, returns at once.
+    void reopen();
+    std::uint64_t dropped_lines() const;
+    std::uint64_t written_lines() const;
+
+  private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;  // the thread holds it too: a disk that never returns cannot be joined
+};
+
+}  // namespace s3gate::observe

@@ -1,0 +1,325 @@
+// The access line: always JSON, always the same fields with the same types, byte for byte what the pipelines of the nginx it
+// replaces expect.
+#include "s3gate/observe/access_log.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <boost/json/src.hpp>
+#include <chrono>
+#include <cstdlib>
+#include <ctime>
+#include <random>
+#include <string>
+#include <vector>
+
+namespace s3gate::observe {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::milliseconds;
+using std::chrono::system_clock;
+
+system_clock::time_point at_milliseconds(std::int64_t value) {
+    return system_clock::time_point(milliseconds(value));
+}
+
+class TimeZone {
+  public:
+    explicit TimeZone(const char* name) {
+        ::setenv("TZ", name, 1);
+        ::tzset();
+    }
+    ~TimeZone() {
+        ::unsetenv("TZ");
+        ::tzset();
+    }
+};
+
+std::string line_of(const RequestRecord& record, std::int64_t wall = 1700000000123) {
+    AccessLine line("host-a");
+    std::string out;
+    line.append(out, record, at_milliseconds(wall));
+    return out;
+}
+
+json::object fields_of(const RequestRecord& record) {
+    const std::string line = line_of(record);
+    EXPECT_EQ(line.back(), '\n');
+    EXPECT_EQ(std::count(line.begin(), line.end(), '\n'), 1);
+    return json::parse(line).as_object();
+}
+
+RequestRecord full_record() {
+    RequestRecord record;
+    record.site = "cluster01-minio";
+    record.local_ip = "10.0.0.1";
+    record.client_ip = "10.10.3.4";
+    record.method = "PUT";
+    record.target = "/photos/a%20b.jpg?partNumber=1&uploadId=2~x";
+    record.host = "s3.example.com:9000";
+    record.user_agent = "aws-cli/2.9";
+    record.referer = "http://example.com/";
+    record.forwarded_for = "1.2.3.4, 5.6.7.8";
+    record.tls = true;
+    record.status = 200;
+    record.bytes_in = 5242880;
+    record.bytes_out = 17;
+    record.duration = base::Duration(1234);
+    record.ttfb_ms = 12;
+    record.attempts[0] = {"10.1.0.1:9000", 1};
+    record.attempts[1] = {"10.1.0.2:9000", 4};
+    record.attempt_count = 2;
+    record.tries = 2;
+    record.key_source = "uploadid";
+    record.session = "2~x";
+    record.error = "reset";
+    record.request_id = "ABCDEF0123456789";
+    record.backend_request_id = "17F1";
+    return record;
+}
+
+TEST(AccessLine, PrintsEveryFieldInItsPlace) {
+    const TimeZone zone("UTC0");
+    EXPECT_EQ(line_of(full_record()),
+              R"({"@timestamp":"2023-11-14T22:13:20+00:00","@msec":"1700000000.123",)"
+              R"("@source":"10.0.0.1","hostname":"host-a","ip":"1.2.3.4, 5.6.7.8",)"
+              R"("client":"10.10.3.4","request_method":"PUT","scheme":"https",)"
+              R"("domain":"s3.example.com","referer":"http://example.com/",)"
+              R"("request":"/photos/a%20b.jpg?partNumber=1&uploadId=2~x",)"
+              R"("args":"partNumber=1&uploadId=2~x","size":17,"status":200,)"
+              R"("responsetime":"1.234","upstreamtime":"0.001, 0.004",)"
+              R"("upstreamaddr":"10.1.0.1:9000, 10.1.0.2:9000",)"
+              R"("http_user_agent":"aws-cli/2.9","https":"on","site":"cluster01-minio",)"
+              R"("op":"UploadPart","bucket":"photos","key_source":"uploadid",)"
+              R"("session":"2~x","tries":2,"bytes_in":5242880,"ttfb":12,"error":"reset",)"
+              R"("request_id":"ABCDEF0123456789","backend_request_id":"17F1"})"
+              "\n");
+}
+
+TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
+    const json::object fields = fields_of(RequestRecord());
+    for (const char* name :
+         {"@source", "ip", "client", "request_method", "domain", "referer", "request", "args",
+          "upstreamtime", "upstreamaddr", "http_user_agent", "https", "site", "op", "bucket",
+          "key_source", "session", "error", "request_id", "backend_request_id"}) {
+        EXPECT_EQ(fields.at(name), "-") << name;
+    }
+    EXPECT_EQ(fields.at("scheme"), "http");
+    EXPECT_EQ(fields.at("responsetime"), "0.000");
+    for (const char* name : {"size", "status", "tries", "bytes_in"}) {
+        EXPECT_EQ(fields.at(name), 0) << name;
+    }
+    EXPECT_TRUE(fields.at("ttfb").is_null());
+}
+
+TEST(AccessLine, TimestampCarriesTheLocalOffsetAndFollowsTheClock) {
+    const TimeZone zone("XXX-05:30");
+    AccessLine line("h");
+    const RequestRecord record;
+    std::string out;
+    line.append(out, record, at_milliseconds(1700000000999));
+    line.append(out, record, at_milliseconds(1700000001000));
+    EXPECT_NE(out.find(R"("2023-11-15T03:43:20+05:30","@msec":"1700000000.999")"), out.npos) << out;
+    EXPECT_NE(out.find(R"("2023-11-15T03:43:21+05:30","@msec":"1700000001.000")"), out.npos) << out;
+    const TimeZone west("XXX+03:00");
+    out.clear();
+    AccessLine("h").append(out, record, at_milliseconds(1700000000000));
+    EXPECT_NE(out.find("2023-11-14T19:13:20-03:00"), out.npos) << out;
+}
+
+TEST(AccessLine, AttemptThatNeverConnectedHasNoTime) {
+    RequestRecord record = full_record();
+    record.attempts[0].milliseconds = -1;
+    EXPECT_EQ(fields_of(record).at("upstreamtime"), "-, 0.004");
+}
+
+TEST(AccessLine, AttemptsBeyondTheArrayAreCountedNotRead) {
+    RequestRecord record = full_record();
+    record.attempts.fill({"1.1.1.1:1", 0});
+    record.attempt_count = 40;
+    record.tries = 40;
+    const json::object fields = fields_of(record);
+    const std::string addresses(fields.at("upstreamaddr").as_string());
+    EXPECT_EQ(std::count(addresses.begin(), addresses.end(), ','),
+              static_cast<std::ptrdiff_t>(RequestRecord::kMaxAttempts - 1));
+    EXPECT_EQ(fields.at("tries"), 40);
+}
+
+TEST(AccessLine, PlainSitesHaveNoOperationAndNoBucket) {
+    RequestRecord record = full_record();
+    record.is_s3 = false;
+    const json::object fields = fields_of(record);
+    EXPECT_EQ(fields.at("op"), "-");
+    EXPECT_EQ(fields.at("bucket"), "-");
+}
+
+TEST(AccessLine, CopiesAreNamed) {
+    RequestRecord record = full_record();
+    record.has_copy_source = true;
+    EXPECT_EQ(fields_of(record).at("op"), "UploadPartCopy");
+}
+
+TEST(AccessLine, DomainIsTheHostWithoutItsPort) {
+    RequestRecord record;
+    for (const auto& [host, domain] : std::vector<std::pair<const char*, const char*>>{
+             {"a.example", "a.example"},
+             {"a.example:9000", "a.example"},
+             {"10.0.0.1:80", "10.0.0.1"},
+             {"[::1]:9000", "[::1]"},
+             {"[::1]", "[::1]"},
+             {":80", "-"}}) {
+        record.host = host;
+        EXPECT_EQ(fields_of(record).at("domain"), domain) << host;
+    }
+}
+
+TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
+    for (unsigned seed = 0; seed < 500; ++seed) {
+        std::mt19937 random(seed);
+        const auto text = [&random] {
+            std::string bytes(random() % 40, '\0');
+            for (char& byte : bytes) {
+                byte = static_cast<char>(random() % 3 == 0 ? random() % 128 : random() % 256);
+            }
+            return bytes;
+        };
+        std::vector<std::string> texts(14);
+        std::generate(texts.begin(), texts.end(), text);
+        RequestRecord record;
+        record.site = texts[0];
+        record.local_ip = texts[1];
+        record.client_ip = texts[2];
+        record.method = texts[3];
+        record.target = texts[4];
+        record.host = texts[5];
+        record.user_agent = texts[6];
+        record.referer = texts[7];
+        record.forwarded_for = texts[8];
+        record.attempts[0] = {texts[9], 3};
+        record.attempt_count = 1;
+        record.session = texts[10];
+        record.error = texts[11];
+        record.request_id = texts[12];
+        record.backend_request_id = texts[13];
+        const std::string line = line_of(record);
+        json::error_code error;
+        const json::value value = json::parse(line, error);
+        ASSERT_FALSE(error) << "seed " << seed << ": " << error.message() << "\n" << line;
+        ASSERT_EQ(value.as_object().size(), 30U) << "seed " << seed;
+        ASSERT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << "seed " << seed;
+    }
+}
+
+TEST(AccessLine, TextThatIsUtf8StaysAndOtherBytesBecomeTheirEscape) {
+    RequestRecord record;
+    const auto agent_of = [&record](std::string_view bytes) {
+        record.user_agent = bytes;
+        return std::string(fields_of(record).at("http_user_agent").as_string());
+    };
+    EXPECT_EQ(agent_of("\"\\\x01\t\x7f"), "\"\\\x01\t\x7f");
+    // U+00E9, U+20AC, U+1F600, U+10FFFF, U+D7FF, U+E000.
+    for (const char* text : {"\xC3\xA9", "\xE2\x82\xAC", "\xF0\x9F\x98\x80", "\xF4\x8F\xBF\xBF",
+                             "\xED\x9F\xBF", "\xEE\x80\x80"}) {
+        EXPECT_EQ(agent_of(text), text);
+    }
+    // Latin-1, overlong '/', a surrogate, above U+10FFFF, a lone continuation, cut sequences: each byte is one U+00XX.
+    for (const std::string_view bytes :
+         {"\xE9", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\x80",
+          "\xE2\x82", "\xF0\x9F\x98", "\xFF\xFE"}) {
+        std::string wanted;
+        for (const char c : bytes) {
+            const unsigned byte = static_cast<unsigned char>(c);
+            wanted += static_cast<char>(0xC0 | (byte >> 6));
+            wanted += static_cast<char>(0x80 | (byte & 0x3F));
+        }
+        EXPECT_EQ(agent_of(bytes), wanted);
+    }
+    EXPECT_EQ(agent_of("\xE2\x82z"), "\xC3\xA2\xC2\x82z");
+}
+
+TEST(AccessLine, SecretsAreInNoField) {
+    RequestRecord record = full_record();
+    record.target = "/b/k?X-Amz-Credential=SECRET&x%2Damz-signature=SECRET&sessionid=1";
+    record.referer = "https://h/b/k?Signature=SECRET";
+    EXPECT_EQ(line_of(record).find("SECRET"), std::string::npos) << line_of(record);
+    EXPECT_EQ(fields_of(record).at("args"),
+              "X-Amz-Credential=***&x%2Damz-signature=***&sessionid=1");
+    record.target = "/b%3FX-Amz-Signature=SECRET";
+    record.session = "a&Signature=SECRET";
+    EXPECT_EQ(line_of(record).find("SECRET"), std::string::npos) << line_of(record);
+}
+
+struct RedactionRow {
+    const char* url;
+    const char* shown;
+};
+
+class Redaction : public testing::TestWithParam<RedactionRow> {};
+
+TEST_P(Redaction, ShowsNoSecret) {
+    std::string out;
+    append_url_redacted(out, GetParam().url);
+    EXPECT_EQ(out, GetParam().shown);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, Redaction,
+    testing::ValuesIn(std::vector<RedactionRow>{
+        {"", ""},
+        {"/b/k", "/b/k"},
+        {"/b/k?a=1&b=2", "/b/k?a=1&b=2"},
+        // Each name, and what stands around it.
+        {"/b/k?X-Amz-Signature=s", "/b/k?X-Amz-Signature=***"},
+        {"/b/k?X-Amz-Credential=s%2Fus", "/b/k?X-Amz-Credential=***"},
+        {"/b/k?X-Amz-Security-Token=s&x=1", "/b/k?X-Amz-Security-Token=***&x=1"},
+        {"/b/k?Signature=s&Expires=9&AWSAccessKeyId=s", "/b/k?Signature=***&Expires=9&AWSAccessKeyId=***"},
+        {"X-Amz-Signature=s&x=1", "X-Amz-Signature=***&x=1"},
+        {"/?Signature=s=t?u&x", "/?Signature=***&x"},
+        {"/?Signature=&x=1", "/?Signature=***&x=1"},
+        {"/?Signature", "/?Signature"},
+        {"/?Signature=s&Signature=s", "/?Signature=***&Signature=***"},
+        // Case and escapes of the name.
+        {"/?x-amz-signature=s", "/?x-amz-signature=***"},
+        {"/?X%2DAmz%2dSignature=s", "/?X%2DAmz%2dSignature=***"},
+        {"/?%53ignature=s", "/?%53ignature=***"},
+        {"/?%58%2d%41%6d%7a%2d%53%69%67%6e%61%74%75%72%65=s",
+         "/?%58%2d%41%6d%7a%2d%53%69%67%6e%61%74%75%72%65=***"},
+        {"/?%2553ignature=s", "/?%2553ignature=***"},
+        // A URL as the value of an argument, escaped once, twice and not at all.
+        {"/?u=http%3A%2F%2Fh%2Fk%3FX-Amz-Signature%3Ds%26y%3D1&z=2",
+         "/?u=http%3A%2F%2Fh%2Fk%3FX-Amz-Signature%3D***%26y%3D1&z=2"},
+        {"/?u=h%253FSignature%253Ds%2526y&z", "/?u=h%253FSignature%253D***%2526y&z"},
+        {"/?u=http://h/k?Signature=s&z=2", "/?u=http://h/k?Signature=***&z=2"},
+        {"/?u=Signature%3Ds&z=2", "/?u=Signature%3D***&z=2"},
+        // An escaped '&' belongs to the value of an argument whose '=' is plain.
+        {"/?Signature=s%26t&z=2", "/?Signature=***&z=2"},
+        {"/?a=1;Signature=s", "/?a=1;Signature=***"},
+        {"/?a=1&amp;Signature=s", "/?a=1&amp;Signature=***"},
+        {"/k#Signature=s", "/k#Signature=***"},
+        {"/b%3FSignature=s", "/b%3FSignature=***"},
+        // Names that only resemble them.
+        {"/?X-Amz-SignedHeaders=host", "/?X-Amz-SignedHeaders=host"},
+        {"/?XSignature=1", "/?XSignature=1"},
+        {"/?Signatures=1", "/?Signatures=1"},
+        {"/?X-Amz-Security-Tokens=1", "/?X-Amz-Security-Tokens=1"},
+        {"/b/Signature=1", "/b/Signature=1"},
+        // Broken escapes stay as they are.
+        {"/?a=%&b=%4&Signature=s", "/?a=%&b=%4&Signature=***"},
+        {"/?Signature=s%", "/?Signature=***"},
+        {"/?%=%zz%2", "/?%=%zz%2"},
+        {"/?a=\"\\&Signature=\"", "/?a=\\\"\\\\&Signature=***"},
+    }));
+
+TEST(Redaction, LongUrlsOfEscapesTakeLinearTime) {
+    std::string url = "/?";
+    while (url.size() < 1024 * 1024) {
+        url += "=%2525252525252526";
+    }
+    std::string out;
+    append_url_redacted(out, url);
+    EXPECT_EQ(out, url);
+}
+
+}  // namespace
+}  // namespace s3gate::observe
