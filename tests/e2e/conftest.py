@@ -1,0 +1,78 @@
+"""Fixtures: every daemon and backend a test makes is stopped and checked when the test ends."""
+
+import os
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+from support.backend import ScriptedBackend, answer_ok  # noqa: E402
+from support.config import make_config, make_site  # noqa: E402
+from support.daemon import Daemon  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    if call.when == "call":
+        item.call_failed = outcome.get_result().failed
+
+
+@pytest.fixture
+def make_backend():
+    """Makes backends; a request that was ambiguous to one of them fails the test."""
+    made = []
+
+    def make(handler=answer_ok, name=None, host="127.0.0.1", **more):
+        made.append(ScriptedBackend(handler, name or f"b{len(made) + 1}", host, **more))
+        return made[-1]
+
+    yield make
+    for backend in made:
+        backend.stop()
+    problems = [problem for backend in made for problem in backend.problems]
+    assert not problems, "\n".join(problems)
+
+
+@pytest.fixture
+def start(request):
+    """Starts a daemon from a whole configuration."""
+    made = []
+
+    def run(config, **more):
+        made.append(Daemon(config, **more))
+        return made[-1]
+
+    yield run
+    errors = []
+    for daemon in made:
+        try:
+            daemon.finish(failed=getattr(request.node, "call_failed", True))
+        except AssertionError as error:
+            errors.append(str(error))
+    assert not errors, "\n".join(errors)
+
+
+@pytest.fixture
+def gate(start):
+    """Starts a daemon with one site before the given backends: gate([b1, b2], retry={...}, top={...})."""
+    def run(backends, top=None, daemon=None, **site):
+        return start(make_config([make_site(backends, **site)], **(top or {})), **(daemon or {}))
+    return run
+
+
+@pytest.fixture
+def one(make_backend, gate):
+    """The commonest stage: one backend with a handler, one daemon before it. Returns (daemon, backend)."""
+    def run(handler=answer_ok, **site):
+        backend = make_backend(handler)
+        return gate([backend], **site), backend
+    return run
+
+
+def pytest_sessionstart(session):
+    del session
+    if "S3GATE_BIN" not in os.environ:
+        raise pytest.UsageError("S3GATE_BIN must name the s3gate program")

@@ -1,0 +1,120 @@
+"""Configurations for tests: a small YAML writer, free ports, and a site with short timeouts."""
+
+import copy
+import json
+import re
+import socket
+
+# Addresses bound once and noted stay reserved for this process: no test gets the same port twice.
+_given = set()
+PLAIN = re.compile(r"^(off|auto|[a-z][a-z_]*|[0-9]+(ms|s|m|h|KiB|MiB|GiB)?)$")
+YAML_WORDS = {"true", "false", "yes", "no", "on", "null", "y", "n"}
+
+
+def free_port(host="127.0.0.1"):
+    """A port nobody listens on: bind, note, close."""
+    while True:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as sock:
+            sock.bind((host, 0))
+            port = sock.getsockname()[1]
+        if (host, port) not in _given:
+            _given.add((host, port))
+            return port
+
+
+def dead_address(host="127.0.0.1"):
+    """An address where connects are refused."""
+    return f"{host}:{free_port(host)}"
+
+
+class Blackhole:
+    """An address where connects never finish: a listener whose accept queue is full drops further SYNs."""
+
+    def __init__(self, host="127.0.0.1"):
+        self._listener = socket.socket()
+        self._listener.bind((host, 0))
+        self._listener.listen(0)
+        self.address = "%s:%d" % self._listener.getsockname()
+        self._fillers = []
+        for _ in range(4):
+            filler = socket.socket()
+            filler.setblocking(False)
+            try:
+                filler.connect(self._listener.getsockname())
+            except BlockingIOError:
+                pass
+            self._fillers.append(filler)
+
+    def close(self):
+        for sock in self._fillers:
+            sock.close()
+        self._listener.close()
+
+
+def merge(base, changes):
+    """Deep merge of mappings; anything else replaces."""
+    out = copy.deepcopy(base)
+    for key, value in changes.items():
+        if isinstance(value, dict) and isinstance(out.get(key), dict):
+            out[key] = merge(out[key], value)
+        else:
+            out[key] = copy.deepcopy(value)
+    return out
+
+
+def make_site(backends, listen=None, **changes):
+    """A site before `backends` (ScriptedBackend, address text or server mapping). Active checks are off unless asked for."""
+    servers = [getattr(backend, "address", backend) for backend in backends]
+    site = {
+        "name": "test",
+        "listen": [listen or f"127.0.0.1:{free_port()}"],
+        "balance": {"salt": "pepper"},
+        "backends": {"servers": servers},
+        "health": "off",
+        "timeouts": {"connect": "2s", "client_head": "20s", "client_idle": "60s", "client_body": "20s",
+                     "client_write": "20s", "backend_head": "20s", "backend_body": "20s", "tunnel_idle": "60s"},
+    }
+    return merge(site, changes)
+
+
+# Fast checks with a generous timeout: a busy machine must not turn a healthy backend down.
+FAST_HEALTH = {"interval": "100ms", "timeout": "2s", "fall": 2, "rise": 2}
+
+
+def make_config(sites, **changes):
+    config = {"workers": 2, "shutdown_timeout": "10s", "log": {"level": "info"}, "sites": sites}
+    return merge(config, changes)
+
+
+def _scalar(value):
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return str(value)
+    if PLAIN.match(value) and value not in YAML_WORDS:
+        return value
+    return json.dumps(value)
+
+
+def to_yaml(value, indent=0):
+    """Block-style YAML of mappings, lists and scalars."""
+    pad = " " * indent
+    out = []
+    if isinstance(value, dict):
+        if not value:
+            return pad + "{}\n"
+        for key, item in value.items():
+            name = key if re.match(r"^[A-Za-z_][\w-]*$", key) else json.dumps(key)
+            if isinstance(item, (dict, list)) and item:
+                out.append(f"{pad}{name}:\n{to_yaml(item, indent + 2)}")
+            else:
+                empty = {dict: "{}", list: "[]"}.get(type(item))
+                out.append(f"{pad}{name}: {empty or _scalar(item)}\n")
+    else:
+        for item in value:
+            if isinstance(item, (dict, list)):
+                block = to_yaml(item, indent + 2)
+                out.append(f"{pad}- {block.lstrip()}")
+            else:
+                out.append(f"{pad}- {_scalar(item)}\n")
+    return "".join(out)
