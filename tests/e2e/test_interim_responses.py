@@ -1,0 +1,81 @@
+"""1xx responses: relayed to HTTP/1.1 clients that may get them, never to HTTP/1.0 ones, and never mistaken for the answer."""
+
+from support import wire
+
+
+def test_102_and_103_are_relayed(one):
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        exchange.send(b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n")
+        exchange.respond(200, [], b"done")
+
+    daemon, backend = one(handler)
+    with daemon.client() as client:
+        for _ in range(2):
+            response = client.request()
+            assert [status for status, _ in response.interim] == [102, 103]
+            assert b"Link: </a.css>; rel=preload\r\n" in response.interim[1][1]
+            assert (response.status, response.data) == (200, b"done")
+    assert len(backend.data_connections) == 1
+
+
+def test_interim_glued_to_the_final_response(one):
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    daemon, _ = one(handler)
+    with daemon.client() as client:
+        response = client.request()
+        assert [status for status, _ in response.interim] == [102]
+        assert response.data == b"ok"
+
+
+def test_http_10_client_gets_none(one):
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n")
+        exchange.respond(200, [], b"ok")
+
+    daemon, _ = one(handler)
+    with daemon.client() as client:
+        client.send(client.head(version="1.0", fields=[("Expect", "100-continue"), ("Content-Length", "0")]))
+        response = client.read_response()
+        assert response.interim == []
+        assert response.data == b"ok"
+
+
+def test_unasked_100_is_swallowed(one):
+    """A client that did not send Expect would take a 100 for the answer to its next request."""
+    def handler(exchange):
+        exchange.read_body()
+        exchange.continue_100()
+        exchange.respond(200, [], b"ok")
+
+    daemon, _ = one(handler)
+    with daemon.client() as client:
+        response = client.request("PUT", "/b/k", body=b"x")
+        assert response.interim == []
+        assert response.status == 200
+
+
+def test_endless_interims_do_not_grow_or_hang(one):
+    """A backend that sends nothing but 1xx is cut at some bound or by the client leaving; it must not take the daemon along."""
+    def handler(exchange):
+        exchange.read_body()
+        for _ in range(2000):
+            exchange.send(b"HTTP/1.1 102 Processing\r\n\r\n")
+        exchange.respond(200, [], b"ok")
+
+    daemon, _ = one(handler)
+    with daemon.client() as client:
+        client.send(client.head())
+        try:
+            response = client.read_response()
+            assert response.status in (200, 502)
+        except wire.Truncated:
+            pass
+    with daemon.client() as client:
+        client.send(client.head())
+        client.read_head()
