@@ -1,0 +1,216 @@
+// The configuration as plain values, with every default. Nothing else: reading is yaml_reader's work, rules between keys are
+// validate's. Built once at start (or reload), immutable afterwards, read by any thread.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "s3gate/base/address.hpp"
+#include "s3gate/base/clock.hpp"
+
+namespace s3gate::config {
+
+using base::Duration;
+using std::chrono::hours;
+using std::chrono::seconds;
+
+inline constexpr std::uint64_t kKiB = 1024;
+inline constexpr std::uint64_t kMiB = 1024 * kKiB;
+
+// Where a value stands: file as given or found by include, 1-based line (0 = unknown).
+struct Location {
+    std::string file;
+    int line = 0;
+};
+
+// A problem (or a warning) of a configuration, printed as `file:line: key.path: message`.
+struct Problem {
+    Location where;
+    std::string key;
+    std::string message;
+
+    std::string to_string() const;
+};
+
+enum class SiteType { s3, http };
+enum class BalanceMethod { ketama, least_conn, round_robin };
+enum class ForwardedMode { set, append };
+enum class EmptyExpect { synth100, close };
+enum class AllDown { try_anyway, refuse };
+enum class LogLevel { debug, info, warn, error };
+
+// What ties a request to a backend. `name` is set for cookie and header only.
+struct KeySource {
+    enum class Kind { sessionid, uploadid, fingerprint, cookie, header };
+    Kind kind = Kind::sessionid;
+    std::string name;
+    bool operator==(const KeySource&) const = default;
+};
+
+struct Listen {
+    base::SocketAddress address;
+    std::string text;  // as written
+    Location where;
+};
+
+struct Server {
+    std::string text;  // as configured, after ${ENV} and {1...n}: the ring hashes exactly this
+    std::string host;  // without brackets
+    std::uint16_t port = 80;
+    unsigned weight = 1;  // 1…1000
+    bool backup = false;
+    bool down = false;
+    bool drained = false;
+    Location where;
+};
+
+struct Balance {
+    BalanceMethod method = BalanceMethod::ketama;
+    std::vector<KeySource> key = {{KeySource::Kind::sessionid, {}},
+                                  {KeySource::Kind::uploadid, {}},
+                                  {KeySource::Kind::fingerprint, {}}};
+    std::string salt;
+    Location where = {};  // the line of the key; 0 when it was not written
+};
+
+struct Backends {
+    std::string name;  // default: the site's name
+    std::vector<Server> servers;
+    unsigned keepalive = 32;  // idle connections per backend per worker
+    Duration idle_timeout = seconds{20};
+    Location where = {};  // the line of the key; 0 when it was not written
+};
+
+struct Health {
+    bool enabled = true;
+    std::string path = "/minio/health/ready";
+    std::string method = "GET";
+    std::string host = "minio";
+    std::uint16_t port = 0;  // 0 = the server's own
+    Duration interval = seconds{3};
+    Duration timeout = seconds{1};
+    unsigned fall = 3;
+    unsigned rise = 3;
+    std::vector<int> expect_status = {200};
+    // Name and glob of the value; a match fails the check.
+    std::vector<std::pair<std::string, std::string>> reject_headers = {{"x-minio-server-status", "*offline*"}};
+    unsigned concurrency = 64;
+    Location where = {};  // the line of the key; 0 when it was not written
+};
+
+struct Passive {
+    bool enabled = true;
+    unsigned max_fails = 3;
+    Duration fail_timeout = seconds{30};
+};
+
+struct RetryOn {
+    bool error = true;
+    bool timeout = true;
+    bool http_500 = true;
+    bool http_502 = true;
+    bool http_503 = true;
+    bool http_504 = true;
+};
+
+struct Retry {
+    RetryOn on;
+    unsigned max_tries = 3;
+    Duration max_time = seconds{30};
+    std::uint64_t replay_buffer = 64 * kKiB;
+};
+
+struct Timeouts {
+    Duration connect = seconds{2};
+    Duration client_head = seconds{30};
+    Duration client_idle = seconds{120};
+    Duration client_body = seconds{25};
+    Duration client_write = seconds{25};
+    Duration backend_head = seconds{300};
+    Duration backend_body = seconds{300};
+    Duration tunnel_idle = hours{1};
+};
+
+struct SiteLimits {
+    std::uint64_t head = 128 * kKiB;
+    std::uint64_t response_head = 128 * kKiB;
+    std::uint64_t connections = 0;  // 0 = off
+};
+
+struct Forwarded {
+    ForwardedMode mode = ForwardedMode::set;
+    std::vector<base::Cidr> trusted;
+    Location where = {};  // the line of the key; 0 when it was not written
+};
+
+struct StatusPage {
+    bool enabled = false;
+    std::string path = "/upstream/health/";
+    std::vector<base::Cidr> allow;  // default 127.0.0.0/8 and ::1/128, filled in by the reader
+    Location where = {};  // the line of the key; 0 when it was not written
+};
+
+struct Site {
+    std::string name;
+    bool enabled = true;
+    SiteType type = SiteType::s3;
+    std::vector<Listen> listen;
+    Balance balance;
+    Backends backends;
+    Health health;  // enabled = false for type http unless written
+    Passive passive;
+    Retry retry;
+    Timeouts timeouts;
+    SiteLimits limits;
+    Forwarded forwarded;
+    std::vector<std::pair<std::string, std::string>> headers_set;  // type http only: fields added to every request
+    bool upgrade = false;
+    EmptyExpect expect_empty_body = EmptyExpect::synth100;
+    StatusPage status;
+    std::string session_header;  // empty = off
+    AllDown when_all_down = AllDown::try_anyway;
+    Location where;
+};
+
+struct Log {
+    LogLevel level = LogLevel::info;
+    std::string target = "stderr";  // or an absolute path
+};
+
+struct AccessLog {
+    std::string target = "off";  // off | stdout | absolute path
+};
+
+struct Admin {
+    bool enabled = false;
+    std::vector<Listen> listen;
+    std::vector<base::Cidr> allow;  // default 127.0.0.0/8 and ::1/128
+    std::string socket;
+};
+
+struct Limits {
+    std::uint64_t connections = 0;  // 0 = auto: what RLIMIT_NOFILE carries
+    std::uint64_t pipes = 0;        // 0 = auto: what pipe-user-pages-soft carries
+    std::uint64_t replay_memory = 64 * kMiB;
+    Location where = {};  // the line of the key; 0 when it was not written
+};
+
+struct Config {
+    std::string file;
+    unsigned workers = 0;  // 0 = auto: min(CPU affinity, cgroup quota)
+    bool cpu_affinity = false;
+    Log log;
+    AccessLog access_log;
+    Admin admin;
+    Limits limits;
+    Duration shutdown_timeout = seconds{30};
+    Duration upgrade_timeout = hours{1};
+    std::string user;
+    std::vector<Site> sites;  // enabled ones only, in the order of the configuration (include files bytewise)
+};
+
+}  // namespace s3gate::config

@@ -1,0 +1,375 @@
+#include "s3gate/config/load.hpp"
+
+#include <fcntl.h>
+#include <glob.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+#include <system_error>
+#include <utility>
+
+#include "main_reader.hpp"
+#include "rules.hpp"
+#include "section.hpp"
+#include "site_reader.hpp"
+#include "yaml_tree.hpp"
+
+namespace s3gate::config {
+
+namespace {
+
+namespace fs = std::filesystem;
+
+// Far above any real configuration, far below what would take noticeable time.
+constexpr std::size_t kMaxFileBytes = kMiB;
+
+constexpr std::string_view kDefaultInclude = "sites/*.yaml";
+
+struct FileText {
+    std::string text;
+    std::string error;  // empty = read
+};
+
+std::string system_message(int code) { return std::generic_category().message(code); }
+
+class Descriptor {
+  public:
+    explicit Descriptor(int fd) : fd_(fd) {}
+    ~Descriptor() {
+        if (fd_ >= 0) {
+            ::close(fd_);
+        }
+    }
+    Descriptor(const Descriptor&) = delete;
+    Descriptor& operator=(const Descriptor&) = delete;
+    int get() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+// O_NONBLOCK and regular files only: a FIFO that nobody writes must not hang a reload.
+FileText read_file(const std::string& path) {
+    const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    if (fd.get() < 0) {
+        return {{}, system_message(errno)};
+    }
+    struct stat status {};
+    if (::fstat(fd.get(), &status) != 0) {
+        return {{}, system_message(errno)};
+    }
+    if (!S_ISREG(status.st_mode)) {
+        return {{}, S_ISDIR(status.st_mode) ? "it is a directory" : "it is not a regular file"};
+    }
+    FileText out;
+    std::string chunk(64 * kKiB, '\0');
+    while (out.text.size() <= kMaxFileBytes) {
+        const ssize_t got = ::read(fd.get(), chunk.data(), chunk.size());
+        if (got < 0 && errno == EINTR) {
+            continue;
+        }
+        if (got < 0) {
+            return {{}, system_message(errno)};
+        }
+        if (got == 0) {
+            return out;
+        }
+        out.text.append(chunk, 0, static_cast<std::size_t>(got));
+    }
+    return {{}, "it is larger than " + std::to_string(kMaxFileBytes / kMiB) + " MiB"};
+}
+
+// "dir/" of "dir/file", "" of "file": what stands before every relative name in that file.
+std::string directory_of(const std::string& file) {
+    const std::size_t slash = file.rfind('/');
+    return slash == std::string::npos ? std::string() : file.substr(0, slash + 1);
+}
+
+std::string joined(const std::string& directory, const std::string& name) {
+    return name.starts_with('/') ? name : directory + name;
+}
+
+bool is_pattern(std::string_view text) { return text.find_first_of("*?[") != std::string_view::npos; }
+
+// The directory is a name, not part of the pattern.
+std::string escaped(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        if (c == '*' || c == '?' || c == '[' || c == '\\') {
+            out += '\\';
+        }
+        out += c;
+    }
+    return out;
+}
+
+// glob() hands its error callback no context; loading happens on one thread at a time, but tests may use several.
+struct GlobError {
+    std::string path;
+    int code = 0;
+};
+thread_local GlobError glob_error;
+
+struct GlobResult {
+    std::vector<std::string> files;  // sorted bytewise
+    GlobError error;                 // code 0 = none
+};
+
+GlobResult find_files(const std::string& directory, const std::string& pattern) {
+    glob_error = {};
+    const auto on_error = [](const char* path, int code) {
+        if (code == ENOENT || code == ENOTDIR) {
+            return 0;  // a directory that is not there matches nothing
+        }
+        glob_error = {path, code};
+        return 1;
+    };
+    const std::string full = pattern.starts_with('/') ? pattern : escaped(directory) + pattern;
+    glob_t found{};
+    const int code = ::glob(full.c_str(), GLOB_NOSORT, on_error, &found);
+    GlobResult out;
+    if (code == 0) {
+        out.files.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+        std::ranges::sort(out.files);  // std::string compares bytes as unsigned: no locale
+    }
+    ::globfree(&found);
+    out.error = glob_error;
+    return out;
+}
+
+class Loader {
+  public:
+    Loader(const Environment& environment, LoadResult& result)
+        : environment_(environment), result_(result) {}
+
+    void run(const std::string& file) {
+        result_.config.file = file;
+        main_file_ = file;
+        const std::optional<Node> root = parse(file, {file, 0}, {});
+        if (!root) {
+            return;
+        }
+        if (root->kind != Node::Kind::mapping) {
+            Report(file, result_).problem(root->line, {},
+                                          root->kind == Node::Kind::null
+                                              ? "is empty; it needs at least the sites, by include or sites"
+                                              : "holds " + std::string(kind_name(root->kind)) + ", not keys with values");
+            return;
+        }
+        Report report(file, result_);
+        const Section main(*root, {}, "main", report);
+        read_main(main, directory_of(file), result_.config);
+        if (main.has("sites")) {
+            if (main.has("include")) {
+                main.problem("sites", "stands beside include; move these sites into files of their own");
+            }
+            read_inline_sites(main);
+        }
+        if (main.has("include")) {
+            follow_includes(main);
+        } else if (!main.has("sites")) {
+            include(std::string(kDefaultInclude), {file, 0}, "include", report);
+        }
+        check();
+    }
+
+    void sort_by_place() {
+        const auto rank = [&](const Problem& problem) {
+            const auto file = std::ranges::find(files_, problem.where.file);
+            return std::pair(file - files_.begin(), problem.where.line);
+        };
+        const auto before = [&](const Problem& a, const Problem& b) { return rank(a) < rank(b); };
+        std::ranges::stable_sort(result_.problems, before);
+        std::ranges::stable_sort(result_.warnings, before);
+    }
+
+  private:
+    // The tree with its variables replaced; nullopt when the file's problem is reported. `from` is where the file is named.
+    std::optional<Node> parse(const std::string& file, const Location& from, const std::string& key) {
+        FileText content = read_file(file);
+        if (!content.error.empty()) {
+            const bool is_main = from.file == file;
+            result_.problems.push_back(
+                {from, key, (is_main ? "" : file + " ") + "cannot be read: " + content.error});
+            if (is_main) {
+                files_.push_back(file);
+            }
+            return std::nullopt;
+        }
+        files_.push_back(file);
+        std::error_code ignored;
+        identities_.insert(fs::canonical(file, ignored).string());
+        ParsedYaml yaml = parse_yaml(content.text);
+        if (yaml.error) {
+            Report(file, result_).problem(yaml.error->line, {}, std::move(yaml.error->message));
+            return std::nullopt;
+        }
+        Report report(file, result_);
+        replace_variables(yaml.root, {}, report);
+        return std::move(yaml.root);
+    }
+
+    void replace_variables(Node& node, const std::string& path, Report& report) {
+        if (node.kind == Node::Kind::text && node.text.find("${") != std::string::npos) {
+            auto replaced = substitute(node.text, environment_);
+            if (replaced.value) {
+                node.text = std::move(*replaced.value);
+            } else {
+                node.unusable = true;
+                report.problem(node.line, path, std::move(replaced.error));
+            }
+        }
+        for (std::size_t i = 0; i < node.items.size(); ++i) {
+            std::string below = path;
+            if (node.kind == Node::Kind::list) {
+                below += "[" + std::to_string(i) + "]";
+            } else {
+                below += (path.empty() ? "" : ".") + node.keys[i].text;
+            }
+            replace_variables(node.items[i], below, report);
+        }
+    }
+
+    void read_inline_sites(const Section& main) {
+        const auto items = main.list("sites", "a list of sites");
+        for (const Item& item : items.value_or(std::vector<Item>{})) {
+            if (item.node.kind != Node::Kind::mapping) {
+                main.report().problem(item.node.line, item.path,
+                                      "expected a site with its keys, found " +
+                                          std::string(kind_name(item.node.kind)));
+                continue;
+            }
+            add_site(Section(item.node, item.path, "site", main.report()));
+        }
+    }
+
+    void follow_includes(const Section& main) {
+        const auto items = main.list("include", "a list such as [sites/*.yaml]");
+        for (const Item& item : items.value_or(std::vector<Item>{})) {
+            if (const auto pattern = item_text(item, "a file name or a pattern", main.report())) {
+                include(*pattern, main.report().at(item.node.line), item.path, main.report());
+            }
+        }
+    }
+
+    void include(const std::string& pattern, const Location& from, const std::string& key,
+                 Report& report) {
+        const std::string directory = directory_of(main_file_);
+        if (pattern.empty() || pattern.find('\0') != std::string::npos) {
+            report.problem(from.line, key, "is no file name; write a file name or a pattern such as sites/*.yaml");
+            return;
+        }
+        if (!is_pattern(pattern)) {
+            include_file(joined(directory, pattern), from, key, report);
+            return;
+        }
+        const GlobResult found = find_files(directory, pattern);
+        if (found.error.code != 0) {
+            report.problem(from.line, key,
+                           "cannot search " + found.error.path + ": " + system_message(found.error.code));
+            return;
+        }
+        if (found.files.empty()) {
+            report.warning(from.line, key, in_quotes(pattern) + " matches no file");
+        }
+        for (const std::string& file : found.files) {
+            include_file(file, from, key, report);
+        }
+    }
+
+    void include_file(const std::string& file, const Location& from, const std::string& key,
+                      Report& report) {
+        std::error_code failed;
+        const std::string identity = fs::canonical(file, failed).string();
+        if (!failed && identity == fs::canonical(main_file_, failed).string() && !failed) {
+            report.problem(from.line, key, file + " is this file itself; keep the sites in a directory of their own");
+            return;
+        }
+        if (!failed && identities_.contains(identity)) {
+            report.warning(from.line, key, file + " is included already and read only once");
+            return;
+        }
+        const std::optional<Node> root = parse(file, from, key);
+        if (!root) {
+            return;
+        }
+        Report own(file, result_);
+        if (root->kind == Node::Kind::null) {
+            own.warning(0, {}, "holds no site");
+            return;
+        }
+        if (root->kind != Node::Kind::mapping) {
+            own.problem(root->line, {},
+                        "holds " + std::string(kind_name(root->kind)) +
+                            "; a site file is one site, its keys at the beginning of the line");
+            return;
+        }
+        add_site(Section(*root, {}, "site", own));
+    }
+
+    void add_site(const Section& section) {
+        SiteRead read = read_site(section);
+        ++sites_seen_;
+        check_site(read.site, read.servers, result_);
+        if (read.site.enabled) {
+            result_.config.sites.push_back(std::move(read.site));
+        }
+    }
+
+    void check() {
+        check_between_sites(result_.config, result_);
+        // With other problems about, sites may be missing only because of those.
+        if (result_.config.sites.empty() && result_.problems.empty()) {
+            result_.problems.push_back(
+                {{main_file_, 0},
+                 {},
+                 sites_seen_ == 0 ? "there is no site; add one to sites/ or under the key sites"
+                                  : "every site is disabled; there is nothing to serve"});
+        }
+    }
+
+    const Environment& environment_;
+    LoadResult& result_;
+    std::string main_file_;
+    std::vector<std::string> files_;     // in the order they were read
+    std::set<std::string> identities_;  // canonical names of the same
+    std::size_t sites_seen_ = 0;
+};
+
+}  // namespace
+
+std::string Problem::to_string() const {
+    std::string out = where.file;
+    if (where.line > 0) {
+        out += ":" + std::to_string(where.line);
+    }
+    if (!out.empty()) {
+        out += ": ";
+    }
+    if (!key.empty()) {
+        out += key + ": ";
+    }
+    return out + message;
+}
+
+Environment process_environment() {
+    return [](const std::string& name) -> std::optional<std::string> {
+        const char* const value = std::getenv(name.c_str());
+        return value == nullptr ? std::nullopt : std::optional<std::string>(value);
+    };
+}
+
+LoadResult load(const std::string& file, const Environment& environment) {
+    LoadResult result;
+    Loader loader(environment, result);
+    loader.run(file);
+    loader.sort_by_place();
+    return result;
+}
+
+}  // namespace s3gate::config

@@ -1,0 +1,13 @@
+// The rules between keys, in two steps: within one site (also a disabled one) and between the enabled sites.
+#pragma once
+
+#include "s3gate/config/load.hpp"
+#include "site_reader.hpp"
+
+namespace s3gate::config {
+
+void check_site(const Site& site, ServerList servers, LoadResult& result);
+
+void check_between_sites(const Config& config, LoadResult& result);
+
+}  // namespace s3gate::config

@@ -1,0 +1,124 @@
+// One mapping of a configuration file under its key path: hands out typed values, reports what is wrong with them, and
+// refuses keys that keys.cpp does not list. Readers keep their default whenever a getter returns nothing.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "s3gate/config/load.hpp"
+#include "values.hpp"
+#include "yaml_tree.hpp"
+
+namespace s3gate::config {
+
+// Where the problems of one file go.
+class Report {
+  public:
+    Report(std::string file, LoadResult& result) : file_(std::move(file)), result_(result) {}
+
+    void problem(int line, std::string key, std::string message) {
+        result_.problems.push_back({at(line), std::move(key), std::move(message)});
+    }
+    void warning(int line, std::string key, std::string message) {
+        result_.warnings.push_back({at(line), std::move(key), std::move(message)});
+    }
+    Location at(int line) const { return {file_, line}; }
+    const std::string& file() const { return file_; }
+    LoadResult& result() { return result_; }
+
+  private:
+    std::string file_;
+    LoadResult& result_;
+};
+
+// One text with the place it came from; for the items of lists.
+struct Item {
+    const Node& node;
+    std::string path;
+};
+
+// What a number may be; `word` stands for 0 where it is not empty ("auto", "off").
+struct NumberRule {
+    std::uint64_t min = 0;
+    std::uint64_t max = 0;
+    std::string_view word = {};
+};
+
+struct DurationRule {
+    Duration min{1};
+    Duration max{hours{24}};
+};
+
+struct SizeRule {
+    std::uint64_t min = 0;
+    std::uint64_t max = 0;
+};
+
+template <class T>
+using Choices = std::vector<std::pair<std::string_view, T>>;
+
+class Section {
+  public:
+    // `node` is a mapping and outlives the section. `path` is what problems show (empty at the top of a file), `table` the
+    // path in known_keys(). Reports repeated, unknown and empty keys at once.
+    Section(const Node& node, std::string path, std::string table, Report& report);
+
+    // True if the key is written, usable or not.
+    bool has(std::string_view key) const;
+    // The value; null when it is not written, or its problem is already reported.
+    const Node* find(std::string_view key) const;
+    // The line of the key if it is written, else of the mapping.
+    int line_of(std::string_view key) const;
+    std::string path_of(std::string_view key) const;
+    int line() const { return node_.line; }
+    Report& report() const { return report_; }
+
+    // True if the value is the word off (or its YAML 1.1 twins false and no, which other tools write for it).
+    bool is_off(std::string_view key) const;
+
+    // `what` completes "expected …".
+    std::optional<std::string> text(std::string_view key, std::string_view what) const;
+    std::optional<bool> boolean(std::string_view key) const;
+    std::optional<std::uint64_t> number(std::string_view key, const NumberRule& rule) const;
+    std::optional<Duration> duration(std::string_view key, const DurationRule& rule) const;
+    std::optional<std::uint64_t> size(std::string_view key, const SizeRule& rule) const;
+    std::optional<Section> mapping(std::string_view key, std::string_view what) const;
+    // The usable items of a list; nullopt when the key is missing or holds no list.
+    std::optional<std::vector<Item>> list(std::string_view key, std::string_view what) const;
+    // Names and texts of a mapping with free keys; repeated names (any case) are reported.
+    std::optional<std::vector<std::pair<Item, std::string>>> fields(std::string_view key) const;
+
+    template <class T>
+    std::optional<T> choice(std::string_view key, const Choices<T>& choices) const {
+        std::vector<std::string_view> words;
+        for (const auto& [word, value] : choices) {
+            words.push_back(word);
+        }
+        const auto index = word_index(key, words);
+        return index ? std::optional<T>(choices[*index].second) : std::nullopt;
+    }
+
+    void problem(std::string_view key, std::string message) const;
+    void warning(std::string_view key, std::string message) const;
+
+  private:
+    std::optional<std::size_t> index_of(std::string_view key) const;
+    std::optional<std::size_t> word_index(std::string_view key,
+                                          const std::vector<std::string_view>& words) const;
+    void report_unknown(const Node::Key& key) const;
+
+    const Node& node_;
+    std::string path_;
+    std::string table_;
+    Report& report_;
+};
+
+// The text of a list item; reports and returns nullopt when it is a list, a mapping or nothing.
+std::optional<std::string> item_text(const Item& item, std::string_view what, Report& report);
+
+}  // namespace s3gate::config

@@ -1,0 +1,248 @@
+#include <algorithm>
+#include <map>
+#include <string>
+#include <utility>
+
+#include "rules.hpp"
+#include "s3gate/base/text.hpp"
+#include "values.hpp"
+
+namespace s3gate::config {
+
+namespace {
+
+std::string place(const Location& where) {
+    return where.line > 0 ? where.file + ":" + std::to_string(where.line) : where.file;
+}
+
+// The line of a section, or of its site when the section is left to its defaults.
+Location place_of(const Location& section, const Site& site) {
+    return section.line > 0 ? section : site.where;
+}
+
+std::string folded(std::string_view host) {
+    std::string out(host);
+    std::ranges::transform(out, out.begin(), base::to_lower);
+    return out;
+}
+
+void check_servers(const Site& site, LoadResult& result) {
+    std::map<std::string, const Server*> by_text;
+    std::map<std::pair<std::string, std::uint16_t>, const Server*> by_address;
+    for (const Server& server : site.backends.servers) {
+        const auto [same, is_new] = by_text.emplace(server.text, &server);
+        if (!is_new) {
+            // Health and drains are kept by (group, text): two servers of one text cannot be told apart.
+            result.problems.push_back({server.where, "backends.servers",
+                                       server.text + " is listed already in " + place(same->second->where) +
+                                           "; to send it more, give it a weight"});
+            continue;
+        }
+        const auto [twin, is_other] = by_address.emplace(std::pair(folded(server.host), server.port), &server);
+        if (!is_other) {
+            result.warnings.push_back({server.where, "backends.servers",
+                                       server.text + " is the same server as " + twin->second->text +
+                                           " in " + place(twin->second->where)});
+        }
+    }
+    if (site.balance.method == BalanceMethod::ketama) {
+        for (const Server& server : site.backends.servers) {
+            if (server.backup) {
+                // As nginx does: "balancing method does not support parameter backup".
+                result.problems.push_back({server.where, "backends.servers",
+                                           server.text + " is a backup, which ketama does not know; the ring "
+                                                         "itself names the next server"});
+            }
+        }
+    }
+}
+
+void check_server_count(const Site& site, LoadResult& result) {
+    const std::vector<Server>& servers = site.backends.servers;
+    const Location where = place_of(site.backends.where, site);
+    const auto all = [&](auto&& is) { return std::ranges::all_of(servers, is); };
+    if (all([](const Server& s) { return s.backup; }) && site.balance.method != BalanceMethod::ketama) {
+        result.problems.push_back(
+            {where, "backends.servers", "every server is a backup; at least one must not be"});
+    } else if (all([](const Server& s) { return s.down || s.drained; })) {
+        result.warnings.push_back(
+            {where, "backends.servers", "every server is down or drained: all requests will be refused"});
+    } else if (servers.size() == 1) {
+        result.warnings.push_back(
+            {where, "backends.servers", "there is only one server: nothing can take over when it fails"});
+    }
+}
+
+void check_backends(const Site& site, LoadResult& result) {
+    constexpr unsigned kMuchKeepalive = 1024;
+    constexpr Duration kServerPatience = seconds{30};
+    const Location where = place_of(site.backends.where, site);
+    if (site.backends.keepalive > kMuchKeepalive) {
+        result.warnings.push_back({where, "backends.keepalive",
+                                   std::to_string(site.backends.keepalive) +
+                                       " idle connections for every server and worker is very much; all together "
+                                       "are held to a quarter of the open files"});
+    }
+    if (site.type == SiteType::s3 && site.backends.idle_timeout >= kServerPatience) {
+        result.warnings.push_back({where, "backends.idle_timeout",
+                                   print_duration(site.backends.idle_timeout) +
+                                       " is longer than MinIO keeps an idle connection (30s); stay below"});
+    }
+}
+
+void check_balance(const Site& site, LoadResult& result) {
+    const auto is_fingerprint = [](const KeySource& s) { return s.kind == KeySource::Kind::fingerprint; };
+    if (site.balance.method == BalanceMethod::ketama && site.balance.salt.empty() &&
+        std::ranges::any_of(site.balance.key, is_fingerprint)) {
+        result.warnings.push_back({place_of(site.balance.where, site), "balance.salt",
+                                   "is empty: anybody can compute which server a fingerprint leads to; "
+                                   "give each site a salt of its own"});
+    }
+}
+
+void check_health(const Site& site, LoadResult& result) {
+    if (site.health.enabled && site.health.timeout > site.health.interval) {
+        result.warnings.push_back({place_of(site.health.where, site), "health.timeout",
+                                   print_duration(site.health.timeout) + " is longer than the interval of " +
+                                       print_duration(site.health.interval) +
+                                       ": a server that hangs is checked less often than that"});
+    }
+}
+
+void check_forwarded(const Site& site, LoadResult& result) {
+    const Location where = place_of(site.forwarded.where, site);
+    if (site.forwarded.mode == ForwardedMode::append && site.forwarded.trusted.empty()) {
+        result.warnings.push_back({where, "forwarded.trusted",
+                                   "is empty: mode append keeps what trusted peers sent, and nobody is trusted"});
+    }
+    if (site.forwarded.mode == ForwardedMode::set && !site.forwarded.trusted.empty()) {
+        result.warnings.push_back({where, "forwarded.trusted", "has no effect with mode set; append uses it"});
+    }
+}
+
+void check_status_page(const Site& site, LoadResult& result) {
+    if (site.status.enabled && site.type == SiteType::s3 && site.status.path.starts_with("/minio/")) {
+        result.warnings.push_back({place_of(site.status.where, site), "status.path",
+                                   "hides MinIO's own pages below /minio/"});
+    }
+}
+
+// One address to listen on, with the name of who does.
+struct Listener {
+    const Listen* listen;
+    std::string key;
+    std::string owner;
+};
+
+std::vector<Listener> listeners_of(const Config& config) {
+    std::vector<Listener> out;
+    for (const Listen& listen : config.admin.listen) {
+        out.push_back({&listen, "admin.listen", "admin"});
+    }
+    for (const Site& site : config.sites) {
+        for (const Listen& listen : site.listen) {
+            out.push_back({&listen, "listen", "site " + site.name});
+        }
+    }
+    return out;
+}
+
+bool is_wildcard(const base::IpAddress& ip) {
+    return std::ranges::all_of(ip.bytes(), [](std::uint8_t byte) { return byte == 0; });
+}
+
+// Every socket is IPV6_V6ONLY, so [::] and 0.0.0.0 never meet.
+bool do_overlap(const base::SocketAddress& a, const base::SocketAddress& b) {
+    return a.port() == b.port() && a.ip().is_v6() == b.ip().is_v6() && !(a.ip() == b.ip()) &&
+           (is_wildcard(a.ip()) || is_wildcard(b.ip()));
+}
+
+void check_listeners(const Config& config, LoadResult& result) {
+    const std::vector<Listener> all = listeners_of(config);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+        const base::SocketAddress& address = all[i].listen->address;
+        if (address.port() == 0) {
+            continue;  // the kernel gives each its own
+        }
+        for (std::size_t j = 0; j < i; ++j) {
+            const Listener& other = all[j];
+            if (other.listen->address == address) {
+                result.problems.push_back({all[i].listen->where, all[i].key,
+                                           all[i].listen->text + " is taken by " + other.owner + " in " +
+                                               place(other.listen->where)});
+                break;
+            }
+            if (do_overlap(other.listen->address, address)) {
+                result.warnings.push_back({all[i].listen->where, all[i].key,
+                                           all[i].listen->text + " overlaps with " + other.listen->text + " of " +
+                                               other.owner + " in " + place(other.listen->where)});
+            }
+        }
+    }
+}
+
+void check_names(const Config& config, LoadResult& result) {
+    std::map<std::string, const Site*> names;
+    std::map<std::string, const Site*> groups;
+    for (const Site& site : config.sites) {
+        const auto [same, is_new] = names.emplace(site.name, &site);
+        if (!is_new && !site.name.empty()) {
+            result.problems.push_back({site.where, "name",
+                                       "another site is called " + site.name + ": " + place(same->second->where)});
+            continue;  // the group's name follows the site's
+        }
+        const auto [group, is_other] = groups.emplace(site.backends.name, &site);
+        if (!is_other && !site.backends.name.empty()) {
+            result.problems.push_back({place_of(site.backends.where, site), "backends.name",
+                                       "another group is called " + site.backends.name + ": " +
+                                           place(place_of(group->second->backends.where, *group->second))});
+        }
+    }
+}
+
+void check_replay_memory(const Config& config, LoadResult& result) {
+    for (const Site& site : config.sites) {
+        if (site.retry.replay_buffer > config.limits.replay_memory) {
+            const Location main{config.file, 0};
+            result.warnings.push_back({config.limits.where.line > 0 ? config.limits.where : main,
+                                       "limits.replay_memory",
+                                       print_size(config.limits.replay_memory) +
+                                           " does not hold one retry.replay_buffer of site " + site.name + " (" +
+                                           print_size(site.retry.replay_buffer) + ")"});
+        }
+    }
+}
+
+}  // namespace
+
+void check_site(const Site& site, ServerList servers, LoadResult& result) {
+    check_servers(site, result);
+    if (servers == ServerList::complete) {
+        check_server_count(site, result);
+    }
+    check_backends(site, result);
+    check_balance(site, result);
+    check_health(site, result);
+    check_forwarded(site, result);
+    check_status_page(site, result);
+}
+
+void check_between_sites(const Config& config, LoadResult& result) {
+    check_listeners(config, result);
+    check_names(config, result);
+    check_replay_memory(config, result);
+}
+
+void validate(const Config& config, LoadResult& result) {
+    for (const Site& site : config.sites) {
+        if (site.backends.servers.empty()) {
+            result.problems.push_back({site.where, "backends.servers", "is empty; a site needs at least one server"});
+            check_site(site, ServerList::partial, result);
+        } else {
+            check_site(site, ServerList::complete, result);
+        }
+    }
+    check_between_sites(config, result);
+}
+
+}  // namespace s3gate::config

@@ -1,0 +1,63 @@
+// Texts of single values → values: durations, sizes, ranges in addresses, variables, names. Pure functions without file or
+// line; what is wrong comes back as a sentence for the operator.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "s3gate/config/load.hpp"
+#include "s3gate/config/model.hpp"
+
+namespace s3gate::config {
+
+// A value, or why there is none.
+template <class T>
+struct Parsed {
+    std::optional<T> value;
+    std::string error;  // empty when there is a value
+};
+
+// At most this many servers come out of one text; more is taken for a slip of the pen.
+inline constexpr std::size_t kMaxExpansion = 1024;
+
+// The text in quotes, control bytes escaped, long ones cut: for messages.
+std::string in_quotes(std::string_view text);
+
+// "250ms", "3s", "5m", "1h"; whole numbers with a unit. A bare "0" is a duration too.
+Parsed<Duration> parse_duration(std::string_view text);
+// "64KiB", "1MiB", "1GiB" or plain bytes.
+Parsed<std::uint64_t> parse_size(std::string_view text);
+// In the unit that reads best: "250ms", "3s", "5m", "1h"; "64KiB".
+std::string print_duration(Duration duration);
+std::string print_size(std::uint64_t size);
+
+// Replaces every ${NAME}; "$${" stands for "${", every other '$' for itself. What a variable holds is not searched again.
+Parsed<std::string> substitute(std::string_view text, const Environment& environment);
+
+// "node{1...3}:9000" → node1:9000, node2:9000, node3:9000. Several groups multiply, the last one runs fastest; a leading
+// zero in the first number pads all of them to its width.
+Parsed<std::vector<std::string>> expand_ranges(std::string_view text);
+
+// RFC 9110 §5.6.2: what a field name consists of.
+bool is_token(std::string_view text);
+// RFC 9110 §5.5: no controls but the tab, no space or tab at the ends.
+bool is_field_value(std::string_view text);
+// Letters, digits and . _ : - only, at most 128: safe on the status page and as a metric label.
+bool is_plain_name(std::string_view text);
+// Begins with '/'; visible ASCII without '?', '#', '\\' and '"'.
+bool is_url_path(std::string_view text);
+
+// The nearest of `candidates` that a slip of the pen could have meant; nullopt when none is near.
+std::optional<std::string_view> nearest(std::string_view text,
+                                        const std::vector<std::string_view>& candidates);
+
+// "a, b or c".
+std::string alternatives(const std::vector<std::string_view>& words);
+
+// The words of a key source as configured: "sessionid", "cookie:NAME".
+std::string print_key_source(const KeySource& source);
+
+}  // namespace s3gate::config
