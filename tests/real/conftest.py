@@ -1,4 +1,5 @@
-"""Fixtures of the tests against a real S3 server: one cluster per pytest session, s3gate in front of it."""
+"""Fixtures of the tests against a real S3 server: one cluster per pytest session, s3gate in front
+of it."""
 
 import pytest
 
@@ -15,9 +16,22 @@ def cluster():
 
 def gateway_site(store, **extra):
     """RGW has no MinIO health page; /swift/healthcheck is its anonymous equivalent."""
-    health = {"path": "/swift/healthcheck", "reject_headers": {}, "interval": "1s", "timeout": "1s", "fall": 2, "rise": 2}
-    return s3_site("rgw", f"{ADDRESSES.take()}:9000", store.addresses, health=health,
-                   balance={"salt": "a-salt-for-tests"}, **extra)
+    health = {
+        "path": "/swift/healthcheck",
+        "reject_headers": {},
+        "interval": "1s",
+        "timeout": "1s",
+        "fall": 2,
+        "rise": 2,
+    }
+    return s3_site(
+        "rgw",
+        f"{ADDRESSES.take()}:9000",
+        store.addresses,
+        health=health,
+        balance={"salt": "a-salt-for-tests"},
+        **extra,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,9 @@
-"""A real S3 cluster for the tests: Ceph's RADOS gateway, several gateways that share one in-memory store.
+"""A real S3 cluster for the tests: Ceph's RADOS gateway, several gateways that share one in-memory
+store.
 
-One monitor, one OSD with the memstore, no manager, N radosgw processes, each on a loopback address of its own. Debian packages
-radosgw, ceph-mon and ceph-osd; root (the daemons insist on their own directories). Up in a few seconds.
-"""
+One monitor, one OSD with the memstore, no manager, N radosgw processes, each on a loopback address
+of its own. Debian packages radosgw, ceph-mon and ceph-osd; root (the daemons insist on their own
+directories). Up in a few seconds. """
 
 import os
 import pathlib
@@ -82,8 +83,18 @@ class Cluster:
             self._start_store()
             self.start_gateway(0)  # the first one makes the pools; side by side they would race
             self._wait_gateway(0)
-            self._admin("user", "create", "--uid", "tester", "--display-name", "Tester",
-                        "--access-key", ACCESS_KEY, "--secret", SECRET_KEY)
+            self._admin(
+                "user",
+                "create",
+                "--uid",
+                "tester",
+                "--display-name",
+                "Tester",
+                "--access-key",
+                ACCESS_KEY,
+                "--secret",
+                SECRET_KEY,
+            )
             for number in range(1, gateways):
                 self.start_gateway(number)
             for number in range(1, gateways):
@@ -93,10 +104,18 @@ class Cluster:
             raise
 
     def _run(self, *command, timeout=60):
-        done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=timeout, check=False)
+        done = subprocess.run(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
         if done.returncode != 0:
-            pytest.fail(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr[-2000:]}")
+            pytest.fail(
+                f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr[-2000:]}"
+            )
         return done.stdout.strip()
 
     def _ceph(self, *command):
@@ -107,8 +126,13 @@ class Cluster:
 
     def _spawn(self, name, *command):
         with open(self.dir / f"{name}.out", "ab") as log:
-            self.processes[name] = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL,
-                                                    stdout=log, stderr=log, start_new_session=True)
+            self.processes[name] = subprocess.Popen(
+                [str(word) for word in command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
 
     def _add_key(self, entity, *caps):
         keyring = self.dir / "keyring"
@@ -116,20 +140,36 @@ class Cluster:
         self._run("ceph-authtool", *create, keyring, "--gen-key", "-n", entity, *caps)
 
     def _start_store(self):
-        self.config.write_text(CONFIG.format(dir=self.dir, fsid=uuid.uuid4(), monitor=ADDRESSES.take()))
-        everything = ["--cap", "mon", "allow *", "--cap", "osd", "allow *", "--cap", "mgr", "allow *"]
+        self.config.write_text(
+            CONFIG.format(dir=self.dir, fsid=uuid.uuid4(), monitor=ADDRESSES.take())
+        )
+        everything = [
+            "--cap",
+            "mon",
+            "allow *",
+            "--cap",
+            "osd",
+            "allow *",
+            "--cap",
+            "mgr",
+            "allow *",
+        ]
         self._add_key("mon.", "--cap", "mon", "allow *")
         self._add_key("client.admin", *everything)
         for number in range(len(self.addresses)):
             self._add_key(f"client.gateway{number}", *everything)
         (self.dir / "mon").mkdir()
         (self.dir / "osd").mkdir()
-        self._run("ceph-mon", "-c", self.config, "-i", "a", "--mkfs", "--keyring", self.dir / "keyring")
+        self._run(
+            "ceph-mon", "-c", self.config, "-i", "a", "--mkfs", "--keyring", self.dir / "keyring"
+        )
         self._spawn("mon", "ceph-mon", "-c", self.config, "-i", "a", "-f")
         self._ceph("mon", "stat")
         osd_uuid = uuid.uuid4()
         number = self._ceph("osd", "new", osd_uuid)
-        self._add_key(f"osd.{number}", "--cap", "mon", "allow profile osd", "--cap", "osd", "allow *")
+        self._add_key(
+            f"osd.{number}", "--cap", "mon", "allow profile osd", "--cap", "osd", "allow *"
+        )
         self._ceph("auth", "add", f"osd.{number}", "-i", self.dir / "keyring")
         self._run("ceph-osd", "-c", self.config, "-i", number, "--mkfs", "--osd-uuid", osd_uuid)
         self._spawn("osd", "ceph-osd", "-c", self.config, "-i", number, "-f")
@@ -140,15 +180,25 @@ class Cluster:
         while not condition():
             for name, process in self.processes.items():
                 if process.poll() is not None:
-                    pytest.fail(f"{name} ended with {process.returncode}\n{tail(self.dir / f'{name}.out')}")
+                    pytest.fail(
+                        f"{name} ended with {process.returncode}\n{tail(self.dir / f'{name}.out')}"
+                    )
             if time.monotonic() > deadline:
                 pytest.fail(f"not within {timeout} s: {what}")
             time.sleep(0.1)
 
     def start_gateway(self, number):
         host, port = self.addresses[number].split(":")
-        self._spawn(f"gateway{number}", "radosgw", "-c", self.config, "-n", f"client.gateway{number}", "-f",
-                    f"--rgw-frontends=beast endpoint={host}:{port}")
+        self._spawn(
+            f"gateway{number}",
+            "radosgw",
+            "-c",
+            self.config,
+            "-n",
+            f"client.gateway{number}",
+            "-f",
+            f"--rgw-frontends=beast endpoint={host}:{port}",
+        )
 
     def _wait_gateway(self, number):
         def healthy():
@@ -158,6 +208,7 @@ class Cluster:
                     return response.status == 200
             except (urllib.error.URLError, OSError):
                 return False
+
         self._poll(f"gateway {number} answers", healthy)
 
     def kill_gateway(self, number):

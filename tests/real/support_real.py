@@ -1,8 +1,8 @@
-"""What the tests against real software share: addresses, processes, the s3gate daemon, a raw HTTP client.
+"""What the tests against real software share: addresses, processes, the s3gate daemon, a raw HTTP
+client.
 
-Everything stays on loopback (or in a network namespace that the test makes itself), every wait has a deadline, and every process
-is ended by its own pid.
-"""
+Everything stays on loopback (or in a network namespace that the test makes itself), every wait has
+a deadline, and every process is ended by its own pid. """
 
 import dataclasses
 import json
@@ -19,14 +19,23 @@ import pytest
 
 # Clients must go where they are told: no proxy and no certificate bundle of the surroundings.
 for _name in list(os.environ):
-    if _name.lower() in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "aws_ca_bundle", "aws_profile", "aws_endpoint_url"):
+    if _name.lower() in (
+        "http_proxy",
+        "https_proxy",
+        "all_proxy",
+        "no_proxy",
+        "aws_ca_bundle",
+        "aws_profile",
+        "aws_endpoint_url",
+    ):
         del os.environ[_name]
 
 NO_SKIP = os.environ.get("S3GATE_NO_SKIP") == "1"
 
 
 def require(condition, reason):
-    """Skips the test with `reason` unless `condition` holds; under S3GATE_NO_SKIP=1 it fails instead."""
+    """Skips the test with `reason` unless `condition` holds; under S3GATE_NO_SKIP=1 it fails
+    instead."""
     if condition:
         return
     if NO_SKIP:
@@ -35,7 +44,8 @@ def require(condition, reason):
 
 
 def require_program(*names):
-    """Paths of the named programs; a missing one skips. Debian keeps daemons in sbin, which is not on every PATH."""
+    """Paths of the named programs; a missing one skips. Debian keeps daemons in sbin, which is not
+    on every PATH."""
     path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
     found = [shutil.which(name, path=path) for name in names]
     missing = [name for name, where in zip(names, found) if where is None]
@@ -51,7 +61,8 @@ def s3gate_binary():
 
 
 def wait_until(condition, timeout, what, interval=0.02):
-    """Polls `condition` until it returns something true, and returns that; fails after `timeout` seconds."""
+    """Polls `condition` until it returns something true, and returns that; fails after `timeout`
+    seconds."""
     deadline = time.monotonic() + timeout
     while True:
         value = condition()
@@ -63,7 +74,8 @@ def wait_until(condition, timeout, what, interval=0.02):
 
 
 class Addresses:
-    """Loopback addresses of this process alone: 127.A.B.x, A and B from the pid, so that runs side by side never collide."""
+    """Loopback addresses of this process alone: 127.A.B.x, A and B from the pid, so that runs side
+    by side never collide."""
 
     def __init__(self):
         pid = os.getpid()
@@ -80,7 +92,8 @@ ADDRESSES = Addresses()
 
 
 def end_process(process, timeout=10):
-    """SIGTERM, then SIGKILL after `timeout`; a stopped process is continued first. Returns the exit status."""
+    """SIGTERM, then SIGKILL after `timeout`; a stopped process is continued first. Returns the exit
+    status."""
     if process.poll() is None:
         process.send_signal(signal.SIGCONT)
         process.terminate()
@@ -101,21 +114,32 @@ def tail(path, lines=40):
 
 def s3_site(name, listen, servers, **extra):
     """A site of type s3 in the terms of docs/config.md; `extra` adds or replaces keys."""
-    return {"name": name, "type": "s3", "listen": [listen], "backends": {"servers": list(servers)}, **extra}
+    return {
+        "name": name,
+        "type": "s3",
+        "listen": [listen],
+        "backends": {"servers": list(servers)},
+        **extra,
+    }
 
 
 class S3gate:
-    """The real daemon on a configuration of its own, ready (READY=1 was seen) when the constructor returns.
+    """The real daemon on a configuration of its own, ready (READY=1 was seen) when the constructor
+    returns.
 
-    JSON is YAML, so the configuration needs no YAML library. The access log goes to a file beside the configuration.
-    """
+    JSON is YAML, so the configuration needs no YAML library. The access log goes to a file beside
+    the configuration."""
 
     def __init__(self, sites, main=None, ready_timeout=20):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-real-"))
         self.access_log = self.dir / "access.log"
         self.stderr = self.dir / "stderr.log"
         (self.dir / "sites").mkdir()
-        config = {"workers": 1, "include": ["sites/*.yaml"], "access_log": {"target": str(self.access_log)}}
+        config = {
+            "workers": 1,
+            "include": ["sites/*.yaml"],
+            "access_log": {"target": str(self.access_log)},
+        }
         config.update(main or {})
         self.config = self.dir / "s3gate.yaml"
         self.config.write_text(json.dumps(config))
@@ -137,8 +161,11 @@ class S3gate:
             with open(self.stderr, "ab") as log:
                 self.process = subprocess.Popen(
                     [binary, "--config", str(self.config)],
-                    stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                    env={**os.environ, "NOTIFY_SOCKET": path})
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env={**os.environ, "NOTIFY_SOCKET": path},
+                )
             deadline = time.monotonic() + ready_timeout
             while True:
                 try:
@@ -148,21 +175,27 @@ class S3gate:
                     pass
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     end_process(self.process)
-                    pytest.fail(f"s3gate did not get ready (exit {self.process.returncode}):\n{tail(self.stderr)}")
+                    pytest.fail(
+                        f"s3gate did not get ready (exit {self.process.returncode}):\n{tail(self.stderr)}"
+                    )
 
     def entries(self):
-        """The complete lines of the access log so far, parsed. A line that is not JSON fails the test."""
+        """The complete lines of the access log so far, parsed. A line that is not JSON fails the
+        test."""
         try:
             text = self.access_log.read_bytes()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in text[:text.rfind(b"\n") + 1].splitlines()]
+        return [json.loads(line) for line in text[: text.rfind(b"\n") + 1].splitlines()]
 
     def wait_entries(self, wanted, count, timeout=5):
-        """Waits until `count` entries satisfy `wanted` (the log is written once per tick) and returns them."""
+        """Waits until `count` entries satisfy `wanted` (the log is written once per tick) and
+        returns them."""
+
         def matching():
             entries = [entry for entry in self.entries() if wanted(entry)]
             return entries if len(entries) >= count else None
+
         return wait_until(matching, timeout, f"{count} matching access log lines")
 
     def stop(self):
@@ -183,7 +216,9 @@ class S3gate:
 
 @dataclasses.dataclass
 class Response:
-    """A response as it came off the wire. `interim` holds the statuses of the 1xx responses before it."""
+    """A response as it came off the wire. `interim` holds the statuses of the 1xx responses before
+    it."""
+
     version: str
     status: int
     reason: str
@@ -197,11 +232,13 @@ class Response:
 
 
 class RawClient:
-    """A client that sends exactly the bytes it is given and reads responses by the framing rules of RFC 9112 §6."""
+    """A client that sends exactly the bytes it is given and reads responses by the framing rules of
+    RFC 9112 §6."""
 
     def __init__(self, host, port, timeout=20, source=None):
         self.socket = socket.create_connection(
-            (host, port), timeout=timeout, source_address=(source, 0) if source else None)
+            (host, port), timeout=timeout, source_address=(source, 0) if source else None
+        )
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._buffer = b""
 
@@ -229,7 +266,9 @@ class RawClient:
     def _exactly(self, length):
         while len(self._buffer) < length:
             if not self._more():
-                raise ConnectionError(f"closed {length - len(self._buffer)} bytes before the end of the body")
+                raise ConnectionError(
+                    f"closed {length - len(self._buffer)} bytes before the end of the body"
+                )
         data, self._buffer = self._buffer[:length], self._buffer[length:]
         return data
 
@@ -299,7 +338,8 @@ def exchange(host, port, request, method="GET", timeout=20, source=None):
 
 
 def report(name, figures):
-    """Prints figures for `pytest -s`, and writes them as JSON below $S3GATE_REPORT_DIR when that is set."""
+    """Prints figures for `pytest -s`, and writes them as JSON below $S3GATE_REPORT_DIR when that is
+    set."""
     width = max(len(key) for key in figures)
     print(f"\n{name}")
     for key, value in figures.items():

@@ -1,10 +1,10 @@
 """The same steps against a real cluster, direct and through s3gate: the results must be identical.
 
-Without this, anything that changes what a signature covers (target, Host, a signed field, body framing), drops or adds a response
-field, or answers 100 on its own, goes unnoticed until a user's SDK says SignatureDoesNotMatch. Each step runs on both sides in a
-bucket of its own and returns plain values; bucket names have the same length and are made equal before the comparison, and only
-fields that differ between any two requests are left out.
-"""
+Without this, anything that changes what a signature covers (target, Host, a signed field, body
+framing), drops or adds a response field, or answers 100 on its own, goes unnoticed until a user's
+SDK says SignatureDoesNotMatch. Each step runs on both sides in a bucket of its own and returns
+plain values; bucket names have the same length and are made equal before the comparison, and only
+fields that differ between any two requests are left out. """
 
 import dataclasses
 import gzip
@@ -31,15 +31,29 @@ MIB = 1024 * 1024
 VOLATILE = {"date", "x-amz-request-id", "x-amz-id-2", "connection", "keep-alive", "last-modified"}
 
 ODD_KEYS = [
-    "with space", " leading and trailing ", "plus+plus", "percent%41%2f%", "tilde~tilde", "double//slash///", "dots/../up/./here",
-    "naïve-ключ-键-🔑", "a&b=c?d#e", "quotes\"'<>`{}|\\^[]", "semi;colon:comma,at@dollar$excl!star*(paren)", "k" * 1024,
-    "ü" * 512, "trailing/", "uploadId=fake&sessionid=fake",
+    "with space",
+    " leading and trailing ",
+    "plus+plus",
+    "percent%41%2f%",
+    "tilde~tilde",
+    "double//slash///",
+    "dots/../up/./here",
+    "naïve-ключ-键-🔑",
+    "a&b=c?d#e",
+    "quotes\"'<>`{}|\\^[]",
+    "semi;colon:comma,at@dollar$excl!star*(paren)",
+    "k" * 1024,
+    "ü" * 512,
+    "trailing/",
+    "uploadId=fake&sessionid=fake",
 ]
 
 
 @dataclasses.dataclass
 class Side:
-    """One of the two ways to the cluster: the endpoint, an SDK client without retries, and a bucket."""
+    """One of the two ways to the cluster: the endpoint, an SDK client without retries, and a
+    bucket."""
+
     name: str
     address: str
     bucket: str = ""
@@ -54,10 +68,21 @@ class Side:
         self.s3.create_bucket(Bucket=self.bucket)
 
     def client(self, secret=rgw.SECRET_KEY, **options):
-        config = botocore.config.Config(retries={"max_attempts": 0}, read_timeout=20, connect_timeout=5,
-                                        s3={"addressing_style": "path"}, **options)
-        return boto3.client("s3", endpoint_url=f"http://{self.address}", aws_access_key_id=rgw.ACCESS_KEY,
-                            aws_secret_access_key=secret, region_name="default", config=config)
+        config = botocore.config.Config(
+            retries={"max_attempts": 0},
+            read_timeout=20,
+            connect_timeout=5,
+            s3={"addressing_style": "path"},
+            **options,
+        )
+        return boto3.client(
+            "s3",
+            endpoint_url=f"http://{self.address}",
+            aws_access_key_id=rgw.ACCESS_KEY,
+            aws_secret_access_key=secret,
+            region_name="default",
+            config=config,
+        )
 
     def path(self, key):
         return f"/{self.bucket}/{escape_path(key)}"
@@ -66,8 +91,9 @@ class Side:
         return exchange(self.host, self.port, request_head(method, target, fields) + body, method)
 
     def signed(self, method, key, body=b"", query=(), headers=None, target=None):
-        fields = self.signer.headers(method, self.address, self.path(key), query, headers,
-                                     hashlib.sha256(body).hexdigest())
+        fields = self.signer.headers(
+            method, self.address, self.path(key), query, headers, hashlib.sha256(body).hexdigest()
+        )
         if body or method in ("PUT", "POST"):
             fields["Content-Length"] = str(len(body))
         return self.raw(method, target or self.path(key), fields, body)
@@ -87,20 +113,36 @@ def plain(value, side):
     if isinstance(value, str):
         value = value.replace(side.bucket, "BUCKET").replace(side.address, "ENDPOINT")
         value = re.sub(r"2(~|%7E)[A-Za-z0-9_-]{20,}", "UPLOADID", value)
-        value = re.sub(r"<(RequestId|HostId|LastModified|UploadId|Initiated)>[^<]*</", r"<\1>X</", value)
+        value = re.sub(
+            r"<(RequestId|HostId|LastModified|UploadId|Initiated)>[^<]*</", r"<\1>X</", value
+        )
         return value
     if isinstance(value, dict):
-        return {key: plain(item, side) for key, item in value.items()
-                if key not in ("RequestId", "HostId", "RetryAttempts", "LastModified", "UploadId", "Initiated")
-                and not (isinstance(key, str) and key.lower() in VOLATILE)}
+        return {
+            key: plain(item, side)
+            for key, item in value.items()
+            if key
+            not in ("RequestId", "HostId", "RetryAttempts", "LastModified", "UploadId", "Initiated")
+            and not (isinstance(key, str) and key.lower() in VOLATILE)
+        }
     if isinstance(value, (list, tuple)):
         return [plain(item, side) for item in value]
     if hasattr(value, "read"):
         return plain(value.read(), side)
     if hasattr(value, "interim"):
-        fields = [(name, plain(text, side)) for name, text in value.headers if name.lower() not in VOLATILE]
-        return {"version": value.version, "status": value.status, "reason": value.reason, "interim": value.interim,
-                "headers": fields, "body": plain(value.body, side)}
+        fields = [
+            (name, plain(text, side))
+            for name, text in value.headers
+            if name.lower() not in VOLATILE
+        ]
+        return {
+            "version": value.version,
+            "status": value.status,
+            "reason": value.reason,
+            "interim": value.interim,
+            "headers": fields,
+            "body": plain(value.body, side),
+        }
     return value
 
 
@@ -119,7 +161,9 @@ def pattern(size, seed=1):
     return (block * (size // len(block) + 1))[:size]
 
 
-# --- steps: each takes a side and returns what it saw -----------------------------------------------------------------------------
+# --- steps: each takes a side and returns what it saw
+# -----------------------------------------------------------------------------
+
 
 def sizes(side):
     seen = []
@@ -134,10 +178,13 @@ def sizes(side):
 
 
 def file_uploads(side):
-    """File-like bodies make the SDK send Expect: 100-continue; it waits a second when the 100 does not come."""
+    """File-like bodies make the SDK send Expect: 100-continue; it waits a second when the 100 does
+    not come."""
     begun = time.monotonic()
-    seen = [side.s3.put_object(Bucket=side.bucket, Key=f"file-{number}", Body=io.BytesIO(pattern(size)))
-            for number, size in enumerate((0, 5, 6, 0, 300000))]
+    seen = [
+        side.s3.put_object(Bucket=side.bucket, Key=f"file-{number}", Body=io.BytesIO(pattern(size)))
+        for number, size in enumerate((0, 5, 6, 0, 300000))
+    ]
     took = time.monotonic() - begun
     # One missing 100 costs a second; five uploads on loopback cost none.
     return [*seen, "in time" if took < 0.9 else f"took {took:.1f} s"]
@@ -145,9 +192,21 @@ def file_uploads(side):
 
 def ranges(side):
     side.s3.put_object(Bucket=side.bucket, Key="ranged", Body=pattern(100000))
-    wanted = ("bytes=0-0", "bytes=0-", "bytes=10-19", "bytes=99990-200000", "bytes=-1", "bytes=-100", "bytes=100000-", "bytes=5-1",
-              "bytes=0-1,4-5", "lines=1-2")
-    return [outcome(side.s3.get_object, Bucket=side.bucket, Key="ranged", Range=one) for one in wanted]
+    wanted = (
+        "bytes=0-0",
+        "bytes=0-",
+        "bytes=10-19",
+        "bytes=99990-200000",
+        "bytes=-1",
+        "bytes=-100",
+        "bytes=100000-",
+        "bytes=5-1",
+        "bytes=0-1,4-5",
+        "lines=1-2",
+    )
+    return [
+        outcome(side.s3.get_object, Bucket=side.bucket, Key="ranged", Range=one) for one in wanted
+    ]
 
 
 def odd_keys(side):
@@ -157,8 +216,14 @@ def odd_keys(side):
         seen.append(outcome(side.s3.put_object, Bucket=side.bucket, Key=key, Body=body))
         seen.append(outcome(side.s3.head_object, Bucket=side.bucket, Key=key))
         seen.append(outcome(side.s3.get_object, Bucket=side.bucket, Key=key))
-        seen.append(outcome(side.s3.copy_object, Bucket=side.bucket, Key=f"copies/{number}",
-                            CopySource={"Bucket": side.bucket, "Key": key}))
+        seen.append(
+            outcome(
+                side.s3.copy_object,
+                Bucket=side.bucket,
+                Key=f"copies/{number}",
+                CopySource={"Bucket": side.bucket, "Key": key},
+            )
+        )
     seen.append(side.s3.list_objects_v2(Bucket=side.bucket))
     seen.append(side.s3.list_objects_v2(Bucket=side.bucket, EncodingType="url"))
     for key in ODD_KEYS:
@@ -170,7 +235,11 @@ def raw_keys(side):
     """The same keys without an SDK's own ideas about escaping: the target goes out as written."""
     seen = []
     for number, key in enumerate(ODD_KEYS):
-        seen.append(side.signed("PUT", "raw/" + key[:1020] if key.isascii() else key, body=f"raw {number}".encode()))
+        seen.append(
+            side.signed(
+                "PUT", "raw/" + key[:1020] if key.isascii() else key, body=f"raw {number}".encode()
+            )
+        )
         seen.append(side.signed("GET", "raw/" + key[:1020] if key.isascii() else key))
     return seen
 
@@ -179,8 +248,12 @@ def multipart_sizes(side):
     seen = []
     body = pattern(64 * MIB, seed=64)
     for part_mib, concurrency in ((5, 1), (8, 4), (16, 8)):
-        config = boto3.s3.transfer.TransferConfig(multipart_threshold=MIB, multipart_chunksize=part_mib * MIB,
-                                                  max_concurrency=concurrency, use_threads=concurrency > 1)
+        config = boto3.s3.transfer.TransferConfig(
+            multipart_threshold=MIB,
+            multipart_chunksize=part_mib * MIB,
+            max_concurrency=concurrency,
+            use_threads=concurrency > 1,
+        )
         key = f"big-{part_mib}-{concurrency}"
         side.s3.upload_fileobj(io.BytesIO(body), side.bucket, key, Config=config)
         sink = io.BytesIO()
@@ -203,7 +276,13 @@ def multipart_calls(side):
         etags.append({"PartNumber": number, "ETag": part["ETag"]})
         seen.append(part)
     seen.append(side.s3.list_parts(**upload))
-    seen.append(outcome(side.s3.complete_multipart_upload, **upload, MultipartUpload={"Parts": list(reversed(etags))}))
+    seen.append(
+        outcome(
+            side.s3.complete_multipart_upload,
+            **upload,
+            MultipartUpload={"Parts": list(reversed(etags))},
+        )
+    )
     seen.append(side.s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": etags}))
     seen.append(side.s3.head_object(**names))
     dropped = side.s3.create_multipart_upload(Bucket=side.bucket, Key="dropped")
@@ -215,25 +294,52 @@ def multipart_calls(side):
 
 
 def copies(side):
-    side.s3.put_object(Bucket=side.bucket, Key="source", Body=pattern(70000), Metadata={"one": "1"}, ContentType="text/x-one")
+    side.s3.put_object(
+        Bucket=side.bucket,
+        Key="source",
+        Body=pattern(70000),
+        Metadata={"one": "1"},
+        ContentType="text/x-one",
+    )
     source = {"Bucket": side.bucket, "Key": "source"}
-    return [side.s3.copy_object(Bucket=side.bucket, Key="copy-1", CopySource=source),
-            side.s3.copy_object(Bucket=side.bucket, Key="copy-2", CopySource=source, MetadataDirective="REPLACE",
-                                Metadata={"two": "2"}, ContentType="text/x-two"),
-            side.s3.head_object(Bucket=side.bucket, Key="copy-1"), side.s3.head_object(Bucket=side.bucket, Key="copy-2"),
-            outcome(side.s3.copy_object, Bucket=side.bucket, Key="copy-3", CopySource={"Bucket": side.bucket, "Key": "no"})]
+    return [
+        side.s3.copy_object(Bucket=side.bucket, Key="copy-1", CopySource=source),
+        side.s3.copy_object(
+            Bucket=side.bucket,
+            Key="copy-2",
+            CopySource=source,
+            MetadataDirective="REPLACE",
+            Metadata={"two": "2"},
+            ContentType="text/x-two",
+        ),
+        side.s3.head_object(Bucket=side.bucket, Key="copy-1"),
+        side.s3.head_object(Bucket=side.bucket, Key="copy-2"),
+        outcome(
+            side.s3.copy_object,
+            Bucket=side.bucket,
+            Key="copy-3",
+            CopySource={"Bucket": side.bucket, "Key": "no"},
+        ),
+    ]
 
 
 def listings(side):
     for name in ("a/1", "a/2", "b/1", "b/c/1", "d", "e+f", "e f", "g%h", "ключ/1"):
         side.s3.put_object(Bucket=side.bucket, Key=f"list/{name}", Body=b"")
     seen = []
-    for extra in ({}, {"Delimiter": "/"}, {"EncodingType": "url"}, {"Delimiter": "/", "EncodingType": "url"}, {"MaxKeys": 3},
-                  {"Delimiter": "1"}):
+    for extra in (
+        {},
+        {"Delimiter": "/"},
+        {"EncodingType": "url"},
+        {"Delimiter": "/", "EncodingType": "url"},
+        {"MaxKeys": 3},
+        {"Delimiter": "1"},
+    ):
         seen.append(side.s3.list_objects(Bucket=side.bucket, Prefix="list/", **extra))
         seen.append(side.s3.list_objects_v2(Bucket=side.bucket, Prefix="list/", **extra))
-    for page in side.s3.get_paginator("list_objects_v2").paginate(Bucket=side.bucket, Prefix="list/",
-                                                                  PaginationConfig={"PageSize": 2}):
+    for page in side.s3.get_paginator("list_objects_v2").paginate(
+        Bucket=side.bucket, Prefix="list/", PaginationConfig={"PageSize": 2}
+    ):
         seen.append(page)
     doomed = [{"Key": f"list/{name}"} for name in ("a/1", "e+f", "e f", "g%h", "ключ/1")]
     answer = side.s3.delete_objects(Bucket=side.bucket, Delete={"Objects": doomed})
@@ -243,10 +349,25 @@ def listings(side):
 
 
 def metadata(side):
-    """Names with '_' and '.' are what many proxies drop; the value is UTF-8 as it stands on the wire."""
-    seen = [outcome(side.s3.put_object, Bucket=side.bucket, Key="meta", Body=b"m", Metadata={
-        "original_file_name": "a b.txt", "dot.name": "x", "spaces": "a  b   c", "plain": "v"},
-        CacheControl="no-transform, max-age=5", ContentDisposition='attachment; filename="x y.txt"', ContentLanguage="de, en")]
+    """Names with '_' and '.' are what many proxies drop; the value is UTF-8 as it stands on the
+    wire."""
+    seen = [
+        outcome(
+            side.s3.put_object,
+            Bucket=side.bucket,
+            Key="meta",
+            Body=b"m",
+            Metadata={
+                "original_file_name": "a b.txt",
+                "dot.name": "x",
+                "spaces": "a  b   c",
+                "plain": "v",
+            },
+            CacheControl="no-transform, max-age=5",
+            ContentDisposition='attachment; filename="x y.txt"',
+            ContentLanguage="de, en",
+        )
+    ]
     seen.append(side.s3.head_object(Bucket=side.bucket, Key="meta"))
     fields = {"x-amz-meta-utf8": "grün ключ 键", "X-Amz-Meta-Mixed-Case": "Value"}
     seen.append(side.signed("PUT", "meta-utf8", body=b"u", headers=fields))
@@ -256,12 +377,27 @@ def metadata(side):
 
 def stored_encodings(side):
     packed = gzip.compress(pattern(5000), mtime=0)
-    side.s3.put_object(Bucket=side.bucket, Key="packed", Body=packed, ContentEncoding="gzip", ContentType="text/plain")
-    side.s3.put_object(Bucket=side.bucket, Key="text", Body="grün\n".encode() * 1000, ContentType="text/plain")
-    side.s3.put_object(Bucket=side.bucket, Key="xml", Body=b"<x/>" * 1000, ContentType="application/xml")
+    side.s3.put_object(
+        Bucket=side.bucket,
+        Key="packed",
+        Body=packed,
+        ContentEncoding="gzip",
+        ContentType="text/plain",
+    )
+    side.s3.put_object(
+        Bucket=side.bucket, Key="text", Body="grün\n".encode() * 1000, ContentType="text/plain"
+    )
+    side.s3.put_object(
+        Bucket=side.bucket, Key="xml", Body=b"<x/>" * 1000, ContentType="application/xml"
+    )
     seen = []
     for key in ("packed", "text", "xml"):
-        for fields in ({}, {"Accept-Encoding": "gzip"}, {"Accept-Encoding": "identity"}, {"Accept-Encoding": "gzip, br;q=0.5"}):
+        for fields in (
+            {},
+            {"Accept-Encoding": "gzip"},
+            {"Accept-Encoding": "identity"},
+            {"Accept-Encoding": "gzip, br;q=0.5"},
+        ):
             seen.append(side.signed("GET", key, headers=fields))
     return seen
 
@@ -270,34 +406,70 @@ def conditional(side):
     etag = side.s3.put_object(Bucket=side.bucket, Key="cond", Body=b"conditional")["ETag"]
     when = side.s3.head_object(Bucket=side.bucket, Key="cond")["LastModified"]
     ask = {"Bucket": side.bucket, "Key": "cond"}
-    return [outcome(side.s3.get_object, **ask, IfMatch=etag), outcome(side.s3.get_object, **ask, IfMatch='"no"'),
-            outcome(side.s3.get_object, **ask, IfNoneMatch=etag), outcome(side.s3.get_object, **ask, IfNoneMatch='"no"'),
-            outcome(side.s3.get_object, **ask, IfModifiedSince=when), outcome(side.s3.get_object, **ask, IfUnmodifiedSince=when),
-            outcome(side.s3.head_object, **ask, IfNoneMatch=etag)]
+    return [
+        outcome(side.s3.get_object, **ask, IfMatch=etag),
+        outcome(side.s3.get_object, **ask, IfMatch='"no"'),
+        outcome(side.s3.get_object, **ask, IfNoneMatch=etag),
+        outcome(side.s3.get_object, **ask, IfNoneMatch='"no"'),
+        outcome(side.s3.get_object, **ask, IfModifiedSince=when),
+        outcome(side.s3.get_object, **ask, IfUnmodifiedSince=when),
+        outcome(side.s3.head_object, **ask, IfNoneMatch=etag),
+    ]
 
 
 def errors(side):
     wrong = side.client(secret="not-the-secret")
-    return [outcome(side.s3.get_object, Bucket=side.bucket, Key="absent"), outcome(side.s3.head_object, Bucket=side.bucket, Key="absent"),
-            outcome(side.s3.list_objects_v2, Bucket="no-such-bucket-anywhere"),
-            outcome(wrong.get_object, Bucket=side.bucket, Key="absent"),
-            outcome(wrong.put_object, Bucket=side.bucket, Key="x", Body=io.BytesIO(b"data")),
-            outcome(side.s3.upload_part, Bucket=side.bucket, Key="x", UploadId="2~none", PartNumber=1, Body=b"x"),
-            outcome(side.s3.delete_bucket, Bucket=side.bucket), outcome(side.s3.get_bucket_policy, Bucket=side.bucket)]
+    return [
+        outcome(side.s3.get_object, Bucket=side.bucket, Key="absent"),
+        outcome(side.s3.head_object, Bucket=side.bucket, Key="absent"),
+        outcome(side.s3.list_objects_v2, Bucket="no-such-bucket-anywhere"),
+        outcome(wrong.get_object, Bucket=side.bucket, Key="absent"),
+        outcome(wrong.put_object, Bucket=side.bucket, Key="x", Body=io.BytesIO(b"data")),
+        outcome(
+            side.s3.upload_part,
+            Bucket=side.bucket,
+            Key="x",
+            UploadId="2~none",
+            PartNumber=1,
+            Body=b"x",
+        ),
+        outcome(side.s3.delete_bucket, Bucket=side.bucket),
+        outcome(side.s3.get_bucket_policy, Bucket=side.bucket),
+    ]
 
 
 def bucket_calls(side):
     s3, bucket = side.s3, side.bucket
     s3.put_object(Bucket=bucket, Key="tagged", Body=b"t", Tagging="a=1&b=2")
-    return [s3.head_bucket(Bucket=bucket), s3.get_bucket_location(Bucket=bucket), s3.get_object_tagging(Bucket=bucket, Key="tagged"),
-            outcome(s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}),
-            s3.get_bucket_versioning(Bucket=bucket),
-            outcome(s3.put_bucket_cors, Bucket=bucket, CORSConfiguration={"CORSRules": [
-                {"AllowedMethods": ["GET"], "AllowedOrigins": ["http://example.test"]}]}),
-            s3.get_bucket_cors(Bucket=bucket),
-            side.raw("OPTIONS", side.path("tagged"), {"Host": side.address, "Origin": "http://example.test",
-                                                      "Access-Control-Request-Method": "GET"}),
-            s3.get_object_acl(Bucket=bucket, Key="tagged")["Grants"]]
+    return [
+        s3.head_bucket(Bucket=bucket),
+        s3.get_bucket_location(Bucket=bucket),
+        s3.get_object_tagging(Bucket=bucket, Key="tagged"),
+        outcome(
+            s3.put_bucket_versioning, Bucket=bucket, VersioningConfiguration={"Status": "Suspended"}
+        ),
+        s3.get_bucket_versioning(Bucket=bucket),
+        outcome(
+            s3.put_bucket_cors,
+            Bucket=bucket,
+            CORSConfiguration={
+                "CORSRules": [
+                    {"AllowedMethods": ["GET"], "AllowedOrigins": ["http://example.test"]}
+                ]
+            },
+        ),
+        s3.get_bucket_cors(Bucket=bucket),
+        side.raw(
+            "OPTIONS",
+            side.path("tagged"),
+            {
+                "Host": side.address,
+                "Origin": "http://example.test",
+                "Access-Control-Request-Method": "GET",
+            },
+        ),
+        s3.get_object_acl(Bucket=bucket, Key="tagged")["Grants"],
+    ]
 
 
 def presigned(side):
@@ -305,21 +477,29 @@ def presigned(side):
     seen = []
     for key in ("presigned", "pre signed/+~%/ключ", "pre//signed"):
         put = side.signer.presigned_target("PUT", side.address, side.path(key))
-        seen.append(side.raw("PUT", put, {"Host": side.address, "Content-Length": str(len(body))}, body))
+        seen.append(
+            side.raw("PUT", put, {"Host": side.address, "Content-Length": str(len(body))}, body)
+        )
         get = side.signer.presigned_target("GET", side.address, side.path(key))
         seen.append(side.raw("GET", get, {"Host": side.address}))
         # A client's own sessionid is part of what it signed.
-        get = side.signer.presigned_target("GET", side.address, side.path(key), query=[("sessionid", "abc def")])
+        get = side.signer.presigned_target(
+            "GET", side.address, side.path(key), query=[("sessionid", "abc def")]
+        )
         seen.append(side.raw("GET", get, {"Host": side.address, "Range": "bytes=0-9"}))
         seen.append(side.raw("GET", get + "&sessionid=added", {"Host": side.address}))
-        url = side.s3.generate_presigned_url("get_object", Params={"Bucket": side.bucket, "Key": key})
+        url = side.s3.generate_presigned_url(
+            "get_object", Params={"Bucket": side.bucket, "Key": key}
+        )
         seen.append(side.raw("GET", url.split(side.address, 1)[1], {"Host": side.address}))
     return seen
 
 
 def expect_good_signature(side):
     body = pattern(100000, seed=4)
-    fields = side.signer.headers("PUT", side.address, side.path("expected"), payload_hash=hashlib.sha256(body).hexdigest())
+    fields = side.signer.headers(
+        "PUT", side.address, side.path("expected"), payload_hash=hashlib.sha256(body).hexdigest()
+    )
     fields |= {"Content-Length": str(len(body)), "Expect": "100-continue"}
     with RawClient(side.host, side.port) as client:
         client.send(request_head("PUT", side.path("expected"), fields))
@@ -329,22 +509,36 @@ def expect_good_signature(side):
 
 
 def expect_bad_signature(side):
-    """The refusal must come without a 100: a client that was told to go on would send its body for nothing."""
-    fields = side.signer.headers("PUT", side.address, side.path("refused"), payload_hash=hashlib.sha256(b"x" * 1000).hexdigest())
+    """The refusal must come without a 100: a client that was told to go on would send its body for
+    nothing."""
+    fields = side.signer.headers(
+        "PUT",
+        side.address,
+        side.path("refused"),
+        payload_hash=hashlib.sha256(b"x" * 1000).hexdigest(),
+    )
     fields["Authorization"] = fields["Authorization"][:-4] + "0000"
     fields |= {"Content-Length": "1000", "Expect": "100-continue"}
     with RawClient(side.host, side.port) as client:
         client.send(request_head("PUT", side.path("refused"), fields))
         answer = client.read_response("PUT")
-    assert (answer.status, answer.interim) == (403, []), f"{side.name}: {answer.interim} then {answer.status}"
+    assert (answer.status, answer.interim) == (
+        403,
+        [],
+    ), f"{side.name}: {answer.interim} then {answer.status}"
     return answer
 
 
 def expect_signed(side):
     """Expect among the signed fields: it has to reach the server as it was sent."""
     body = b"signed expectation"
-    fields = side.signer.headers("PUT", side.address, side.path("expect-signed"), headers={"Expect": "100-continue"},
-                                 payload_hash=hashlib.sha256(body).hexdigest())
+    fields = side.signer.headers(
+        "PUT",
+        side.address,
+        side.path("expect-signed"),
+        headers={"Expect": "100-continue"},
+        payload_hash=hashlib.sha256(body).hexdigest(),
+    )
     fields["Content-Length"] = str(len(body))
     with RawClient(side.host, side.port) as client:
         client.send(request_head("PUT", side.path("expect-signed"), fields))
@@ -362,15 +556,23 @@ def expect_not_awaited(side):
 
 def aws_chunked(side):
     seen = []
-    for number, chunks in enumerate(([pattern(65536, 6), pattern(65536, 7), b"rest"], [b"one byte short of nothing"], [])):
+    for number, chunks in enumerate(
+        ([pattern(65536, 6), pattern(65536, 7), b"rest"], [b"one byte short of nothing"], [])
+    ):
         key = f"chunked-{number}"
         fields, body = side.signer.aws_chunked("PUT", side.address, side.path(key), chunks)
         seen.append(side.raw("PUT", side.path(key), fields, body))
         seen.append(side.signed("GET", key))
         if chunks:
             assert seen[-1].body == b"".join(chunks)
-    fields, body = side.signer.aws_chunked("PUT", side.address, side.path("forged"), [pattern(65536, 8)])
-    seen.append(side.raw("PUT", side.path("forged"), fields, body.replace(body[200:204], b"\0\0\0\0", 1)).status)
+    fields, body = side.signer.aws_chunked(
+        "PUT", side.address, side.path("forged"), [pattern(65536, 8)]
+    )
+    seen.append(
+        side.raw(
+            "PUT", side.path("forged"), fields, body.replace(body[200:204], b"\0\0\0\0", 1)
+        ).status
+    )
     return seen
 
 
@@ -378,9 +580,19 @@ def kept_alive(side):
     """Many requests on one connection, with and without bodies in both directions."""
     seen = []
     with RawClient(side.host, side.port) as client:
-        for method, key, body in (("PUT", "k1", b"1" * 10), ("GET", "k1", b""), ("HEAD", "k1", b""), ("GET", "absent", b""),
-                                  ("PUT", "k2", pattern(300000)), ("GET", "k2", b""), ("DELETE", "k1", b""), ("GET", "k1", b"")):
-            fields = side.signer.headers(method, side.address, side.path(key), payload_hash=hashlib.sha256(body).hexdigest())
+        for method, key, body in (
+            ("PUT", "k1", b"1" * 10),
+            ("GET", "k1", b""),
+            ("HEAD", "k1", b""),
+            ("GET", "absent", b""),
+            ("PUT", "k2", pattern(300000)),
+            ("GET", "k2", b""),
+            ("DELETE", "k1", b""),
+            ("GET", "k1", b""),
+        ):
+            fields = side.signer.headers(
+                method, side.address, side.path(key), payload_hash=hashlib.sha256(body).hexdigest()
+            )
             if method == "PUT":
                 fields["Content-Length"] = str(len(body))
             client.send(request_head(method, side.path(key), fields) + body)
@@ -389,7 +601,8 @@ def kept_alive(side):
 
 
 def escaped_tilde(side):
-    """Some clients write the uploadId's tilde as %7E; server and routing have to take both for the same."""
+    """Some clients write the uploadId's tilde as %7E; server and routing have to take both for the
+    same."""
     upload_id = side.s3.create_multipart_upload(Bucket=side.bucket, Key="tilde")["UploadId"]
     assert "~" in upload_id
     query = [("partNumber", "1"), ("uploadId", upload_id)]
@@ -399,9 +612,30 @@ def escaped_tilde(side):
     return seen
 
 
-STEPS = [sizes, file_uploads, ranges, odd_keys, raw_keys, multipart_sizes, multipart_calls, copies, listings, metadata,
-         stored_encodings, conditional, errors, bucket_calls, presigned, expect_good_signature, expect_bad_signature, expect_signed,
-         expect_not_awaited, aws_chunked, kept_alive, escaped_tilde]
+STEPS = [
+    sizes,
+    file_uploads,
+    ranges,
+    odd_keys,
+    raw_keys,
+    multipart_sizes,
+    multipart_calls,
+    copies,
+    listings,
+    metadata,
+    stored_encodings,
+    conditional,
+    errors,
+    bucket_calls,
+    presigned,
+    expect_good_signature,
+    expect_bad_signature,
+    expect_signed,
+    expect_not_awaited,
+    aws_chunked,
+    kept_alive,
+    escaped_tilde,
+]
 
 
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
@@ -411,16 +645,24 @@ def test_same_result_direct_and_through_s3gate(step, sides):
 
 
 def test_parts_reach_one_gateway_whatever_the_escaping(sides, gate):
-    """The uploadId is decoded for the key only, so 2~x and 2%7Ex are one key; what is forwarded stays as sent."""
+    """The uploadId is decoded for the key only, so 2~x and 2%7Ex are one key; what is forwarded
+    stays as sent."""
     side = sides[1]
     upload_id = side.s3.create_multipart_upload(Bucket=side.bucket, Key="spread")["UploadId"]
     for number in range(1, 9):
         written = upload_id.replace("~", "%7E") if number % 2 else upload_id
-        answer = side.signed("PUT", "spread", body=b"x", query=[("partNumber", str(number)), ("uploadId", upload_id)],
-                             target=side.path("spread") + f"?partNumber={number}&uploadId={written}")
+        answer = side.signed(
+            "PUT",
+            "spread",
+            body=b"x",
+            query=[("partNumber", str(number)), ("uploadId", upload_id)],
+            target=side.path("spread") + f"?partNumber={number}&uploadId={written}",
+        )
         assert answer.status == 200
     side.s3.abort_multipart_upload(Bucket=side.bucket, Key="spread", UploadId=upload_id)
-    lines = gate.wait_entries(lambda entry: entry["op"] == "UploadPart" and "/spread" in entry["request"], 8)
+    lines = gate.wait_entries(
+        lambda entry: entry["op"] == "UploadPart" and "/spread" in entry["request"], 8
+    )
     assert len({line["upstreamaddr"] for line in lines}) == 1
     assert {line["session"] for line in lines} == {upload_id}
     assert {line["key_source"] for line in lines} == {"uploadid"}

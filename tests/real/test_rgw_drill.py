@@ -1,8 +1,9 @@
-"""The drill: a gateway dies in the middle of a multipart upload, and the client, which does not retry, never knows.
+"""The drill: a gateway dies in the middle of a multipart upload, and the client, which does not
+retry, never knows.
 
-Without this, "a node is lost" would be proven with scripted backends only. The gateway that serves the upload is read from
-s3gate's access log, killed with SIGKILL between two parts, and the upload has to complete on the others.
-"""
+Without this, "a node is lost" would be proven with scripted backends only. The gateway that serves
+the upload is read from s3gate's access log, killed with SIGKILL between two parts, and the upload
+has to complete on the others. """
 
 import hashlib
 import uuid
@@ -18,10 +19,20 @@ MIB = 1024 * 1024
 
 
 def make_client(address):
-    config = botocore.config.Config(retries={"max_attempts": 0}, read_timeout=30, connect_timeout=5,
-                                    s3={"addressing_style": "path"})
-    return boto3.client("s3", endpoint_url=f"http://{address}", aws_access_key_id=rgw.ACCESS_KEY,
-                        aws_secret_access_key=rgw.SECRET_KEY, region_name="default", config=config)
+    config = botocore.config.Config(
+        retries={"max_attempts": 0},
+        read_timeout=30,
+        connect_timeout=5,
+        s3={"addressing_style": "path"},
+    )
+    return boto3.client(
+        "s3",
+        endpoint_url=f"http://{address}",
+        aws_access_key_id=rgw.ACCESS_KEY,
+        aws_secret_access_key=rgw.SECRET_KEY,
+        region_name="default",
+        config=config,
+    )
 
 
 def gateways_of(lines):
@@ -42,7 +53,13 @@ def test_upload_survives_its_gateway(cluster, gate):
     etags = []
 
     def upload(number):
-        answer = s3.upload_part(Bucket=bucket, Key="object", UploadId=upload_id, PartNumber=number, Body=parts[number - 1])
+        answer = s3.upload_part(
+            Bucket=bucket,
+            Key="object",
+            UploadId=upload_id,
+            PartNumber=number,
+            Body=parts[number - 1],
+        )
         etags.append({"PartNumber": number, "ETag": answer["ETag"]})
 
     upload(1)
@@ -54,7 +71,9 @@ def test_upload_survives_its_gateway(cluster, gate):
     try:
         for number in range(3, 9):
             upload(number)
-        answer = s3.complete_multipart_upload(Bucket=bucket, Key="object", UploadId=upload_id, MultipartUpload={"Parts": etags})
+        answer = s3.complete_multipart_upload(
+            Bucket=bucket, Key="object", UploadId=upload_id, MultipartUpload={"Parts": etags}
+        )
         data = s3.get_object(Bucket=bucket, Key="object")["Body"].read()
     finally:
         cluster.revive()
@@ -68,17 +87,23 @@ def test_upload_survives_its_gateway(cluster, gate):
 
 
 def test_key_comes_home_when_its_gateway_is_back(cluster, gate):
-    """The ring does not change with health: the upload's own gateway serves it again after it returned."""
+    """The ring does not change with health: the upload's own gateway serves it again after it
+    returned."""
     s3 = make_client(gate.address)
     bucket = f"home-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket)
     upload_id = s3.create_multipart_upload(Bucket=bucket, Key="object")["UploadId"]
 
     def part_gateway(number):
-        s3.upload_part(Bucket=bucket, Key="object", UploadId=upload_id, PartNumber=number, Body=b"x")
+        s3.upload_part(
+            Bucket=bucket, Key="object", UploadId=upload_id, PartNumber=number, Body=b"x"
+        )
         lines = gate.wait_entries(
-            lambda entry: entry["op"] == "UploadPart" and f"partNumber={number}&" in entry["request"] + "&"
-            and entry["session"] == upload_id, 1)
+            lambda entry: entry["op"] == "UploadPart"
+            and f"partNumber={number}&" in entry["request"] + "&"
+            and entry["session"] == upload_id,
+            1,
+        )
         return gateways_of(lines)[0]
 
     home = part_gateway(1)
