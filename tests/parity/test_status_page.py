@@ -1,0 +1,103 @@
+"""The text status page: byte for byte what lua-resty-upstream-healthcheck and the configuration
+around it printed.
+
+Without this, scripts that read the old page break. The expected text is written out here as that
+library documents it: every group in the order of the configuration, resolved addresses, a blank
+line between groups, "(NO checkers)" where nothing is checked, and the newline that the old
+configuration's ngx.say added. """
+
+import pytest
+
+from nodes import Node, stop_all
+from support_real import ADDRESSES, S3gate, exchange, s3_site, wait_until
+
+
+def page(address, path="/upstream/health/", source=None):
+    host, port = address.rsplit(":", 1)
+    request = f"GET {path} HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n"
+    return exchange(host, int(port), request.encode(), source=source)
+
+
+@pytest.fixture(scope="module")
+def setup():
+    nodes = [Node(f"n{number}", f"{ADDRESSES.take()}:9000") for number in range(3)]
+    servers = [node.address for node in nodes]
+    addresses = [f"{ADDRESSES.take()}:9000", f"{ADDRESSES.take()}:9001"]
+    friend = ADDRESSES.take()
+    first = s3_site(
+        "cluster01",
+        addresses[0],
+        [servers[0], {"address": servers[1], "down": True}, servers[2]],
+        balance={"salt": "x"},
+        health={"interval": "200ms", "timeout": "200ms", "fall": 2, "rise": 2},
+        status={"path": "/upstream/health/", "allow": [f"{friend}/32"]},
+    )
+    first["backends"]["name"] = "backend_cluster01-minio-xunku-in"
+    second = {
+        "name": "console01",
+        "type": "http",
+        "listen": [addresses[1]],
+        "balance": {"method": "least_conn"},
+        "backends": {
+            "name": "backend_console01-minio-xunku-in",
+            "servers": [servers[2], {"address": servers[0], "backup": True}],
+        },
+    }
+    with S3gate([first, second]):
+        yield nodes, servers, addresses[0], friend
+    stop_all(nodes)
+
+
+def expected(servers, third):
+    return (
+        "Upstream backend_cluster01-minio-xunku-in\n"
+        "    Primary Peers\n"
+        f"        {servers[0]} UP\n"
+        f"        {servers[1]} DOWN\n"
+        f"        {servers[2]} {third}\n"
+        "    Backup Peers\n"
+        "\n"
+        "Upstream backend_console01-minio-xunku-in (NO checkers)\n"
+        "    Primary Peers\n"
+        f"        {servers[2]} UP\n"
+        "    Backup Peers\n"
+        f"        {servers[0]} UP\n"
+        "\n"
+    )
+
+
+def test_text(setup):
+    nodes, servers, address, friend = setup
+    response = page(address, source=friend)
+    assert response.status == 200
+    assert response.body.decode() == expected(servers, "UP")
+    assert response.header("content-type").split(";")[0] == "text/plain"
+    nodes[2].kill()
+    try:
+        wait_until(
+            lambda: page(address, source=friend).body.decode() == expected(servers, "DOWN"),
+            15,
+            "the page shows the dead node",
+        )
+    finally:
+        nodes[2].revive()
+    wait_until(
+        lambda: page(address, source=friend).body.decode() == expected(servers, "UP"),
+        15,
+        "the page shows the node back",
+    )
+
+
+def test_who_may_see_it(setup):
+    _, _, address, friend = setup
+    assert page(address, source=ADDRESSES.take()).status == 403
+    assert page(address, source=friend).status == 200
+
+
+def test_path_is_a_prefix_and_nothing_more(setup):
+    """Below the path is the page; the path without its last slash belongs to the bucket
+    "upstream"."""
+    _, servers, address, friend = setup
+    below = page(address, "/upstream/health/anything?x=1", source=friend)
+    assert below.body.decode() == expected(servers, "UP")
+    assert page(address, "/upstream/health", source=friend).header("x-node") is not None
