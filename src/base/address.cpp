@@ -101,7 +101,9 @@ bool is_zero_after(const std::array<std::uint8_t, 16>& bytes, unsigned bits) {
 
 }  // namespace
 
-IpAddress::IpAddress(const in_addr& v4) { std::memcpy(bytes_.data(), &v4, sizeof v4); }
+IpAddress::IpAddress(const in_addr& v4) {
+    std::memcpy(bytes_.data(), &v4, sizeof v4);
+}
 
 IpAddress::IpAddress(const in6_addr& v6) {
     const std::uint8_t* const bytes = v6.s6_addr;
@@ -229,7 +231,9 @@ bool Cidr::contains(const IpAddress& ip) const {
     return ip.is_v6() == base_.is_v6() && same_prefix(ip.bytes(), base_.bytes(), prefix_);
 }
 
-std::string Cidr::to_string() const { return base_.to_string() + "/" + std::to_string(prefix_); }
+std::string Cidr::to_string() const {
+    return base_.to_string() + "/" + std::to_string(prefix_);
+}
 
 std::optional<HostPort> parse_host_port(std::string_view text) {
     const auto split = split_host_port(text);

@@ -68,8 +68,12 @@ PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uin
     return pack(fields);
 }
 
-PassiveState after_success(PassiveState /*state*/) { return {}; }
+PassiveState after_success(PassiveState /*state*/) {
+    return {};
+}
 
-bool is_marked(PassiveState state) { return unpack(state).marked; }
+bool is_marked(PassiveState state) {
+    return unpack(state).marked;
+}
 
 }  // namespace s3gate::policy

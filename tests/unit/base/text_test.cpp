@@ -1,0 +1,132 @@
+#include "s3gate/base/text.hpp"
+
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <random>
+#include <string>
+
+namespace s3gate::base {
+namespace {
+
+TEST(Text, ComparesAsciiWithoutCase) {
+    EXPECT_TRUE(iequals("X-Amz-Copy-Source", "x-aMZ-copy-source"));
+    EXPECT_TRUE(iequals("", ""));
+    EXPECT_FALSE(iequals("abc", "abcd"));
+    EXPECT_FALSE(iequals("abcd", "abc"));
+    // The neighbours of the letters differ by the same bit and must not be folded.
+    EXPECT_FALSE(iequals("@", "`"));
+    EXPECT_FALSE(iequals("[", "{"));
+    EXPECT_FALSE(iequals("\xc3\x84", "\xc3\xa4"));
+}
+
+TEST(Text, FindsPrefixesWithoutCase) {
+    EXPECT_TRUE(istarts_with("SlowDownRead", "slowdown"));
+    EXPECT_TRUE(istarts_with("x", ""));
+    EXPECT_FALSE(istarts_with("slow", "slowdown"));
+    EXPECT_FALSE(istarts_with("xslowdown", "slowdown"));
+}
+
+TEST(Text, ParsesDecimalStrictly) {
+    EXPECT_EQ(parse_decimal("0"), 0u);
+    EXPECT_EQ(parse_decimal("0042"), 42u);
+    EXPECT_EQ(parse_decimal("18446744073709551615"), 18446744073709551615u);
+    for (const char* bad : {"", "18446744073709551616", "99999999999999999999999", "+1", "-1", " 1",
+                            "1 ", "1a", "0x10", "1,2", "1.0"}) {
+        EXPECT_FALSE(parse_decimal(bad)) << bad;
+    }
+}
+
+TEST(Text, ParsesHexStrictly) {
+    EXPECT_EQ(parse_hex("0"), 0u);
+    EXPECT_EQ(parse_hex("fF"), 255u);
+    EXPECT_EQ(parse_hex("ffffffffffffffff"), 18446744073709551615u);
+    for (const char* bad : {"", "10000000000000000", "0x1", "g", "-1", "+1", "f ", " f", "1;x"}) {
+        EXPECT_FALSE(parse_hex(bad)) << bad;
+    }
+}
+
+TEST(Text, MatchesGlobs) {
+    EXPECT_TRUE(glob_imatch("*offline*", "Offline"));
+    EXPECT_TRUE(glob_imatch("*offline*", "bucket-metadata-OFFLINE, iam-offline"));
+    EXPECT_FALSE(glob_imatch("*offline*", "online"));
+    EXPECT_TRUE(glob_imatch("*", ""));
+    EXPECT_TRUE(glob_imatch("", ""));
+    EXPECT_FALSE(glob_imatch("", "a"));
+    EXPECT_FALSE(glob_imatch("a", ""));
+    EXPECT_TRUE(glob_imatch("a**c", "ac"));
+    EXPECT_TRUE(glob_imatch("a*bc", "abbcbc"));
+    EXPECT_FALSE(glob_imatch("a*bc", "abcb"));
+    EXPECT_FALSE(glob_imatch("offline", "offline2"));
+    EXPECT_FALSE(glob_imatch("offline", "xoffline"));
+    EXPECT_FALSE(glob_imatch("a?c", "abc"));
+}
+
+// The obvious recursive definition, exponential and therefore only a reference.
+bool matches(std::string_view pattern, std::string_view text) {
+    if (pattern.empty()) {
+        return text.empty();
+    }
+    if (pattern[0] == '*') {
+        return matches(pattern.substr(1), text) ||
+               (!text.empty() && matches(pattern, text.substr(1)));
+    }
+    return !text.empty() && pattern[0] == text[0] && matches(pattern.substr(1), text.substr(1));
+}
+
+TEST(Text, GlobAgreesWithItsDefinition) {
+    std::mt19937 random(7);
+    const auto letters = [&](std::string_view from, unsigned max) {
+        std::string out(random() % (max + 1), ' ');
+        for (char& c : out) {
+            c = from[random() % from.size()];
+        }
+        return out;
+    };
+    for (int i = 0; i < 5000; ++i) {
+        const std::string pattern = letters("ab*", 6);
+        const std::string text = letters("ab", 8);
+        EXPECT_EQ(glob_imatch(pattern, text), matches(pattern, text)) << pattern << " " << text;
+    }
+}
+
+TEST(Text, GlobIsNotExponential) {
+    std::string pattern;
+    for (int i = 0; i < 40; ++i) {
+        pattern += "*a";
+    }
+    EXPECT_FALSE(glob_imatch(pattern + "b", std::string(2000, 'a')));
+}
+
+TEST(Text, DecodesPercent) {
+    EXPECT_EQ(percent_decode("a%2Fb%2fc"), "a/b/c");
+    EXPECT_EQ(percent_decode("a+b"), "a+b");
+    EXPECT_EQ(percent_decode("%00x"), std::string("\0x", 2));
+    EXPECT_EQ(percent_decode("%ff"), "\xff");
+    EXPECT_EQ(percent_decode("%2541"), "%41");
+    for (const char* same : {"", "%", "%4", "a%", "%zz", "%4g", "%g4", "%%", "% 1"}) {
+        EXPECT_EQ(percent_decode(same), same);
+    }
+    EXPECT_EQ(percent_decode("%%41"), "%A");
+    EXPECT_EQ(percent_decode("%4%41"), "%4A");
+    EXPECT_EQ(percent_decode("abc%41"), "abcA");
+}
+
+TEST(Text, DecodesEveryEncodedByte) {
+    for (int byte = 0; byte < 256; ++byte) {
+        char encoded[4];
+        std::snprintf(encoded, sizeof encoded, "%%%02x", static_cast<unsigned>(byte));
+        EXPECT_EQ(percent_decode(encoded), std::string(1, static_cast<char>(byte)));
+    }
+}
+
+TEST(Text, TrimsOnlySpacesAndTabs) {
+    EXPECT_EQ(trim_ows(" \t a b\t "), "a b");
+    EXPECT_EQ(trim_ows("a"), "a");
+    EXPECT_EQ(trim_ows(" \t"), "");
+    EXPECT_EQ(trim_ows(""), "");
+    EXPECT_EQ(trim_ows("\ra\n"), "\ra\n");
+}
+
+}  // namespace
+}  // namespace s3gate::base
