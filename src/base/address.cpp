@@ -172,7 +172,6 @@ std::optional<SocketAddress> SocketAddress::parse(std::string_view text) {
 }
 
 socklen_t SocketAddress::to_sockaddr(sockaddr_storage& out) const {
-    out = sockaddr_storage{};
     if (ip_.is_v6()) {
         sockaddr_in6 v6{};
         v6.sin6_family = AF_INET6;

@@ -57,7 +57,7 @@ PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uin
         return {};
     }
     Fields fields = unpack(state);
-    if (!fields.marked && is_over(fields, rule, now_ms)) {
+    if (is_over(fields, rule, now_ms)) {
         fields.fails = 0;
     }
     fields.fails = std::min(fields.fails + 1, kFailsMask);

@@ -134,7 +134,7 @@ TEST(SocketAddress, FromSockaddrRefusesOtherFamilies) {
     const auto* const raw = reinterpret_cast<const sockaddr*>(&storage);
     EXPECT_FALSE(SocketAddress::from_sockaddr(raw, sizeof storage));
     EXPECT_FALSE(SocketAddress::from_sockaddr(raw, 0));
-    EXPECT_FALSE(SocketAddress::from_sockaddr(nullptr, 0));
+    EXPECT_FALSE(SocketAddress::from_sockaddr(nullptr, sizeof storage));
 }
 
 bool contains(std::string_view block, std::string_view address) {

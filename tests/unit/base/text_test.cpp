@@ -107,6 +107,7 @@ TEST(Text, DecodesPercent) {
     for (const char* same : {"", "%", "%4", "a%", "%zz", "%4g", "%g4", "%%", "% 1"}) {
         EXPECT_EQ(percent_decode(same), same);
     }
+    EXPECT_EQ(percent_decode(std::string_view("%41", 2)), "%4") << "looks no further than the view";
     EXPECT_EQ(percent_decode("%%41"), "%A");
     EXPECT_EQ(percent_decode("%4%41"), "%4A");
     EXPECT_EQ(percent_decode("abc%41"), "abcA");

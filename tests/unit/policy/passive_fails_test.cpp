@@ -78,7 +78,7 @@ TEST(PassiveFails, AnOldFailureNoLongerAddsUp) {
 
 TEST(PassiveFails, MayMarkFalseCountsWithoutMarking) {
     PassiveState state{};
-    for (int i = 0; i < 600; ++i) {  // more than the counter holds
+    for (int i = 0; i < 512; ++i) {  // eight bits, twice around
         state = fail(state, 1000, false);
         ASSERT_FALSE(is_marked(state));
         ASSERT_EQ(verdict(state, kRule, 1000), PassiveVerdict::usable);
