@@ -1,0 +1,68 @@
+"""Row 4: a reused connection that dies with no response byte costs a read nothing and a write nothing extra.
+
+Backends close idle connections whenever they like; that race must not surface as errors (haproxy#1236), nor repeat a write.
+"""
+
+import threading
+
+import pytest
+
+
+class Racing:
+    """One backend that serves one request per connection and resets it when the next one arrives."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+    def __call__(self, exchange):
+        exchange.read_body()
+        if exchange.connection.requests > 1:
+            exchange.reset()
+        else:
+            exchange.respond(200, [], b"ok")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
+def test_reads_are_repeated_on_a_fresh_connection(one, method):
+    daemon, backend = one(Racing(), retry={"max_tries": 1}, passive={"max_fails": 1, "fail_timeout": "60s"})
+    with daemon.client() as client:
+        for number in range(6):
+            assert client.request(method, f"/b/{number}").status == 200
+    # The first request found no parked connection; each later one cost one dead attempt and one good one.
+    assert backend.count("/b/0") == 1
+    assert all(backend.count(f"/b/{number}") <= 2 for number in range(6))
+
+
+def test_free_of_charge_then_row_7(make_backend, gate):
+    """The repeat on the same backend does not use up the one further backend."""
+    def handler(exchange):
+        exchange.read_body()
+        if exchange.request.target.startswith("/b/warm"):
+            exchange.respond(200, [], exchange.backend.name.encode())
+        elif exchange.backend.name == home[0]:
+            exchange.reset()
+        else:
+            exchange.respond(200, [], exchange.backend.name.encode())
+
+    home = [""]
+    backends = [make_backend(handler) for _ in range(3)]
+    daemon = gate(backends, passive="off")
+    with daemon.client() as client:
+        home[0] = client.request(target="/b/warm?sessionid=x").data.decode()
+        response = client.request(target="/b/test?sessionid=x")
+        assert response.status == 200
+        assert response.data.decode() != home[0]
+    by_name = {backend.name: backend for backend in backends}
+    assert by_name[home[0]].count("/b/test") == 2
+    assert sum(backend.count("/b/test") for backend in backends) == 3
+
+
+@pytest.mark.parametrize("method,body", [("PUT", b"x"), ("POST", b"x"), ("DELETE", None), ("PUT", b"")])
+def test_writes_are_not_repeated(one, method, body):
+    """The backend read the request and then died: it may have been executed."""
+    daemon, backend = one(Racing(), passive="off")
+    with daemon.client() as client:
+        assert client.request("GET", "/b/warm").status == 200
+        response = client.request(method, "/b/write", body=body)
+        assert response.status in (200, 502)
+    assert backend.count("/b/write") == 1
