@@ -186,19 +186,20 @@ def test_hop_by_hop_fields_end_here(ways):
 
 
 def test_body_framing_is_kept(ways):
-    """A length stays a length; chunked goes on as chunked."""
+    """A length stays a length; chunked goes on as chunked.
+
+    Chunked is asked of s3gate only: nginx sends a length instead when the whole body happens to
+    come with the head."""
     with_length = request_of("/b/o", ["Content-Length: 5"], method="PUT") + b"12345"
-    chunked = (
-        request_of("/b/o", ["Transfer-Encoding: chunked"], method="PUT")
-        + b"5\r\n12345\r\n0\r\n\r\n"
-    )
     empty = request_of("/b/o", ["Content-Length: 0"], method="PUT")
-    for request, expected in (
-        (with_length, ["content-length: 5"]),
-        (chunked, ["transfer-encoding: chunked"]),
-        (empty, ["content-length: 0"]),
+    chunked = request_of("/b/o", ["Transfer-Encoding: chunked"], method="PUT")
+    chunked += b"5\r\n12345\r\n0\r\n\r\n"
+    for addresses, request, expected in (
+        (ways, with_length, ["content-length: 5"]),
+        (ways, empty, ["content-length: 0"]),
+        (ways[1:], chunked, ["transfer-encoding: chunked"]),
     ):
-        for address in ways:
+        for address in addresses:
             framing = [
                 field.lower()
                 for field in received(address, request)[1]

@@ -54,7 +54,8 @@ class Node:
             extra = b"" if self._is_ready() else b"X-Minio-Server-Status: offline\r\n"
             self._answer(writer, b"200 OK", extra, b"", keep_alive)
         elif not self._is_ready():
-            extra = b"Retry-After: 60\r\nx-minio-error-code: XMinioServerNotInitialized\r\n"
+            extra = b"Content-Type: application/xml\r\nRetry-After: 60\r\n"
+            extra += b"x-minio-error-code: XMinioServerNotInitialized\r\n"
             body = b"" if method == b"HEAD" else NOT_READY
             self._answer(writer, b"503 Service Unavailable", extra, body, keep_alive)
         else:

@@ -1,0 +1,111 @@
+"""Clients that ask again and again and remember every answer, with no retries of their own."""
+
+import dataclasses
+import threading
+import time
+
+from support_real import RawClient
+
+TIMEOUT = 30
+
+
+@dataclasses.dataclass
+class Answer:
+    """One request: when it began and ended (monotonic), what came back. `error` says why nothing
+    did."""
+
+    method: str
+    test_id: str
+    begun: float
+    ended: float
+    status: int = 0
+    node: str = ""
+    content_type: str = ""
+    body: bytes = b""
+    error: str = ""
+
+    @property
+    def seconds(self):
+        return self.ended - self.begun
+
+    def is_s3_error(self):
+        return self.content_type.startswith("application/xml") and b"<Error><Code>" in self.body
+
+    def __str__(self):
+        what = self.error or f"{self.status} {self.body[:120]!r}"
+        return f"{self.method} {self.test_id} after {self.seconds:.2f} s: {what}"
+
+
+class Client(threading.Thread):
+    """One connection, one request at a time; a broken connection is opened again for the next
+    request."""
+
+    def __init__(self, address, make_request, pause=0.0):
+        super().__init__(daemon=True)
+        self.answers = []
+        self._host, port = address.rsplit(":", 1)
+        self._port = int(port)
+        self._make_request = make_request
+        self._pause = pause
+        self._ended = threading.Event()
+
+    def run(self):
+        connection = None
+        number = 0
+        while not self._ended.is_set():
+            method, test_id, request = self._make_request(number)
+            number += 1
+            answer = Answer(method, test_id, time.monotonic(), 0.0)
+            try:
+                if connection is None:
+                    connection = RawClient(self._host, self._port, timeout=TIMEOUT)
+                connection.send(request)
+                response = connection.read_response(method)
+                answer.status = response.status
+                answer.node = response.header("x-node") or ""
+                answer.content_type = response.header("content-type") or ""
+                answer.body = response.body
+                if (response.header("connection") or "").lower() == "close":
+                    connection.socket.close()
+                    connection = None
+            except (OSError, ValueError) as error:
+                answer.error = repr(error)
+                if connection is not None:
+                    connection.socket.close()
+                    connection = None
+            answer.ended = time.monotonic()
+            self.answers.append(answer)
+            if self._pause:
+                self._ended.wait(self._pause)
+        if connection is not None:
+            connection.socket.close()
+
+    def finish(self):
+        self._ended.set()
+
+
+class Load:
+    """A group of clients that runs within a `with` block."""
+
+    def __init__(self, clients):
+        self.clients = list(clients)
+
+    def __enter__(self):
+        for client in self.clients:
+            client.start()
+        return self
+
+    def __exit__(self, *unused):
+        for client in self.clients:
+            client.finish()
+        for client in self.clients:
+            client.join(TIMEOUT + 5)
+            assert not client.is_alive(), "a request never ended"
+
+    def answers(self):
+        """All answers so far, in the order in which the requests began."""
+        found = [answer for client in self.clients for answer in list(client.answers)]
+        return sorted(found, key=lambda answer: answer.begun)
+
+    def count(self):
+        return sum(len(client.answers) for client in self.clients)
