@@ -30,16 +30,35 @@ bool contains(const std::vector<std::string_view>& words, std::string_view word)
     return std::ranges::find(words, word) != words.end();
 }
 
-// Another place of the same file kind where this key is known, without its "main." or "site.".
-std::optional<std::string_view> home_of(std::string_view key, std::string_view table) {
-    const std::string_view kind = table.substr(0, 4);
+// Other places where a key of this name is known, as an operator would write them.
+std::vector<std::string_view> homes_of(std::string_view key, std::string_view kind) {
+    std::vector<std::string_view> out;
     for (const std::string_view known : known_keys()) {
         if (known.starts_with(kind) && known.ends_with(key) && known.size() > key.size() &&
             known[known.size() - key.size() - 1] == '.') {
-            return known.substr(kind.size() + 1);
+            out.push_back(known.substr(5));
         }
     }
-    return std::nullopt;
+    return out;
+}
+
+// Where a key that is known nowhere near `table` belongs; empty when nobody can tell.
+std::string other_place(std::string_view key, std::string_view table) {
+    constexpr std::size_t kFewEnough = 3;
+    // An item of a list (a server, an address) has nothing in common with the sections around it.
+    if (table.find('[') == std::string_view::npos) {
+        const auto homes = homes_of(key, table.substr(0, 4));  // "main" or "site"
+        if (!homes.empty() && homes.size() <= kFewEnough) {
+            return "did you mean " + alternatives(homes) + "?";
+        }
+    }
+    if (table == "site" && contains(children_of("main", known_keys()), key)) {
+        return "it belongs in the main file";
+    }
+    if (table == "main" && contains(children_of("site", known_keys()), key)) {
+        return "it belongs to a site";
+    }
+    return {};
 }
 
 std::string expected(std::string_view what, const Node& found) {
@@ -83,8 +102,8 @@ void Section::report_unknown(const Node::Key& key) const {
     std::string message = "unknown key; ";
     if (const auto near = nearest(key.text, known)) {
         message += "did you mean " + std::string(*near) + "?";
-    } else if (const auto home = home_of(key.text, table_)) {
-        message += "it belongs here: " + std::string(*home);
+    } else if (const std::string place = other_place(key.text, table_); !place.empty()) {
+        message += place;
     } else {
         message += "known here: " + alternatives(known);
     }

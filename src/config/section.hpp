@@ -76,6 +76,7 @@ class Section {
     int line_of(std::string_view key) const;
     std::string path_of(std::string_view key) const;
     int line() const { return node_.line; }
+    const std::string& path() const { return path_; }
     Report& report() const { return report_; }
 
     // True if the value is the word off (or its YAML 1.1 twins false and no, which other tools write for it).

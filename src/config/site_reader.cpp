@@ -32,9 +32,10 @@ std::string explain_listen(std::string_view text) {
                "\" and \"[::]:" + p + "\"";
     }
     if (base::IpAddress::parse(text)) {
-        const bool v6 = text.find(':') != std::string_view::npos;
-        return in_quotes(text) + " lacks the port; write \"" +
-               (v6 ? "[" + std::string(text) + "]" : std::string(text)) + ":9000\"";
+        // "::1:9000" is an address too, so what was meant to be the port cannot be told.
+        return text.find(':') == std::string_view::npos
+                   ? in_quotes(text) + " lacks the port; write \"" + std::string(text) + ":9000\""
+                   : in_quotes(text) + " needs brackets round the address and a port behind them, as \"[::1]:9000\"";
     }
     const std::size_t colon = text.rfind(':');
     if (colon != std::string_view::npos && colon > 0 && text.find(':') == colon &&
@@ -631,6 +632,7 @@ SiteRead read_site(const Section& section) {
     Site& site = out.site;
     Report& report = section.report();
     site.where = report.at(section.line());
+    site.path = section.path();
     if (!section.has("name")) {
         report.problem(section.line(), section.path_of("name"), "is missing; a site needs a name");
     } else if (const auto name = section.text("name", "a name")) {

@@ -20,6 +20,10 @@ Location place_of(const Location& section, const Site& site) {
     return section.line > 0 ? section : site.where;
 }
 
+std::string key_of(const Site& site, std::string_view key) {
+    return site.path.empty() ? std::string(key) : site.path + "." + std::string(key);
+}
+
 std::string folded(std::string_view host) {
     std::string out(host);
     std::ranges::transform(out, out.begin(), base::to_lower);
@@ -33,14 +37,14 @@ void check_servers(const Site& site, LoadResult& result) {
         const auto [same, is_new] = by_text.emplace(server.text, &server);
         if (!is_new) {
             // Health and drains are kept by (group, text): two servers of one text cannot be told apart.
-            result.problems.push_back({server.where, "backends.servers",
+            result.problems.push_back({server.where, key_of(site, "backends.servers"),
                                        server.text + " is listed already in " + place(same->second->where) +
                                            "; to send it more, give it a weight"});
             continue;
         }
         const auto [twin, is_other] = by_address.emplace(std::pair(folded(server.host), server.port), &server);
         if (!is_other) {
-            result.warnings.push_back({server.where, "backends.servers",
+            result.warnings.push_back({server.where, key_of(site, "backends.servers"),
                                        server.text + " is the same server as " + twin->second->text +
                                            " in " + place(twin->second->where)});
         }
@@ -49,7 +53,7 @@ void check_servers(const Site& site, LoadResult& result) {
         for (const Server& server : site.backends.servers) {
             if (server.backup) {
                 // As nginx does: "balancing method does not support parameter backup".
-                result.problems.push_back({server.where, "backends.servers",
+                result.problems.push_back({server.where, key_of(site, "backends.servers"),
                                            server.text + " is a backup, which ketama does not know; the ring "
                                                          "itself names the next server"});
             }
@@ -63,13 +67,13 @@ void check_server_count(const Site& site, LoadResult& result) {
     const auto all = [&](auto&& is) { return std::ranges::all_of(servers, is); };
     if (all([](const Server& s) { return s.backup; }) && site.balance.method != BalanceMethod::ketama) {
         result.problems.push_back(
-            {where, "backends.servers", "every server is a backup; at least one must not be"});
+            {where, key_of(site, "backends.servers"), "every server is a backup; at least one must not be"});
     } else if (all([](const Server& s) { return s.down || s.drained; })) {
         result.warnings.push_back(
-            {where, "backends.servers", "every server is down or drained: all requests will be refused"});
+            {where, key_of(site, "backends.servers"), "every server is down or drained: all requests will be refused"});
     } else if (servers.size() == 1) {
         result.warnings.push_back(
-            {where, "backends.servers", "there is only one server: nothing can take over when it fails"});
+            {where, key_of(site, "backends.servers"), "there is only one server: nothing can take over when it fails"});
     }
 }
 
@@ -78,13 +82,13 @@ void check_backends(const Site& site, LoadResult& result) {
     constexpr Duration kServerPatience = seconds{30};
     const Location where = place_of(site.backends.where, site);
     if (site.backends.keepalive > kMuchKeepalive) {
-        result.warnings.push_back({where, "backends.keepalive",
+        result.warnings.push_back({where, key_of(site, "backends.keepalive"),
                                    std::to_string(site.backends.keepalive) +
                                        " idle connections for every server and worker is very much; all together "
                                        "are held to a quarter of the open files"});
     }
     if (site.type == SiteType::s3 && site.backends.idle_timeout >= kServerPatience) {
-        result.warnings.push_back({where, "backends.idle_timeout",
+        result.warnings.push_back({where, key_of(site, "backends.idle_timeout"),
                                    print_duration(site.backends.idle_timeout) +
                                        " is longer than MinIO keeps an idle connection (30s); stay below"});
     }
@@ -94,7 +98,7 @@ void check_balance(const Site& site, LoadResult& result) {
     const auto is_fingerprint = [](const KeySource& s) { return s.kind == KeySource::Kind::fingerprint; };
     if (site.balance.method == BalanceMethod::ketama && site.balance.salt.empty() &&
         std::ranges::any_of(site.balance.key, is_fingerprint)) {
-        result.warnings.push_back({place_of(site.balance.where, site), "balance.salt",
+        result.warnings.push_back({place_of(site.balance.where, site), key_of(site, "balance.salt"),
                                    "is empty: anybody can compute which server a fingerprint leads to; "
                                    "give each site a salt of its own"});
     }
@@ -102,7 +106,7 @@ void check_balance(const Site& site, LoadResult& result) {
 
 void check_health(const Site& site, LoadResult& result) {
     if (site.health.enabled && site.health.timeout > site.health.interval) {
-        result.warnings.push_back({place_of(site.health.where, site), "health.timeout",
+        result.warnings.push_back({place_of(site.health.where, site), key_of(site, "health.timeout"),
                                    print_duration(site.health.timeout) + " is longer than the interval of " +
                                        print_duration(site.health.interval) +
                                        ": a server that hangs is checked less often than that"});
@@ -112,17 +116,17 @@ void check_health(const Site& site, LoadResult& result) {
 void check_forwarded(const Site& site, LoadResult& result) {
     const Location where = place_of(site.forwarded.where, site);
     if (site.forwarded.mode == ForwardedMode::append && site.forwarded.trusted.empty()) {
-        result.warnings.push_back({where, "forwarded.trusted",
+        result.warnings.push_back({where, key_of(site, "forwarded.trusted"),
                                    "is empty: mode append keeps what trusted peers sent, and nobody is trusted"});
     }
     if (site.forwarded.mode == ForwardedMode::set && !site.forwarded.trusted.empty()) {
-        result.warnings.push_back({where, "forwarded.trusted", "has no effect with mode set; append uses it"});
+        result.warnings.push_back({where, key_of(site, "forwarded.trusted"), "has no effect with mode set; append uses it"});
     }
 }
 
 void check_status_page(const Site& site, LoadResult& result) {
     if (site.status.enabled && site.type == SiteType::s3 && site.status.path.starts_with("/minio/")) {
-        result.warnings.push_back({place_of(site.status.where, site), "status.path",
+        result.warnings.push_back({place_of(site.status.where, site), key_of(site, "status.path"),
                                    "hides MinIO's own pages below /minio/"});
     }
 }
@@ -141,7 +145,7 @@ std::vector<Listener> listeners_of(const Config& config) {
     }
     for (const Site& site : config.sites) {
         for (const Listen& listen : site.listen) {
-            out.push_back({&listen, "listen", "site " + site.name});
+            out.push_back({&listen, key_of(site, "listen"), "site " + site.name});
         }
     }
     return out;
@@ -187,13 +191,13 @@ void check_names(const Config& config, LoadResult& result) {
     for (const Site& site : config.sites) {
         const auto [same, is_new] = names.emplace(site.name, &site);
         if (!is_new && !site.name.empty()) {
-            result.problems.push_back({site.where, "name",
+            result.problems.push_back({site.where, key_of(site, "name"),
                                        "another site is called " + site.name + ": " + place(same->second->where)});
             continue;  // the group's name follows the site's
         }
         const auto [group, is_other] = groups.emplace(site.backends.name, &site);
         if (!is_other && !site.backends.name.empty()) {
-            result.problems.push_back({place_of(site.backends.where, site), "backends.name",
+            result.problems.push_back({place_of(site.backends.where, site), key_of(site, "backends.name"),
                                        "another group is called " + site.backends.name + ": " +
                                            place(place_of(group->second->backends.where, *group->second))});
         }
@@ -236,7 +240,7 @@ void check_between_sites(const Config& config, LoadResult& result) {
 void validate(const Config& config, LoadResult& result) {
     for (const Site& site : config.sites) {
         if (site.backends.servers.empty()) {
-            result.problems.push_back({site.where, "backends.servers", "is empty; a site needs at least one server"});
+            result.problems.push_back({site.where, key_of(site, "backends.servers"), "is empty; a site needs at least one server"});
             check_site(site, ServerList::partial, result);
         } else {
             check_site(site, ServerList::complete, result);

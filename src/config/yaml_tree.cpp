@@ -1,5 +1,6 @@
 #include "yaml_tree.hpp"
 
+#include <yaml-cpp/depthguard.h>
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/exceptions.h>
 #include <yaml-cpp/mark.h>
@@ -160,13 +161,26 @@ std::optional<SyntaxError> find_odd_byte(std::string_view text) {
     return std::nullopt;
 }
 
-std::string explain(const std::string& message) {
-    if (message == "illegal map value") {
-        return "YAML syntax: a ':' where no key can stand; texts with ': ' in them need quotes";
+std::string_view line_at(std::string_view text, int line) {
+    for (int i = 1; i < line && !text.empty(); ++i) {
+        const std::size_t end = text.find('\n');
+        text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
     }
+    return text.substr(0, text.find('\n'));
+}
+
+// yaml-cpp's words, and what most often stands behind them.
+std::string explain(const std::string& message, std::string_view line) {
+    const std::string_view indent = line.substr(0, line.find_first_not_of(" \t"));
     std::string out = "YAML syntax: " + message;
-    if (message.find("tab") != std::string::npos || message.find("indentation") != std::string::npos) {
-        out += "; indent with spaces";
+    if (indent.find('\t') != std::string_view::npos) {
+        out += " (a tab in the indentation; indent with spaces)";
+    } else if (line.find("${") != std::string_view::npos) {
+        out += " (inside { } and [ ] a ${NAME} needs quotes)";
+    } else if (line.find("]:") != std::string_view::npos) {
+        out += " (an address in brackets needs quotes: \"[::]:9000\")";
+    } else if (message == "illegal map value") {
+        out += " (a ':' where no key can stand; a text with ': ' in it needs quotes)";
     }
     return out;
 }
@@ -190,8 +204,11 @@ ParsedYaml parse_yaml(const std::string& text) {
             return out;
         }
         out.root = builder.take_root();
+    } catch (const YAML::DeepRecursion& error) {
+        out.error = {line_of(error.mark), "is nested too deeply"};
     } catch (const YAML::Exception& error) {
-        out.error = {line_of(error.mark), explain(error.msg)};
+        const int line = line_of(error.mark);
+        out.error = {line, explain(error.msg, line_at(text, line))};
     }
     return out;
 }

@@ -1,5 +1,5 @@
-// Every key a configuration may hold, as data: the reader refuses what is not in this list, and a test checks that
-// docs/config.md describes everything that is. Constant, read by any thread.
+// Every key a configuration may hold, as data: the reader refuses what is not in this list, and a
+// test checks that docs/config.md describes everything that is. Constant, read by any thread.
 #pragma once
 
 #include <span>
@@ -7,8 +7,9 @@
 
 namespace s3gate::config {
 
-// Paths that begin with "main." (s3gate.yaml) or "site." (a site file), such as "main.log.level", "site.balance.key" or
-// "site.backends.servers[].weight"; a mapping's own path comes before those of its keys.
+// Paths that begin with "main." (s3gate.yaml) or "site." (a site file), such as "main.log.level",
+// "site.balance.key" or "site.backends.servers[].weight"; a mapping's own path comes before those
+// of its keys.
 std::span<const std::string_view> known_keys();
 
 // Paths of the same form that belong to a later release: refused, but with a message that says so.

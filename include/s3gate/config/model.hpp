@@ -174,6 +174,7 @@ struct Site {
     std::string session_header;  // empty = off
     AllDown when_all_down = AllDown::try_anyway;
     Location where;
+    std::string path = {};  // what problems put before its keys: "sites[2]" in the main file, empty in a file of its own
 };
 
 struct Log {

@@ -1,0 +1,37 @@
+# Flags that hold for every target of the project: warnings, hardening, sanitizers.
+add_library(s3gate_options INTERFACE)
+target_include_directories(s3gate_options INTERFACE ${PROJECT_SOURCE_DIR}/include)
+target_compile_options(s3gate_options INTERFACE
+    -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Werror)
+# Asio: no deprecated names; exceptions of awaitables are not used. spdlog comes compiled from Debian with its external fmt.
+target_compile_definitions(s3gate_options INTERFACE
+    BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_COROUTINE S3GATE_VERSION="${PROJECT_VERSION}")
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    target_compile_options(s3gate_options INTERFACE -fcoroutines)
+endif()
+
+if(S3GATE_SANITIZE STREQUAL "address")
+    target_compile_options(s3gate_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    target_link_options(s3gate_options INTERFACE -fsanitize=address,undefined)
+elseif(S3GATE_SANITIZE STREQUAL "thread")
+    # GCC warns that Asio's fences are not instrumented; the code itself does not use fences.
+    target_compile_options(s3gate_options INTERFACE -fsanitize=thread -fno-omit-frame-pointer)
+    if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+        target_compile_options(s3gate_options INTERFACE -Wno-tsan)
+    endif()
+    target_link_options(s3gate_options INTERFACE -fsanitize=thread)
+elseif(S3GATE_HARDENING)
+    target_compile_options(s3gate_options INTERFACE -fstack-protector-strong -fPIE -fcf-protection)
+    target_compile_definitions(s3gate_options INTERFACE $<$<CONFIG:Release,RelWithDebInfo>:_FORTIFY_SOURCE=3>)
+    target_link_options(s3gate_options INTERFACE -pie -Wl,-z,relro,-z,now)
+endif()
+
+# One static library per module, so that a wrong include direction is a build error.
+#   s3gate_module(NAME [DEPS other modules and libraries])
+function(s3gate_module name)
+    cmake_parse_arguments(ARG "" "" "DEPS" ${ARGN})
+    file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+    add_library(s3gate_${name} STATIC ${sources})
+    target_link_libraries(s3gate_${name} PUBLIC s3gate_options ${ARG_DEPS})
+    target_include_directories(s3gate_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+endfunction()

@@ -1,0 +1,84 @@
+// Addresses: one IP with a port, CIDR blocks, host:port texts. Value types without I/O; name resolution is elsewhere.
+#pragma once
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace s3gate::base {
+
+// An IPv4 or IPv6 address. IPv4-mapped IPv6 addresses are folded to IPv4 on construction.
+class IpAddress {
+  public:
+    IpAddress() = default;  // 0.0.0.0
+    explicit IpAddress(const in_addr& v4);
+    explicit IpAddress(const in6_addr& v6);
+
+    // Accepts dotted IPv4 and IPv6 texts without brackets or zone; nullopt for all else.
+    static std::optional<IpAddress> parse(std::string_view text);
+
+    bool is_v6() const { return v6_; }
+    // 4 or 16 bytes in network order; the rest of the array is zero.
+    const std::array<std::uint8_t, 16>& bytes() const { return bytes_; }
+    // Without brackets: "10.0.0.1", "2001:db8::1".
+    std::string to_string() const;
+    bool operator==(const IpAddress&) const = default;
+
+  private:
+    std::array<std::uint8_t, 16> bytes_{};
+    bool v6_ = false;
+};
+
+// An IP address and a port, convertible to what the socket calls want.
+class SocketAddress {
+  public:
+    SocketAddress() = default;
+    SocketAddress(const IpAddress& ip, std::uint16_t port) : ip_(ip), port_(port) {}
+    // From what accept or getsockname filled in; nullopt for families other than AF_INET and AF_INET6.
+    static std::optional<SocketAddress> from_sockaddr(const sockaddr* address, socklen_t length);
+    // Accepts "1.2.3.4:80" and "[::1]:80" (numeric only); nullopt for all else.
+    static std::optional<SocketAddress> parse(std::string_view text);
+
+    const IpAddress& ip() const { return ip_; }
+    std::uint16_t port() const { return port_; }
+    // Fills `out` and returns the length to pass on.
+    socklen_t to_sockaddr(sockaddr_storage& out) const;
+    // "1.2.3.4:80", "[::1]:80".
+    std::string to_string() const;
+    bool operator==(const SocketAddress&) const = default;
+
+  private:
+    IpAddress ip_;
+    std::uint16_t port_ = 0;
+};
+
+// A block of addresses: "10.0.0.0/8", "::1/128", or one address without a slash. Host bits must be zero.
+class Cidr {
+  public:
+    // nullopt when the text is not a block, the length is out of range, or bits beyond the prefix are set.
+    static std::optional<Cidr> parse(std::string_view text);
+    // True if `ip` lies in the block; an IPv4 block never contains an IPv6 address and the other way round.
+    bool contains(const IpAddress& ip) const;
+    std::string to_string() const;
+
+  private:
+    IpAddress base_;
+    unsigned prefix_ = 0;
+};
+
+// A host with an optional port as operators write it.
+struct HostPort {
+    std::string host;                   // without brackets
+    std::optional<std::uint16_t> port;  // absent when the text has none
+};
+
+// Accepts "name", "name:80", "1.2.3.4", "1.2.3.4:80", "[::1]", "[::1]:80". Host names: letters, digits, '-', '_', '.', not
+// empty, at most 253 bytes. nullopt for all else (also port 0 or above 65535).
+std::optional<HostPort> parse_host_port(std::string_view text);
+
+}  // namespace s3gate::base

@@ -1,0 +1,13 @@
+// Time as the whole program uses it. All deadlines are monotonic; the wall clock appears only in log lines.
+// Pure code takes a TimePoint as an argument and never asks a clock itself.
+#pragma once
+
+#include <chrono>
+
+namespace s3gate::base {
+
+using Clock = std::chrono::steady_clock;
+using TimePoint = Clock::time_point;
+using Duration = std::chrono::milliseconds;
+
+}  // namespace s3gate::base

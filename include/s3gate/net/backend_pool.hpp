@@ -1,0 +1,67 @@
+// Connections to backends: opened with the options of design.md §3 "Retry", parked when an exchange left them clean, lent LIFO.
+// One pool per worker; connections never change threads. A parked connection that says or does anything is closed.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "s3gate/base/address.hpp"
+#include "s3gate/net/stream.hpp"
+#include "s3gate/net/task.hpp"
+
+namespace s3gate::net {
+
+class BackendPool;
+
+class BackendConnection final : public StreamObserver {
+  public:
+    BackendConnection(Reactor& reactor, BackendPool& pool, std::uint32_t slot) : stream(reactor), slot_(slot), pool_(pool) {}
+    Stream stream;
+    std::uint32_t slot() const { return slot_; }
+    std::uint32_t requests = 0;       // exchanges begun on it
+    std::uint64_t last_used_ms = 0;   // reactor clock
+
+  private:
+    friend class BackendPool;
+    void on_stream_event() override;
+    std::uint32_t slot_;
+    BackendPool& pool_;
+};
+
+using BackendLease = std::unique_ptr<BackendConnection>;
+
+class BackendPool {
+  public:
+    explicit BackendPool(Reactor& reactor) : reactor_(reactor) {}
+    ~BackendPool();
+
+    // A parked connection to this slot that has been silent ever since, or null. `fresh_within_ms` > 0: only one that was used
+    // that recently (writes, design.md §3 "Reuse").
+    BackendLease take(std::uint32_t slot, std::uint64_t fresh_within_ms);
+    // Parks a connection whose exchange ended exactly; the oldest one beyond `limit` is closed. Closes it instead when it is not
+    // silent.
+    void park(BackendLease connection, std::size_t limit, Tick idle_timeout);
+    // Closes what is parked for a slot (its backend was taken down, or left the configuration).
+    void drop(std::uint32_t slot);
+    void drop_all();
+    std::size_t parked() const { return parked_; }
+
+    // Most connections parked by this worker in all (a quarter of RLIMIT_NOFILE over the workers).
+    void set_total_limit(std::size_t limit) { total_limit_ = limit; }
+
+  private:
+    friend class BackendConnection;
+    void remove(BackendConnection& connection);
+    Reactor& reactor_;
+    std::vector<std::vector<BackendLease>> parked_by_slot_;
+    std::size_t parked_ = 0;
+    std::size_t total_limit_ = 1024;
+};
+
+enum class ConnectEnd : std::uint8_t { connected, refused, timed_out, no_descriptor, interrupted };
+
+// Opens a TCP connection: TCP_NODELAY, keepalive 5/2/3, TCP_USER_TIMEOUT 10 s.
+task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address, Tick timeout);
+
+}  // namespace s3gate::net

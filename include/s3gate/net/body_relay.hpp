@@ -1,0 +1,117 @@
+// Bytes of one message from one stream to another: head pieces first, then the body, decoded and framed anew where it is
+// chunked, spliced where it is long and plain, copied through one pooled buffer otherwise. Nothing is held beyond that buffer
+// (or pipe) per direction. Decides nothing: it reports how it ended.
+#pragma once
+
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "s3gate/http/chunked.hpp"
+#include "s3gate/http/framing.hpp"
+#include "s3gate/net/buffer_pool.hpp"
+#include "s3gate/net/stream.hpp"
+#include "s3gate/net/task.hpp"
+
+namespace s3gate::net {
+
+// Bodies at least this long are spliced (design.md §4).
+inline constexpr std::uint64_t kSpliceFrom = 256 * 1024;
+
+enum class RelayEnd : std::uint8_t {
+    complete,
+    source_closed,     // ended or reset before the body was complete
+    source_timed_out,
+    source_malformed,  // bad chunk
+    sink_closed,
+    sink_timed_out,
+    interrupted,
+};
+
+// The bytes of a request body received so far, kept while they fit, so that a further attempt can begin again.
+class ReplayBuffer {
+  public:
+    void reset(std::size_t limit) {
+        limit_ = limit;
+        whole_ = true;
+        front_ = {};
+        rest_.clear();
+        if (rest_.capacity() > kKeptCapacity) {
+            rest_.shrink_to_fit();
+        }
+    }
+    // `stable`: the bytes stay where they are until the request ends and are not copied.
+    void add(std::string_view bytes, bool stable);
+    // True while every body byte received so far is in here.
+    bool is_whole() const { return whole_; }
+    std::string_view front() const { return front_; }
+    std::string_view rest() const { return rest_; }
+    std::size_t size() const { return front_.size() + rest_.size(); }
+    void drop() {
+        whole_ = false;
+        front_ = {};
+        rest_.clear();
+    }
+
+  private:
+    static constexpr std::size_t kKeptCapacity = 64 * 1024;
+    std::size_t limit_ = 0;
+    bool whole_ = true;
+    std::string_view front_;
+    std::string rest_;
+};
+
+// The sending side's view of a body as it arrives. Lives as long as the message, across attempts.
+struct BodySource {
+    Stream* stream = nullptr;
+    http::BodyKind kind = http::BodyKind::none;
+    std::uint64_t remaining = 0;    // BodyKind::length
+    std::string_view prefix;        // bytes already received; not part of the body beyond its end
+    bool prefix_is_stable = false;  // they outlive the relay (head buffer of the request)
+    http::ChunkDecoder decoder;
+    bool complete = false;
+    std::uint64_t received = 0;     // payload bytes
+    std::string* surplus = nullptr; // where bytes behind the end of a chunked body go (next pipelined request)
+
+    void begin(Stream& from, const http::Framing& framing, std::string_view received_already);
+};
+
+struct BodyRelay {
+    BodySource* source = nullptr;
+    Stream* sink = nullptr;
+    BufferPool* buffers = nullptr;
+    PipePool* pipes = nullptr;
+    const std::vector<std::string_view>* head = nullptr;  // sent first, with the first body bytes where they are at hand
+    ReplayBuffer* replay = nullptr;
+    bool resend = false;         // begin with what the replay buffer holds
+    bool chunked_out = false;
+    bool close_on_timeout = false;
+    Tick read_timeout = 1;
+    Tick write_timeout = 1;
+    // Results, also valid while it runs.
+    std::uint64_t payload_sent = 0;
+    bool head_sent = false;      // every head byte was accepted by the kernel
+    bool any_sent = false;       // at least one byte was
+    bool body_sent = false;      // at least one body byte was
+    bool cancelled = false;      // set by the owner before interrupting the streams: the relay ends with `interrupted`
+    int error = 0;               // errno of a closed end
+    // Memory reused from relay to relay.
+    std::vector<iovec> iov;
+    Buffer buffer;
+    Buffer prefix_buffer;  // what source.prefix and the head pieces point into, if it may go once they are sent
+    char chunk_line[24];
+    std::string trailer_text;
+
+    void begin(BodySource& from, Stream& to, BufferPool& buffer_pool, PipePool& pipe_pool);
+};
+
+// Runs until the body is through or something ends it. `relay` must live until then.
+task<RelayEnd> relay_body(BodyRelay& relay);
+
+// Sends pieces that are no body (local replies, interim responses). Same ends as relay_body.
+task<RelayEnd> send_all(Stream& to, std::string_view bytes, Tick write_timeout);
+
+}  // namespace s3gate::net

@@ -1,0 +1,65 @@
+// nginx's `hash … consistent`, bit for bit: 160 points per weight on the server's configured text. Built once from the
+// configured set; health never changes it, look-ups walk past what is unusable. Immutable, read by any thread.
+#pragma once
+
+#include <cstdint>
+#include <cstddef>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace s3gate::policy {
+
+struct RingServer {
+    std::string_view text;  // first argument of nginx's `server`, verbatim
+    unsigned weight = 1;
+};
+
+class KetamaRing {
+  public:
+    struct Point {
+        std::uint32_t hash;
+        std::uint32_t server;  // index into the span given to the constructor
+    };
+
+    KetamaRing() = default;
+    explicit KetamaRing(std::span<const RingServer> servers);
+
+    // Index of the first point whose hash is not below `hash`; wraps to 0. The ring must not be empty.
+    std::size_t lookup(std::uint32_t hash) const;
+    const std::vector<Point>& points() const { return points_; }
+    bool empty() const { return points_.empty(); }
+
+  private:
+    std::vector<Point> points_;
+};
+
+// Where one request stands on the ring; kept over all attempts of that request, never reset (as nginx does).
+struct RingWalk {
+    std::size_t index = 0;
+    unsigned tries = 0;
+};
+
+// nginx gives up after this many unusable points in one request and turns to round robin
+// (ngx_http_upstream_get_chash_peer: `if (++hp->tries > 20)`).
+inline constexpr unsigned kMaxUnusablePoints = 20;
+
+RingWalk start_walk(const KetamaRing& ring, std::string_view key);
+
+// The next server for which `is_usable(server index)` is true; nullopt once 21 points of this request were unusable: the
+// caller then uses round robin over all usable servers.
+template <class IsUsable>
+std::optional<std::uint32_t> walk_to_usable(const KetamaRing& ring, RingWalk& walk, const IsUsable& is_usable) {
+    while (walk.tries <= kMaxUnusablePoints) {
+        const std::uint32_t server = ring.points()[walk.index % ring.points().size()].server;
+        if (is_usable(server)) {
+            return server;
+        }
+        ++walk.index;
+        ++walk.tries;
+    }
+    return std::nullopt;
+}
+
+}  // namespace s3gate::policy

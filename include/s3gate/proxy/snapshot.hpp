@@ -1,0 +1,72 @@
+// One immutable generation of everything derived from configuration and name resolution: sites, groups, peers, rings. Built by
+// the control side before anybody sees it, read by all threads, freed when the last user lets go.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "s3gate/base/address.hpp"
+#include "s3gate/config/model.hpp"
+#include "s3gate/policy/ketama_ring.hpp"
+#include "s3gate/policy/passive_fails.hpp"
+
+namespace s3gate::proxy {
+
+// One resolved address of one configured server.
+struct Peer {
+    base::SocketAddress address;
+    std::string address_text;       // "ip:port", for logs and the status page
+    base::SocketAddress check_address;  // where active checks go (health.port)
+    std::uint32_t slot = 0;         // cell on the board; the same for (group, server text, address) in every generation
+    std::uint32_t server = 0;       // index into Site::servers
+};
+
+struct GroupServer {
+    const config::Server* config = nullptr;
+    std::vector<std::uint32_t> peers;  // indices into Site::peers; empty = not resolved
+};
+
+struct Site {
+    const config::Site* config = nullptr;
+    std::uint32_t group = 0;           // cell of the group on the board
+    std::vector<GroupServer> servers;  // configuration order
+    std::vector<Peer> peers;           // in the order of the servers
+    policy::KetamaRing ring;           // empty unless balance.method is ketama
+    policy::PassiveRule passive;
+    bool has_backups = false;
+    std::string extra_lines;           // headers.set as field lines
+    std::vector<std::string> extra_names;  // their names, lower case
+};
+
+struct Snapshot {
+    std::shared_ptr<const config::Config> config;
+    std::vector<Site> sites;  // as Config::sites
+};
+
+// Gives each (group, server text, address) and each group a cell for the life of the process. Control side only.
+class SlotDirectory {
+  public:
+    SlotDirectory(std::size_t slots, std::size_t groups) : slots_(slots), groups_(groups) {}
+    // nullopt when the board is full.
+    std::optional<std::uint32_t> slot_of(const std::string& group, const std::string& server, const std::string& address);
+    std::optional<std::uint32_t> group_of(const std::string& group);
+
+  private:
+    std::size_t slots_;
+    std::size_t groups_;
+    std::map<std::string, std::uint32_t> slot_map_;
+    std::map<std::string, std::uint32_t> group_map_;
+};
+
+// Addresses of each host name, as the resolver found them; a name that is missing or has none is unresolved.
+using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
+
+// Builds a generation. Addresses that find no room on the board are left out (their servers count as unresolved).
+std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config, const Resolution& resolution,
+                                               SlotDirectory& directory);
+
+}  // namespace s3gate::proxy

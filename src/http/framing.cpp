@@ -1,0 +1,248 @@
+#include "s3gate/http/framing.hpp"
+
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::http {
+namespace {
+
+// Content-Length = 1*DIGIT (RFC 9110 §8.6). Lists of equal values, which a recipient may accept, are refused, and so are leading
+// zeros: nobody sends them but those who look for two parsers that disagree.
+bool parse_content_length(std::string_view value, std::uint64_t& length) {
+    if (value.empty() || value.size() > 19 || (value.size() > 1 && value.front() == '0')) {
+        return false;
+    }
+    const auto number = base::parse_decimal(value);
+    if (!number || *number > static_cast<std::uint64_t>(INT64_MAX)) {
+        return false;
+    }
+    length = *number;
+    return true;
+}
+
+// True for names that a sloppy peer could take for a framing field: equal to one once everything but letters is removed.
+bool is_framing_lookalike(std::string_view name) {
+    if (name.size() < 13 || name.size() > 24) {
+        return false;
+    }
+    char letters[24];
+    std::size_t count = 0;
+    for (const char c : name) {
+        const char lower = base::to_lower(c);
+        if ((lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9')) {
+            letters[count++] = lower;
+        }
+    }
+    const std::string_view text(letters, count);
+    return text == "contentlength" || text == "transferencoding";
+}
+
+// Looks at the fields that frame a message; the same rules hold for both directions.
+HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& framing) {
+    bool has_length = false;
+    bool has_coding = false;
+    for (const Field& field : fields) {
+        switch (field.id) {
+            case FieldId::content_length:
+                if (has_length || !parse_content_length(field.value, framing.length)) {
+                    return HeadError::bad_content_length;
+                }
+                has_length = true;
+                break;
+            case FieldId::transfer_encoding:
+                // RFC 9112 §6.1: a single final chunked is all that we relay; HTTP/1.0 knows no transfer codings.
+                if (has_coding || minor == 0 || !base::iequals(field.value, "chunked")) {
+                    return HeadError::bad_transfer_encoding;
+                }
+                has_coding = true;
+                break;
+            case FieldId::other:
+                if (is_framing_lookalike(field.name)) {
+                    return HeadError::framing_lookalike;
+                }
+                break;
+            default:
+                break;
+        }
+    }
+    if (has_length && has_coding) {
+        return HeadError::both_framings;
+    }
+    if (has_coding) {
+        framing.kind = BodyKind::chunked;
+    } else if (has_length) {
+        framing.kind = BodyKind::length;
+    }
+    return HeadError::none;
+}
+
+struct ConnectionOptions {
+    bool close = false;
+    bool keep_alive = false;
+    bool upgrade = false;
+};
+
+ConnectionOptions connection_options(const std::vector<Field>& fields) {
+    ConnectionOptions options;
+    for (const Field& field : fields) {
+        if (field.id != FieldId::connection) {
+            continue;
+        }
+        for_each_list_member(field.value, [&](std::string_view member) {
+            options.close = options.close || base::iequals(member, "close");
+            options.keep_alive = options.keep_alive || base::iequals(member, "keep-alive");
+            options.upgrade = options.upgrade || base::iequals(member, "upgrade");
+        });
+    }
+    return options;
+}
+
+// Splits the target by its form (RFC 9112 §3.2).
+HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
+    std::string_view target = head.target;
+    if (target == "*") {
+        if (head.method != "OPTIONS") {
+            return HeadError::bad_target;
+        }
+        meaning.origin_target = meaning.path = target;
+        return HeadError::none;
+    }
+    if (target.front() != '/') {
+        std::size_t skip = 0;
+        if (base::istarts_with(target, "http://")) {
+            skip = 7;
+        } else if (base::istarts_with(target, "https://")) {
+            skip = 8;
+        } else {
+            return HeadError::bad_target;
+        }
+        target.remove_prefix(skip);
+        const std::size_t end = std::min(target.find_first_of("/?"), target.size());
+        const std::string_view authority = target.substr(0, end);
+        // RFC 9112 §3.2.2 lets the target win; with a differing Host somebody is trying to be routed twice.
+        if (!base::iequals(authority, meaning.host)) {
+            return HeadError::authority_mismatch;
+        }
+        target.remove_prefix(end);
+        if (target.empty() && head.method == "OPTIONS") {
+            meaning.origin_target = meaning.path = "*";  // RFC 9112 §3.2.4
+            return HeadError::none;
+        }
+        meaning.missing_slash = target.empty() || target.front() != '/';
+    }
+    meaning.origin_target = target;
+    const std::size_t mark = target.find('?');
+    meaning.path = target.substr(0, mark);
+    if (mark != std::string_view::npos) {
+        meaning.query = target.substr(mark + 1);
+    }
+    if (meaning.missing_slash && meaning.path.empty()) {
+        meaning.path = "/";
+    }
+    return HeadError::none;
+}
+
+}  // namespace
+
+bool is_valid_host(std::string_view host) {
+    if (host.empty()) {
+        return false;
+    }
+    std::string_view port;
+    if (host.front() == '[') {
+        const std::size_t end = host.find(']');
+        if (end == std::string_view::npos || end < 3) {
+            return false;
+        }
+        for (const char c : host.substr(1, end - 1)) {
+            const char lower = base::to_lower(c);
+            const bool good = (lower >= '0' && lower <= '9') || (lower >= 'a' && lower <= 'f') || c == ':' || c == '.';
+            if (!good) {
+                return false;
+            }
+        }
+        port = host.substr(end + 1);
+    } else {
+        const std::size_t colon = std::min(host.find(':'), host.size());
+        if (colon == 0) {
+            return false;
+        }
+        // reg-name of RFC 3986 §3.2.2 without ',', which would read as a list.
+        for (const char c : host.substr(0, colon)) {
+            const char lower = base::to_lower(c);
+            const bool alnum = (lower >= '0' && lower <= '9') || (lower >= 'a' && lower <= 'z');
+            if (!alnum && std::string_view("-._~%!$&'()*+;=").find(c) == std::string_view::npos) {
+                return false;
+            }
+        }
+        port = host.substr(colon);
+    }
+    if (port.empty()) {
+        return true;
+    }
+    if (port.front() != ':') {
+        return false;
+    }
+    port.remove_prefix(1);
+    if (port.empty()) {
+        return true;  // RFC 3986: port = *DIGIT
+    }
+    const auto number = base::parse_decimal(port);
+    return number && *number <= 65535 && port.size() <= 5;
+}
+
+RequestMeaning meaning_of(const RequestHead& head) {
+    RequestMeaning meaning;
+    if (head.method == "CONNECT") {
+        meaning.error = HeadError::connect_method;
+        return meaning;
+    }
+    meaning.error = read_framing(head.fields, head.minor, meaning.body);
+    if (meaning.error != HeadError::none) {
+        return meaning;
+    }
+    std::size_t hosts = 0;
+    bool has_upgrade = false;
+    for (const Field& field : head.fields) {
+        if (field.id == FieldId::host) {
+            ++hosts;
+            meaning.host = field.value;
+        } else if (field.id == FieldId::expect) {
+            // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored.
+            meaning.expects_continue = head.minor == 1 && base::iequals(field.value, "100-continue");
+        } else if (field.id == FieldId::upgrade) {
+            has_upgrade = true;
+        }
+    }
+    // RFC 9112 §3.2: 400 for HTTP/1.1 without Host, and for any message with more than one or an invalid one.
+    if (hosts > 1 || (hosts == 0 && head.minor == 1) || (hosts == 1 && !is_valid_host(meaning.host))) {
+        meaning.error = HeadError::bad_host;
+        return meaning;
+    }
+    meaning.needs_host = hosts == 0;
+    meaning.error = read_target(head, meaning);
+    const ConnectionOptions options = connection_options(head.fields);
+    meaning.keep_alive = !options.close && (head.minor == 1 || options.keep_alive);
+    meaning.wants_upgrade = head.minor == 1 && options.upgrade && has_upgrade;
+    return meaning;
+}
+
+ResponseMeaning meaning_of(const ResponseHead& head, bool to_head) {
+    ResponseMeaning meaning;
+    meaning.error = read_framing(head.fields, head.minor, meaning.body);
+    if (meaning.error != HeadError::none) {
+        return meaning;
+    }
+    const ConnectionOptions options = connection_options(head.fields);
+    meaning.keep_alive = !options.close && (head.minor == 1 || options.keep_alive);
+    if (head.status < 200 || head.status == 204 || head.status == 304 || to_head) {
+        meaning.body = {};
+        return meaning;
+    }
+    if (meaning.body.kind == BodyKind::none) {
+        meaning.body.kind = BodyKind::until_close;
+        meaning.keep_alive = false;
+    }
+    return meaning;
+}
+
+}  // namespace s3gate::http

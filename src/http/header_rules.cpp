@@ -1,0 +1,256 @@
+#include "s3gate/http/header_rules.hpp"
+
+#include <algorithm>
+
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::http {
+namespace {
+
+// Collects neighbouring kept lines into one piece, so that a head without removals is a single view.
+class PieceBuilder {
+  public:
+    explicit PieceBuilder(Pieces& pieces) : pieces_(pieces) {}
+    void keep(std::string_view bytes) {
+        if (!pieces_.empty() && pieces_.back().data() + pieces_.back().size() == bytes.data()) {
+            pieces_.back() = {pieces_.back().data(), pieces_.back().size() + bytes.size()};
+        } else if (!bytes.empty()) {
+            pieces_.push_back(bytes);
+        }
+    }
+
+  private:
+    Pieces& pieces_;
+};
+
+// True if one of the Connection fields of this message nominates `name`.
+bool is_nominated(const std::vector<Field>& fields, std::string_view name) {
+    bool found = false;
+    for (const Field& field : fields) {
+        if (field.id == FieldId::connection) {
+            for_each_list_member(field.value, [&](std::string_view member) { found = found || base::iequals(member, name); });
+        }
+    }
+    return found;
+}
+
+// True if any Connection option is something else than the ones every client sends: only then nominations are looked for.
+bool has_nominations(const std::vector<Field>& fields) {
+    bool found = false;
+    for (const Field& field : fields) {
+        if (field.id == FieldId::connection) {
+            for_each_list_member(field.value, [&](std::string_view member) {
+                found = found || !(base::iequals(member, "close") || base::iequals(member, "keep-alive"));
+            });
+        }
+    }
+    return found;
+}
+
+void append_field(std::string& own, std::string_view name, std::string_view value) {
+    own.append(name).append(": ").append(value).append("\r\n");
+}
+
+}  // namespace
+
+bool may_be_nominated(std::string_view name) {
+    static constexpr std::string_view kProtected[] = {
+        "host",          "authorization", "date",       "range",         "expect",     "cookie",          "set-cookie",
+        "etag",          "user-agent",    "accept",     "origin",        "trailer",    "last-modified",   "location",
+        "forwarded",     "x-real-ip",     "x-session-id", "transfer-encoding", "cache-control", "www-authenticate", "server",
+        "accept-ranges", "vary",          "retry-after", "expires",      "age",        "referer",         "via"};
+    for (const std::string_view other : kProtected) {
+        if (base::iequals(name, other)) {
+            return false;
+        }
+    }
+    static constexpr std::string_view kPrefixes[] = {"x-amz-",  "x-minio-", "x-forwarded-", "content-", "if-",
+                                                     "accept-", "sec-",     "amz-",         "access-control-"};
+    return std::none_of(std::begin(kPrefixes), std::end(kPrefixes),
+                        [&](std::string_view prefix) { return base::istarts_with(name, prefix); });
+}
+
+void forward_request(const RequestHead& head, const RequestMeaning& meaning, const ForwardRules& rules, Pieces& pieces,
+                     std::string& own) {
+    pieces.clear();
+    own.clear();
+    PieceBuilder out(pieces);
+    const bool plain_line = head.minor == 1 && meaning.origin_target.data() == head.target.data() && !meaning.missing_slash &&
+                            meaning.origin_target.size() == head.target.size();
+    // `own` first holds a rebuilt request line (if any), then our fields; views into it are taken only when it is complete.
+    std::size_t own_line = 0;
+    if (!plain_line) {
+        own.append(head.method).append(" ");
+        if (meaning.missing_slash) {
+            own.append("/");
+        }
+        own.append(meaning.origin_target).append(" HTTP/1.1\r\n");
+        own_line = own.size();
+        pieces.emplace_back();  // its view is set below
+    } else {
+        out.keep(head.line);
+    }
+    const bool nominations = has_nominations(head.fields);
+    std::string_view old_forwarded_for;
+    bool has_forwarded_for = false;
+    bool has_proto = false;
+    for (const Field& field : head.fields) {
+        bool keep = true;
+        switch (field.id) {
+            case FieldId::connection:
+            case FieldId::keep_alive:
+            case FieldId::proxy_connection:
+            case FieldId::proxy_authenticate:
+            case FieldId::proxy_authorization:
+            case FieldId::te:
+                keep = false;  // RFC 9110 §7.6.1
+                break;
+            case FieldId::upgrade:
+                keep = rules.relay_upgrade;
+                break;
+            case FieldId::http2_settings:
+                keep = false;
+                break;
+            case FieldId::transfer_encoding:
+                keep = false;  // written anew below: exactly one, exactly "chunked"
+                break;
+            case FieldId::expect:
+                keep = head.minor == 1;
+                break;
+            case FieldId::x_real_ip:
+                keep = false;
+                break;
+            case FieldId::x_forwarded_for:
+                keep = false;
+                if (rules.append && !has_forwarded_for) {
+                    old_forwarded_for = field.value;
+                    has_forwarded_for = true;
+                    own.append("X-Forwarded-For: ").append(field.value);
+                } else if (rules.append) {
+                    own.append(", ").append(field.value);
+                }
+                break;
+            case FieldId::x_forwarded_proto:
+                keep = rules.append && !has_proto;
+                has_proto = has_proto || keep;
+                break;
+            case FieldId::forwarded:
+                keep = rules.append;
+                break;
+            case FieldId::other:
+                if (rules.replaced != nullptr) {
+                    for (const std::string& name : *rules.replaced) {
+                        keep = keep && !base::iequals(name, field.name);
+                    }
+                }
+                break;
+            default:
+                break;
+        }
+        if (keep && nominations && may_be_nominated(field.name) && field.id != FieldId::upgrade && is_nominated(head.fields, field.name)) {
+            keep = false;
+        }
+        if (keep) {
+            out.keep(field.line);
+        }
+    }
+    if (has_forwarded_for) {
+        own.append(old_forwarded_for.empty() ? "" : ", ").append(rules.client_ip).append("\r\n");
+    } else {
+        append_field(own, "X-Forwarded-For", rules.client_ip);
+    }
+    append_field(own, "X-Real-IP", rules.client_ip);
+    if (!has_proto) {
+        append_field(own, "X-Forwarded-Proto", rules.scheme);
+    }
+    if (meaning.needs_host) {
+        append_field(own, "Host", rules.local_host);
+    }
+    if (meaning.body.kind == BodyKind::chunked) {
+        append_field(own, "Transfer-Encoding", "chunked");
+    }
+    if (rules.relay_upgrade) {
+        append_field(own, "Connection", "upgrade");
+    }
+    own.append(rules.extra_lines);
+    own.append("\r\n");
+    if (own_line > 0) {
+        pieces.front() = std::string_view(own).substr(0, own_line);
+    }
+    pieces.push_back(std::string_view(own).substr(own_line));
+}
+
+void forward_response(const ResponseHead& head, const ResponseRules& rules, Pieces& pieces, std::string& own) {
+    pieces.clear();
+    own.clear();
+    PieceBuilder out(pieces);
+    std::size_t own_line = 0;
+    if (head.minor == 1 && !head.reason.empty()) {
+        out.keep(head.line);
+    } else {
+        own.append("HTTP/1.1 ").append(std::to_string(head.status)).append(" ");
+        own.append(head.reason.empty() ? reason_of(head.status) : head.reason).append("\r\n");
+        own_line = own.size();
+        pieces.emplace_back();
+    }
+    const bool nominations = has_nominations(head.fields);
+    bool has_request_id = false;
+    for (const Field& field : head.fields) {
+        bool keep = true;
+        switch (field.id) {
+            case FieldId::connection:
+            case FieldId::keep_alive:
+            case FieldId::proxy_connection:
+            case FieldId::te:
+                keep = false;
+                break;
+            case FieldId::upgrade:
+                keep = rules.relay_upgrade;
+                break;
+            case FieldId::transfer_encoding:
+                keep = !rules.drop_framing && !rules.chunked;
+                break;
+            case FieldId::content_length:
+                keep = !rules.drop_framing;
+                break;
+            case FieldId::x_amz_request_id:
+                has_request_id = true;
+                break;
+            case FieldId::other:
+                // The echo of our key replaces whatever a backend put there.
+                keep = rules.session_name.empty() || !base::iequals(field.name, rules.session_name);
+                break;
+            default:
+                break;
+        }
+        if (keep && nominations && field.id != FieldId::upgrade && may_be_nominated(field.name) && is_nominated(head.fields, field.name)) {
+            keep = false;
+        }
+        if (keep) {
+            out.keep(field.line);
+        }
+    }
+    if (rules.chunked) {
+        append_field(own, "Transfer-Encoding", "chunked");
+    }
+    if (rules.close) {
+        append_field(own, "Connection", "close");
+    } else if (rules.relay_upgrade) {
+        append_field(own, "Connection", "upgrade");
+    } else if (rules.keep_alive_10) {
+        append_field(own, "Connection", "keep-alive");
+    }
+    if (!rules.session_name.empty() && !rules.session_value.empty()) {
+        append_field(own, rules.session_name, rules.session_value);
+    }
+    if (!has_request_id && !rules.request_id.empty()) {
+        append_field(own, "x-amz-request-id", rules.request_id);
+    }
+    own.append("\r\n");
+    if (own_line > 0) {
+        pieces.front() = std::string_view(own).substr(0, own_line);
+    }
+    pieces.push_back(std::string_view(own).substr(own_line));
+}
+
+}  // namespace s3gate::http

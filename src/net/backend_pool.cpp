@@ -1,0 +1,133 @@
+#include "s3gate/net/backend_pool.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+namespace s3gate::net {
+namespace {
+
+void set_option(int fd, int level, int name, int value) { ::setsockopt(fd, level, name, &value, sizeof value); }
+
+// design.md §3 "Retry": a node without power must not hold clients for minutes.
+void set_backend_options(int fd) {
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 5);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 2);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 10000);
+}
+
+}  // namespace
+
+void BackendConnection::on_stream_event() { pool_.remove(*this); }
+
+BackendPool::~BackendPool() { drop_all(); }
+
+BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms) {
+    if (slot >= parked_by_slot_.size()) {
+        return nullptr;
+    }
+    std::vector<BackendLease>& parked = parked_by_slot_[slot];
+    while (!parked.empty()) {
+        if (fresh_within_ms > 0 && reactor_.now_ms() - parked.back()->last_used_ms > fresh_within_ms) {
+            return nullptr;  // the others are older still
+        }
+        BackendLease lease = std::move(parked.back());
+        parked.pop_back();
+        --parked_;
+        lease->stream.disarm_idle();
+        lease->stream.set_observer(nullptr);
+        if (lease->stream.is_silent()) {
+            return lease;
+        }
+    }
+    return nullptr;
+}
+
+void BackendPool::park(BackendLease connection, std::size_t limit, Tick idle_timeout) {
+    if (!connection->stream.is_silent() || limit == 0) {
+        return;
+    }
+    const std::uint32_t slot = connection->slot();
+    if (slot >= parked_by_slot_.size()) {
+        parked_by_slot_.resize(slot + 1);
+    }
+    std::vector<BackendLease>& parked = parked_by_slot_[slot];
+    if (parked.size() >= limit || (parked_ >= total_limit_ && !parked.empty())) {
+        parked.erase(parked.begin());
+        --parked_;
+    } else if (parked_ >= total_limit_) {
+        return;
+    }
+    connection->last_used_ms = reactor_.now_ms();
+    connection->stream.set_observer(connection.get());
+    connection->stream.arm_idle(idle_timeout);
+    parked.push_back(std::move(connection));
+    ++parked_;
+}
+
+void BackendPool::drop(std::uint32_t slot) {
+    if (slot < parked_by_slot_.size()) {
+        parked_ -= parked_by_slot_[slot].size();
+        parked_by_slot_[slot].clear();
+    }
+}
+
+void BackendPool::drop_all() {
+    parked_by_slot_.clear();
+    parked_ = 0;
+}
+
+void BackendPool::remove(BackendConnection& connection) {
+    std::vector<BackendLease>& parked = parked_by_slot_[connection.slot()];
+    const auto found = std::find_if(parked.begin(), parked.end(), [&](const BackendLease& lease) { return lease.get() == &connection; });
+    if (found != parked.end()) {
+        parked.erase(found);
+        --parked_;
+    }
+}
+
+task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address, Tick timeout) {
+    sockaddr_storage storage;
+    const socklen_t length = address.to_sockaddr(storage);
+    const int fd = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        co_return ConnectEnd::no_descriptor;
+    }
+    set_backend_options(fd);
+    const int result = ::connect(fd, reinterpret_cast<const sockaddr*>(&storage), length);
+    if (result != 0 && errno != EINPROGRESS) {
+        ::close(fd);
+        co_return ConnectEnd::refused;
+    }
+    // Registered only now: an unconnected socket would report a hang-up.
+    if (!connection.stream.open(fd)) {
+        co_return ConnectEnd::no_descriptor;
+    }
+    if (result != 0) {
+        const Wake wake = co_await connection.stream.connected(timeout);
+        if (wake == Wake::timed_out) {
+            connection.stream.close();
+            co_return ConnectEnd::timed_out;
+        }
+        if (!connection.stream.is_open() || wake == Wake::interrupted) {
+            co_return ConnectEnd::interrupted;
+        }
+        int error = 0;
+        socklen_t size = sizeof error;
+        if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
+            connection.stream.close();
+            co_return error == ETIMEDOUT ? ConnectEnd::timed_out : ConnectEnd::refused;
+        }
+    }
+    co_return ConnectEnd::connected;
+}
+
+}  // namespace s3gate::net

@@ -1,0 +1,406 @@
+#include "s3gate/net/body_relay.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+
+namespace s3gate::net {
+namespace {
+
+// Fairness (design.md §2): what one relay may do before others get their turn.
+constexpr std::size_t kTurnBytes = 1024 * 1024;
+constexpr unsigned kTurnCalls = 16;
+// sendmsg takes at most UIO_MAXIOV (1024) pieces.
+constexpr std::size_t kMaxPieces = 512;
+
+iovec piece_of(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
+
+// Removes `sent` bytes from the front of the list, whose first unsent entry is `first`.
+std::size_t advance(std::vector<iovec>& iov, std::size_t first, std::size_t sent) {
+    while (sent > 0 && first < iov.size()) {
+        if (sent < iov[first].iov_len) {
+            iov[first].iov_base = static_cast<char*>(iov[first].iov_base) + sent;
+            iov[first].iov_len -= sent;
+            break;
+        }
+        sent -= iov[first].iov_len;
+        ++first;
+    }
+    while (first < iov.size() && iov[first].iov_len == 0) {
+        ++first;
+    }
+    return first;
+}
+
+enum class Fill { bytes, end, malformed, need_more };
+
+// Turns received bytes into output pieces. `input` is consumed as far as the body goes.
+Fill take_input(BodyRelay& relay, std::string_view& input, bool stable) {
+    BodySource& source = *relay.source;
+    const std::size_t slot = relay.iov.size();
+    if (relay.chunked_out) {
+        relay.iov.push_back({});  // the chunk line, known once the payload is
+    }
+    std::size_t payload = 0;
+    const auto emit = [&](std::string_view bytes) {
+        if (bytes.empty()) {
+            return;
+        }
+        relay.iov.push_back(piece_of(bytes));
+        payload += bytes.size();
+        if (relay.replay != nullptr) {
+            relay.replay->add(bytes, stable);
+        }
+    };
+    Fill result = Fill::bytes;
+    if (source.kind == http::BodyKind::chunked) {
+        while (relay.iov.size() < kMaxPieces) {
+            const http::ChunkDecoder::Step step = source.decoder.step(input);
+            input.remove_prefix(step.consumed);
+            if (step.kind == http::ChunkDecoder::Kind::payload) {
+                emit(step.payload);
+                continue;
+            }
+            if (step.kind == http::ChunkDecoder::Kind::bad) {
+                return Fill::malformed;
+            }
+            if (step.kind == http::ChunkDecoder::Kind::done) {
+                source.complete = true;
+            }
+            break;
+        }
+    } else {
+        const std::uint64_t bound = source.kind == http::BodyKind::length ? source.remaining : input.size();
+        const std::size_t take = static_cast<std::size_t>(std::min<std::uint64_t>(bound, input.size()));
+        emit(input.substr(0, take));
+        input.remove_prefix(take);
+        if (source.kind == http::BodyKind::length) {
+            source.remaining -= take;
+            source.complete = source.remaining == 0;
+        }
+    }
+    source.received += payload;
+    if (relay.chunked_out) {
+        if (payload > 0) {
+            const int length = std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", payload);
+            relay.iov[slot] = {relay.chunk_line, static_cast<std::size_t>(length)};
+            relay.iov.push_back(piece_of("\r\n"));
+        } else {
+            relay.iov[slot] = {relay.chunk_line, 0};
+        }
+    }
+    if (payload == 0 && !source.complete) {
+        result = Fill::need_more;
+    }
+    return result;
+}
+
+// The end of a chunked message: last chunk, trailers that may go on, empty line (RFC 9112 §7.1).
+bool append_last_chunk(BodyRelay& relay) {
+    relay.trailer_text = "0\r\n";
+    if (relay.source->kind == http::BodyKind::chunked &&
+        !http::filter_trailers(relay.source->decoder.trailers(), relay.trailer_text)) {
+        return false;
+    }
+    relay.trailer_text += "\r\n";
+    relay.iov.push_back(piece_of(relay.trailer_text));
+    return true;
+}
+
+}  // namespace
+
+void ReplayBuffer::add(std::string_view bytes, bool stable) {
+    if (!whole_) {
+        return;
+    }
+    if (size() + bytes.size() > limit_) {
+        drop();
+        return;
+    }
+    if (stable && rest_.empty() && (front_.empty() || front_.data() + front_.size() == bytes.data())) {
+        front_ = front_.empty() ? bytes : std::string_view(front_.data(), front_.size() + bytes.size());
+    } else {
+        rest_.append(bytes);
+    }
+}
+
+void BodySource::begin(Stream& from, const http::Framing& framing, std::string_view received_already) {
+    stream = &from;
+    kind = framing.kind;
+    remaining = framing.length;
+    prefix = received_already;
+    prefix_is_stable = false;
+    decoder.reset();
+    received = 0;
+    surplus = nullptr;
+    complete = kind == http::BodyKind::none || (kind == http::BodyKind::length && remaining == 0);
+}
+
+void BodyRelay::begin(BodySource& from, Stream& to, BufferPool& buffer_pool, PipePool& pipe_pool) {
+    source = &from;
+    sink = &to;
+    buffers = &buffer_pool;
+    pipes = &pipe_pool;
+    head = nullptr;
+    replay = nullptr;
+    resend = chunked_out = close_on_timeout = false;
+    payload_sent = 0;
+    head_sent = any_sent = body_sent = cancelled = false;
+    error = 0;
+    iov.clear();
+    buffer.release();
+    prefix_buffer.release();
+}
+
+task<RelayEnd> relay_body(BodyRelay& relay) {
+    BodySource& source = *relay.source;
+    Stream& sink = *relay.sink;
+    std::size_t first = 0;        // first unsent piece of relay.iov
+    std::uint64_t batch = 0;      // payload bytes in relay.iov
+    std::size_t head_left = 0;    // head bytes in front of it
+    std::size_t turn_bytes = 0;
+    unsigned turn_calls = 0;
+    bool last_chunk_queued = false;
+    bool resent = false;
+    bool was_complete = source.complete;
+    std::string_view unread;      // received, not yet turned into pieces (chunked with very many chunks)
+
+    if (relay.head != nullptr) {
+        for (const std::string_view piece : *relay.head) {
+            relay.iov.push_back(piece_of(piece));
+            head_left += piece.size();
+        }
+    } else {
+        relay.head_sent = true;
+    }
+
+    for (;;) {
+        if (relay.cancelled) {
+            co_return RelayEnd::interrupted;
+        }
+        // 1. Gather: what was kept from an earlier attempt, what came with the head, what the socket has.
+        if (relay.resend && !resent) {
+            resent = true;
+            const std::size_t kept = relay.replay->size();
+            if (kept > 0) {
+                if (relay.chunked_out) {
+                    const int length = std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", kept);
+                    relay.iov.push_back({relay.chunk_line, static_cast<std::size_t>(length)});
+                }
+                relay.iov.push_back(piece_of(relay.replay->front()));
+                relay.iov.push_back(piece_of(relay.replay->rest()));
+                if (relay.chunked_out) {
+                    relay.iov.push_back(piece_of("\r\n"));
+                }
+                batch += kept;
+            }
+        } else if (!source.complete && batch == 0) {
+            const std::uint64_t before = source.received;
+            if (!source.prefix.empty() || !unread.empty()) {
+                const bool from_prefix = !source.prefix.empty();
+                std::string_view& input = from_prefix ? source.prefix : unread;
+                if (take_input(relay, input, from_prefix && source.prefix_is_stable) == Fill::malformed) {
+                    co_return RelayEnd::source_malformed;
+                }
+                batch = source.received - before;
+            } else if (source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom && first == relay.iov.size() &&
+                       source.stream->is_readable() && (relay.replay == nullptr || !relay.replay->is_whole())) {
+                // Long and plain: through a pipe, without touching the bytes.
+                Pipe pipe = relay.pipes->acquire();
+                if (pipe) {
+                    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(source.remaining, pipe.capacity()));
+                    const ssize_t moved = source.stream->splice_to_pipe(pipe.write_end(), want);
+                    ++turn_calls;
+                    if (moved == 0) {
+                        relay.error = 0;
+                        co_return RelayEnd::source_closed;
+                    }
+                    if (moved < 0 && errno != EAGAIN && errno != EINTR) {
+                        relay.error = errno;
+                        co_return RelayEnd::source_closed;
+                    }
+                    if (moved > 0) {
+                        pipe.held = static_cast<std::size_t>(moved);
+                        source.remaining -= pipe.held;
+                        source.received += pipe.held;
+                        source.complete = source.remaining == 0;
+                        while (pipe.held > 0) {
+                            const ssize_t out = sink.splice_from_pipe(pipe.read_end(), pipe.held, false);
+                            ++turn_calls;
+                            if (out > 0) {
+                                pipe.held -= static_cast<std::size_t>(out);
+                                relay.payload_sent += static_cast<std::uint64_t>(out);
+                                relay.any_sent = relay.body_sent = true;
+                                turn_bytes += static_cast<std::size_t>(out);
+                                continue;
+                            }
+                            if (out < 0 && (errno == EAGAIN || errno == EINTR)) {
+                                turn_bytes = turn_calls = 0;
+                                const Wake wake = co_await sink.writable(relay.write_timeout);
+                                if (relay.cancelled) {
+                                    co_return RelayEnd::interrupted;
+                                }
+                                if (wake == Wake::timed_out) {
+                                    co_return RelayEnd::sink_timed_out;
+                                }
+                                continue;
+                            }
+                            relay.error = errno;
+                            co_return RelayEnd::sink_closed;
+                        }
+                    }
+                    if (turn_bytes >= kTurnBytes || turn_calls >= kTurnCalls) {
+                        turn_bytes = turn_calls = 0;
+                        co_await sink.reactor().yield();
+                    }
+                    continue;
+                }
+            }
+            // A head that waits goes out first (MSG_MORE) when the body is going to be spliced behind it.
+            const bool head_first = first < relay.iov.size() && source.kind == http::BodyKind::length &&
+                                    source.remaining >= kSpliceFrom && (relay.replay == nullptr || !relay.replay->is_whole());
+            if (batch == 0 && !head_first && !source.complete && source.prefix.empty() && unread.empty() &&
+                source.stream->is_readable()) {
+                if (!relay.buffer) {
+                    relay.buffer = relay.buffers->acquire();
+                }
+                std::size_t want = Buffer::size();
+                if (source.kind == http::BodyKind::length) {
+                    want = static_cast<std::size_t>(std::min<std::uint64_t>(want, source.remaining));
+                }
+                const ssize_t got = source.stream->receive(relay.buffer.data(), want);
+                ++turn_calls;
+                if (got > 0) {
+                    std::string_view input(relay.buffer.data(), static_cast<std::size_t>(got));
+                    if (take_input(relay, input, false) == Fill::malformed) {
+                        co_return RelayEnd::source_malformed;
+                    }
+                    batch = source.received - before;
+                    unread = input;
+                } else if (got == 0) {
+                    if (source.kind != http::BodyKind::until_close) {
+                        relay.error = 0;
+                        co_return RelayEnd::source_closed;
+                    }
+                    source.complete = true;
+                } else if (errno != EAGAIN && errno != EINTR) {
+                    relay.error = errno;
+                    co_return RelayEnd::source_closed;
+                }
+            }
+        }
+        if (source.complete && !was_complete) {
+            was_complete = true;
+            if (source.surplus != nullptr) {
+                // Bytes behind the body belong to the next message; `unread` does not outlive this relay.
+                source.surplus->assign(unread.empty() ? source.prefix : unread);
+                source.prefix = {};
+                unread = {};
+            }
+        }
+        if (source.complete && relay.chunked_out && !last_chunk_queued) {
+            last_chunk_queued = true;
+            if (!append_last_chunk(relay)) {
+                co_return RelayEnd::source_malformed;
+            }
+        }
+        // 2. Send all that was gathered.
+        if (first < relay.iov.size()) {
+            first = advance(relay.iov, first, 0);
+        }
+        while (first < relay.iov.size()) {
+            // The head waits for body bytes only when they are about to be spliced behind it.
+            const bool more = batch == 0 && !source.complete && source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom &&
+                              source.stream->is_readable();
+            const ssize_t sent = sink.send(relay.iov.data() + first, std::min(relay.iov.size() - first, kMaxPieces), more);
+            ++turn_calls;
+            if (sent > 0) {
+                const auto bytes = static_cast<std::size_t>(sent);
+                relay.any_sent = true;
+                turn_bytes += bytes;
+                if (bytes > head_left) {
+                    relay.body_sent = relay.body_sent || batch > 0;
+                    head_left = 0;
+                } else {
+                    head_left -= bytes;
+                }
+                relay.head_sent = relay.head_sent || head_left == 0;
+                first = advance(relay.iov, first, bytes);
+                continue;
+            }
+            if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
+                turn_bytes = turn_calls = 0;
+                const Wake wake = co_await sink.writable(relay.write_timeout);
+                if (relay.cancelled) {
+                    co_return RelayEnd::interrupted;
+                }
+                if (wake == Wake::timed_out) {
+                    co_return RelayEnd::sink_timed_out;
+                }
+                continue;
+            }
+            relay.error = errno;
+            co_return RelayEnd::sink_closed;
+        }
+        relay.payload_sent += batch;
+        batch = 0;
+        first = 0;
+        relay.iov.clear();
+        if (unread.empty()) {
+            relay.buffer.release();
+        }
+        if (source.prefix.empty()) {
+            relay.prefix_buffer.release();
+        }
+        if (source.complete && (!relay.chunked_out || last_chunk_queued)) {
+            if (!unread.empty() || (source.surplus == nullptr && !source.prefix.empty())) {
+                relay.error = EPROTO;  // bytes behind the message: whoever sent them is not to be used again
+            }
+            relay.buffer.release();
+            co_return RelayEnd::complete;
+        }
+        if (turn_bytes >= kTurnBytes || turn_calls >= kTurnCalls) {
+            turn_bytes = turn_calls = 0;
+            co_await sink.reactor().yield();
+            continue;
+        }
+        // 3. Wait for more, holding nothing.
+        if (source.prefix.empty() && unread.empty() && !source.stream->is_readable()) {
+            turn_bytes = turn_calls = 0;
+            const Wake wake = co_await source.stream->readable(relay.read_timeout);
+            if (relay.cancelled) {
+                co_return RelayEnd::interrupted;
+            }
+            if (wake == Wake::timed_out) {
+                co_return RelayEnd::source_timed_out;
+            }
+            if (!source.stream->is_readable()) {
+                relay.error = source.stream->is_broken() ? ECONNRESET : 0;
+                if (source.stream->is_broken()) {
+                    co_return RelayEnd::source_closed;
+                }
+            }
+        }
+    }
+}
+
+task<RelayEnd> send_all(Stream& to, std::string_view bytes, Tick write_timeout) {
+    while (!bytes.empty()) {
+        const iovec piece = piece_of(bytes);
+        const ssize_t sent = to.send(&piece, 1, false);
+        if (sent > 0) {
+            bytes.remove_prefix(static_cast<std::size_t>(sent));
+            continue;
+        }
+        if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+            co_return RelayEnd::sink_closed;
+        }
+        const Wake wake = co_await to.writable(write_timeout);
+        if (wake != Wake::ready) {
+            co_return wake == Wake::timed_out ? RelayEnd::sink_timed_out : RelayEnd::interrupted;
+        }
+    }
+    co_return RelayEnd::complete;
+}
+
+}  // namespace s3gate::net

@@ -1,0 +1,102 @@
+#include "s3gate/net/listen_socket.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+
+namespace s3gate::net {
+namespace {
+
+constexpr int kBacklog = 4096;
+
+void set_option(int fd, int level, int name, int value) { ::setsockopt(fd, level, name, &value, sizeof value); }
+
+int bound_socket(const base::SocketAddress& address, bool shared) {
+    sockaddr_storage storage;
+    const socklen_t length = address.to_sockaddr(storage);
+    const int fd = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (shared) {
+        set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
+    }
+    // A VIP that keepalived has not put here yet (design.md §2 "Listening").
+    set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+    if (address.ip().is_v6()) {
+        set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+    }
+    if (::bind(fd, reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
+        const int error = errno;
+        ::close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+}  // namespace
+
+ProbeResult probe_bind(const base::SocketAddress& address) {
+    const int fd = bound_socket(address, false);
+    if (fd < 0) {
+        const int error = errno;
+        if (address.ip().is_v6() && (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) {
+            return {{}, true};
+        }
+        return {std::generic_category().message(error), false};
+    }
+    // Binding alone succeeds beside a listener that set SO_REUSEADDR only until that one listens: listen too.
+    ProbeResult result;
+    if (::listen(fd, 1) != 0) {
+        result.error = std::generic_category().message(errno);
+    }
+    ::close(fd);
+    return result;
+}
+
+std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count) {
+    std::vector<int> sockets;
+    const auto fail = [&](const char* what) {
+        const int error = errno;
+        for (const int fd : sockets) {
+            ::close(fd);
+        }
+        throw std::system_error(error, std::generic_category(), std::string(what) + " " + address.to_string());
+    };
+    for (std::size_t i = 0; i < count; ++i) {
+        const int fd = bound_socket(address, true);
+        if (fd < 0) {
+            fail("bind");
+        }
+        sockets.push_back(fd);
+        if (::listen(fd, kBacklog) != 0) {
+            fail("listen");
+        }
+        if (address.port() == 0) {
+            sockaddr_storage storage{};
+            socklen_t length = sizeof storage;
+            ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
+            if (const auto bound = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)) {
+                address = *bound;
+            }
+        }
+    }
+    return sockets;
+}
+
+void set_client_options(int fd) {
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
+}  // namespace s3gate::net

@@ -1,0 +1,207 @@
+#include "s3gate/net/stream.hpp"
+
+#include <fcntl.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace s3gate::net {
+
+bool Stream::open(int descriptor) {
+    fd_ = descriptor;
+    readable_ = peer_finished_ = broken_ = false;
+    writable_ = true;
+    if (!reactor_.add(fd_, *this)) {
+        const int error = errno;
+        ::close(fd_);
+        fd_ = -1;
+        errno = error;
+        return false;
+    }
+    return true;
+}
+
+bool Stream::after_receive(ssize_t moved, std::size_t wanted, bool short_means_drained) {
+    if (moved < 0) {
+        if (errno == EAGAIN) {
+            readable_ = false;
+        } else if (errno != EINTR) {
+            broken_ = true;
+        }
+        return false;
+    }
+    // A short read has drained the socket; with a FIN already seen the end is still to be read.
+    if (short_means_drained && static_cast<std::size_t>(moved) < wanted && !peer_finished_) {
+        readable_ = false;
+    }
+    return true;
+}
+
+ssize_t Stream::end_of_stream() {
+    // The kernel reports a reset once and an end afterwards; an end behind a reset is no clean end (a body that lasts until
+    // the connection closes would pass for complete).
+    if (broken_) {
+        errno = ECONNRESET;
+        return -1;
+    }
+    peer_finished_ = true;
+    return 0;  // stays readable: everybody who asks again gets the end again
+}
+
+ssize_t Stream::receive(void* buffer, std::size_t size) {
+    if (!readable_) {
+        errno = broken_ ? ECONNRESET : EAGAIN;
+        return -1;
+    }
+    const ssize_t moved = ::recv(fd_, buffer, size, 0);
+    if (moved == 0) {
+        return end_of_stream();
+    }
+    after_receive(moved, size, true);
+    return moved;
+}
+
+ssize_t Stream::send(const iovec* pieces, std::size_t count, bool more) {
+    if (!writable_) {
+        errno = broken_ ? EPIPE : EAGAIN;
+        return -1;
+    }
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(pieces);
+    message.msg_iovlen = count;
+    const ssize_t moved = ::sendmsg(fd_, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    if (moved < 0) {
+        if (errno == EAGAIN) {
+            writable_ = false;
+        } else if (errno != EINTR) {
+            broken_ = true;
+        }
+    }
+    return moved;
+}
+
+ssize_t Stream::splice_to_pipe(int pipe, std::size_t size) {
+    if (!readable_) {
+        errno = broken_ ? ECONNRESET : EAGAIN;
+        return -1;
+    }
+    const ssize_t moved = ::splice(fd_, nullptr, pipe, nullptr, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    if (moved == 0) {
+        return end_of_stream();
+    }
+    // A pipe holds a number of segments, not of bytes: a short splice says nothing about the socket.
+    after_receive(moved, size, false);
+    return moved;
+}
+
+ssize_t Stream::splice_from_pipe(int pipe, std::size_t size, bool more) {
+    if (!writable_) {
+        errno = broken_ ? EPIPE : EAGAIN;
+        return -1;
+    }
+    const ssize_t moved = ::splice(pipe, nullptr, fd_, nullptr, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
+    if (moved < 0) {
+        if (errno == EAGAIN) {
+            writable_ = false;
+        } else if (errno != EINTR) {
+            broken_ = true;
+        }
+    }
+    return moved;
+}
+
+void Stream::shutdown_write() {
+    if (fd_ >= 0) {
+        ::shutdown(fd_, SHUT_WR);
+    }
+}
+
+void Stream::close() {
+    if (fd_ < 0) {
+        return;
+    }
+    reactor_.forget(*this);
+    ::close(fd_);
+    fd_ = -1;
+    readable_ = false;
+    broken_ = true;
+    Reactor::disarm(read_side_);
+    Reactor::disarm(write_side_);
+    wake_later(read_side_, Wake::interrupted);
+    wake_later(write_side_, Wake::interrupted);
+}
+
+void Stream::close_with_reset() {
+    if (fd_ >= 0) {
+        const linger hard{1, 0};
+        ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        close();
+    }
+}
+
+void Stream::interrupt_read() { wake_later(read_side_, Wake::interrupted); }
+void Stream::interrupt_write() { wake_later(write_side_, Wake::interrupted); }
+
+void Stream::arm_idle(Tick timeout) { reactor_.arm(read_side_, timeout); }
+void Stream::disarm_idle() { Reactor::disarm(read_side_); }
+
+void Stream::resume(Side& side, Wake wake) {
+    Reactor::disarm(side);
+    side.wake = wake;
+    std::exchange(side.waiter, nullptr).resume();
+}
+
+void Stream::wake_later(Side& side, Wake wake) {
+    if (side.waiter) {
+        Reactor::disarm(side);
+        side.wake = wake;
+        reactor_.post(std::exchange(side.waiter, nullptr));
+    }
+}
+
+void Stream::on_side_deadline(Side& side) {
+    if (side.waiter) {
+        side.wake = Wake::timed_out;
+        reactor_.post(std::exchange(side.waiter, nullptr));
+    } else if (observer_ != nullptr) {
+        observer_->on_stream_event();
+    }
+}
+
+void Stream::on_events(std::uint32_t events) {
+    if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+        // Bytes that arrived before a reset can still be read, so both sides are told to try.
+        broken_ = (events & EPOLLERR) != 0 || broken_;
+        readable_ = writable_ = true;
+        peer_finished_ = peer_finished_ || (events & EPOLLHUP) != 0;
+    }
+    if ((events & EPOLLRDHUP) != 0) {
+        peer_finished_ = true;
+        readable_ = true;
+    }
+    const bool news = (events & (EPOLLIN | EPOLLRDHUP | EPOLLERR | EPOLLHUP)) != 0;
+    if ((events & EPOLLIN) != 0) {
+        readable_ = true;
+    }
+    if ((events & EPOLLOUT) != 0) {
+        writable_ = true;
+    }
+    // Waiters are resumed through the queue when both sides wait, as the first one may end the object the second belongs to.
+    const bool wake_read = news && read_side_.waiter;
+    const bool wake_write = writable_ && write_side_.waiter;
+    if (wake_read && wake_write) {
+        wake_later(read_side_, Wake::ready);
+        wake_later(write_side_, Wake::ready);
+    } else if (wake_read) {
+        resume(read_side_, Wake::ready);
+    } else if (wake_write) {
+        resume(write_side_, Wake::ready);
+    } else if (news && observer_ != nullptr) {
+        observer_->on_stream_event();
+    }
+}
+
+}  // namespace s3gate::net

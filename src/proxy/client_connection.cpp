@@ -1,0 +1,85 @@
+#include "client_connection.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "exchange.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+// design.md §3 "Truth about connections" says 1 MiB; SDKs with more than that in flight still have to read the error, and
+// discarding costs next to nothing (MSG_TRUNC copies no bytes).
+constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
+constexpr net::Tick kLingerTicks = 20;     // 5 s
+constexpr std::size_t kMaxLingering = 512; // per worker, at once
+
+// Closes so that the peer can still read what was sent: FIN first, then whatever it sends is discarded within bounds. A plain
+// close() with unread bytes would send RST and the kernel of the peer may drop the answer.
+net::task<void> linger(ClientConnection& client) {
+    Worker::Impl& worker = client.worker;
+    net::Stream& stream = client.stream;
+    stream.shutdown_write();
+    if (stream.is_broken() || worker.lingering >= kMaxLingering || worker.stopping) {
+        co_return;
+    }
+    ++worker.lingering;
+    const net::Tick end = worker.reactor.now() + kLingerTicks;
+    std::size_t discarded = 0;
+    while (discarded < kLingerBytes && !client.cut) {
+        const ssize_t got = stream.is_readable() ? ::recv(stream.descriptor(), nullptr, net::kBufferSize, MSG_TRUNC) : -1;
+        if (got > 0) {
+            discarded += static_cast<std::size_t>(got);
+            continue;
+        }
+        if (got == 0 || (stream.is_readable() && errno != EAGAIN && errno != EINTR)) {
+            break;
+        }
+        const auto left = static_cast<std::int32_t>(end - worker.reactor.now());
+        if (left <= 0) {
+            break;
+        }
+        stream.note_drained();
+        if (co_await stream.readable(static_cast<net::Tick>(left)) != net::Wake::ready || stream.is_broken()) {
+            break;
+        }
+    }
+    --worker.lingering;
+}
+
+}  // namespace
+
+net::detached serve_client(ClientConnection* client) {
+    Worker::Impl& worker = client->worker;
+    for (;;) {
+        if (client->leftover.empty() && !client->stream.is_readable()) {
+            const SiteTicks& ticks = worker.generation->sites[worker.sockets[client->listener].site].ticks;
+            client->idle = client->requests > 0;
+            const net::Wake wake = co_await client->stream.readable(client->requests > 0 ? ticks.client_idle : ticks.client_head);
+            client->idle = false;
+            if (wake != net::Wake::ready || client->cut || client->stream.is_broken()) {
+                break;
+            }
+        }
+        if (client->cut) {
+            break;
+        }
+        Exchange* exchange = worker.take_exchange();
+        const ClientFate fate = co_await exchange->run(*client);
+        worker.return_exchange(exchange);
+        ++client->requests;
+        if (fate == ClientFate::keep) {
+            continue;
+        }
+        if (fate == ClientFate::finish) {
+            co_await linger(*client);
+        } else if (fate == ClientFate::reset) {
+            client->stream.close_with_reset();
+        }
+        break;
+    }
+    worker.remove_client(client);
+}
+
+}  // namespace s3gate::proxy

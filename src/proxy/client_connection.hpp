@@ -1,0 +1,48 @@
+// One client: its socket, its addresses, what is remembered between requests. Small, because tens of thousands of idle ones
+// exist; everything a request needs is in a pooled Exchange. Owned by its worker, freed by its own coroutine's end.
+#pragma once
+
+#include <array>
+#include <string>
+
+#include "s3gate/net/stream.hpp"
+#include "s3gate/net/task.hpp"
+#include "worker_impl.hpp"
+
+namespace s3gate::proxy {
+
+struct ClientConnection {
+    ClientConnection(Worker::Impl& owner, const base::SocketAddress& peer_address, std::size_t listener_index)
+        : worker(owner), stream(owner.reactor), peer(peer_address), listener(static_cast<std::uint32_t>(listener_index)) {}
+
+    Worker::Impl& worker;
+    net::Stream stream;
+    base::SocketAddress peer;
+    std::uint32_t listener;
+    std::uint32_t requests = 0;
+    bool idle = false;        // between requests, nothing received of the next
+    bool shed = false;        // over limits.connections: its first request is answered 503
+    bool cut = false;         // the worker stops
+    std::uint32_t group = 0;  // whose connection count it is in
+    std::array<char, 46> ip_text{};
+    std::uint8_t ip_length = 0;
+    // Address the client connected to, asked of the kernel when the first request needs it.
+    std::array<char, 46> local_text{};
+    std::uint8_t local_length = 0;
+    std::uint16_t local_port = 0;
+    // The fingerprint of the last request and what it was made from (design.md §4).
+    bool has_fingerprint = false;
+    std::uint64_t fingerprint_source = 0;
+    std::array<char, 32> fingerprint{};
+    std::string leftover;     // bytes of the next, pipelined request
+    ClientConnection* next = nullptr;
+    ClientConnection* previous = nullptr;
+
+    std::string_view local_ip() const { return {local_text.data(), local_length}; }
+    std::string_view ip() const { return {ip_text.data(), ip_length}; }
+};
+
+// Serves requests until the connection ends; frees `client`.
+net::detached serve_client(ClientConnection* client);
+
+}  // namespace s3gate::proxy

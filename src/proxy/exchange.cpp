@@ -1,0 +1,545 @@
+#include "exchange.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "client_connection.hpp"
+#include "s3gate/base/text.hpp"
+#include "s3gate/http/local_reply.hpp"
+#include "s3gate/observe/status_page.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+// A real request's head fits; grown on demand up to limits.head.
+constexpr std::size_t kHeadBuffer = 16 * 1024;
+// A head buffer that grew beyond this is given back after its request.
+constexpr std::size_t kKeptHeadBuffer = 64 * 1024;
+
+policy::MethodClass method_class_of(std::string_view method) {
+    if (method == "GET") {
+        return policy::MethodClass::get;
+    }
+    if (method == "HEAD") {
+        return policy::MethodClass::head;
+    }
+    if (method == "PUT") {
+        return policy::MethodClass::put;
+    }
+    if (method == "DELETE") {
+        return policy::MethodClass::delete_;
+    }
+    return method == "OPTIONS" ? policy::MethodClass::options : policy::MethodClass::other;
+}
+
+std::uint64_t hash_of(std::string_view a, std::string_view b) {
+    return std::hash<std::string_view>{}(a) * 0x9e3779b97f4a7c15ULL + std::hash<std::string_view>{}(b);
+}
+
+std::string_view header_of(const void* context, std::string_view name) {
+    const auto& head = *static_cast<const http::RequestHead*>(context);
+    for (const http::Field& field : head.fields) {
+        if (base::iequals(field.name, name)) {
+            return field.value;
+        }
+    }
+    return {};
+}
+
+void learn_local_address(ClientConnection& client) {
+    if (client.local_length > 0) {
+        return;
+    }
+    sockaddr_storage storage;
+    socklen_t length = sizeof storage;
+    base::SocketAddress local;
+    if (::getsockname(client.stream.descriptor(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
+        local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length).value_or(local);
+    }
+    const std::string text = local.ip().to_string();
+    client.local_length = static_cast<std::uint8_t>(std::min(text.size(), client.local_text.size()));
+    std::memcpy(client.local_text.data(), text.data(), client.local_length);
+    client.local_port = local.port();
+}
+
+bool is_allowed(const std::vector<base::Cidr>& allow, const base::IpAddress& ip) {
+    return std::any_of(allow.begin(), allow.end(), [&](const base::Cidr& block) { return block.contains(ip); });
+}
+
+}  // namespace
+
+net::task<ClientFate> Exchange::run(ClientConnection& client) {
+    begin(client);
+    const HeadRead head = co_await read_head();
+    if (head == HeadRead::complete) {
+        serving_ = true;
+        co_await serve();
+    }
+    if (upload_running_) {
+        co_await join_upload();
+    }
+    settle();
+    co_return fate_;
+}
+
+void Exchange::begin(ClientConnection& client) {
+    client_ = &client;
+    client.stream.set_observer(this);
+    generation_ = worker_.borrow_generation();
+    const std::size_t site = worker_.sockets[client.listener].site;
+    site_ = &generation_->snapshot->sites[site];
+    state_ = &generation_->sites[site];
+    fate_ = ClientFate::reset;
+    serving_ = client_gone_ = cut_ = false;
+    head_fill_ = 0;
+    if (head_buffer_.empty()) {
+        head_buffer_.resize(kHeadBuffer);
+    }
+    scanner_.reset();
+    head_.method = head_.target = head_.raw = {};
+    head_.fields.clear();
+    meaning_ = {};
+    key_.key.clear();
+    key_.source = nullptr;
+    session_text_.clear();
+    continue_relayed_ = false;
+    interim_count_ = 0;
+    replay_.reset(0);
+    replay_reserved_ = 0;
+    body_.complete = true;
+    body_.received = 0;
+    body_.prefix = {};
+    walk_begun_ = walk_over_ = false;
+    fresh_only_ = false;
+    sent_attempts_ = 0;
+    free_retry_used_ = blind_retry_used_ = holds_retry_ = false;
+    sent_and_broken_ = sent_and_timed_out_ = false;
+    awaiting_head_ = taken_down_ = slot_counted_ = false;
+    upload_running_ = false;
+    committed_ = false;
+    tunnel_bytes_[0] = tunnel_bytes_[1] = 0;
+    backend_request_id_.clear();
+    request_id_[0] = '\0';
+    record_ = {};
+    record_.site = site_->config->name;
+    started_ = worker_.reactor.now_point();
+}
+
+net::task<Exchange::HeadRead> Exchange::read_head() {
+    net::Stream& stream = client_->stream;
+    const std::size_t limit = site_->config->limits.head;
+    if (!client_->leftover.empty()) {
+        if (client_->leftover.size() > head_buffer_.size()) {
+            head_buffer_.resize(client_->leftover.size());
+        }
+        std::memcpy(head_buffer_.data(), client_->leftover.data(), client_->leftover.size());
+        head_fill_ = client_->leftover.size();
+        client_->leftover.clear();
+    }
+    // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting for.
+    const net::Tick deadline = worker_.reactor.now() + state_->ticks.client_head;
+    http::HeadScanner::State state = http::HeadScanner::State::incomplete;
+    if (head_fill_ > 0) {
+        state = scanner_.scan({head_buffer_.data(), head_fill_});
+    }
+    while (state == http::HeadScanner::State::incomplete) {
+        if (head_fill_ >= limit) {
+            const bool line_complete = scanner_.has_start_line();
+            worker_.counters.refused_requests.fetch_add(1, std::memory_order_relaxed);
+            if (line_complete) {
+                co_await reply(431, "RequestHeaderSectionTooLarge", "Your request header section exceeds the maximum allowed size.", true);
+            } else {
+                co_await reply(414, "InvalidURI", "The request target is longer than the server accepts.", true);
+            }
+            co_return HeadRead::answered;
+        }
+        if (head_fill_ == head_buffer_.size()) {
+            head_buffer_.resize(std::min(head_buffer_.size() * 2, std::max(limit, head_fill_)));
+        }
+        const std::size_t room = std::min(head_buffer_.size(), std::max(limit, kHeadBuffer)) - head_fill_;
+        const ssize_t got = stream.receive(head_buffer_.data() + head_fill_, room);
+        if (got > 0) {
+            head_fill_ += static_cast<std::size_t>(got);
+            state = scanner_.scan({head_buffer_.data(), head_fill_});
+            continue;
+        }
+        if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+            fate_ = got == 0 ? ClientFate::finish : ClientFate::reset;
+            if (head_fill_ > 0) {
+                record_.status = 499;
+                record_.error = "client closed in head";
+            }
+            co_return HeadRead::closed;
+        }
+        const auto left = static_cast<std::int32_t>(deadline - worker_.reactor.now());
+        if (left > 0) {
+            const net::Wake wake = co_await stream.readable(static_cast<net::Tick>(left));
+            if (cut_ || client_->cut) {
+                co_return HeadRead::closed;
+            }
+            if (wake != net::Wake::timed_out) {
+                continue;
+            }
+        }
+        if (head_fill_ == 0) {
+            fate_ = ClientFate::finish;
+            co_return HeadRead::closed;
+        }
+        co_await reply(408, "RequestTimeout", "The request head was not received within the timeout.", true);
+        co_return HeadRead::answered;
+    }
+    http::HeadError error = scanner_.error();
+    if (state == http::HeadScanner::State::complete) {
+        const std::string_view raw(head_buffer_.data() + scanner_.begin(), scanner_.end() - scanner_.begin());
+        if (raw.size() > limit) {
+            co_await reply(431, "RequestHeaderSectionTooLarge", "Your request header section exceeds the maximum allowed size.", true);
+            co_return HeadRead::answered;
+        }
+        error = http::parse_request_head(raw, head_);
+        if (error == http::HeadError::none) {
+            meaning_ = http::meaning_of(head_);
+            error = meaning_.error;
+        }
+    }
+    if (error != http::HeadError::none) {
+        bump(worker_.counters.refused_requests);
+        if (error != http::HeadError::none && state == http::HeadScanner::State::complete) {
+            record_.method = head_.method;
+            record_.target = head_.target;
+        }
+        if (error == http::HeadError::too_many_fields) {
+            co_await reply(431, "RequestHeaderSectionTooLarge", "Too many request header fields.", true);
+        } else {
+            co_await reply(400, "InvalidRequest", http::to_string(error), true);
+        }
+        record_.error = http::to_string(error);
+        co_return HeadRead::answered;
+    }
+    body_.begin(stream, meaning_.body, std::string_view(head_buffer_.data() + scanner_.end(), head_fill_ - scanner_.end()));
+    body_.prefix_is_stable = true;
+    body_.surplus = &client_->leftover;
+    if (body_.complete) {
+        client_->leftover.assign(body_.prefix);
+        body_.prefix = {};
+    }
+    co_return HeadRead::complete;
+}
+
+net::task<void> Exchange::serve() {
+    bump(worker_.counters.requests);
+    record_.method = head_.method;
+    record_.target = head_.target;
+    record_.host = meaning_.host;
+    method_ = method_class_of(head_.method);
+    for (const http::Field& field : head_.fields) {
+        if (field.id == http::FieldId::user_agent) {
+            record_.user_agent = field.value;
+        } else if (field.id == http::FieldId::referer) {
+            record_.referer = field.value;
+        } else if (field.id == http::FieldId::x_forwarded_for) {
+            record_.forwarded_for = field.value;
+        }
+    }
+    if (client_->shed) {
+        co_await reply(503, "SlowDown", "Too many connections, reduce your request rate.", true);
+        record_.error = "connection limit";
+        co_return;
+    }
+    // route
+    const config::StatusPage& status = site_->config->status;
+    if (status.enabled && (method_ == policy::MethodClass::get || method_ == policy::MethodClass::head) &&
+        meaning_.path.starts_with(status.path)) {
+        if (is_allowed(status.allow, client_->peer.ip())) {
+            co_await reply_status_page();
+        } else {
+            co_await reply(403, "AccessDenied", "Access Denied.", !body_.complete);
+            record_.error = "status page denied";
+        }
+        co_return;
+    }
+    find_key();
+    prepare_request();
+    worker_.shared.board->add_group_requests(worker_.index, site_->group, 1);
+    co_await attempts();
+    worker_.shared.board->add_group_requests(worker_.index, site_->group, -1);
+    if (holds_retry_) {
+        holds_retry_ = false;
+        worker_.shared.board->add_group_retries(worker_.index, site_->group, -1);
+    }
+}
+
+net::task<void> Exchange::reply_status_page() {
+    std::vector<observe::StatusGroup> groups;
+    const Board& board = *worker_.shared.board;
+    for (const Site& site : generation_->snapshot->sites) {
+        observe::StatusGroup& group = groups.emplace_back();
+        group.name = site.config->backends.name;
+        group.has_checkers = site.config->health.enabled;
+        for (const GroupServer& server : site.servers) {
+            const bool off = server.config->down || server.config->drained;
+            if (server.peers.empty()) {
+                group.peers.push_back({server.config->text, false, server.config->backup});
+            }
+            for (const std::uint32_t index : server.peers) {
+                const Peer& peer = site.peers[index];
+                const bool up = !off && board.is_up(peer.slot) && !policy::is_marked(board.passive(peer.slot));
+                group.peers.push_back({peer.address_text, up, server.config->backup});
+            }
+        }
+    }
+    const std::string text = observe::status_text(groups);
+    const bool close = !body_.complete || !meaning_.keep_alive || worker_.draining;
+    reply_.clear();
+    http::append_plain_reply(reply_, "text/plain; charset=utf-8", text, method_ == policy::MethodClass::head, close, worker_.date());
+    const net::RelayEnd end = co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
+    fate_ = end != net::RelayEnd::complete ? ClientFate::reset : close ? ClientFate::finish : ClientFate::keep;
+    record_.status = 0;  // design.md §6: the status page is not logged
+}
+
+net::task<void> Exchange::reply(int status, std::string_view code, std::string_view message, bool close) {
+    bump(worker_.counters.local_replies);
+    if (request_id_[0] == '\0') {
+        static constexpr char kDigits[] = "0123456789ABCDEF";
+        std::uint64_t id = worker_.next_random();
+        for (std::size_t i = 0; i < 16; ++i, id >>= 4) {
+            request_id_[i] = kDigits[id & 15];
+        }
+    }
+    http::LocalReply reply;
+    reply.status = status;
+    reply.code = code;
+    reply.message = message;
+    reply.resource = meaning_.path.empty() ? std::string_view("/") : meaning_.path;
+    reply.request_id = {request_id_.data(), 16};
+    reply.host_id = worker_.shared.hostname;
+    reply.head = head_.method == "HEAD";
+    reply.close = close || !body_.complete || !meaning_.keep_alive || head_.minor == 0 || worker_.draining || head_.raw.empty();
+    reply.retry_after = status == 503 ? 1 : 0;
+    reply_.clear();
+    http::append_local_reply(reply_, reply, worker_.date());
+    record_.status = static_cast<std::uint16_t>(status);
+    record_.ttfb_ms = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
+    const net::RelayEnd end = co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
+    if (end != net::RelayEnd::complete) {
+        fate_ = ClientFate::reset;
+        record_.error = "client closed";
+        co_return;
+    }
+    const std::size_t body_at = reply_.find("\r\n\r\n");
+    record_.bytes_out = reply_.size() - body_at - 4;
+    fate_ = reply.close ? ClientFate::finish : ClientFate::keep;
+}
+
+void Exchange::find_key() {
+    const config::Balance& balance = site_->config->balance;
+    if (balance.method != config::BalanceMethod::ketama) {
+        return;
+    }
+    policy::KeyInput input;
+    input.query = meaning_.query;
+    input.client_ip = client_->ip();
+    input.salt = balance.salt;
+    input.header = &header_of;
+    input.header_context = &head_;
+    for (const http::Field& field : head_.fields) {
+        if (field.id == http::FieldId::user_agent && input.user_agent.data() == nullptr) {
+            input.user_agent = field.value;
+        } else if (field.id == http::FieldId::accept_language && input.accept_language.data() == nullptr) {
+            input.accept_language = field.value;
+        } else if (field.id == http::FieldId::cookie && input.cookie.data() == nullptr) {
+            input.cookie = field.value;
+        }
+    }
+    for (const config::KeySource& source : balance.key) {
+        switch (source.kind) {
+            case config::KeySource::Kind::fingerprint: {
+                // Two MD5 passes cost more than all the rest of routing: remembered per connection.
+                const std::uint64_t made_from = hash_of(input.user_agent, input.accept_language);
+                if (!client_->has_fingerprint || client_->fingerprint_source != made_from) {
+                    const std::string digest = policy::fingerprint(input);
+                    std::memcpy(client_->fingerprint.data(), digest.data(), client_->fingerprint.size());
+                    client_->fingerprint_source = made_from;
+                    client_->has_fingerprint = true;
+                }
+                key_.key.assign(client_->fingerprint.data(), client_->fingerprint.size());
+                break;
+            }
+            case config::KeySource::Kind::sessionid:
+            case config::KeySource::Kind::uploadid: {
+                if (meaning_.query.empty()) {
+                    break;
+                }
+                const std::string_view raw = policy::find_argument(
+                    meaning_.query, source.kind == config::KeySource::Kind::sessionid ? "sessionid" : "uploadid");
+                if (raw.find('%') == std::string_view::npos) {
+                    key_.key.assign(raw);
+                } else {
+                    key_.key = base::percent_decode(raw);
+                }
+                break;
+            }
+            default:
+                key_ = policy::affinity_key_of({&source, 1}, input);
+                break;
+        }
+        if (!key_.key.empty()) {
+            key_.source = &source;
+            return;
+        }
+    }
+}
+
+const std::string& Exchange::session_text() {
+    if (session_text_.empty()) {
+        // The decoded key may hold anything, also CR and LF: what goes into a header is escaped.
+        static constexpr char kDigits[] = "0123456789ABCDEF";
+        for (const char c : key_.key) {
+            const auto byte = static_cast<unsigned char>(c);
+            if (byte <= 0x20 || byte == 0x7f) {
+                session_text_ += '%';
+                session_text_ += kDigits[byte >> 4];
+                session_text_ += kDigits[byte & 15];
+            } else {
+                session_text_ += c;
+            }
+        }
+    }
+    return session_text_;
+}
+
+void Exchange::prepare_request() {
+    const config::Site& site = *site_->config;
+    http::ForwardRules rules;
+    rules.client_ip = client_->ip();
+    rules.scheme = "http";
+    rules.append = site.forwarded.mode == config::ForwardedMode::append && is_allowed(site.forwarded.trusted, client_->peer.ip());
+    rules.relay_upgrade = site.upgrade && meaning_.wants_upgrade && body_.complete &&
+                          !base::iequals(head_.find(http::FieldId::upgrade), "h2c");
+    rules.extra_lines = site_->extra_lines;
+    rules.replaced = site_->extra_names.empty() ? nullptr : &site_->extra_names;
+    std::string local_host;
+    if (meaning_.needs_host) {
+        learn_local_address(*client_);
+        local_host = std::string(client_->local_ip());
+        if (local_host.find(':') != std::string::npos) {
+            local_host = "[" + local_host + "]";
+        }
+        local_host += ":" + std::to_string(client_->local_port);
+        rules.local_host = local_host;
+    }
+    http::forward_request(head_, meaning_, rules, request_pieces_, request_own_);
+    meaning_.wants_upgrade = rules.relay_upgrade;
+
+    facts_ = {};
+    facts_.method = method_;
+    facts_.has_body = !body_.complete || meaning_.body.kind == http::BodyKind::chunked;
+    for (const http::Field& field : head_.fields) {
+        facts_.conditional = facts_.conditional || field.id == http::FieldId::if_match || field.id == http::FieldId::if_none_match;
+        facts_.copy = facts_.copy || field.id == http::FieldId::x_amz_copy_source;
+    }
+    facts_.upload_part = method_ == policy::MethodClass::put && facts_.has_body && !facts_.copy &&
+                         !policy::find_argument(meaning_.query, "uploadid").empty() &&
+                         !policy::find_argument(meaning_.query, "partnumber").empty();
+    // Replay: only what can be kept whole is kept at all.
+    const std::size_t limit = site.retry.replay_buffer;
+    const bool fits = !body_.complete && !(meaning_.body.kind == http::BodyKind::length && meaning_.body.length > limit) &&
+                      worker_.replay_used + limit <= worker_.shared.replay_memory;
+    if (fits) {
+        replay_reserved_ = meaning_.body.kind == http::BodyKind::length ? meaning_.body.length : limit;
+        worker_.replay_used += replay_reserved_;
+        replay_.reset(replay_reserved_);
+    } else if (!body_.complete) {
+        replay_.drop();
+    }
+}
+
+net::task<void> Exchange::reply_failure() {
+    // design.md §3 "Own answers".
+    if (sent_and_timed_out_) {
+        co_await reply(504, "RequestTimeout", "The storage server did not answer in time.", false);
+    } else if (sent_and_broken_) {
+        co_await reply(502, "InternalError", "The storage server closed the connection before it answered.", false);
+    } else {
+        co_await reply(503, "ServiceUnavailable", "No storage server is available. Please try again.", false);
+    }
+}
+
+void Exchange::on_stream_event() {
+    // Nobody reads from the client: pipelined bytes wait their turn and a FIN alone is a half-close, which is legal
+    // (RFC 9112 §9.6 asks only for the connection not to be used further). A reset means that nobody wants the answer.
+    if (client_->stream.is_broken() && !client_gone_) {
+        client_gone_ = true;
+        wake_main();
+    }
+}
+
+void Exchange::wake_main() {
+    if (backend_) {
+        backend_->stream.interrupt_read();
+        backend_->stream.interrupt_write();
+    }
+}
+
+void Exchange::on_backend_down(std::uint32_t slot) {
+    if (awaiting_head_ && backend_ && backend_->slot() == slot && !response_byte_seen_) {
+        taken_down_ = true;
+        wake_main();
+    }
+}
+
+void Exchange::cut() {
+    cut_ = true;
+    client_gone_ = true;
+    up_.cancelled = down_.cancelled = true;
+    tunnel_broken_ = true;
+    wake_main();
+}
+
+void Exchange::settle() {
+    if (backend_) {
+        discard_attempt();
+    }
+    up_.buffer.release();
+    down_.buffer.release();
+    down_.prefix_buffer.release();
+    response_buffer_.release();
+    worker_.replay_used -= replay_reserved_;
+    replay_reserved_ = 0;
+    client_->stream.set_observer(nullptr);
+    if (fate_ == ClientFate::keep && (client_->stream.is_broken() || cut_)) {
+        fate_ = ClientFate::reset;
+    }
+    if (record_.status != 0) {
+        learn_local_address(*client_);
+        record_.local_ip = client_->local_ip();
+        record_.client_ip = client_->ip();
+        record_.bytes_in = body_.received;
+        record_.duration = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_);
+        if (key_.source != nullptr) {
+            switch (key_.source->kind) {
+                case config::KeySource::Kind::sessionid: record_.key_source = "sessionid"; break;
+                case config::KeySource::Kind::uploadid: record_.key_source = "uploadid"; break;
+                case config::KeySource::Kind::fingerprint: record_.key_source = "fingerprint"; break;
+                case config::KeySource::Kind::cookie: record_.key_source = "cookie"; break;
+                case config::KeySource::Kind::header: record_.key_source = "header"; break;
+            }
+            record_.session = key_.key;
+        }
+        if (request_id_[0] != '\0') {
+            record_.request_id = {request_id_.data(), 16};
+        }
+        record_.backend_request_id = backend_request_id_;
+        worker_.log(record_);
+    }
+    worker_.return_generation(generation_);
+    generation_ = nullptr;
+    if (head_buffer_.size() > kKeptHeadBuffer) {
+        head_buffer_ = {};
+    }
+    client_ = nullptr;
+}
+
+}  // namespace s3gate::proxy

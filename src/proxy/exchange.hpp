@@ -1,0 +1,184 @@
+// The life of one request (docs/architecture.md): read_head → route → affinity_key_of → prepare_request → attempts → commit →
+// relay_response or tunnel → settle. Pooled by the worker: everything a request needs in memory is here and is reused.
+#pragma once
+
+#include <array>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "s3gate/http/framing.hpp"
+#include "s3gate/http/head.hpp"
+#include "s3gate/http/header_rules.hpp"
+#include "s3gate/net/backend_pool.hpp"
+#include "s3gate/net/body_relay.hpp"
+#include "s3gate/observe/request_record.hpp"
+#include "s3gate/policy/affinity_key.hpp"
+#include "s3gate/policy/ketama_ring.hpp"
+#include "s3gate/policy/retry_rule.hpp"
+#include "worker_impl.hpp"
+
+namespace s3gate::proxy {
+
+struct ClientConnection;
+
+// What becomes of the client connection after an exchange.
+enum class ClientFate : std::uint8_t {
+    keep,    // wait for the next request
+    finish,  // everything was said: FIN, discard what still arrives for a while, close
+    cut,     // a message that says its length is incomplete: close, the client sees what is missing
+    reset,   // something was cut that only a reset makes visible, or the client is gone
+};
+
+class Exchange final : public net::StreamObserver {
+  public:
+    explicit Exchange(Worker::Impl& worker) : worker_(worker) {}
+
+    // Serves one request on the connection; its first bytes may already be in client.leftover.
+    net::task<ClientFate> run(ClientConnection& client);
+
+    // The worker calls this when active checks took a backend down hard.
+    void on_backend_down(std::uint32_t slot);
+    // The worker is being stopped: cut everything.
+    void cut();
+    // True while a request is being served (not merely a head being read).
+    bool is_serving() const { return serving_; }
+
+    // Neighbours in the worker's list of active exchanges.
+    Exchange* next = nullptr;
+    Exchange* previous = nullptr;
+
+  private:
+    // 1xx answers that one request may bring; real servers send one or two.
+    static constexpr unsigned kMaxInterim = 32;
+    enum class HeadRead : std::uint8_t { complete, closed, answered };
+    // How one attempt ended, beyond what policy::AttemptFacts says.
+    enum class AttemptEnd : std::uint8_t {
+        facts_ready,      // facts_ is filled in: ask retry_rule
+        done,             // answered (relayed, tunnelled or replied): fate_ is set
+    };
+
+    void begin(ClientConnection& client);
+    net::task<HeadRead> read_head();
+    net::task<void> serve();
+    net::task<void> reply_status_page();
+    net::task<void> reply(int status, std::string_view code, std::string_view message, bool close);
+    net::task<void> reply_failure();
+    void find_key();
+    void prepare_request();
+    const std::string& session_text();
+
+    bool pick_peer();
+    bool pick_among(bool ignore_health);
+    bool is_candidate(std::uint32_t peer, bool ignore_health);
+    bool has_candidate(bool ignore_health);
+    bool may_ignore_health();
+    std::uint32_t choose_address(const GroupServer& server, bool ignore_health);
+
+    net::task<void> attempts();
+    net::task<AttemptEnd> attempt();
+    net::task<bool> obtain_connection();
+    net::detached upload_half();
+    net::task<void> join_upload();
+    enum class HeadEnd : std::uint8_t { final_head, switching, failed, client_gone, upload_failed };
+    net::task<HeadEnd> read_response_head();
+    net::task<bool> relay_interim();
+    net::task<void> relay_response();
+    net::task<void> tunnel();
+    net::detached tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued, unsigned direction);
+    bool judge_load() const;
+    void discard_attempt();
+    void finish_attempt_record();
+    void rest_of_head(std::size_t sent);
+    void note_passive(bool failed);
+    void settle();
+
+    void on_stream_event() override;
+    void wake_main();
+    bool client_gone() const { return client_gone_; }
+
+    Worker::Impl& worker_;
+    ClientConnection* client_ = nullptr;
+    Generation* generation_ = nullptr;
+    const Site* site_ = nullptr;
+    SiteState* state_ = nullptr;
+    ClientFate fate_ = ClientFate::reset;
+    bool serving_ = false;
+    bool client_gone_ = false;
+    bool cut_ = false;
+
+    // The request.
+    std::vector<char> head_buffer_;
+    std::size_t head_fill_ = 0;
+    http::HeadScanner scanner_{http::HeadScanner::Kind::request};
+    http::RequestHead head_;
+    http::RequestMeaning meaning_;
+    policy::MethodClass method_ = policy::MethodClass::other;
+    policy::AffinityKey key_;
+    std::string session_text_;
+    std::string request_own_;
+    http::Pieces request_pieces_;
+    http::Pieces rest_pieces_;  // what a partial first write of the head left
+    net::BodySource body_;
+    net::ReplayBuffer replay_;
+    std::size_t replay_reserved_ = 0;
+    base::TimePoint started_{};
+    bool continue_relayed_ = false;
+    unsigned interim_count_ = 0;
+
+    // Attempts.
+    policy::RingWalk walk_;
+    bool walk_begun_ = false;
+    bool walk_over_ = false;
+    std::vector<std::uint8_t> tried_;
+    std::vector<policy::Candidate> candidates_;
+    std::uint32_t peer_ = 0;
+    bool fresh_only_ = false;
+    policy::AttemptFacts facts_;
+    unsigned sent_attempts_ = 0;
+    bool free_retry_used_ = false;
+    bool blind_retry_used_ = false;
+    bool holds_retry_ = false;
+    bool sent_and_broken_ = false;
+    bool sent_and_timed_out_ = false;
+    base::TimePoint attempt_started_{};
+    net::BackendLease backend_;
+    bool reused_ = false;
+    bool continue_seen_ = false;     // from this backend
+    bool response_byte_seen_ = false;
+    bool awaiting_head_ = false;
+    bool taken_down_ = false;
+    bool slot_counted_ = false;
+
+    // Upload half.
+    net::BodyRelay up_;
+    bool upload_running_ = false;
+    net::RelayEnd upload_end_ = net::RelayEnd::complete;
+    std::coroutine_handle<> upload_joiner_;
+
+    // Response.
+    net::Buffer response_buffer_;
+    std::size_t response_fill_ = 0;
+    std::size_t response_begin_ = 0;
+    http::HeadScanner response_scanner_{http::HeadScanner::Kind::response};
+    http::ResponseHead response_;
+    http::ResponseMeaning response_meaning_;
+    http::Pieces response_pieces_;
+    std::string response_own_;
+    net::BodySource download_;
+    net::BodyRelay down_;
+    bool committed_ = false;
+    std::string reply_;
+    std::string backend_request_id_;
+
+    // Tunnel.
+    unsigned tunnel_halves_ = 0;
+    bool tunnel_broken_ = false;
+    std::uint64_t tunnel_bytes_[2] = {0, 0};
+    std::coroutine_handle<> tunnel_joiner_;
+
+    std::array<char, 17> request_id_{};
+    observe::RequestRecord record_;
+};
+
+}  // namespace s3gate::proxy

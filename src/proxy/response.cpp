@@ -1,0 +1,279 @@
+// The answer's way to the client: interim responses, commit, body, tunnel.
+#include <algorithm>
+#include <cerrno>
+
+#include "client_connection.hpp"
+#include "exchange.hpp"
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+// Bare, without any field: a field inside it has hung real clients.
+constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+}  // namespace
+
+net::task<bool> Exchange::relay_interim() {
+    if (response_.status == 100) {
+        const bool asked = meaning_.expects_continue;
+        continue_seen_ = true;
+        if (head_.minor == 0 || continue_relayed_) {
+            co_return true;  // RFC 9110 §15.2: never to HTTP/1.0; a second attempt's 100 would be one too many
+        }
+        continue_relayed_ = true;
+        if (co_await net::send_all(client_->stream, kContinue, state_->ticks.client_write) != net::RelayEnd::complete) {
+            co_return false;
+        }
+        if (asked) {
+            // From now on it is the client's turn, with the client's limit.
+            up_.read_timeout = state_->ticks.client_body;
+            client_->stream.interrupt_read();
+        }
+        co_return true;
+    }
+    if (head_.minor == 0) {
+        co_return true;
+    }
+    http::ResponseRules rules;
+    rules.drop_framing = true;
+    http::forward_response(response_, rules, response_pieces_, response_own_);
+    reply_.clear();
+    for (const std::string_view piece : response_pieces_) {
+        reply_.append(piece);
+    }
+    co_return co_await net::send_all(client_->stream, reply_, state_->ticks.client_write) == net::RelayEnd::complete;
+}
+
+bool Exchange::judge_load() const {
+    if (response_.status == 429) {
+        return true;
+    }
+    if (response_.status != 503) {
+        return false;
+    }
+    const auto names_load = [](std::string_view text) {
+        return text.find("SlowDown") != std::string_view::npos || text.find("TooManyRequests") != std::string_view::npos;
+    };
+    return names_load(response_.find(http::FieldId::x_minio_error_code)) ||
+           names_load({const_cast<net::Buffer&>(response_buffer_).data() + response_begin_, response_fill_ - response_begin_});
+}
+
+net::task<void> Exchange::relay_response() {
+    const bool upload_complete = body_.complete && !upload_running_ && upload_end_ == net::RelayEnd::complete;
+    const bool is_11 = head_.minor == 1;
+    const http::BodyKind kind = response_meaning_.body.kind;
+    const bool known_length = kind == http::BodyKind::none || kind == http::BodyKind::length;
+    const bool synthesize = meaning_.expects_continue && !continue_relayed_ && meaning_.body.kind == http::BodyKind::length &&
+                            meaning_.body.length == 0 && site_->config->expect_empty_body == config::EmptyExpect::synth100;
+
+    http::ResponseRules rules;
+    rules.chunked = is_11 && kind == http::BodyKind::until_close;
+    rules.drop_framing = response_.status == 204 || (!is_11 && kind == http::BodyKind::chunked);
+    // A client that still waits for a 100 would take the next response for it (docs/architecture.md "Expect").
+    const bool stranded = meaning_.expects_continue && !continue_relayed_ && !synthesize;
+    rules.close = worker_.draining || !meaning_.keep_alive || !upload_complete || stranded || (!is_11 && !known_length);
+    rules.keep_alive_10 = !is_11 && !rules.close;
+    if (!site_->config->session_header.empty()) {
+        rules.session_name = site_->config->session_header;
+        rules.session_value = session_text();
+    }
+    http::forward_response(response_, rules, response_pieces_, response_own_);
+    if (synthesize) {
+        response_pieces_.insert(response_pieces_.begin(), kContinue);
+    }
+    backend_request_id_.assign(response_.find(http::FieldId::x_amz_request_id));
+    record_.status = static_cast<std::uint16_t>(response_.status);
+    record_.error = {};
+
+    download_.begin(backend_->stream, response_meaning_.body,
+                    {response_buffer_.data() + response_begin_, response_fill_ - response_begin_});
+    down_.begin(download_, client_->stream, worker_.buffers, worker_.pipes);
+    down_.head = &response_pieces_;
+    down_.chunked_out = is_11 && (kind == http::BodyKind::until_close || kind == http::BodyKind::chunked);
+    down_.read_timeout = state_->ticks.backend_body;
+    down_.write_timeout = state_->ticks.client_write;
+    down_.prefix_buffer = std::move(response_buffer_);
+    record_.ttfb_ms = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
+    committed_ = true;
+    net::RelayEnd end = co_await net::relay_body(down_);
+    record_.bytes_out = down_.payload_sent;
+    finish_attempt_record();
+    if (upload_running_) {
+        // The answer is complete before the request is: the rest of the request is nobody's business any more.
+        co_await join_upload();
+    }
+
+    if (end == net::RelayEnd::complete) {
+        const bool clean = down_.error == 0 && response_meaning_.keep_alive && upload_complete &&
+                           (!meaning_.expects_continue || continue_seen_ || meaning_.body.length == 0) &&
+                           !(response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
+        worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
+        slot_counted_ = false;
+        if (clean) {
+            worker_.pool.park(std::move(backend_), site_->config->backends.keepalive, state_->ticks.pool_idle);
+        } else {
+            backend_->stream.close();
+        }
+        backend_.reset();
+        fate_ = rules.close ? ClientFate::finish : ClientFate::keep;
+        co_return;
+    }
+
+    const bool nothing_sent = !down_.any_sent;
+    discard_attempt();
+    switch (end) {
+        case net::RelayEnd::source_closed:
+            record_.error = "backend closed in body";
+            break;
+        case net::RelayEnd::source_timed_out:
+            record_.error = "backend body timeout";
+            break;
+        case net::RelayEnd::source_malformed:
+            record_.error = "malformed response body";
+            break;
+        case net::RelayEnd::sink_timed_out:
+            record_.error = "client write timeout";
+            break;
+        default:
+            record_.error = "client closed";
+            break;
+    }
+    const bool backend_fault = end == net::RelayEnd::source_closed || end == net::RelayEnd::source_timed_out || end == net::RelayEnd::source_malformed;
+    if (backend_fault && nothing_sent && !client_gone_) {
+        // Nothing reached the client yet: it can still be told in words.
+        const std::string_view reason = record_.error;
+        if (end == net::RelayEnd::source_timed_out) {
+            co_await reply(504, "RequestTimeout", "The storage server did not answer in time.", false);
+        } else {
+            co_await reply(502, "InternalError", "The storage server sent a broken answer.", false);
+        }
+        record_.error = reason;
+        co_return;
+    }
+    bump(worker_.counters.aborted_responses);
+    // A message that says its length is visibly cut by a FIN, and the client gets every byte there was. One that lasts until
+    // the connection closes is cut by a reset only.
+    const bool self_delimiting = down_.chunked_out || kind == http::BodyKind::length;
+    fate_ = backend_fault && self_delimiting ? ClientFate::cut : ClientFate::reset;
+}
+
+net::task<void> Exchange::tunnel() {
+    http::ResponseRules rules;
+    rules.relay_upgrade = true;
+    rules.drop_framing = true;
+    http::forward_response(response_, rules, response_pieces_, response_own_);
+    reply_.clear();
+    for (const std::string_view piece : response_pieces_) {
+        reply_.append(piece);
+    }
+    note_passive(false);
+    record_.status = 101;
+    record_.ttfb_ms = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
+    committed_ = true;
+    // Bytes glued to the 101 go to the client behind it, bytes glued to the request to the backend.
+    reply_.append(response_buffer_.data() + response_begin_, response_fill_ - response_begin_);
+    response_buffer_.release();
+    tunnel_broken_ = cut_;
+    tunnel_halves_ = 2;
+    tunnel_half(client_->stream, backend_->stream, client_->leftover, 0);
+    tunnel_half(backend_->stream, client_->stream, reply_, 1);
+    struct Join {
+        Exchange& exchange;
+        bool await_ready() const noexcept { return exchange.tunnel_halves_ == 0; }
+        void await_suspend(std::coroutine_handle<> self) const { exchange.tunnel_joiner_ = self; }
+        void await_resume() const noexcept {}
+    };
+    co_await Join{*this};
+    client_->leftover.clear();
+    record_.bytes_out = tunnel_bytes_[1];
+    body_.received = tunnel_bytes_[0];
+    finish_attempt_record();
+    if (tunnel_broken_) {
+        discard_attempt();
+        fate_ = ClientFate::reset;
+        co_return;
+    }
+    worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
+    slot_counted_ = false;
+    backend_->stream.close();
+    backend_.reset();
+    fate_ = ClientFate::finish;
+}
+
+net::detached Exchange::tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued, unsigned direction) {
+    constexpr unsigned kCallsPerTurn = 16;
+    net::Buffer buffer;
+    std::string_view pending = glued;
+    unsigned calls = 0;
+    bool failed = false;
+    while (!tunnel_broken_ && !failed) {
+        if (++calls > kCallsPerTurn) {
+            calls = 0;
+            co_await from.reactor().yield();
+            continue;
+        }
+        if (pending.empty() && from.is_readable()) {
+            if (!buffer) {
+                buffer = worker_.buffers.acquire();
+            }
+            const ssize_t got = from.receive(buffer.data(), net::Buffer::size());
+            if (got == 0) {
+                // Half-close: the other direction goes on.
+                to.shutdown_write();
+                break;
+            }
+            if (got > 0) {
+                pending = {buffer.data(), static_cast<std::size_t>(got)};
+            } else {
+                failed = errno != EAGAIN && errno != EINTR;
+                continue;
+            }
+        }
+        if (!pending.empty()) {
+            const iovec piece{const_cast<char*>(pending.data()), pending.size()};
+            const ssize_t sent = to.send(&piece, 1, false);
+            if (sent > 0) {
+                pending.remove_prefix(static_cast<std::size_t>(sent));
+                tunnel_bytes_[direction] += static_cast<std::uint64_t>(sent);
+                continue;
+            }
+            if (errno != EAGAIN && errno != EINTR) {
+                failed = true;
+                continue;
+            }
+        } else {
+            buffer.release();
+            if (from.is_broken() && !from.is_readable()) {
+                failed = true;
+                continue;
+            }
+        }
+        // One limit for both directions: a half that only listens is alive as long as the other one moves bytes.
+        const std::uint64_t moved = tunnel_bytes_[0] + tunnel_bytes_[1];
+        calls = 0;
+        net::Wake wake;
+        if (pending.empty()) {
+            wake = co_await from.readable(state_->ticks.tunnel_idle);
+        } else {
+            wake = co_await to.writable(state_->ticks.tunnel_idle);
+        }
+        if (wake == net::Wake::timed_out && moved == tunnel_bytes_[0] + tunnel_bytes_[1]) {
+            record_.error = "tunnel idle timeout";
+            failed = true;
+        }
+    }
+    if (failed) {
+        tunnel_broken_ = true;
+        client_->stream.interrupt_read();
+        client_->stream.interrupt_write();
+        backend_->stream.interrupt_read();
+        backend_->stream.interrupt_write();
+    }
+    buffer.release();
+    if (--tunnel_halves_ == 0 && tunnel_joiner_) {
+        worker_.reactor.post(std::exchange(tunnel_joiner_, nullptr));
+    }
+}
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,443 @@
+#include "s3gate/proxy/worker.hpp"
+
+#include <pthread.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstring>
+#include <ctime>
+#include <spdlog/spdlog.h>
+
+#include "client_connection.hpp"
+#include "exchange.hpp"
+#include "s3gate/http/local_reply.hpp"
+#include "s3gate/net/listen_socket.hpp"
+#include "worker_impl.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+constexpr std::size_t kAcceptsPerTurn = 64;
+constexpr std::size_t kIdleExchanges = 64;       // kept for reuse; a burst's rest is freed
+constexpr std::size_t kLogFlushBytes = 60 * 1024;  // design.md §4
+// Beyond this many connections over the limit a refusal is not even written.
+constexpr std::int64_t kShedRoom = 256;
+
+}  // namespace
+
+// A listening socket of this worker in its readiness set.
+class Listener final : public net::EventTarget {
+  public:
+    Listener(Worker::Impl& worker, std::size_t index) : worker_(worker), index_(index) {}
+    ~Listener() { close(); }
+
+    bool open() { return worker_.reactor.add(worker_.sockets[index_].descriptor, *this); }
+    void close() {
+        int& fd = worker_.sockets[index_].descriptor;
+        if (fd >= 0) {
+            worker_.reactor.forget(*this);
+            ::close(fd);
+            fd = -1;
+        }
+    }
+    void on_events(std::uint32_t) override { accept_clients(); }
+    // Tries again after a pause for want of descriptors; also takes what one turn left behind.
+    void on_tick() {
+        if (pending_) {
+            accept_clients();
+        }
+    }
+    // Takes everything in the queue: called before the socket is closed, so that no client that got through the handshake is
+    // reset.
+    void empty_queue() {
+        do {
+            accept_clients();
+        } while (pending_ && !out_of_descriptors_);
+    }
+
+  private:
+    void accept_clients() {
+        pending_ = false;
+        out_of_descriptors_ = false;
+        const int fd = worker_.sockets[index_].descriptor;
+        for (std::size_t i = 0; fd >= 0; ++i) {
+            if (i == kAcceptsPerTurn) {
+                if (!pending_) {
+                    pending_ = true;
+                    boost::asio::post(worker_.context, [this] { on_tick(); });
+                }
+                return;
+            }
+            sockaddr_storage storage;
+            socklen_t length = sizeof storage;
+            const int client = ::accept4(fd, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            if (client < 0) {
+                if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) {
+                    continue;
+                }
+                if (errno != EAGAIN) {
+                    // EMFILE, ENFILE, ENOBUFS, ENOMEM: edge-triggered, so nothing spins; the tick tries again.
+                    pending_ = true;
+                    out_of_descriptors_ = true;
+                    bump(worker_.counters.accept_paused);
+                }
+                return;
+            }
+            bump(worker_.counters.accepted);
+            Worker* target = worker_.hand_over_target();
+            if (target != nullptr) {
+                bump(worker_.counters.handed_over);
+                target->post_client(client, index_);
+                continue;
+            }
+            const auto peer = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+            worker_.adopt_client(client, peer.value_or(base::SocketAddress{}), index_);
+        }
+    }
+
+    Worker::Impl& worker_;
+    std::size_t index_;
+    bool pending_ = false;
+    bool out_of_descriptors_ = false;
+};
+
+Worker::Impl::Impl(std::size_t worker_index, Shared& shared_state, std::shared_ptr<const Snapshot> snapshot,
+                   std::vector<ListenSocket> listen_sockets)
+    : index(worker_index),
+      shared(shared_state),
+      reactor(context),
+      pool(reactor),
+      pipes(*shared_state.pipes),
+      counters(shared_state.board->counters(worker_index)),
+      sockets(std::move(listen_sockets)),
+      access_line(shared_state.hostname),
+      random_state(static_cast<std::uint64_t>(base::Clock::now().time_since_epoch().count()) * 0x9e3779b97f4a7c15ULL + worker_index) {
+    pool.set_total_limit(shared.parked_limit);
+    use_snapshot(std::move(snapshot));
+}
+
+Worker::Impl::~Impl() {
+    listeners.clear();
+    for (ListenSocket& socket : sockets) {
+        if (socket.descriptor >= 0) {
+            ::close(socket.descriptor);
+        }
+    }
+    idle_exchanges.clear();
+    delete generation;
+}
+
+void Worker::Impl::run() {
+    char name[16];
+    std::snprintf(name, sizeof name, "s3gate/w%zu", index);
+    ::pthread_setname_np(::pthread_self(), name);
+    reactor.start(&Worker::Impl::on_tick, this);
+    for (std::size_t i = 0; i < sockets.size(); ++i) {
+        listeners.push_back(std::make_unique<Listener>(*this, i));
+        if (!listeners.back()->open()) {
+            std::terminate();  // epoll_ctl on a fresh listening socket fails only for want of kernel memory
+        }
+    }
+    context.run();
+    flush_log();
+    finished.store(true, std::memory_order_release);
+}
+
+void Worker::Impl::on_tick(void* self) { static_cast<Worker::Impl*>(self)->tick(); }
+
+void Worker::Impl::tick() {
+    bump(counters.ticks);
+    flush_log();
+    for (const auto& listener : listeners) {
+        listener->on_tick();
+    }
+    if (draining && static_cast<std::int32_t>(reactor.now() - drain_idle_deadline) >= 0) {
+        for (ClientConnection* client = clients; client != nullptr;) {
+            ClientConnection* const following = client->next;
+            if (client->idle || client->requests == 0) {
+                client->stream.interrupt_read();
+            }
+            client = following;
+        }
+    }
+    check_finished();
+}
+
+void Worker::Impl::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+    auto* fresh = new Generation;
+    fresh->snapshot = std::move(snapshot);
+    for (const Site& site : fresh->snapshot->sites) {
+        SiteState state;
+        state.weights.resize(site.peers.size());
+        const config::Timeouts& t = site.config->timeouts;
+        state.ticks = {net::ticks_of(t.connect),      net::ticks_of(t.client_head),  net::ticks_of(t.client_idle),
+                       net::ticks_of(t.client_body),  net::ticks_of(t.client_write), net::ticks_of(t.backend_head),
+                       net::ticks_of(t.backend_body), net::ticks_of(t.tunnel_idle),  net::ticks_of(site.config->backends.idle_timeout)};
+        fresh->sites.push_back(std::move(state));
+    }
+    Generation* const old = generation;
+    generation = fresh;
+    if (old != nullptr && old->users == 0) {
+        delete old;
+    }
+}
+
+void Worker::Impl::return_generation(Generation* used) {
+    if (--used->users == 0 && used != generation) {
+        delete used;
+    }
+}
+
+Exchange* Worker::Impl::take_exchange() {
+    Exchange* exchange = nullptr;
+    if (idle_exchanges.empty()) {
+        exchange = new Exchange(*this);
+    } else {
+        exchange = idle_exchanges.back().release();
+        idle_exchanges.pop_back();
+    }
+    exchange->previous = nullptr;
+    exchange->next = active;
+    if (active != nullptr) {
+        active->previous = exchange;
+    }
+    active = exchange;
+    return exchange;
+}
+
+void Worker::Impl::return_exchange(Exchange* exchange) {
+    (exchange->previous != nullptr ? exchange->previous->next : active) = exchange->next;
+    if (exchange->next != nullptr) {
+        exchange->next->previous = exchange->previous;
+    }
+    if (idle_exchanges.size() < kIdleExchanges) {
+        idle_exchanges.emplace_back(exchange);
+    } else {
+        delete exchange;
+    }
+}
+
+Worker* Worker::Impl::hand_over_target() {
+    const std::size_t count = shared.workers.size();
+    if (count < 2 || draining) {
+        return nullptr;
+    }
+    const std::int64_t mine = counters.connections.load(std::memory_order_relaxed);
+    std::int64_t sum = 0;
+    std::int64_t least = mine;
+    Worker* target = nullptr;
+    for (std::size_t i = 0; i < count; ++i) {
+        const std::int64_t theirs = shared.board->counters(i).connections.load(std::memory_order_relaxed);
+        sum += theirs;
+        if (theirs < least) {
+            least = theirs;
+            target = shared.workers[i];
+        }
+    }
+    // design.md §2: more than 25 % + 4 connections above the mean.
+    const std::int64_t mean = sum / static_cast<std::int64_t>(count);
+    return mine + 1 > mean + mean / 4 + 4 ? target : nullptr;
+}
+
+void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer, std::size_t listener) {
+    const Site& site = generation->snapshot->sites[sockets[listener].site];
+    const std::int64_t all = shared.board->connections();
+    const std::uint64_t site_limit = site.config->limits.connections;
+    const bool over = all >= static_cast<std::int64_t>(shared.connection_limit) ||
+                      (site_limit > 0 && shared.board->site_connections(site.group) >= static_cast<std::int64_t>(site_limit));
+    if (over) {
+        bump(counters.shed);
+        if (all >= static_cast<std::int64_t>(shared.connection_limit) + kShedRoom) {
+            ::close(descriptor);
+            return;
+        }
+    }
+    net::set_client_options(descriptor);
+    auto* client = new ClientConnection(*this, peer, listener);
+    client->shed = over;
+    client->group = site.group;
+    const std::string text = peer.ip().to_string();
+    client->ip_length = static_cast<std::uint8_t>(std::min(text.size(), client->ip_text.size()));
+    std::memcpy(client->ip_text.data(), text.data(), client->ip_length);
+    client->next = clients;
+    if (clients != nullptr) {
+        clients->previous = client;
+    }
+    clients = client;
+    ++client_count;
+    bump<std::int64_t>(counters.connections);
+    shared.board->add_site_connections(index, client->group, 1);
+    if (!client->stream.open(descriptor)) {
+        remove_client(client);
+        return;
+    }
+    serve_client(client);
+}
+
+void Worker::Impl::remove_client(ClientConnection* client) {
+    (client->previous != nullptr ? client->previous->next : clients) = client->next;
+    if (client->next != nullptr) {
+        client->next->previous = client->previous;
+    }
+    --client_count;
+    bump<std::int64_t>(counters.connections, -1);
+    shared.board->add_site_connections(index, client->group, -1);
+    delete client;
+    if (draining) {
+        check_finished();
+    }
+}
+
+void Worker::Impl::backend_down(std::uint32_t slot) {
+    pool.drop(slot);
+    for (Exchange* exchange = active; exchange != nullptr; exchange = exchange->next) {
+        exchange->on_backend_down(slot);
+    }
+}
+
+void Worker::Impl::drain(base::Duration idle_limit) {
+    if (draining) {
+        return;
+    }
+    for (const auto& listener : listeners) {
+        listener->empty_queue();
+    }
+    draining = true;
+    for (const auto& listener : listeners) {
+        listener->close();
+    }
+    drain_idle_deadline = reactor.now() + net::ticks_of(idle_limit);
+    check_finished();
+}
+
+void Worker::Impl::stop_now() {
+    draining = true;
+    stopping = true;
+    for (const auto& listener : listeners) {
+        listener->close();
+    }
+    std::uint64_t served = 0;
+    for (Exchange* exchange = active; exchange != nullptr; exchange = exchange->next) {
+        served += exchange->is_serving() ? 1 : 0;
+        exchange->cut();
+    }
+    cut.store(served, std::memory_order_relaxed);
+    for (ClientConnection* client = clients; client != nullptr; client = client->next) {
+        client->cut = true;
+        client->stream.interrupt_read();
+        client->stream.interrupt_write();
+    }
+    check_finished();
+}
+
+void Worker::Impl::check_finished() {
+    if (draining && client_count == 0) {
+        flush_log();
+        pool.drop_all();
+        reactor.stop();
+        context.stop();
+    }
+}
+
+void Worker::Impl::note_mark(const Site& site, const Peer& peer, bool marked) {
+    const config::Server& server = *site.servers[peer.server].config;
+    if (marked) {
+        spdlog::warn("backend {} ({}) of {} passively marked after {} failures", server.text, peer.address_text, site.config->backends.name,
+                     site.config->passive.max_fails);
+    } else {
+        spdlog::info("backend {} ({}) of {} no longer passively marked", server.text, peer.address_text, site.config->backends.name);
+    }
+}
+
+void Worker::Impl::log(const observe::RequestRecord& record) {
+    if (!shared.access_log->enabled()) {
+        return;
+    }
+    access_line.append(log_buffer, record, std::chrono::system_clock::now());
+    ++log_lines;
+    if (log_buffer.size() >= kLogFlushBytes) {
+        flush_log();
+    }
+}
+
+void Worker::Impl::flush_log() {
+    if (log_lines == 0) {
+        return;
+    }
+    const std::uint64_t dropped = shared.access_log->submit(std::move(log_buffer), log_lines);
+    bump(counters.log_lines_dropped, dropped);
+    log_buffer.clear();
+    log_buffer.reserve(kLogFlushBytes + 4096);
+    log_lines = 0;
+}
+
+const std::string& Worker::Impl::date() {
+    const std::int64_t second = std::time(nullptr);
+    if (second != date_second) {
+        date_second = second;
+        date_text = http::imf_fixdate(second);
+    }
+    return date_text;
+}
+
+std::uint64_t Worker::Impl::next_random() {
+    // splitmix64 (Steele, Lea, Flood 2014): request ids and tie-breaking, nothing that must be unpredictable.
+    std::uint64_t z = (random_state += 0x9e3779b97f4a7c15ULL);
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31);
+}
+
+Worker::Worker(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot, std::vector<ListenSocket> listeners)
+    : impl_(std::make_unique<Impl>(index, shared, std::move(snapshot), std::move(listeners))) {}
+
+Worker::~Worker() { join(); }
+
+void Worker::start() {
+    impl_->thread = std::thread([this] { impl_->run(); });
+}
+
+void Worker::join() {
+    if (impl_->thread.joinable()) {
+        impl_->thread.join();
+    }
+}
+
+void Worker::post_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+    boost::asio::post(impl_->context, [this, snapshot = std::move(snapshot)]() mutable { impl_->use_snapshot(std::move(snapshot)); });
+}
+
+void Worker::post_backend_down(std::uint32_t slot) {
+    boost::asio::post(impl_->context, [this, slot] { impl_->backend_down(slot); });
+}
+
+void Worker::post_client(int descriptor, std::size_t listener) {
+    boost::asio::post(impl_->context, [this, descriptor, listener] {
+        sockaddr_storage storage;
+        socklen_t length = sizeof storage;
+        if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
+            ::close(descriptor);  // already gone again
+            return;
+        }
+        const auto peer = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+        impl_->adopt_client(descriptor, peer.value_or(base::SocketAddress{}), listener);
+    });
+}
+
+void Worker::post_drain(base::Duration idle_limit) {
+    boost::asio::post(impl_->context, [this, idle_limit] { impl_->drain(idle_limit); });
+}
+
+void Worker::post_stop() {
+    boost::asio::post(impl_->context, [this] { impl_->stop_now(); });
+}
+
+bool Worker::is_finished() const { return impl_->finished.load(std::memory_order_acquire); }
+
+std::uint64_t Worker::cut_requests() const { return impl_->cut.load(std::memory_order_relaxed); }
+
+}  // namespace s3gate::proxy

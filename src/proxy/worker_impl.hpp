@@ -1,0 +1,102 @@
+// Inside of a worker: what its connections and exchanges share. One thread.
+#pragma once
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "s3gate/policy/balance.hpp"
+#include "s3gate/proxy/worker.hpp"
+
+namespace s3gate::proxy {
+
+class Exchange;
+struct ClientConnection;
+class Listener;
+
+// Timeouts of a site in ticks.
+struct SiteTicks {
+    net::Tick connect, client_head, client_idle, client_body, client_write, backend_head, backend_body, tunnel_idle, pool_idle;
+};
+
+// What a worker keeps per site beside the immutable part.
+struct SiteState {
+    std::vector<policy::SmoothWeight> weights;  // per peer
+    SiteTicks ticks{};
+};
+
+// A snapshot as one worker uses it: counted without atomics, deleted when it is no longer current and nobody serves with it.
+struct Generation {
+    std::shared_ptr<const Snapshot> snapshot;
+    std::vector<SiteState> sites;
+    std::size_t users = 0;
+};
+
+struct Worker::Impl {
+    Impl(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot, std::vector<ListenSocket> sockets);
+    ~Impl();
+
+    void run();
+    static void on_tick(void* self);
+    void tick();
+    void use_snapshot(std::shared_ptr<const Snapshot> snapshot);
+    Generation* borrow_generation() {
+        ++generation->users;
+        return generation;
+    }
+    void return_generation(Generation* used);
+
+    Exchange* take_exchange();
+    void return_exchange(Exchange* exchange);
+    void adopt_client(int descriptor, const base::SocketAddress& peer, std::size_t listener);
+    void remove_client(ClientConnection* client);
+    // Worker that should serve the next client: this one unless it stands far above the mean.
+    Worker* hand_over_target();
+
+    void backend_down(std::uint32_t slot);
+    void drain(base::Duration idle_limit);
+    void stop_now();
+    void check_finished();
+
+    // One operational log line about a passive mark set or cleared.
+    void note_mark(const Site& site, const Peer& peer, bool marked);
+    void log(const observe::RequestRecord& record);
+    void flush_log();
+    const std::string& date();
+    std::uint64_t next_random();
+
+    std::size_t index;
+    Shared& shared;
+    boost::asio::io_context context{1};
+    net::Reactor reactor;
+    net::BackendPool pool;
+    net::BufferPool buffers;
+    net::PipePool pipes;
+    WorkerCounters& counters;
+    Generation* generation = nullptr;
+    std::vector<std::unique_ptr<Listener>> listeners;
+    std::vector<ListenSocket> sockets;
+    std::vector<std::unique_ptr<Exchange>> idle_exchanges;
+    Exchange* active = nullptr;           // list of exchanges in progress
+    ClientConnection* clients = nullptr;  // list of all client connections
+    std::size_t client_count = 0;
+    std::size_t lingering = 0;
+    std::size_t replay_used = 0;
+    bool draining = false;
+    bool stopping = false;
+    net::Tick drain_idle_deadline = 0;
+    observe::AccessLine access_line;
+    std::string log_buffer;
+    std::uint64_t log_lines = 0;
+    std::string date_text;
+    std::int64_t date_second = -1;
+    std::uint64_t random_state;
+    std::atomic<bool> finished{false};
+    std::atomic<std::uint64_t> cut{0};
+    std::thread thread;
+};
+
+}  // namespace s3gate::proxy
