@@ -112,8 +112,12 @@ constexpr auto kLater = std::to_array<std::string_view>({
 
 }  // namespace
 
-std::span<const std::string_view> known_keys() { return kKnown; }
+std::span<const std::string_view> known_keys() {
+    return kKnown;
+}
 
-std::span<const std::string_view> later_keys() { return kLater; }
+std::span<const std::string_view> later_keys() {
+    return kLater;
+}
 
 }  // namespace s3gate::config

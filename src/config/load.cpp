@@ -35,7 +35,9 @@ struct FileText {
     std::string error;  // empty = read
 };
 
-std::string system_message(int code) { return std::generic_category().message(code); }
+std::string system_message(int code) {
+    return std::generic_category().message(code);
+}
 
 class Descriptor {
   public:
@@ -94,7 +96,9 @@ std::string joined(const std::string& directory, const std::string& name) {
     return name.starts_with('/') ? name : directory + name;
 }
 
-bool is_pattern(std::string_view text) { return text.find_first_of("*?[") != std::string_view::npos; }
+bool is_pattern(std::string_view text) {
+    return text.find_first_of("*?[") != std::string_view::npos;
+}
 
 // The directory is a name, not part of the pattern.
 std::string escaped(std::string_view text) {
@@ -108,7 +112,8 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
-// glob() hands its error callback no context; loading happens on one thread at a time, but tests may use several.
+// glob() hands its error callback no context; loading happens on one thread at a time, but tests
+// may use several.
 struct GlobError {
     std::string path;
     int code = 0;
@@ -155,10 +160,12 @@ class Loader {
             return;
         }
         if (root->kind != Node::Kind::mapping) {
-            Report(file, result_).problem(root->line, {},
-                                          root->kind == Node::Kind::null
-                                              ? "is empty; it needs at least the sites, by include or sites"
-                                              : "holds " + std::string(kind_name(root->kind)) + ", not keys with values");
+            Report(file, result_)
+                .problem(
+                    root->line, {},
+                    root->kind == Node::Kind::null
+                        ? "is empty; it needs at least the sites, by include or sites"
+                        : "holds " + std::string(kind_name(root->kind)) + ", not keys with values");
             return;
         }
         Report report(file, result_);
@@ -166,7 +173,8 @@ class Loader {
         read_main(main, directory_of(file), result_.config);
         if (main.has("sites")) {
             if (main.has("include")) {
-                main.problem("sites", "stands beside include; move these sites into files of their own");
+                main.problem("sites",
+                             "stands beside include; move these sites into files of their own");
             }
             read_inline_sites(main);
         }
@@ -189,8 +197,10 @@ class Loader {
     }
 
   private:
-    // The tree with its variables replaced; nullopt when the file's problem is reported. `from` is where the file is named.
-    std::optional<Node> parse(const std::string& file, const Location& from, const std::string& key) {
+    // The tree with its variables replaced; nullopt when the file's problem is reported. `from` is
+    // where the file is named.
+    std::optional<Node> parse(const std::string& file, const Location& from,
+                              const std::string& key) {
         FileText content = read_file(file);
         if (!content.error.empty()) {
             const bool is_main = from.file == file;
@@ -261,7 +271,8 @@ class Loader {
                  Report& report) {
         const std::string directory = directory_of(main_file_);
         if (pattern.empty() || pattern.find('\0') != std::string::npos) {
-            report.problem(from.line, key, "is no file name; write a file name or a pattern such as sites/*.yaml");
+            report.problem(from.line, key,
+                           "is no file name; write a file name or a pattern such as sites/*.yaml");
             return;
         }
         if (!is_pattern(pattern)) {
@@ -270,8 +281,9 @@ class Loader {
         }
         const GlobResult found = find_files(directory, pattern);
         if (found.error.code != 0) {
-            report.problem(from.line, key,
-                           "cannot search " + found.error.path + ": " + system_message(found.error.code));
+            report.problem(
+                from.line, key,
+                "cannot search " + found.error.path + ": " + system_message(found.error.code));
             return;
         }
         if (found.files.empty()) {
@@ -287,7 +299,9 @@ class Loader {
         std::error_code failed;
         const std::string identity = fs::canonical(file, failed).string();
         if (!failed && identity == fs::canonical(main_file_, failed).string() && !failed) {
-            report.problem(from.line, key, file + " is this file itself; keep the sites in a directory of their own");
+            report.problem(
+                from.line, key,
+                file + " is this file itself; keep the sites in a directory of their own");
             return;
         }
         if (!failed && identities_.contains(identity)) {
@@ -336,7 +350,7 @@ class Loader {
     const Environment& environment_;
     LoadResult& result_;
     std::string main_file_;
-    std::vector<std::string> files_;     // in the order they were read
+    std::vector<std::string> files_;    // in the order they were read
     std::set<std::string> identities_;  // canonical names of the same
     std::size_t sites_seen_ = 0;
 };

@@ -9,13 +9,14 @@ namespace s3gate::config {
 
 namespace {
 
-// An absolute path, or nullopt with a reported problem. A text without a slash is taken for a misspelt word: a file of
-// that name next to the configuration is hardly ever meant.
+// An absolute path, or nullopt with a reported problem. A text without a slash is taken for a
+// misspelt word: a file of that name next to the configuration is hardly ever meant.
 std::optional<std::string> read_path(const Section& section, std::string_view key,
                                      const std::string& directory, const std::string& text,
                                      const std::string& words) {
     if (text.find('/') == std::string::npos) {
-        section.problem(key, in_quotes(text) + " is neither " + words + " nor a path; for a file here write ./" +
+        section.problem(key, in_quotes(text) + " is neither " + words +
+                                 " nor a path; for a file here write ./" +
                                  (text.empty() ? "NAME" : text));
         return std::nullopt;
     }
@@ -74,7 +75,8 @@ void read_admin(const Section& main, const std::string& directory, Admin& out) {
     if (main.is_off("admin")) {
         return;
     }
-    const auto admin = main.mapping("admin", "off, or a mapping such as {listen: [\"127.0.0.1:9180\"]}");
+    const auto admin =
+        main.mapping("admin", "off, or a mapping such as {listen: [\"127.0.0.1:9180\"]}");
     if (!admin) {
         return;
     }
@@ -89,10 +91,12 @@ void read_admin(const Section& main, const std::string& directory, Admin& out) {
         }
     }
     if (!admin->has("listen") && !admin->has("socket")) {
-        main.problem("admin", "has nowhere to listen; give listen, socket or both, or write admin: off");
+        main.problem("admin",
+                     "has nowhere to listen; give listen, socket or both, or write admin: off");
     }
     const Node* const allow = admin->find("allow");
-    if (allow != nullptr && allow->kind == Node::Kind::list && allow->items.empty() && !out.listen.empty()) {
+    if (allow != nullptr && allow->kind == Node::Kind::list && allow->items.empty() &&
+        !out.listen.empty()) {
         admin->warning("allow", "is empty: nobody may connect to admin.listen");
     }
 }
@@ -103,9 +107,11 @@ void read_limits(const Section& main, Limits& out) {
         return;
     }
     out.where = main.report().at(main.line_of("limits"));
-    out.connections = limits->number("connections", {1, 10'000'000, "auto"}).value_or(out.connections);
+    out.connections =
+        limits->number("connections", {1, 10'000'000, "auto"}).value_or(out.connections);
     out.pipes = limits->number("pipes", {1, 1'000'000, "auto"}).value_or(out.pipes);
-    out.replay_memory = limits->size("replay_memory", {0, 64 * kKiB * kMiB}).value_or(out.replay_memory);
+    out.replay_memory =
+        limits->size("replay_memory", {0, 64 * kKiB * kMiB}).value_or(out.replay_memory);
 }
 
 void read_user(const Section& main, std::string& out) {
@@ -137,10 +143,10 @@ void read_main(const Section& section, const std::string& directory, Config& out
     read_admin(section, directory, out.admin);
     read_limits(section, out.limits);
     // Zero: cut what is open at once.
-    out.shutdown_timeout =
-        section.duration("shutdown_timeout", {Duration{0}, hours{24}}).value_or(out.shutdown_timeout);
-    out.upgrade_timeout =
-        section.duration("upgrade_timeout", {seconds{1}, hours{24 * 7}}).value_or(out.upgrade_timeout);
+    out.shutdown_timeout = section.duration("shutdown_timeout", {Duration{0}, hours{24}})
+                               .value_or(out.shutdown_timeout);
+    out.upgrade_timeout = section.duration("upgrade_timeout", {seconds{1}, hours{24 * 7}})
+                              .value_or(out.upgrade_timeout);
     read_user(section, out.user);
 }
 

@@ -1,4 +1,5 @@
-// The rules between keys, in two steps: within one site (also a disabled one) and between the enabled sites.
+// The rules between keys, in two steps: within one site (also a disabled one) and between the
+// enabled sites.
 #pragma once
 
 #include "s3gate/config/load.hpp"

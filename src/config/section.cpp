@@ -9,7 +9,8 @@ namespace s3gate::config {
 
 namespace {
 
-constexpr std::string_view kNoValue = "has no value; give it one, or remove the key to get the default";
+constexpr std::string_view kNoValue =
+    "has no value; give it one, or remove the key to get the default";
 
 // The keys directly below `table` in one of the key lists.
 std::vector<std::string_view> children_of(std::string_view table,
@@ -45,18 +46,18 @@ std::vector<std::string_view> homes_of(std::string_view key, std::string_view ki
 // Where a key that is known nowhere near `table` belongs; empty when nobody can tell.
 std::string other_place(std::string_view key, std::string_view table) {
     constexpr std::size_t kFewEnough = 3;
+    if (table == "site" && contains(children_of("main", known_keys()), key)) {
+        return "it belongs in the main file";
+    }
+    if (table == "main" && contains(children_of("site", known_keys()), key)) {
+        return "it belongs to a site";
+    }
     // An item of a list (a server, an address) has nothing in common with the sections around it.
     if (table.find('[') == std::string_view::npos) {
         const auto homes = homes_of(key, table.substr(0, 4));  // "main" or "site"
         if (!homes.empty() && homes.size() <= kFewEnough) {
             return "did you mean " + alternatives(homes) + "?";
         }
-    }
-    if (table == "site" && contains(children_of("main", known_keys()), key)) {
-        return "it belongs in the main file";
-    }
-    if (table == "main" && contains(children_of("site", known_keys()), key)) {
-        return "it belongs to a site";
     }
     return {};
 }
@@ -76,12 +77,13 @@ Section::Section(const Node& node, std::string path, std::string table, Report& 
             report_.problem(key.line, path_, "a key must be a word");
             continue;
         }
-        const auto first = std::ranges::find_if(
-            node_.keys, [&](const Node::Key& other) { return other.is_text && other.text == key.text; });
+        const auto first = std::ranges::find_if(node_.keys, [&](const Node::Key& other) {
+            return other.is_text && other.text == key.text;
+        });
         if (&*first != &key) {
-            report_.problem(key.line, path_of(key.text),
-                            "is written a second time; the first is in line " +
-                                std::to_string(first->line));
+            report_.problem(
+                key.line, path_of(key.text),
+                "is written a second time; the first is in line " + std::to_string(first->line));
             continue;
         }
         if (!contains(known, key.text)) {
@@ -108,7 +110,8 @@ void Section::report_unknown(const Node::Key& key) const {
         message += "known here: " + alternatives(known);
     }
     const bool is_short = key.text.size() <= 64 && is_field_value(key.text);
-    report_.problem(key.line, path_of(is_short ? key.text : in_quotes(key.text)), std::move(message));
+    report_.problem(key.line, path_of(is_short ? key.text : in_quotes(key.text)),
+                    std::move(message));
 }
 
 std::optional<std::size_t> Section::index_of(std::string_view key) const {
@@ -120,7 +123,9 @@ std::optional<std::size_t> Section::index_of(std::string_view key) const {
     return std::nullopt;
 }
 
-bool Section::has(std::string_view key) const { return index_of(key).has_value(); }
+bool Section::has(std::string_view key) const {
+    return index_of(key).has_value();
+}
 
 const Node* Section::find(std::string_view key) const {
     const auto index = index_of(key);
@@ -279,7 +284,8 @@ std::optional<std::vector<Item>> Section::list(std::string_view key, std::string
     return out;
 }
 
-std::optional<std::vector<std::pair<Item, std::string>>> Section::fields(std::string_view key) const {
+std::optional<std::vector<std::pair<Item, std::string>>> Section::fields(
+    std::string_view key) const {
     const Node* const value = find(key);
     if (value == nullptr) {
         return std::nullopt;
@@ -293,10 +299,12 @@ std::optional<std::vector<std::pair<Item, std::string>>> Section::fields(std::st
     for (std::size_t i = 0; i < value->items.size(); ++i) {
         const Node::Key& name = value->keys[i];
         const Node& item = value->items[i];
-        std::string path = path_of(key) + "." + (is_token(name.text) ? name.text : in_quotes(name.text));
+        std::string path =
+            path_of(key) + "." + (is_token(name.text) ? name.text : in_quotes(name.text));
         if (!name.is_text || !is_token(name.text)) {
             report_.problem(name.line, std::move(path), "is not a header name");
-        } else if (std::ranges::any_of(seen, [&](auto other) { return base::iequals(other, name.text); })) {
+        } else if (std::ranges::any_of(
+                       seen, [&](auto other) { return base::iequals(other, name.text); })) {
             report_.problem(name.line, std::move(path),
                             "is written a second time; header names do not know case");
         } else if (item.kind == Node::Kind::text) {

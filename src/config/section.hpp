@@ -1,5 +1,6 @@
-// One mapping of a configuration file under its key path: hands out typed values, reports what is wrong with them, and
-// refuses keys that keys.cpp does not list. Readers keep their default whenever a getter returns nothing.
+// One mapping of a configuration file under its key path: hands out typed values, reports what is
+// wrong with them, and refuses keys that keys.cpp does not list. Readers keep their default
+// whenever a getter returns nothing.
 #pragma once
 
 #include <cstdint>
@@ -64,8 +65,9 @@ using Choices = std::vector<std::pair<std::string_view, T>>;
 
 class Section {
   public:
-    // `node` is a mapping and outlives the section. `path` is what problems show (empty at the top of a file), `table` the
-    // path in known_keys(). Reports repeated, unknown and empty keys at once.
+    // `node` is a mapping and outlives the section. `path` is what problems show (empty at the top
+    // of a file), `table` the path in known_keys(). Reports repeated, unknown and empty keys at
+    // once.
     Section(const Node& node, std::string path, std::string table, Report& report);
 
     // True if the key is written, usable or not.
@@ -79,7 +81,8 @@ class Section {
     const std::string& path() const { return path_; }
     Report& report() const { return report_; }
 
-    // True if the value is the word off (or its YAML 1.1 twins false and no, which other tools write for it).
+    // True if the value is the word off (or its YAML 1.1 twins false and no, which other tools
+    // write for it).
     bool is_off(std::string_view key) const;
 
     // `what` completes "expected …".

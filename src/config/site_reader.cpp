@@ -35,14 +35,19 @@ std::string explain_listen(std::string_view text) {
         // "::1:9000" is an address too, so what was meant to be the port cannot be told.
         return text.find(':') == std::string_view::npos
                    ? in_quotes(text) + " lacks the port; write \"" + std::string(text) + ":9000\""
-                   : in_quotes(text) + " needs brackets round the address and a port behind them, as \"[::1]:9000\"";
+                   : in_quotes(text) +
+                         " needs brackets round the address and a port behind them, as "
+                         "\"[::1]:9000\"";
     }
     const std::size_t colon = text.rfind(':');
     if (colon != std::string_view::npos && colon > 0 && text.find(':') == colon &&
-        base::parse_host_port(text) && text.find_first_not_of("0123456789.:") != std::string_view::npos) {
-        return in_quotes(text) + " is a name; listening takes a numeric address, as \"0.0.0.0:9000\"";
+        base::parse_host_port(text) &&
+        text.find_first_not_of("0123456789.:") != std::string_view::npos) {
+        return in_quotes(text) +
+               " is a name; listening takes a numeric address, as \"0.0.0.0:9000\"";
     }
-    return in_quotes(text) + " is not an address with a port; write \"0.0.0.0:9000\" or \"[::]:9000\"";
+    return in_quotes(text) +
+           " is not an address with a port; write \"0.0.0.0:9000\" or \"[::]:9000\"";
 }
 
 std::optional<Listen> parse_listen(const std::string& text, const Item& item, Report& report) {
@@ -52,7 +57,8 @@ std::optional<Listen> parse_listen(const std::string& text, const Item& item, Re
         return std::nullopt;
     }
     if (address->port() == 0) {
-        report.warning(item.node.line, item.path, "port 0: the kernel chooses a port at each start");
+        report.warning(item.node.line, item.path,
+                       "port 0: the kernel chooses a port at each start");
     }
     return Listen{*address, text, report.at(item.node.line)};
 }
@@ -92,8 +98,9 @@ void read_key_sources(const Section& balance, Balance& out) {
         if (!source) {
             balance.report().problem(
                 item.node.line, item.path,
-                in_quotes(*text) + " is no key source; one of sessionid, uploadid, fingerprint, "
-                                "cookie:NAME or header:NAME");
+                in_quotes(*text) +
+                    " is no key source; one of sessionid, uploadid, fingerprint, "
+                    "cookie:NAME or header:NAME");
         } else if (std::ranges::find(out.key, *source) != out.key.end()) {
             balance.report().problem(item.node.line, item.path, *text + " is listed a second time");
         } else {
@@ -114,20 +121,23 @@ Balance read_balance(const Section& site) {
         return out;
     }
     out.where = site.report().at(site.line_of("balance"));
-    assign(out.method, balance->choice<BalanceMethod>("method", {{"ketama", BalanceMethod::ketama},
-                                                                 {"least_conn", BalanceMethod::least_conn},
-                                                                 {"round_robin", BalanceMethod::round_robin}}));
+    assign(out.method,
+           balance->choice<BalanceMethod>("method", {{"ketama", BalanceMethod::ketama},
+                                                     {"least_conn", BalanceMethod::least_conn},
+                                                     {"round_robin", BalanceMethod::round_robin}}));
     read_key_sources(*balance, out);
     const Node* const list = balance->find("key");
     if (list != nullptr && list->kind == Node::Kind::list && list->items.empty() &&
         out.method == BalanceMethod::ketama) {
-        balance->problem("key", "ketama needs at least one key source; without any use method: round_robin");
+        balance->problem(
+            "key", "ketama needs at least one key source; without any use method: round_robin");
     }
     assign(out.salt, balance->text("salt", "a text"));
     return out;
 }
 
-// As the WHATWG URL standard: a host whose last label is a number is an IPv4 address or a mistake, never a name.
+// As the WHATWG URL standard: a host whose last label is a number is an IPv4 address or a mistake,
+// never a name.
 bool is_broken_ipv4(std::string_view host) {
     const std::size_t dot = host.rfind('.');
     const std::string_view last = dot == std::string_view::npos ? host : host.substr(dot + 1);
@@ -166,7 +176,8 @@ std::optional<base::HostPort> parse_server_address(const std::string& text, std:
     }
     auto address = base::parse_host_port(text);
     if (!address || has_bad_label(address->host)) {
-        error = in_quotes(text) + " is not host:port; write node1:9000, 10.0.0.1:9000 or \"[2001:db8::1]:9000\"";
+        error = in_quotes(text) +
+                " is not host:port; write node1:9000, 10.0.0.1:9000 or \"[2001:db8::1]:9000\"";
         return std::nullopt;
     }
     if (is_broken_ipv4(address->host)) {
@@ -211,7 +222,8 @@ bool add_server_mapping(const Item& item, Report& report, std::vector<Server>& o
     assign(common.down, section.boolean("down"));
     assign(common.drained, section.boolean("drained"));
     if (!section.has("address")) {
-        report.problem(section.line(), section.path_of("address"), "is missing; a server needs host:port");
+        report.problem(section.line(), section.path_of("address"),
+                       "is missing; a server needs host:port");
         return false;
     }
     const auto text = section.text("address", "host:port");
@@ -219,7 +231,8 @@ bool add_server_mapping(const Item& item, Report& report, std::vector<Server>& o
         return false;
     }
     const Item at{*section.find("address"), section.path_of("address")};
-    return add_servers(at, *text, common, report, out) && report.result().problems.size() == problems;
+    return add_servers(at, *text, common, report, out) &&
+           report.result().problems.size() == problems;
 }
 
 ServerList read_servers(const Section& backends, std::vector<Server>& out) {
@@ -253,7 +266,8 @@ ServerList read_servers(const Section& backends, std::vector<Server>& out) {
 
 void check_name(const Section& section, std::string_view key, const std::string& name) {
     if (!is_plain_name(name)) {
-        section.problem(key, in_quotes(name) + " is not a name; 1 to 128 letters, digits and . _ : -");
+        section.problem(key,
+                        in_quotes(name) + " is not a name; 1 to 128 letters, digits and . _ : -");
     }
 }
 
@@ -323,7 +337,9 @@ void read_rejected_headers(const Section& health, Health& out) {
 }
 
 // What a Host field may hold; no port of its own is needed.
-bool is_host_text(const std::string& text) { return base::parse_host_port(text).has_value(); }
+bool is_host_text(const std::string& text) {
+    return base::parse_host_port(text).has_value();
+}
 
 void read_health(const Section& site, Health& out) {
     if (!site.has("health")) {
@@ -343,7 +359,8 @@ void read_health(const Section& site, Health& out) {
         // The query is part of what a check may ask for; the rest as in any request target.
         if (!is_url_path(path->substr(0, path->find('?'))) ||
             !is_url_path("/" + path->substr(std::min(path->size(), path->find('?') + 1)))) {
-            health->problem("path", in_quotes(*path) + " is not a path; it begins with / and holds no spaces");
+            health->problem(
+                "path", in_quotes(*path) + " is not a path; it begins with / and holds no spaces");
         }
         out.path = *path;
     }
@@ -353,7 +370,9 @@ void read_health(const Section& site, Health& out) {
     }
     if (const auto host = health->text("host", "a host")) {
         if (!is_host_text(*host)) {
-            health->problem("host", in_quotes(*host) + " cannot stand in a Host field; write a name or an address");
+            health->problem(
+                "host",
+                in_quotes(*host) + " cannot stand in a Host field; write a name or an address");
         }
         out.host = *host;
     }
@@ -375,7 +394,8 @@ void read_passive(const Section& site, Passive& out) {
     if (const auto passive = site.mapping("passive", "off, or a mapping such as {max_fails: 3}")) {
         const Node* const fails = passive->find("max_fails");
         if (fails != nullptr && fails->kind == Node::Kind::text && fails->text == "0") {
-            passive->problem("max_fails", "0 would never count; to switch this off write passive: off");
+            passive->problem("max_fails",
+                             "0 would never count; to switch this off write passive: off");
         } else {
             assign(out.max_fails, passive->number("max_fails", {1, 255}));
         }
@@ -405,7 +425,8 @@ void read_retry_on(const Section& retry, RetryOn& out) {
         if (found == words.end()) {
             retry.report().problem(
                 item.node.line, item.path,
-                in_quotes(*text) + " is no reason to retry; one of error, timeout, 500, 502, 503 or 504");
+                in_quotes(*text) +
+                    " is no reason to retry; one of error, timeout, 500, 502, 503 or 504");
             continue;
         }
         *found->second = true;
@@ -449,7 +470,8 @@ void read_limits(const Section& site, SiteLimits& out) {
     if (!limits) {
         return;
     }
-    // 4 KiB: below, ordinary signed requests would be refused. 1 MiB: what Go's servers, MinIO among them, take at most.
+    // 4 KiB: below, ordinary signed requests would be refused. 1 MiB: what Go's servers, MinIO
+    // among them, take at most.
     assign(out.head, limits->size("head", {4 * kKiB, kMiB}));
     assign(out.response_head, limits->size("response_head", {4 * kKiB, kMiB}));
     assign(out.connections, limits->number("connections", {1, 10'000'000, "off"}));
@@ -468,23 +490,26 @@ void read_forwarded(const Section& site, Forwarded& out) {
 
 void read_headers(const Section& site, SiteType type, Site& out) {
     if (type == SiteType::s3 && site.has("headers")) {
-        site.problem("headers", "is for type: http only; S3 requests are signed and go out as they came");
+        site.problem("headers",
+                     "is for type: http only; S3 requests are signed and go out as they came");
         return;
     }
-    const auto headers = site.mapping("headers", "a mapping such as {set: {X-NginX-Proxy: \"true\"}}");
+    const auto headers =
+        site.mapping("headers", "a mapping such as {set: {X-NginX-Proxy: \"true\"}}");
     const auto fields = headers ? headers->fields("set") : std::nullopt;
     if (!fields) {
         return;
     }
     for (const auto& [item, name] : *fields) {
         if (is_reserved_field(name)) {
-            headers->report().problem(item.node.line, item.path,
-                                      "cannot be set: s3gate or the message itself decides this field");
-        } else if (!is_field_value(item.node.text) || item.node.text.size() > kKiB) {
             headers->report().problem(
                 item.node.line, item.path,
-                in_quotes(item.node.text) +
-                    " cannot stand in a header; one line of at most 1024 bytes, no spaces at its ends");
+                "cannot be set: s3gate or the message itself decides this field");
+        } else if (!is_field_value(item.node.text) || item.node.text.size() > kKiB) {
+            headers->report().problem(item.node.line, item.path,
+                                      in_quotes(item.node.text) +
+                                          " cannot stand in a header; one line of at most 1024 "
+                                          "bytes, no spaces at its ends");
         } else {
             out.headers_set.emplace_back(name, item.node.text);
         }
@@ -499,7 +524,8 @@ void read_status_page(const Section& site, StatusPage& out) {
     if (site.is_off("status")) {
         return;
     }
-    const auto status = site.mapping("status", "off, or a mapping such as {path: /upstream/health/}");
+    const auto status =
+        site.mapping("status", "off, or a mapping such as {path: /upstream/health/}");
     if (!status) {
         return;
     }
@@ -507,14 +533,20 @@ void read_status_page(const Section& site, StatusPage& out) {
     out.allow = loopback_blocks();
     if (const auto path = status->text("path", "a path")) {
         if (!is_url_path(*path) || path->find('%') != std::string::npos) {
-            status->problem("path", in_quotes(*path) + " is not a plain path; it begins with / and holds "
-                                                    "neither spaces nor ? # %");
+            status->problem("path", in_quotes(*path) +
+                                        " is not a plain path; it begins with / and holds "
+                                        "neither spaces nor ? # %");
         } else if (path->find_first_not_of('/') == std::string::npos) {
-            status->problem("path", "would take every request of the site; write a path such as /upstream/health/");
+            status->problem(
+                "path",
+                "would take every request of the site; write a path such as /upstream/health/");
         } else if (path->find("//") != std::string::npos) {
-            status->problem("path", in_quotes(*path) + " has an empty segment; write single slashes");
+            status->problem("path",
+                            in_quotes(*path) + " has an empty segment; write single slashes");
         } else if (!path->ends_with('/')) {
-            status->warning("path", in_quotes(*path) + " is a prefix; end it with / or longer names fall under it too");
+            status->warning(
+                "path",
+                in_quotes(*path) + " is a prefix; end it with / or longer names fall under it too");
         }
         out.path = *path;
     }
@@ -530,9 +562,9 @@ void read_status_page(const Section& site, StatusPage& out) {
 // Fields of a response that an extra one of ours would contradict.
 bool is_response_field(std::string_view name) {
     for (const std::string_view known :
-         {"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding", "Content-Language",
-          "Content-Range", "Content-Type", "Date", "ETag", "Last-Modified", "Location", "Retry-After",
-          "Server", "Set-Cookie", "Vary", "WWW-Authenticate"}) {
+         {"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding",
+          "Content-Language", "Content-Range", "Content-Type", "Date", "ETag", "Last-Modified",
+          "Location", "Retry-After", "Server", "Set-Cookie", "Vary", "WWW-Authenticate"}) {
         if (base::iequals(name, known)) {
             return true;
         }
@@ -549,9 +581,12 @@ void read_session_header(const Section& site, std::string& out) {
         return;
     }
     if (!is_token(*name)) {
-        site.problem("session_header", in_quotes(*name) + " is not a header name; write off or a name such as X-Session-ID");
+        site.problem(
+            "session_header",
+            in_quotes(*name) + " is not a header name; write off or a name such as X-Session-ID");
     } else if (is_reserved_field(*name) || is_response_field(*name)) {
-        site.problem("session_header", *name + " has a meaning of its own; take a name such as X-Session-ID");
+        site.problem("session_header",
+                     *name + " has a meaning of its own; take a name such as X-Session-ID");
     } else {
         out = *name;
     }
@@ -563,8 +598,8 @@ bool is_reserved_field(std::string_view name) {
     // RFC 9110 §7.6.1 (connection), RFC 9112 §6 (framing), and what s3gate writes itself.
     for (const std::string_view known :
          {"Host", "Connection", "Content-Length", "Content_Length", "Transfer-Encoding",
-          "Transfer_Encoding", "TE", "Trailer", "Upgrade", "Keep-Alive", "Expect", "Forwarded", "X-Real-IP",
-          "HTTP2-Settings"}) {
+          "Transfer_Encoding", "TE", "Trailer", "Upgrade", "Keep-Alive", "Expect", "Forwarded",
+          "X-Real-IP", "HTTP2-Settings"}) {
         if (base::iequals(name, known)) {
             return true;
         }
@@ -588,9 +623,11 @@ std::vector<base::Cidr> read_blocks(const Section& section, std::string_view key
         if (const auto block = base::Cidr::parse(*text)) {
             out.push_back(*block);
         } else {
-            section.report().problem(item.node.line, item.path,
-                                     in_quotes(*text) + " is not an address block; write 10.0.0.0/8 or \"::1/128\", "
-                                                     "with zeros behind the prefix");
+            section.report().problem(
+                item.node.line, item.path,
+                in_quotes(*text) +
+                    " is not an address block; write 10.0.0.0/8 or \"::1/128\", "
+                    "with zeros behind the prefix");
         }
     }
     return out;
@@ -613,8 +650,9 @@ std::vector<Listen> read_listen(const Section& section) {
                 }
             }
         } else if (item.node.kind == Node::Kind::list) {
-            report.problem(item.node.line, item.path,
-                           "expected an address with a port, found a list; quote it: \"[::]:9000\"");
+            report.problem(
+                item.node.line, item.path,
+                "expected an address with a port, found a list; quote it: \"[::]:9000\"");
         } else if (const auto text = item_text(item, "an address with a port", report)) {
             if (auto listen = parse_listen(*text, item, report)) {
                 out.push_back(std::move(*listen));
@@ -640,7 +678,8 @@ SiteRead read_site(const Section& section) {
         site.name = *name;
     }
     assign(site.enabled, section.boolean("enabled"));
-    assign(site.type, section.choice<SiteType>("type", {{"s3", SiteType::s3}, {"http", SiteType::http}}));
+    assign(site.type,
+           section.choice<SiteType>("type", {{"s3", SiteType::s3}, {"http", SiteType::http}}));
     if (!section.has("listen")) {
         report.problem(section.line(), section.path_of("listen"),
                        "is missing; write where the site listens, as [\"0.0.0.0:9000\"]");
@@ -665,8 +704,9 @@ SiteRead read_site(const Section& section) {
                                                              {"close", EmptyExpect::close}}));
     read_status_page(section, site.status);
     read_session_header(section, site.session_header);
-    assign(site.when_all_down, section.choice<AllDown>("when_all_down", {{"try", AllDown::try_anyway},
-                                                                         {"refuse", AllDown::refuse}}));
+    assign(site.when_all_down,
+           section.choice<AllDown>("when_all_down",
+                                   {{"try", AllDown::try_anyway}, {"refuse", AllDown::refuse}}));
     return out;
 }
 

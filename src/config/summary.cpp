@@ -31,7 +31,8 @@ std::string print_balance(const Site& site) {
             for (const Server& server : site.backends.servers) {
                 weights += server.weight;
             }
-            return "ketama by " + keys + "; " + std::to_string(weights * kPointsPerWeight) + " ring points";
+            return "ketama by " + keys + "; " + std::to_string(weights * kPointsPerWeight) +
+                   " ring points";
         }
         case BalanceMethod::least_conn:
             return "least_conn";
@@ -58,12 +59,13 @@ std::string print_health(const Health& health) {
     }
     return health.method + " " + health.path +
            (health.port == 0 ? "" : " on port " + std::to_string(health.port)) + " every " +
-           print_duration(health.interval) + ", timeout " + print_duration(health.timeout) + ", fall " +
-           std::to_string(health.fall) + ", rise " + std::to_string(health.rise);
+           print_duration(health.interval) + ", timeout " + print_duration(health.timeout) +
+           ", fall " + std::to_string(health.fall) + ", rise " + std::to_string(health.rise);
 }
 
 std::string print_blocks(const std::vector<base::Cidr>& blocks) {
-    return blocks.empty() ? "nobody" : joined(blocks, [](const base::Cidr& b) { return b.to_string(); });
+    return blocks.empty() ? "nobody"
+                          : joined(blocks, [](const base::Cidr& b) { return b.to_string(); });
 }
 
 std::string print_listen(const std::vector<Listen>& listen) {
@@ -88,7 +90,8 @@ void print_site(std::ostream& out, const Site& site) {
     out << "site " << site.name << (site.type == SiteType::s3 ? " (s3)" : " (http)") << '\n'
         << "  listen    " << print_listen(site.listen) << '\n'
         << "  balance   " << print_balance(site) << '\n'
-        << "  backends  " << site.backends.name << ": " << count(site.backends.servers.size(), "server") << '\n';
+        << "  backends  " << site.backends.name << ": "
+        << count(site.backends.servers.size(), "server") << '\n';
     for (const Server& server : site.backends.servers) {
         out << "            " << print_server(server) << '\n';
     }
@@ -100,7 +103,8 @@ void print_site(std::ostream& out, const Site& site) {
         out << "  passive   off\n";
     }
     if (site.status.enabled) {
-        out << "  status    " << site.status.path << " for " << print_blocks(site.status.allow) << '\n';
+        out << "  status    " << site.status.path << " for " << print_blocks(site.status.allow)
+            << '\n';
     }
 }
 

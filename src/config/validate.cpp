@@ -36,17 +36,21 @@ void check_servers(const Site& site, LoadResult& result) {
     for (const Server& server : site.backends.servers) {
         const auto [same, is_new] = by_text.emplace(server.text, &server);
         if (!is_new) {
-            // Health and drains are kept by (group, text): two servers of one text cannot be told apart.
+            // Health and drains are kept by (group, text): two servers of one text cannot be told
+            // apart.
             result.problems.push_back({server.where, key_of(site, "backends.servers"),
-                                       server.text + " is listed already in " + place(same->second->where) +
+                                       server.text + " is listed already in " +
+                                           place(same->second->where) +
                                            "; to send it more, give it a weight"});
             continue;
         }
-        const auto [twin, is_other] = by_address.emplace(std::pair(folded(server.host), server.port), &server);
+        const auto [twin, is_other] =
+            by_address.emplace(std::pair(folded(server.host), server.port), &server);
         if (!is_other) {
             result.warnings.push_back({server.where, key_of(site, "backends.servers"),
-                                       server.text + " is the same server as " + twin->second->text +
-                                           " in " + place(twin->second->where)});
+                                       server.text + " is the same server as " +
+                                           twin->second->text + " in " +
+                                           place(twin->second->where)});
         }
     }
     if (site.balance.method == BalanceMethod::ketama) {
@@ -54,8 +58,9 @@ void check_servers(const Site& site, LoadResult& result) {
             if (server.backup) {
                 // As nginx does: "balancing method does not support parameter backup".
                 result.problems.push_back({server.where, key_of(site, "backends.servers"),
-                                           server.text + " is a backup, which ketama does not know; the ring "
-                                                         "itself names the next server"});
+                                           server.text +
+                                               " is a backup, which ketama does not know; the ring "
+                                               "itself names the next server"});
             }
         }
     }
@@ -65,15 +70,18 @@ void check_server_count(const Site& site, LoadResult& result) {
     const std::vector<Server>& servers = site.backends.servers;
     const Location where = place_of(site.backends.where, site);
     const auto all = [&](auto&& is) { return std::ranges::all_of(servers, is); };
-    if (all([](const Server& s) { return s.backup; }) && site.balance.method != BalanceMethod::ketama) {
-        result.problems.push_back(
-            {where, key_of(site, "backends.servers"), "every server is a backup; at least one must not be"});
+    if (all([](const Server& s) { return s.backup; }) &&
+        site.balance.method != BalanceMethod::ketama) {
+        result.problems.push_back({where, key_of(site, "backends.servers"),
+                                   "every server is a backup; at least one must not be"});
     } else if (all([](const Server& s) { return s.down || s.drained; })) {
         result.warnings.push_back(
-            {where, key_of(site, "backends.servers"), "every server is down or drained: all requests will be refused"});
+            {where, key_of(site, "backends.servers"),
+             "every server is down or drained: all requests will be refused"});
     } else if (servers.size() == 1) {
         result.warnings.push_back(
-            {where, key_of(site, "backends.servers"), "there is only one server: nothing can take over when it fails"});
+            {where, key_of(site, "backends.servers"),
+             "there is only one server: nothing can take over when it fails"});
     }
 }
 
@@ -82,50 +90,59 @@ void check_backends(const Site& site, LoadResult& result) {
     constexpr Duration kServerPatience = seconds{30};
     const Location where = place_of(site.backends.where, site);
     if (site.backends.keepalive > kMuchKeepalive) {
-        result.warnings.push_back({where, key_of(site, "backends.keepalive"),
-                                   std::to_string(site.backends.keepalive) +
-                                       " idle connections for every server and worker is very much; all together "
-                                       "are held to a quarter of the open files"});
+        result.warnings.push_back(
+            {where, key_of(site, "backends.keepalive"),
+             std::to_string(site.backends.keepalive) +
+                 " idle connections for every server and worker is very much; all together "
+                 "are held to a quarter of the open files"});
     }
     if (site.type == SiteType::s3 && site.backends.idle_timeout >= kServerPatience) {
-        result.warnings.push_back({where, key_of(site, "backends.idle_timeout"),
-                                   print_duration(site.backends.idle_timeout) +
-                                       " is longer than MinIO keeps an idle connection (30s); stay below"});
+        result.warnings.push_back(
+            {where, key_of(site, "backends.idle_timeout"),
+             print_duration(site.backends.idle_timeout) +
+                 " is longer than MinIO keeps an idle connection (30s); stay below"});
     }
 }
 
 void check_balance(const Site& site, LoadResult& result) {
-    const auto is_fingerprint = [](const KeySource& s) { return s.kind == KeySource::Kind::fingerprint; };
+    const auto is_fingerprint = [](const KeySource& s) {
+        return s.kind == KeySource::Kind::fingerprint;
+    };
     if (site.balance.method == BalanceMethod::ketama && site.balance.salt.empty() &&
         std::ranges::any_of(site.balance.key, is_fingerprint)) {
-        result.warnings.push_back({place_of(site.balance.where, site), key_of(site, "balance.salt"),
-                                   "is empty: anybody can compute which server a fingerprint leads to; "
-                                   "give each site a salt of its own"});
+        result.warnings.push_back(
+            {place_of(site.balance.where, site), key_of(site, "balance.salt"),
+             "is empty: anybody can compute which server a fingerprint leads to; "
+             "give each site a salt of its own"});
     }
 }
 
 void check_health(const Site& site, LoadResult& result) {
     if (site.health.enabled && site.health.timeout > site.health.interval) {
-        result.warnings.push_back({place_of(site.health.where, site), key_of(site, "health.timeout"),
-                                   print_duration(site.health.timeout) + " is longer than the interval of " +
-                                       print_duration(site.health.interval) +
-                                       ": a server that hangs is checked less often than that"});
+        result.warnings.push_back(
+            {place_of(site.health.where, site), key_of(site, "health.timeout"),
+             print_duration(site.health.timeout) + " is longer than the interval of " +
+                 print_duration(site.health.interval) +
+                 ": a server that hangs is checked less often than that"});
     }
 }
 
 void check_forwarded(const Site& site, LoadResult& result) {
     const Location where = place_of(site.forwarded.where, site);
     if (site.forwarded.mode == ForwardedMode::append && site.forwarded.trusted.empty()) {
-        result.warnings.push_back({where, key_of(site, "forwarded.trusted"),
-                                   "is empty: mode append keeps what trusted peers sent, and nobody is trusted"});
+        result.warnings.push_back(
+            {where, key_of(site, "forwarded.trusted"),
+             "is empty: mode append keeps what trusted peers sent, and nobody is trusted"});
     }
     if (site.forwarded.mode == ForwardedMode::set && !site.forwarded.trusted.empty()) {
-        result.warnings.push_back({where, key_of(site, "forwarded.trusted"), "has no effect with mode set; append uses it"});
+        result.warnings.push_back({where, key_of(site, "forwarded.trusted"),
+                                   "has no effect with mode set; append uses it"});
     }
 }
 
 void check_status_page(const Site& site, LoadResult& result) {
-    if (site.status.enabled && site.type == SiteType::s3 && site.status.path.starts_with("/minio/")) {
+    if (site.status.enabled && site.type == SiteType::s3 &&
+        site.status.path.starts_with("/minio/")) {
         result.warnings.push_back({place_of(site.status.where, site), key_of(site, "status.path"),
                                    "hides MinIO's own pages below /minio/"});
     }
@@ -172,14 +189,15 @@ void check_listeners(const Config& config, LoadResult& result) {
             const Listener& other = all[j];
             if (other.listen->address == address) {
                 result.problems.push_back({all[i].listen->where, all[i].key,
-                                           all[i].listen->text + " is taken by " + other.owner + " in " +
-                                               place(other.listen->where)});
+                                           all[i].listen->text + " is taken by " + other.owner +
+                                               " in " + place(other.listen->where)});
                 break;
             }
             if (do_overlap(other.listen->address, address)) {
                 result.warnings.push_back({all[i].listen->where, all[i].key,
-                                           all[i].listen->text + " overlaps with " + other.listen->text + " of " +
-                                               other.owner + " in " + place(other.listen->where)});
+                                           all[i].listen->text + " overlaps with " +
+                                               other.listen->text + " of " + other.owner + " in " +
+                                               place(other.listen->where)});
             }
         }
     }
@@ -191,15 +209,17 @@ void check_names(const Config& config, LoadResult& result) {
     for (const Site& site : config.sites) {
         const auto [same, is_new] = names.emplace(site.name, &site);
         if (!is_new && !site.name.empty()) {
-            result.problems.push_back({site.where, key_of(site, "name"),
-                                       "another site is called " + site.name + ": " + place(same->second->where)});
+            result.problems.push_back(
+                {site.where, key_of(site, "name"),
+                 "another site is called " + site.name + ": " + place(same->second->where)});
             continue;  // the group's name follows the site's
         }
         const auto [group, is_other] = groups.emplace(site.backends.name, &site);
         if (!is_other && !site.backends.name.empty()) {
-            result.problems.push_back({place_of(site.backends.where, site), key_of(site, "backends.name"),
-                                       "another group is called " + site.backends.name + ": " +
-                                           place(place_of(group->second->backends.where, *group->second))});
+            result.problems.push_back(
+                {place_of(site.backends.where, site), key_of(site, "backends.name"),
+                 "another group is called " + site.backends.name + ": " +
+                     place(place_of(group->second->backends.where, *group->second))});
         }
     }
 }
@@ -208,11 +228,11 @@ void check_replay_memory(const Config& config, LoadResult& result) {
     for (const Site& site : config.sites) {
         if (site.retry.replay_buffer > config.limits.replay_memory) {
             const Location main{config.file, 0};
-            result.warnings.push_back({config.limits.where.line > 0 ? config.limits.where : main,
-                                       "limits.replay_memory",
-                                       print_size(config.limits.replay_memory) +
-                                           " does not hold one retry.replay_buffer of site " + site.name + " (" +
-                                           print_size(site.retry.replay_buffer) + ")"});
+            result.warnings.push_back(
+                {config.limits.where.line > 0 ? config.limits.where : main, "limits.replay_memory",
+                 print_size(config.limits.replay_memory) +
+                     " does not hold one retry.replay_buffer of site " + site.name + " (" +
+                     print_size(site.retry.replay_buffer) + ")"});
         }
     }
 }
@@ -240,7 +260,8 @@ void check_between_sites(const Config& config, LoadResult& result) {
 void validate(const Config& config, LoadResult& result) {
     for (const Site& site : config.sites) {
         if (site.backends.servers.empty()) {
-            result.problems.push_back({site.where, key_of(site, "backends.servers"), "is empty; a site needs at least one server"});
+            result.problems.push_back({site.where, key_of(site, "backends.servers"),
+                                       "is empty; a site needs at least one server"});
             check_site(site, ServerList::partial, result);
         } else {
             check_site(site, ServerList::complete, result);

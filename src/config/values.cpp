@@ -12,7 +12,9 @@ namespace s3gate::config {
 
 namespace {
 
-bool is_digit(char c) { return c >= '0' && c <= '9'; }
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
 
 bool is_alnum(char c) {
     const char lower = base::to_lower(c);
@@ -38,8 +40,10 @@ struct Unit {
     std::string_view name;
     std::uint64_t factor;
 };
-constexpr std::array<Unit, 4> kDurations = {{{"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
-constexpr std::array<Unit, 4> kSizes = {{{"GiB", 1024 * kMiB}, {"MiB", kMiB}, {"KiB", kKiB}, {"", 1}}};
+constexpr std::array<Unit, 4> kDurations = {
+    {{"h", 3'600'000}, {"m", 60'000}, {"s", 1000}, {"ms", 1}}};
+constexpr std::array<Unit, 4> kSizes = {
+    {{"GiB", 1024 * kMiB}, {"MiB", kMiB}, {"KiB", kKiB}, {"", 1}}};
 
 // The product, nullopt when the unit is unknown or the product leaves int64 (durations are signed).
 template <std::size_t N>
@@ -76,18 +80,20 @@ Parsed<Range> parse_range(std::string_view inner) {
     const std::string shown = "{" + std::string(inner) + "}";
     const std::size_t dots = inner.find("...");
     const auto first = base::parse_decimal(inner.substr(0, dots));
-    const auto last = dots == std::string_view::npos ? std::nullopt
-                                                     : base::parse_decimal(inner.substr(dots + 3));
+    const auto last =
+        dots == std::string_view::npos ? std::nullopt : base::parse_decimal(inner.substr(dots + 3));
     if (!first || !last) {
-        return {std::nullopt, in_quotes(shown) + " is not a range; write {1...6}: two numbers with "
-                                              "three dots between"};
+        return {std::nullopt, in_quotes(shown) +
+                                  " is not a range; write {1...6}: two numbers with "
+                                  "three dots between"};
     }
     const std::string_view from = inner.substr(0, dots);
     const std::string_view to = inner.substr(dots + 3);
     const bool padded = from.size() > 1 && from.front() == '0';
     if (to.size() > 1 && to.front() == '0' && !(padded && to.size() == from.size())) {
         return {std::nullopt,
-                in_quotes(shown) + " pads its ends differently; write both with the same width, as {01...12}"};
+                in_quotes(shown) +
+                    " pads its ends differently; write both with the same width, as {01...12}"};
     }
     if (*first > *last) {
         return {std::nullopt, in_quotes(shown) + " runs backwards; write the smaller number first"};
@@ -166,7 +172,8 @@ Parsed<Duration> parse_duration(std::string_view text) {
     const auto scaled = quantity ? scale(*quantity, kDurations) : std::nullopt;
     if (!scaled) {
         return {std::nullopt,
-                in_quotes(text) + " is not a duration; write a whole number with its unit: 250ms, 3s, 5m or 1h"};
+                in_quotes(text) +
+                    " is not a duration; write a whole number with its unit: 250ms, 3s, 5m or 1h"};
     }
     return {Duration{static_cast<Duration::rep>(*scaled)}, {}};
 }
@@ -175,8 +182,9 @@ Parsed<std::uint64_t> parse_size(std::string_view text) {
     const auto quantity = split_quantity(text);
     const auto scaled = quantity ? scale(*quantity, kSizes) : std::nullopt;
     if (!scaled) {
-        return {std::nullopt,
-                in_quotes(text) + " is not a size; write a whole number of bytes or with its unit: 64KiB, 1MiB or 1GiB"};
+        return {std::nullopt, in_quotes(text) +
+                                  " is not a size; write a whole number of bytes or with its unit: "
+                                  "64KiB, 1MiB or 1GiB"};
     }
     return {*scaled, {}};
 }
@@ -185,7 +193,9 @@ std::string print_duration(Duration duration) {
     return print_scaled(static_cast<std::uint64_t>(duration.count()), kDurations);
 }
 
-std::string print_size(std::uint64_t size) { return print_scaled(size, kSizes); }
+std::string print_size(std::uint64_t size) {
+    return print_scaled(size, kSizes);
+}
 
 Parsed<std::string> substitute(std::string_view text, const Environment& environment) {
     std::string out;
@@ -203,12 +213,12 @@ Parsed<std::string> substitute(std::string_view text, const Environment& environ
         const std::size_t end = text.find('}');
         const std::string name(
             text.substr(2, end == std::string_view::npos ? std::string_view::npos : end - 2));
-        const bool is_name = end != std::string_view::npos && !name.empty() &&
-                             !is_digit(name.front()) && std::ranges::all_of(name, [](char c) {
-                                 return is_alnum(c) || c == '_';
-                             });
+        const bool is_name =
+            end != std::string_view::npos && !name.empty() && !is_digit(name.front()) &&
+            std::ranges::all_of(name, [](char c) { return is_alnum(c) || c == '_'; });
         if (!is_name) {
-            return {std::nullopt, in_quotes(text) + " begins no ${NAME}; write $${ for the two characters"};
+            return {std::nullopt,
+                    in_quotes(text) + " begins no ${NAME}; write $${ for the two characters"};
         }
         const auto value = environment ? environment(name) : std::nullopt;
         if (!value) {
@@ -233,7 +243,9 @@ Parsed<std::vector<std::string>> expand_ranges(std::string_view text) {
         }
         const std::size_t close = text.find('}', open);
         if (text[open] == '}' || close == std::string_view::npos) {
-            return {std::nullopt, in_quotes(text) + " has a brace without its partner; a range is written {1...6}"};
+            return {
+                std::nullopt,
+                in_quotes(text) + " has a brace without its partner; a range is written {1...6}"};
         }
         const auto range = parse_range(text.substr(open + 1, close - open - 1));
         if (!range.value) {
@@ -266,9 +278,9 @@ bool is_token(std::string_view text) {
 
 bool is_field_value(std::string_view text) {
     return base::trim_ows(text) == text && std::ranges::all_of(text, [](char c) {
-        const auto byte = static_cast<unsigned char>(c);
-        return c == '\t' || (byte >= 0x20 && byte != 0x7F);
-    });
+               const auto byte = static_cast<unsigned char>(c);
+               return c == '\t' || (byte >= 0x20 && byte != 0x7F);
+           });
 }
 
 bool is_plain_name(std::string_view text) {
@@ -279,8 +291,8 @@ bool is_plain_name(std::string_view text) {
 
 bool is_url_path(std::string_view text) {
     return text.starts_with('/') && std::ranges::all_of(text, [](char c) {
-        return c > ' ' && c < 0x7F && c != '?' && c != '#' && c != '\\' && c != '"';
-    });
+               return c > ' ' && c < 0x7F && c != '?' && c != '#' && c != '\\' && c != '"';
+           });
 }
 
 std::optional<std::string_view> nearest(std::string_view text,

@@ -1,5 +1,5 @@
-// Texts of single values → values: durations, sizes, ranges in addresses, variables, names. Pure functions without file or
-// line; what is wrong comes back as a sentence for the operator.
+// Texts of single values → values: durations, sizes, ranges in addresses, variables, names. Pure
+// functions without file or line; what is wrong comes back as a sentence for the operator.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +34,12 @@ Parsed<std::uint64_t> parse_size(std::string_view text);
 std::string print_duration(Duration duration);
 std::string print_size(std::uint64_t size);
 
-// Replaces every ${NAME}; "$${" stands for "${", every other '$' for itself. What a variable holds is not searched again.
+// Replaces every ${NAME}; "$${" stands for "${", every other '$' for itself. What a variable holds
+// is not searched again.
 Parsed<std::string> substitute(std::string_view text, const Environment& environment);
 
-// "node{1...3}:9000" → node1:9000, node2:9000, node3:9000. Several groups multiply, the last one runs fastest; a leading
-// zero in the first number pads all of them to its width.
+// "node{1...3}:9000" → node1:9000, node2:9000, node3:9000. Several groups multiply, the last one
+// runs fastest; a leading zero in the first number pads all of them to its width.
 Parsed<std::vector<std::string>> expand_ranges(std::string_view text);
 
 // RFC 9110 §5.6.2: what a field name consists of.

@@ -19,7 +19,9 @@ namespace {
 // Aliases of aliases grow without bound ("billion laughs"); no real configuration comes near this.
 constexpr std::size_t kMaxTreeBytes = std::size_t{128} * 1024 * 1024;
 
-int line_of(const YAML::Mark& mark) { return mark.is_null() ? 0 : mark.line + 1; }
+int line_of(const YAML::Mark& mark) {
+    return mark.is_null() ? 0 : mark.line + 1;
+}
 
 class TreeBuilder final : public YAML::EventHandler {
   public:
@@ -119,7 +121,8 @@ class TreeBuilder final : public YAML::EventHandler {
     std::size_t spent_ = 0;
 };
 
-// Bytes of the well-formed UTF-8 sequence at the beginning of `text` (Unicode 15, table 3-7), 0 when there is none.
+// Bytes of the well-formed UTF-8 sequence at the beginning of `text` (Unicode 15, table 3-7), 0
+// when there is none.
 std::size_t utf8_length(std::string_view text) {
     const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
     const unsigned char first = byte(0);
@@ -142,7 +145,8 @@ std::size_t utf8_length(std::string_view text) {
     return overlong || surrogate || too_high ? 0 : length;
 }
 
-// yaml-cpp replaces or passes on such bytes without a word; a value must be what the operator sees in the editor.
+// yaml-cpp replaces or passes on such bytes without a word; a value must be what the operator sees
+// in the editor.
 std::optional<SyntaxError> find_odd_byte(std::string_view text) {
     int line = 1;
     for (std::size_t i = 0; i < text.size();) {
@@ -200,7 +204,8 @@ ParsedYaml parse_yaml(const std::string& text) {
         parser.HandleNextDocument(builder);
         TreeBuilder rest;
         if (parser.HandleNextDocument(rest)) {
-            out.error = {rest.take_root().line, "holds a second document; one file is one document"};
+            out.error = {rest.take_root().line,
+                         "holds a second document; one file is one document"};
             return out;
         }
         out.root = builder.take_root();

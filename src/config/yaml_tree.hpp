@@ -1,5 +1,6 @@
-// A YAML text as a plain tree that remembers its lines. Unlike yaml-cpp's own nodes it keeps repeated keys (which are a
-// problem to report, not to swallow), holds aliases as copies, and is bounded in size. The only file that meets yaml-cpp.
+// A YAML text as a plain tree that remembers its lines. Unlike yaml-cpp's own nodes it keeps
+// repeated keys (which are a problem to report, not to swallow), holds aliases as copies, and is
+// bounded in size. The only file that meets yaml-cpp.
 #pragma once
 
 #include <optional>
@@ -35,8 +36,8 @@ struct ParsedYaml {
     std::optional<SyntaxError> error;  // root is meaningless when set
 };
 
-// Parses one document. Refuses what is not UTF-8, holds control characters or more than one document, and what grows beyond
-// any sensible configuration through aliases.
+// Parses one document. Refuses what is not UTF-8, holds control characters or more than one
+// document, and what grows beyond any sensible configuration through aliases.
 ParsedYaml parse_yaml(const std::string& text);
 
 // "text", "a list" …: how problems call a node.

@@ -1,4 +1,5 @@
-// Pairs of tests/data/config: NAME.yaml is a configuration, NAME.expected the exact list of what load() has to say about it.
+// Pairs of tests/data/config: NAME.yaml is a configuration, NAME.expected the exact list of what
+// load() has to say about it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -67,14 +68,16 @@ TEST_P(Golden, HasExactlyTheseProblems) {
 
 INSTANTIATE_TEST_SUITE_P(Config, Golden, testing::ValuesIn(golden_names()), [](const auto& golden) {
     std::string name = golden.param;
-    std::ranges::replace_if(name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
+    std::ranges::replace_if(
+        name, [](unsigned char c) { return std::isalnum(c) == 0; }, '_');
     return name;
 });
 
 TEST(GoldenFiles, EveryYamlAtTheTopHasItsPair) {
     for (const auto& entry : fs::directory_iterator(kData)) {
         if (entry.path().extension() == ".yaml") {
-            EXPECT_TRUE(fs::exists(fs::path(entry.path()).replace_extension(".expected"))) << entry.path();
+            EXPECT_TRUE(fs::exists(fs::path(entry.path()).replace_extension(".expected")))
+                << entry.path();
         }
     }
     EXPECT_GE(golden_names().size(), 60U);

@@ -1,4 +1,5 @@
-// From files to the model: defaults, every key's value, ranges, variables, includes, and the summary.
+// From files to the model: defaults, every key's value, ranges, variables, includes, and the
+// summary.
 #include "s3gate/config/load.hpp"
 
 #include <gmock/gmock.h>
@@ -144,8 +145,9 @@ backends:
     EXPECT_EQ(list[3].where.line, 11);
 
     const Site health = site_of(R"(
-health: {path: "/live?x=1", method: HEAD, host: "h:1", port: 9000, interval: 5s, timeout: 2s, fall: 1, rise: 2,
-         expect_status: [200, 204], reject_headers: {X-Bad: "*"}, concurrency: 5}
+health: {path: "/live?x=1", method: HEAD, host: "h:1", port: 9000, interval: 5s, timeout: 2s,
+         fall: 1, rise: 2, expect_status: [200, 204], reject_headers: {X-Bad: "*"},
+         concurrency: 5}
 passive: {max_fails: 9, fail_timeout: 1h}
 )");
     EXPECT_EQ(health.health.path, "/live?x=1");
@@ -164,8 +166,8 @@ passive: {max_fails: 9, fail_timeout: 1h}
 
     const Site requests = site_of(R"(
 retry: {on: [error, 504], max_tries: 1, max_time: 2s, replay_buffer: 100}
-timeouts: {connect: 1s, client_head: 2s, client_idle: 3s, client_body: 4s, client_write: 5s, backend_head: 6s,
-           backend_body: 7s, tunnel_idle: 8s}
+timeouts: {connect: 1s, client_head: 2s, client_idle: 3s, client_body: 4s, client_write: 5s,
+           backend_head: 6s, backend_body: 7s, tunnel_idle: 8s}
 limits: {head: 64KiB, response_head: 32KiB, connections: 12}
 forwarded: {mode: append, trusted: [10.0.0.0/8]}
 upgrade: true
@@ -210,20 +212,23 @@ TEST(Load, ReadsKeySources) {
         "balance: {key: [\"cookie:SID\", \"header:X-User\", uploadid]}}]\n");
     ASSERT_EQ(result.config.sites.size(), 1U);
     EXPECT_THAT(result.config.sites[0].balance.key,
-                ElementsAre(KeySource{KeySource::Kind::cookie, "SID"}, KeySource{KeySource::Kind::header, "X-User"},
+                ElementsAre(KeySource{KeySource::Kind::cookie, "SID"},
+                            KeySource{KeySource::Kind::header, "X-User"},
                             KeySource{KeySource::Kind::uploadid, {}}));
 }
 
 TEST(Load, SwitchesSectionsOff) {
     // YAML 1.1 tools write `off` as false.
     for (const std::string off : {"off", "false", "no"}) {
-        const Site site = site_of("health: " + off + "\npassive: " + off + "\nstatus: " + off +
-                                  "\nsession_header: " + off + "\nlimits: {connections: " + off + "}\n");
+        const Site site =
+            site_of("health: " + off + "\npassive: " + off + "\nstatus: " + off +
+                    "\nsession_header: " + off + "\nlimits: {connections: " + off + "}\n");
         EXPECT_FALSE(site.health.enabled);
         EXPECT_FALSE(site.passive.enabled);
         EXPECT_FALSE(site.status.enabled);
         EXPECT_EQ(site.session_header, "");
-        const LoadResult main = load_main("admin: " + off + "\naccess_log: {target: " + off + "}\ncpu_affinity: " + off + "\n");
+        const LoadResult main = load_main("admin: " + off + "\naccess_log: {target: " + off +
+                                          "}\ncpu_affinity: " + off + "\n");
         EXPECT_THAT(messages(main.problems), IsEmpty());
         EXPECT_FALSE(main.config.admin.enabled);
         EXPECT_EQ(main.config.access_log.target, "off");
@@ -253,7 +258,8 @@ TEST(Ranges, ExpandInOrderAndMultiply) {
 }
 
 TEST(Ranges, StopAtTheLimitExactly) {
-    EXPECT_THAT(messages(load_site("backends: {servers: [\"n{1...1024}:9000\"]}").problems), IsEmpty());
+    EXPECT_THAT(messages(load_site("backends: {servers: [\"n{1...1024}:9000\"]}").problems),
+                IsEmpty());
     EXPECT_THAT(messages(load_site("backends: {servers: [\"n{1...1025}:9000\"]}").problems),
                 ElementsAre(HasSubstr("too large")));
     EXPECT_THAT(messages(load_site("backends: {servers: [\"n{1...1024}:9000\", one]}").problems),
@@ -270,13 +276,16 @@ TEST(Variables, AreReplacedInEveryValue) {
         }
         return name == "SECRET" ? std::optional<std::string>("${HOST}") : std::nullopt;
     };
-    const Site site = site_of("backends: {servers: [\"${HOST}{1...2}:${PORT}\"]}\nhealth: {port: \"${PORT}\"}\n", environment);
+    const Site site =
+        site_of("backends: {servers: [\"${HOST}{1...2}:${PORT}\"]}\nhealth: {port: \"${PORT}\"}\n",
+                environment);
     EXPECT_THAT(texts(site.backends.servers), ElementsAre("node1:9000", "node2:9000"));
     EXPECT_EQ(site.health.port, 9000);
     const auto salt = [&](const std::string& text) {
-        const LoadResult result = load_main("sites: [{name: a, listen: [\"127.0.0.1:0\"], balance: {salt: '" + text +
-                                                "'}, backends: {servers: [n1, n2]}}]\n",
-                                            environment);
+        const LoadResult result =
+            load_main("sites: [{name: a, listen: [\"127.0.0.1:0\"], balance: {salt: '" + text +
+                          "'}, backends: {servers: [n1, n2]}}]\n",
+                      environment);
         return result.config.sites.at(0).balance.salt;
     };
     EXPECT_EQ(salt("a${SECRET}b"), "a${HOST}b");  // a variable's value is not searched again
@@ -332,7 +341,8 @@ TEST(Includes, ReadALinkedFileOnce) {
     const LoadResult result = load(files.path("main.yaml"), no_environment);
     EXPECT_THAT(messages(result.problems), IsEmpty());
     EXPECT_EQ(result.config.sites.size(), 1U);
-    EXPECT_THAT(messages(result.warnings), testing::Contains(HasSubstr("included already")).Times(1));
+    EXPECT_THAT(messages(result.warnings),
+                testing::Contains(HasSubstr("included already")).Times(1));
 }
 
 TEST(Includes, NeverHangOnAPipe) {
@@ -341,6 +351,14 @@ TEST(Includes, NeverHangOnAPipe) {
     ASSERT_EQ(::mkfifo(files.path("pipe").c_str(), 0600), 0);
     EXPECT_THAT(messages(load(files.path("main.yaml"), no_environment).problems),
                 ElementsAre(HasSubstr("not a regular file")));
+}
+
+TEST(Includes, ReportADirectoryThatCannotBeSearched) {
+    const TempFiles files;
+    files.write("main.yaml", "include: [loop/*.yaml]\n");
+    std::filesystem::create_directory_symlink(files.path("loop"), files.path("loop"));
+    EXPECT_THAT(messages(load(files.path("main.yaml"), no_environment).problems),
+                ElementsAre(HasSubstr("include[0]: cannot search " + files.path("loop"))));
 }
 
 TEST(Load, ReportsAMainFileThatIsNotThere) {
@@ -353,13 +371,16 @@ TEST(Load, ReportsAMainFileThatIsNotThere) {
 }
 
 TEST(Load, RefusesAFileOfMoreThanAMebibyte) {
-    EXPECT_THAT(messages(load_main("#" + std::string(kMiB, 'x')).problems), ElementsAre(HasSubstr("larger than 1 MiB")));
+    EXPECT_THAT(messages(load_main("#" + std::string(kMiB, 'x')).problems),
+                ElementsAre(HasSubstr("larger than 1 MiB")));
 }
 
 TEST(Load, LeavesDisabledSitesOutAndTheirAddressesFree) {
     const TempFiles files;
     files.write("main.yaml", "include: [a.yaml, b.yaml]\n");
-    files.write("a.yaml", "name: a\nenabled: false\nlisten: [\"127.0.0.1:9000\"]\nbackends: {servers: [n1, n2]}\n");
+    files.write(
+        "a.yaml",
+        "name: a\nenabled: false\nlisten: [\"127.0.0.1:9000\"]\nbackends: {servers: [n1, n2]}\n");
     files.write("b.yaml", "name: a\nlisten: [\"127.0.0.1:9000\"]\nbackends: {servers: [n1, n2]}\n");
     const LoadResult result = load(files.path("main.yaml"), no_environment);
     EXPECT_THAT(messages(result.problems), IsEmpty());
@@ -369,14 +390,17 @@ TEST(Load, LeavesDisabledSitesOutAndTheirAddressesFree) {
 
 TEST(Load, MakesPathsAbsolute) {
     const TempFiles files;
-    files.write("main.yaml", "include: [a.yaml]\nlog: {target: ./s3gate.log}\naccess_log: {target: ../x/access.log}\n"
-                             "admin: {socket: run/ctl.sock}\n");
+    files.write(
+        "main.yaml",
+        "include: [a.yaml]\nlog: {target: ./s3gate.log}\naccess_log: {target: ../x/access.log}\n"
+        "admin: {socket: run/ctl.sock}\n");
     files.write("a.yaml", site_text("a"));
     const LoadResult result = load(files.path("main.yaml"), no_environment);
     ASSERT_THAT(messages(result.problems), IsEmpty());
     EXPECT_EQ(result.config.log.target, files.path("s3gate.log"));
     EXPECT_EQ(result.config.access_log.target,
-              (std::filesystem::path(files.path("x")).parent_path().parent_path() / "x/access.log").string());
+              (std::filesystem::path(files.path("x")).parent_path().parent_path() / "x/access.log")
+                  .string());
     EXPECT_EQ(result.config.admin.socket, files.path("run/ctl.sock"));
 }
 
@@ -396,9 +420,42 @@ TEST(Validate, WorksOnAModelThatNoFileWroteToo) {
     config.sites = {site, site};
     LoadResult result;
     validate(config, result);
-    EXPECT_THAT(messages(result.problems),
-                ElementsAre(HasSubstr("backends.servers: is empty"), HasSubstr("backends.servers: is empty"),
-                            HasSubstr("listen: 127.0.0.1:9000 is taken"), HasSubstr("name: another site")));
+    EXPECT_THAT(messages(result.problems), ElementsAre(HasSubstr("backends.servers: is empty"),
+                                                       HasSubstr("backends.servers: is empty"),
+                                                       HasSubstr("listen: 127.0.0.1:9000 is taken"),
+                                                       HasSubstr("name: another site")));
+}
+
+TEST(Validate, HasNothingToSayAboutASoundModel) {
+    Config config;
+    Site site;
+    site.name = "a";
+    site.backends.name = "a";
+    site.balance.salt = "pepper";
+    site.backends.servers.resize(2);
+    site.backends.servers[0].text = site.backends.servers[0].host = "n1";
+    site.backends.servers[1].text = site.backends.servers[1].host = "n2";
+    config.sites = {site};
+    LoadResult result;
+    validate(config, result);
+    EXPECT_THAT(messages(result.problems), IsEmpty());
+    EXPECT_THAT(messages(result.warnings), IsEmpty());
+    config.sites[0].backends.servers[1].text = "n1";
+    validate(config, result);
+    EXPECT_THAT(messages(result.problems), ElementsAre(HasSubstr("n1 is listed already")));
+}
+
+TEST(Summary, NamesWhatIsOffAndWhatIsAuto) {
+    const LoadResult result = load_main(
+        "limits: {connections: auto, pipes: auto}\n"
+        "sites: [{name: a, listen: [\"127.0.0.1:0\"], balance: {method: round_robin}, "
+        "backends: {servers: [n1, n2]}}]\n");
+    ASSERT_THAT(messages(result.problems), IsEmpty());
+    EXPECT_EQ(result.config.limits.connections, 0U);
+    const std::string text = summary(result.config);
+    EXPECT_THAT(text, HasSubstr("1 site, workers auto\n"));
+    EXPECT_THAT(text, HasSubstr("admin off\n"));
+    EXPECT_THAT(text, HasSubstr("balance   round_robin\n"));
 }
 
 TEST(Summary, TellsWhatAConfigurationAmountsTo) {
@@ -422,26 +479,27 @@ sites:
 )");
     ASSERT_THAT(messages(result.problems), IsEmpty());
     const std::string text = summary(result.config);
-    EXPECT_EQ(text.substr(text.find('\n') + 1),
-              "log stderr, access log off, admin 127.0.0.1:9180 for 127.0.0.0/8, ::1/128, /run/ctl.sock\n"
-              "site s3 (s3)\n"
-              "  listen    0.0.0.0:9000, [::]:9000\n"
-              "  balance   ketama by sessionid, cookie:SID, fingerprint; 800 ring points\n"
-              "  backends  group: 3 servers\n"
-              "            n1:9000\n"
-              "            n2:9000\n"
-              "            n3:9000 weight 3 down\n"
-              "  health    GET /minio/health/ready every 3s, timeout 1s, fall 3, rise 3\n"
-              "  passive   3 failures within 30s\n"
-              "  status    /upstream/health/ for 127.0.0.0/8, ::1/128\n"
-              "site console (http)\n"
-              "  listen    0.0.0.0:9001\n"
-              "  balance   least_conn\n"
-              "  backends  console: 2 servers\n"
-              "            n1\n"
-              "            n2 backup\n"
-              "  health    off\n"
-              "  passive   off\n");
+    EXPECT_EQ(
+        text.substr(text.find('\n') + 1),
+        "log stderr, access log off, admin 127.0.0.1:9180 for 127.0.0.0/8, ::1/128, /run/ctl.sock\n"
+        "site s3 (s3)\n"
+        "  listen    0.0.0.0:9000, [::]:9000\n"
+        "  balance   ketama by sessionid, cookie:SID, fingerprint; 800 ring points\n"
+        "  backends  group: 3 servers\n"
+        "            n1:9000\n"
+        "            n2:9000\n"
+        "            n3:9000 weight 3 down\n"
+        "  health    GET /minio/health/ready every 3s, timeout 1s, fall 3, rise 3\n"
+        "  passive   3 failures within 30s\n"
+        "  status    /upstream/health/ for 127.0.0.0/8, ::1/128\n"
+        "site console (http)\n"
+        "  listen    0.0.0.0:9001\n"
+        "  balance   least_conn\n"
+        "  backends  console: 2 servers\n"
+        "            n1\n"
+        "            n2 backup\n"
+        "  health    off\n"
+        "  passive   off\n");
     EXPECT_THAT(text, HasSubstr("main.yaml: 2 sites, workers 2\n"));
 }
 

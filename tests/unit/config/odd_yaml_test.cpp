@@ -14,7 +14,8 @@ namespace s3gate::config {
 namespace {
 
 std::string sample_site() {
-    std::ifstream in(std::filesystem::path(S3GATE_SOURCE_DIR) / "config/sites/cluster01-minio.yaml");
+    std::ifstream in(std::filesystem::path(S3GATE_SOURCE_DIR) /
+                     "config/sites/cluster01-minio.yaml");
     std::ostringstream out;
     out << in.rdbuf();
     return out.str();
@@ -74,7 +75,8 @@ TEST_F(OddYaml, SurvivesRandomMutations) {
 }
 
 TEST_F(OddYaml, SurvivesDeepAndWideShapes) {
-    for (const std::string part : {"[", "{", "- ", "? ", "a: ", "&a ", "*a ", "!!map ", "{a: ", "[[{", "'", "\"", "|\n"}) {
+    for (const std::string part :
+         {"[", "{", "- ", "? ", "a: ", "&a ", "*a ", "!!map ", "{a: ", "[[{", "'", "\"", "|\n"}) {
         std::string text;
         while (text.size() < 20'000) {
             text += part;
@@ -86,14 +88,17 @@ TEST_F(OddYaml, SurvivesDeepAndWideShapes) {
 }
 
 TEST_F(OddYaml, SurvivesEveryKindOfNodeUnderEveryKey) {
-    for (const std::string key : {"name", "enabled", "type", "listen", "balance", "backends", "health", "passive",
-                                  "retry", "timeouts", "limits", "forwarded", "headers", "upgrade",
-                                  "expect_empty_body", "status", "session_header", "when_all_down"}) {
-        for (const std::string value : {"", "~", "[]", "{}", "[~]", "[[]]", "[{}]", "{~: ~}", "{[]: []}", "''", "x",
-                                        "-1", "99999999999999999999", "\"\\0\"", "&a [*a]", "!!binary aGk="}) {
+    for (const std::string key :
+         {"name", "enabled", "type", "listen", "balance", "backends", "health", "passive", "retry",
+          "timeouts", "limits", "forwarded", "headers", "upgrade", "expect_empty_body", "status",
+          "session_header", "when_all_down"}) {
+        for (const std::string value :
+             {"", "~", "[]", "{}", "[~]", "[[]]", "[{}]", "{~: ~}", "{[]: []}", "''", "x", "-1",
+              "99999999999999999999", "\"\\0\"", "&a [*a]", "!!binary aGk="}) {
             load_odd(key + ": " + value + "\n");
             if (key != "backends") {
-                load_odd("backends:\n  servers: " + value + "\n  keepalive: " + value + "\n" + key + ": " + value + "\n");
+                load_odd("backends:\n  servers: " + value + "\n  keepalive: " + value + "\n" + key +
+                         ": " + value + "\n");
             }
         }
     }

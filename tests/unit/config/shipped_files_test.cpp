@@ -1,4 +1,5 @@
-// What is shipped beside the program: the sample configuration loads without a word, and docs/config.md knows every key.
+// What is shipped beside the program: the sample configuration loads without a word, and
+// docs/config.md knows every key.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
