@@ -57,18 +57,24 @@ def start(request):
 
 @pytest.fixture
 def gate(start):
-    """Starts a daemon with one site before the given backends: gate([b1, b2], retry={...}, top={...})."""
+    """Starts a daemon with one site before the given backends: gate([b1, b2], retry={...},
+    top={...})."""
+
     def run(backends, top=None, daemon=None, **site):
         return start(make_config([make_site(backends, **site)], **(top or {})), **(daemon or {}))
+
     return run
 
 
 @pytest.fixture
 def one(make_backend, gate):
-    """The commonest stage: one backend with a handler, one daemon before it. Returns (daemon, backend)."""
+    """The commonest stage: one backend with a handler, one daemon before it. Returns (daemon,
+    backend)."""
+
     def run(handler=answer_ok, **site):
         backend = make_backend(handler)
         return gate([backend], **site), backend
+
     return run
 
 

@@ -1,6 +1,8 @@
-"""The access log: valid JSON whatever clients send, the fields pipelines read today, and no secrets.
+"""The access log: valid JSON whatever clients send, the fields pipelines read today, and no
+secrets.
 
-A quote in a user agent broke the log this one replaces; a signature in it is a usable credential for a week.
+A quote in a user agent broke the log this one replaces; a signature in it is a usable credential
+for a week.
 """
 
 import socket
@@ -11,9 +13,33 @@ from support.backend import script
 from support.config import dead_address
 from support.waiting import wait_until
 
-TEXTS = ["@timestamp", "@msec", "@source", "hostname", "ip", "client", "request_method", "scheme", "domain", "referer",
-         "request", "args", "responsetime", "upstreamtime", "upstreamaddr", "http_user_agent", "https", "site", "op",
-         "bucket", "key_source", "session", "error", "request_id", "backend_request_id"]
+TEXTS = [
+    "@timestamp",
+    "@msec",
+    "@source",
+    "hostname",
+    "ip",
+    "client",
+    "request_method",
+    "scheme",
+    "domain",
+    "referer",
+    "request",
+    "args",
+    "responsetime",
+    "upstreamtime",
+    "upstreamaddr",
+    "http_user_agent",
+    "https",
+    "site",
+    "op",
+    "bucket",
+    "key_source",
+    "session",
+    "error",
+    "request_id",
+    "backend_request_id",
+]
 NUMBERS = ["size", "status", "tries", "bytes_in", "ttfb"]
 
 
@@ -24,9 +50,17 @@ def test_fields_of_an_ordinary_request(one):
 
     daemon, backend = one(handler)
     with daemon.client(source="127.0.5.5") as client:
-        response = client.request("PUT", "/bkt/dir/key?partNumber=2&uploadId=u1",
-                                  [("User-Agent", "test/1 \"quoted\\"), ("Referer", "http://a/b?c=d"),
-                                   ("X-Forwarded-For", "9.9.9.9")], b"12345", host="S3.example:9000")
+        response = client.request(
+            "PUT",
+            "/bkt/dir/key?partNumber=2&uploadId=u1",
+            [
+                ("User-Agent", "test/1 \"quoted\\"),
+                ("Referer", "http://a/b?c=d"),
+                ("X-Forwarded-For", "9.9.9.9"),
+            ],
+            b"12345",
+            host="S3.example:9000",
+        )
         assert response.status == 200
     line = daemon.wait_log("/bkt/dir/key")
     assert sorted(line) == sorted(TEXTS + NUMBERS)
@@ -58,24 +92,60 @@ def test_absent_fields_are_dashes(one):
         client.send(b"GET /b/plain HTTP/1.0\r\n\r\n")
         client.read_response()
     line = daemon.wait_log("/b/plain")
-    assert [line[name] for name in ("ip", "referer", "args", "http_user_agent", "backend_request_id", "error")] == ["-"] * 6
+    assert [
+        line[name]
+        for name in ("ip", "referer", "args", "http_user_agent", "backend_request_id", "error")
+    ] == ["-"] * 6
 
 
-@pytest.mark.parametrize("agent", [b"\"", b"\\", b"\\\"", b"\t", b"\xff\xfe", b"\xc3\xa4\xe4\xb8\xad", b"\xed\xa0\x80",
-                                   b"</script>", b"{\"a\":1}", b"\xf0\x9f\x98\x80", b"\xc0\xaf", b"a\xc3"])
+@pytest.mark.parametrize(
+    "agent",
+    [
+        b"\"",
+        b"\\",
+        b"\\\"",
+        b"\t",
+        b"\xff\xfe",
+        b"\xc3\xa4\xe4\xb8\xad",
+        b"\xed\xa0\x80",
+        b"</script>",
+        b"{\"a\":1}",
+        b"\xf0\x9f\x98\x80",
+        b"\xc0\xaf",
+        b"a\xc3",
+    ],
+)
 def test_always_valid_json(one, agent):
     daemon, _ = one()
     with daemon.client() as client:
-        client.send(b"GET /b/\"\\%00" + agent.replace(b"\t", b"") + b"/mark HTTP/1.1\r\nHost: a\r\nUser-Agent: " + agent
-                    + b"\r\nReferer: " + agent + b"\r\n\r\n")
+        client.send(
+            b"GET /b/\"\\%00"
+            + agent.replace(b"\t", b"")
+            + b"/mark HTTP/1.1\r\nHost: a\r\nUser-Agent: "
+            + agent
+            + b"\r\nReferer: "
+            + agent
+            + b"\r\n\r\n"
+        )
         assert client.read_response().status == 200
     line = daemon.wait_log("/mark")
     assert line["http_user_agent"]
 
 
-SECRETS = ["X-Amz-Signature", "X-Amz-Credential", "X-Amz-Security-Token", "Signature", "AWSAccessKeyId", "x-amz-signature",
-           "SIGNATURE", "X-Amz-%53ignature", "%58-amz-credential", "X%2DAmz%2DSecurity%2DToken", "Sign%61ture",
-           "AWSAccessKey%49d"]
+SECRETS = [
+    "X-Amz-Signature",
+    "X-Amz-Credential",
+    "X-Amz-Security-Token",
+    "Signature",
+    "AWSAccessKeyId",
+    "x-amz-signature",
+    "SIGNATURE",
+    "X-Amz-%53ignature",
+    "%58-amz-credential",
+    "X%2DAmz%2DSecurity%2DToken",
+    "Sign%61ture",
+    "AWSAccessKey%49d",
+]
 
 
 @pytest.mark.parametrize("name", SECRETS)
@@ -83,7 +153,12 @@ def test_secrets_are_never_shown(one, name):
     daemon, backend = one()
     target = f"/b/k?a=1&{name}=TOPSECRET&mark=2"
     with daemon.client() as client:
-        assert client.request(target=target, fields=[("Referer", f"http://a/?{name}=TOPSECRET")]).status == 200
+        assert (
+            client.request(
+                target=target, fields=[("Referer", f"http://a/?{name}=TOPSECRET")]
+            ).status
+            == 200
+        )
         client.send(b"BAD " + target.encode() + b" HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
         assert b"TOPSECRET" not in client.read_response().data
     line = daemon.wait_log("mark=2")
@@ -94,7 +169,8 @@ def test_secrets_are_never_shown(one, name):
 
 
 def test_secret_as_affinity_key(one):
-    """A key that the client named may be part of a signed URL; the session field redacts as every other."""
+    """A key that the client named may be part of a signed URL; the session field redacts as every
+    other."""
     daemon, _ = one()
     with daemon.client() as client:
         client.request(target="/b/k?sessionid=a%26X-Amz-Signature%3DTOPSECRET&mark=3")
@@ -102,7 +178,9 @@ def test_secret_as_affinity_key(one):
     assert "\"session\":\"a&X-Amz-Signature=TOPSECRET" not in daemon.access_log.read_text()
 
 
-@pytest.mark.parametrize("case,status", [("refused", 503), ("broken", 502), ("bad", 400), ("stalled", 408)])
+@pytest.mark.parametrize(
+    "case,status", [("refused", 503), ("broken", 502), ("bad", 400), ("stalled", 408)]
+)
 def test_failures_are_logged(make_backend, gate, case, status):
     target = f"/b/{case}"
     if case == "refused":
@@ -123,7 +201,9 @@ def test_failures_are_logged(make_backend, gate, case, status):
     if case == "stalled":
         wait_until(lambda: [line for line in daemon.log_lines() if line["request"] == target])
         return
-    line = wait_until(lambda: [found for found in daemon.log_lines() if found["status"] == status])[0]
+    line = wait_until(lambda: [found for found in daemon.log_lines() if found["status"] == status])[
+        0
+    ]
     assert line["error"] != "-"
 
 
@@ -133,15 +213,26 @@ def test_each_request_is_one_line(one):
         for number in range(200):
             client.request(target=f"/b/n{number}-")
     daemon.wait_log("/b/n199-")
-    assert [line["request"] for line in daemon.log_lines()] == [f"/b/n{number}-" for number in range(200)]
+    assert [line["request"] for line in daemon.log_lines()] == [
+        f"/b/n{number}-" for number in range(200)
+    ]
     assert len({line["request_id"] for line in daemon.log_lines()}) == 200
 
 
-@pytest.mark.parametrize("method,target,op", [
-    ("GET", "/", "ListBuckets"), ("GET", "/b/k", "GetObject"), ("HEAD", "/b/k", "HeadObject"), ("PUT", "/b/k", "PutObject"),
-    ("DELETE", "/b/k", "DeleteObject"), ("PUT", "/b/", "CreateBucket"), ("GET", "/b?list-type=2", "ListObjectsV2"),
-    ("POST", "/b/k?uploads", "CreateMultipartUpload"), ("POST", "/b/k?uploadId=x", "CompleteMultipartUpload"),
-])
+@pytest.mark.parametrize(
+    "method,target,op",
+    [
+        ("GET", "/", "ListBuckets"),
+        ("GET", "/b/k", "GetObject"),
+        ("HEAD", "/b/k", "HeadObject"),
+        ("PUT", "/b/k", "PutObject"),
+        ("DELETE", "/b/k", "DeleteObject"),
+        ("PUT", "/b/", "CreateBucket"),
+        ("GET", "/b?list-type=2", "ListObjectsV2"),
+        ("POST", "/b/k?uploads", "CreateMultipartUpload"),
+        ("POST", "/b/k?uploadId=x", "CompleteMultipartUpload"),
+    ],
+)
 def test_operation(one, method, target, op):
     daemon, _ = one()
     with daemon.client() as client:

@@ -1,6 +1,8 @@
-"""Which backend a request goes to: the same key always to the same one, on every worker and every daemon of the same text.
+"""Which backend a request goes to: the same key always to the same one, on every worker and every
+daemon of the same text.
 
-Two proxies that disagree split a client's session; a key that never reaches the ring makes affinity a lie.
+Two proxies that disagree split a client's session; a key that never reaches the ring makes affinity
+a lie.
 """
 
 import hashlib
@@ -29,17 +31,20 @@ def test_same_key_same_backend_on_all_workers(stage):
     assert len({name_for(daemon, f"/b/k?sessionid={number}") for number in range(60)}) == 5
 
 
-@pytest.mark.parametrize("first,second", [
-    ("/b/k?sessionid=s7", "/other/path?x=1&SessionID=s7&y"),
-    ("/b/k?sessionid=s7", "/b/k?sessionid=s7&sessionid=zz"),
-    ("/b/k?sessionid=s7", "/b/k?uploadId=zz&sessionid=s7"),
-    ("/b/k?uploadId=2~x", "/b/k?partNumber=3&uploadId=2%7Ex"),
-    ("/b/k?uploadId=abc", "/b/k?uploadid=abc&partNumber=9"),
-    ("/b/k?uploadId=s7", "/b/k?sessionid=s7"),
-    ("/b/k?sessionid=&uploadId=s7", "/b/k?uploadId=s7"),
-    ("/b/k?sessionid&uploadId=s7", "/b/k?uploadId=s7"),
-    ("/b/k?xsessionid=a&sessionid=s7", "/b/k?sessionid=s7"),
-])
+@pytest.mark.parametrize(
+    "first,second",
+    [
+        ("/b/k?sessionid=s7", "/other/path?x=1&SessionID=s7&y"),
+        ("/b/k?sessionid=s7", "/b/k?sessionid=s7&sessionid=zz"),
+        ("/b/k?sessionid=s7", "/b/k?uploadId=zz&sessionid=s7"),
+        ("/b/k?uploadId=2~x", "/b/k?partNumber=3&uploadId=2%7Ex"),
+        ("/b/k?uploadId=abc", "/b/k?uploadid=abc&partNumber=9"),
+        ("/b/k?uploadId=s7", "/b/k?sessionid=s7"),
+        ("/b/k?sessionid=&uploadId=s7", "/b/k?uploadId=s7"),
+        ("/b/k?sessionid&uploadId=s7", "/b/k?uploadId=s7"),
+        ("/b/k?xsessionid=a&sessionid=s7", "/b/k?sessionid=s7"),
+    ],
+)
 def test_equal_keys(make_backend, gate, first, second):
     """Also that the key in the log is the one meant."""
     daemon = gate([make_backend() for _ in range(7)])
@@ -49,7 +54,8 @@ def test_equal_keys(make_backend, gate, first, second):
 
 
 def test_fingerprint(stage):
-    """md5hex(md5hex(client IP + User-Agent + Accept-Language + salt)), as the deployment it replaces."""
+    """md5hex(md5hex(client IP + User-Agent + Accept-Language + salt)), as the deployment it
+    replaces."""
     daemon, _ = stage
     fields = [("User-Agent", "ua/1"), ("Accept-Language", "de")]
     assert len({name_for(daemon, f"/b/{number}", fields, "127.0.5.1") for number in range(10)}) == 1
@@ -58,7 +64,9 @@ def test_fingerprint(stage):
     assert line["session"] == hashlib.md5(inner.encode()).hexdigest()
     assert line["key_source"] == "fingerprint"
     # A request that carries its fingerprint as the session goes where the fingerprint leads.
-    assert name_for(daemon, f"/b/k?sessionid={line['session']}") == name_for(daemon, "/b/9", fields, "127.0.5.1")
+    assert name_for(daemon, f"/b/k?sessionid={line['session']}") == name_for(
+        daemon, "/b/9", fields, "127.0.5.1"
+    )
     spread = {name_for(daemon, "/b/k", [("User-Agent", f"ua/{number}")]) for number in range(60)}
     assert len(spread) == 5
 
@@ -73,7 +81,8 @@ def test_key_source_is_logged(stage):
 
 
 def test_two_daemons_agree(make_backend, start):
-    """The ring is a function of the configured texts alone; that it is nginx's is tested by `s3gate route`."""
+    """The ring is a function of the configured texts alone; that it is nginx's is tested by `s3gate
+    route`."""
     backends = [make_backend() for _ in range(4)]
     first = start(make_config([make_site(backends)]))
     second = start(make_config([make_site(backends)], workers=1))
@@ -88,7 +97,7 @@ def test_no_key_is_round_robin(make_backend, gate):
     with daemon.client() as client:
         names = [client.request().data.decode() for _ in range(9)]
     assert sorted(names) == ["b1"] * 3 + ["b2"] * 3 + ["b3"] * 3
-    assert len({tuple(names[at:at + 3]) for at in (0, 3, 6)}) == 1
+    assert len({tuple(names[at : at + 3]) for at in (0, 3, 6)}) == 1
     assert daemon.wait_log("/b/k")["key_source"] == "-"
 
 
@@ -101,14 +110,19 @@ def test_round_robin_method_with_weights(make_backend, gate):
     assert (names.count("b1"), names.count("b2")) == (9, 3)
 
 
-@pytest.mark.parametrize("source,field", [("cookie:token", ("Cookie", "a=b; token=%s; c=d")),
-                                          ("header:X-Shard", ("x-shard", "%s"))])
+@pytest.mark.parametrize(
+    "source,field",
+    [("cookie:token", ("Cookie", "a=b; token=%s; c=d")), ("header:X-Shard", ("x-shard", "%s"))],
+)
 def test_cookie_and_header_keys(make_backend, gate, source, field):
     daemon = gate([make_backend() for _ in range(5)], balance={"key": [source]})
     for value in ("v1", "v2", "v3"):
         sent = [(field[0], field[1] % value)]
         assert len({name_for(daemon, f"/b/{number}", sent) for number in range(6)}) == 1
-    assert len({name_for(daemon, "/b/k", [(field[0], field[1] % number)]) for number in range(60)}) == 5
+    assert (
+        len({name_for(daemon, "/b/k", [(field[0], field[1] % number)]) for number in range(60)})
+        == 5
+    )
 
 
 def test_session_header_echoes_the_key(make_backend, gate):

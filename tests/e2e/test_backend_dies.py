@@ -26,7 +26,9 @@ def outcome(client, method="GET"):
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 @pytest.mark.parametrize("then", ["close", "reset"])
-@pytest.mark.parametrize("data", [b"", b"H", b"HTTP/1.1 200", SMALL, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"])
+@pytest.mark.parametrize(
+    "data", [b"", b"H", b"HTTP/1.1 200", SMALL, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n"]
+)
 def test_before_the_head_is_complete(one, data, then, method):
     daemon, backend = one(script(data, then))
     with daemon.client() as client:
@@ -40,12 +42,13 @@ def test_before_the_head_is_complete(one, data, then, method):
 
 @pytest.mark.parametrize("framing", list(FRAMINGS))
 def test_closed_at_every_offset(make_backend, gate, framing):
-    """The backend closes after each number of bytes of a sample response: only the whole one is ever a success."""
+    """The backend closes after each number of bytes of a sample response: only the whole one is
+    ever a success."""
     whole = FRAMINGS[framing]
 
     def handler(exchange):
         exchange.read_body()
-        exchange.send(whole[:int(exchange.request.target.rpartition("-")[2])])
+        exchange.send(whole[: int(exchange.request.target.rpartition("-")[2])])
         exchange.close()
 
     daemon = gate([make_backend(handler)], passive="off")
@@ -90,8 +93,10 @@ def test_mid_body(one, framing, size, then):
 
 
 def test_close_delimited_reset_is_not_an_end(one):
-    """Without framing only a FIN ends the body; a reset must reach the client as a missing last chunk."""
+    """Without framing only a FIN ends the body; a reset must reach the client as a missing last
+    chunk."""
     import threading  # pylint: disable=import-outside-toplevel
+
     go = threading.Event()
 
     def handler(exchange):
@@ -128,7 +133,9 @@ def test_next_request_of_the_client_is_served_by_a_fresh_connection(one):
 
 
 def test_mid_upload(one):
-    """The backend dies while the client sends: 502 to a client that may still read, nothing repeated."""
+    """The backend dies while the client sends: 502 to a client that may still read, nothing
+    repeated."""
+
     def handler(exchange):
         exchange.read_some(100000)
         exchange.reset()

@@ -1,4 +1,5 @@
-"""Only a silent parked connection is used again, and it is closed before the backend would close it.
+"""Only a silent parked connection is used again, and it is closed before the backend would close
+it.
 
 Late bytes on a parked connection would become the answer to somebody else's request.
 """
@@ -34,7 +35,10 @@ def test_bytes_on_an_idle_connection_are_never_an_answer(one):
 def test_bytes_glued_behind_a_response_spoil_the_connection(one):
     def handler(exchange):
         exchange.read_body()
-        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngoodHTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        exchange.send(
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\ngood"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+        )
         exchange.wait_closed()
 
     daemon, backend = one(handler)
@@ -51,8 +55,10 @@ def test_bytes_glued_behind_a_response_spoil_the_connection(one):
 def test_bytes_behind_the_last_chunk_spoil_the_connection(one):
     def handler(exchange):
         exchange.read_body()
-        exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n"
-                      b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+        exchange.send(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\ngood\r\n0\r\n\r\n"
+            b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
+        )
         exchange.wait_closed()
 
     daemon, backend = one(handler)
@@ -65,6 +71,7 @@ def test_bytes_behind_the_last_chunk_spoil_the_connection(one):
 
 def test_connection_closed_while_parked_is_replaced(one):
     """The backend closes between two requests; neither a GET nor a PUT may fail for it."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.respond(200, [], b"ok")
@@ -75,14 +82,20 @@ def test_connection_closed_while_parked_is_replaced(one):
     with daemon.client() as client:
         for number in range(6):
             method = ("GET", "PUT")[number % 2]
-            assert client.request(method, f"/b/{number}", body=b"x" if method == "PUT" else None).status == 200
+            assert (
+                client.request(
+                    method, f"/b/{number}", body=b"x" if method == "PUT" else None
+                ).status
+                == 200
+            )
             wait_until(lambda: not backend.open_connections)
             wire.sleep_briefly()
     assert len(backend.requests) == 6
 
 
 def test_parked_connection_ends_after_idle_timeout(one):
-    """MinIO closes at 30 s; whoever closes second loses a request. Ours ends first, and needs no other traffic to do so."""
+    """MinIO closes at 30 s; whoever closes second loses a request. Ours ends first, and needs no
+    other traffic to do so."""
     daemon, backend = one(backends={"idle_timeout": "300ms"})
     with daemon.client() as client:
         assert client.request().status == 200
@@ -120,7 +133,9 @@ def test_keepalive_zero_never_parks(one):
 
 
 def test_connection_with_a_rest_of_request_is_not_reused(one):
-    """The backend answered before it had the whole body: what is still under way would be read as the next request."""
+    """The backend answered before it had the whole body: what is still under way would be read as
+    the next request."""
+
     def handler(exchange):
         if exchange.request.target == "/b/early":
             exchange._body_read = True

@@ -1,6 +1,7 @@
 """Response bodies arrive complete, unchanged and in the backend's framing, at every size.
 
-A close-delimited response becomes chunked for an HTTP/1.1 client, so that a cut can be told from the end.
+A close-delimited response becomes chunked for an HTTP/1.1 client, so that a cut can be told from
+the end.
 """
 
 import pytest
@@ -17,10 +18,14 @@ def serve(framing):
         if framing == "length":
             exchange.respond(200, [], data)
         elif framing == "chunked":
-            exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + wire.chunked(data, 100003))
+            exchange.send(
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+                + wire.chunked(data, 100003)
+            )
         else:
             exchange.send(b"HTTP/1.1 200 OK\r\n\r\n" + data)
             exchange.close()
+
     return handler
 
 
@@ -58,7 +63,9 @@ def test_without_pipes(make_backend, gate):
 
 
 def test_chunk_boundaries_at_every_split(one):
-    coded = b"3\r\nabc\r\nA ;name=\"v\"\r\n0123456789\r\n00000001\r\n!\r\n0\r\n\r\n".replace(b"A ", b"A")
+    coded = b"3\r\nabc\r\nA ;name=\"v\"\r\n0123456789\r\n00000001\r\n!\r\n0\r\n\r\n".replace(
+        b"A ", b"A"
+    )
 
     def handler(exchange):
         exchange.read_body()
@@ -92,7 +99,8 @@ def test_head_and_body_at_every_split(one):
 
 
 def test_each_piece_is_passed_on_at_once(one):
-    """Event streams and keep-alive spaces: a byte must reach the client before the next one is written."""
+    """Event streams and keep-alive spaces: a byte must reach the client before the next one is
+    written."""
     release = []
 
     def handler(exchange):
@@ -104,6 +112,7 @@ def test_each_piece_is_passed_on_at_once(one):
         exchange.send(b"0\r\n\r\n")
 
     import threading  # pylint: disable=import-outside-toplevel
+
     release += [threading.Event() for _ in range(5)]
     daemon, _ = one(handler)
     with daemon.client() as client:
@@ -118,6 +127,7 @@ def test_each_piece_is_passed_on_at_once(one):
 def test_length_piece_is_passed_on_at_once(one):
     """The same for a large Content-Length, where splice and MSG_MORE could hold bytes back."""
     import threading  # pylint: disable=import-outside-toplevel
+
     go = threading.Event()
 
     def handler(exchange):

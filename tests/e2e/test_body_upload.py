@@ -1,14 +1,33 @@
 """Request bodies arrive complete, unchanged and in the framing class they came in, at every size.
 
-Off-by-one errors sit at the sizes of buffers and of the splice threshold (256 KiB); a length that becomes chunked is 411 at MinIO.
+Off-by-one errors sit at the sizes of buffers and of the splice threshold (256 KiB); a length that
+becomes chunked is 411 at MinIO.
 """
 
 import pytest
 
 from support import wire
 
-SIZES = [0, 1, 2, 4095, 4096, 16383, 16384, 16385, 65535, 65536, 65537, 70000, 131072, 262143, 262144, 262145, 1048577,
-         5 * 1024 * 1024]
+SIZES = [
+    0,
+    1,
+    2,
+    4095,
+    4096,
+    16383,
+    16384,
+    16385,
+    65535,
+    65536,
+    65537,
+    70000,
+    131072,
+    262143,
+    262144,
+    262145,
+    1048577,
+    5 * 1024 * 1024,
+]
 
 
 def put_all(daemon, backend, sizes, framing, pieces=None):
@@ -49,7 +68,8 @@ def test_64_mib(one, framing):
 
 
 def test_without_pipes(make_backend, gate):
-    """`limits.pipes: 0` or too few must end in a copy with the same bytes. One pipe, four uploads at once."""
+    """`limits.pipes: 0` or too few must end in a copy with the same bytes. One pipe, four uploads
+    at once."""
     backend = make_backend()
     daemon = gate([backend], top={"limits": {"pipes": 1}})
     data = wire.payload(3 * 1024 * 1024 + 1)
@@ -72,12 +92,16 @@ def test_tiny_chunks(one):
 
 
 def test_chunk_boundaries_at_every_split(one):
-    """A chunked body cut into two segments at every offset: no parser state may leak a byte of the coding."""
+    """A chunked body cut into two segments at every offset: no parser state may leak a byte of the
+    coding."""
     daemon, backend = one()
     coded = b"3\r\nabc\r\nA;name=\"v\"\r\n0123456789\r\n00000001\r\n!\r\n0\r\n\r\n"
     with daemon.client() as client:
         for at in range(1, len(coded)):
-            client.send(client.head("PUT", f"/b/split-{at}", [("Transfer-Encoding", "chunked")]) + coded[:at])
+            client.send(
+                client.head("PUT", f"/b/split-{at}", [("Transfer-Encoding", "chunked")])
+                + coded[:at]
+            )
             wire.sleep_briefly()
             client.send(coded[at:])
             assert client.read_response().status == 200
@@ -86,16 +110,25 @@ def test_chunk_boundaries_at_every_split(one):
 
 
 def test_aws_chunked_is_body_content(one):
-    """aws-chunked framing and its trailers are body bytes, also inside Transfer-Encoding: chunked."""
-    body = (b"5;chunk-signature=0000\r\nhello\r\n0;chunk-signature=1111\r\n"
-            b"x-amz-checksum-crc32:AAAAAA==\r\nx-amz-trailer-signature:22\r\n\r\n")
-    fields = [("Content-Encoding", "aws-chunked"), ("x-amz-decoded-content-length", "5"),
-              ("x-amz-trailer", "x-amz-checksum-crc32"),
-              ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER")]
+    """aws-chunked framing and its trailers are body bytes, also inside Transfer-Encoding: chunked.
+    """
+    body = (
+        b"5;chunk-signature=0000\r\nhello\r\n0;chunk-signature=1111\r\n"
+        b"x-amz-checksum-crc32:AAAAAA==\r\nx-amz-trailer-signature:22\r\n\r\n"
+    )
+    fields = [
+        ("Content-Encoding", "aws-chunked"),
+        ("x-amz-decoded-content-length", "5"),
+        ("x-amz-trailer", "x-amz-checksum-crc32"),
+        ("x-amz-content-sha256", "STREAMING-AWS4-HMAC-SHA256-PAYLOAD-TRAILER"),
+    ]
     daemon, backend = one()
     with daemon.client() as client:
         assert client.request("PUT", "/b/cl", fields, body).status == 200
-        client.send(client.head("PUT", "/b/te", fields + [("Transfer-Encoding", "chunked")]) + wire.chunked(body, 7))
+        client.send(
+            client.head("PUT", "/b/te", fields + [("Transfer-Encoding", "chunked")])
+            + wire.chunked(body, 7)
+        )
         assert client.read_response().status == 200
     for request in backend.requests:
         assert request.body.data == body

@@ -1,6 +1,8 @@
-"""HEAD, 204 and 304 have no body whatever their fields say, and keep the fields that describe the object.
+"""HEAD, 204 and 304 have no body whatever their fields say, and keep the fields that describe the
+object.
 
-A proxy that waits for a body here hangs; one that drops Content-Length of a HEAD breaks every stat of an SDK.
+A proxy that waits for a body here hangs; one that drops Content-Length of a HEAD breaks every stat
+of an SDK.
 """
 
 import pytest
@@ -8,12 +10,15 @@ import pytest
 from support import wire
 
 
-@pytest.mark.parametrize("fields", [
-    b"Content-Length: 5368709120\r\n",
-    b"Content-Length: 0\r\n",
-    b"Transfer-Encoding: chunked\r\n",
-    b"",
-])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Length: 5368709120\r\n",
+        b"Content-Length: 0\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+        b"",
+    ],
+)
 def test_head(one, fields):
     def handler(exchange):
         exchange.read_body()
@@ -32,7 +37,10 @@ def test_head(one, fields):
 
 def test_head_of_a_missing_object(one):
     def handler(exchange):
-        exchange.send(b"HTTP/1.1 404 Not Found\r\nContent-Length: 300\r\nx-minio-error-code: NoSuchKey\r\n\r\n")
+        exchange.send(
+            b"HTTP/1.1 404 Not Found\r\nContent-Length: 300\r\n"
+            b"x-minio-error-code: NoSuchKey\r\n\r\n"
+        )
 
     daemon, _ = one(handler)
     with daemon.client() as client:
@@ -60,6 +68,7 @@ def test_204(one, method):
 
 def test_304_keeps_its_length_field(one):
     """RFC 9110 §8.6: a 304 may say how long the 200 would have been."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.send(b"HTTP/1.1 304 Not Modified\r\nETag: \"e\"\r\nContent-Length: 1000\r\n\r\n")
@@ -75,12 +84,16 @@ def test_304_keeps_its_length_field(one):
 
 
 def test_bytes_after_a_bodyless_response_never_reach_anybody(one):
-    """A backend that sends a body with its HEAD answer: the surplus must not become the next client's answer."""
+    """A backend that sends a body with its HEAD answer: the surplus must not become the next
+    client's answer."""
+
     def handler(exchange):
         exchange.read_body()
         if exchange.request.method == "HEAD":
-            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 58\r\n\r\nHTTP/1.1 200 OK\r\nX-Evil: 1\r\n"
-                          b"Content-Length: 4\r\n\r\nevil")
+            exchange.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: 58\r\n\r\nHTTP/1.1 200 OK\r\nX-Evil: 1\r\n"
+                b"Content-Length: 4\r\n\r\nevil"
+            )
             exchange.wait_closed()
         else:
             exchange.respond(200, [], b"good")

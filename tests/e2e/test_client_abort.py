@@ -1,6 +1,8 @@
-"""A client that leaves takes its backend connection with it, at once and without a clean end of its upload.
+"""A client that leaves takes its backend connection with it, at once and without a clean end of its
+upload.
 
-A terminating chunk behind half a body would store a truncated object; a forgotten long poll holds a slot of the backend.
+A terminating chunk behind half a body would store a truncated object; a forgotten long poll holds a
+slot of the backend.
 """
 
 import threading
@@ -54,8 +56,10 @@ def test_mid_upload(one, how, framing, size):
     if framing == "length":
         client.send(client.head("PUT", "/b/k", [("Content-Length", size * 2)]) + wire.payload(size))
     else:
-        client.send(client.head("PUT", "/b/k", [("Transfer-Encoding", "chunked")])
-                    + wire.chunked(wire.payload(size))[:-5])
+        client.send(
+            client.head("PUT", "/b/k", [("Transfer-Encoding", "chunked")])
+            + wire.chunked(wire.payload(size))[:-5]
+        )
     backend.wait_request("/b/k")
     leave(client, how)
     ending.wait()
@@ -72,7 +76,9 @@ def test_mid_download(one, how, size):
     def handler(exchange):
         exchange.read_body()
         try:
-            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size * 2) + wire.payload(size))
+            exchange.send(
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size * 2) + wire.payload(size)
+            )
             ending.note(exchange.wait_closed())
         except OSError:
             ending.note("send failed")
@@ -128,7 +134,8 @@ def test_reset_during_a_silent_download(one):
 
 
 def test_many_that_vanish_leave_nothing(one):
-    """Many clients that vanish right behind their request: no descriptor and no backend connection stays."""
+    """Many clients that vanish right behind their request: no descriptor and no backend connection
+    stays."""
     release = threading.Event()
 
     def handler(exchange):
@@ -150,6 +157,7 @@ def test_many_that_vanish_leave_nothing(one):
 
 def test_abort_does_not_mark_the_backend(make_backend, gate):
     """The fault is the client's: the only backend of its key must stay in use."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.respond(200, [], exchange.backend.name.encode())
@@ -160,8 +168,12 @@ def test_abort_does_not_mark_the_backend(make_backend, gate):
         home = client.request(target="/b/k?sessionid=s1").data
     for number in range(1, 6):
         client = daemon.client()
-        client.send(client.head("PUT", "/b/up?sessionid=s1", [("Content-Length", "100000")]) + b"x" * 5000)
-        wait_until(lambda wanted=number: sum(backend.count("/b/up") for backend in backends) == wanted)
+        client.send(
+            client.head("PUT", "/b/up?sessionid=s1", [("Content-Length", "100000")]) + b"x" * 5000
+        )
+        wait_until(
+            lambda wanted=number: sum(backend.count("/b/up") for backend in backends) == wanted
+        )
         client.reset()
     daemon.wait_log("/b/up", 5)
     with daemon.client() as client:

@@ -1,4 +1,5 @@
-"""`s3gate check`, `route` and `version`: what operators and packaging scripts rely on before a start.
+"""`s3gate check`, `route` and `version`: what operators and packaging scripts rely on before a
+start.
 
 A check that passes what a start refuses, or names no line, makes every roll-out a gamble.
 """
@@ -18,9 +19,12 @@ SIX = [f"cluster01-{number}.minio.xunku.in:9000" for number in range(1, 7)]
 RINGS = {
     "six": SIX,
     "six-third-down": [*SIX[:2], {"address": SIX[2], "down": True}, *SIX[3:]],
-    "weighted": [{"address": "cluster01-1.minio.xunku.in:9000", "weight": 3},
-                 {"address": "cluster01-2.minio.xunku.in:9000", "weight": 1},
-                 {"address": "127.0.9.3:9000", "weight": 2}, {"address": "127.0.9.4", "weight": 1}],
+    "weighted": [
+        {"address": "cluster01-1.minio.xunku.in:9000", "weight": 3},
+        {"address": "cluster01-2.minio.xunku.in:9000", "weight": 1},
+        {"address": "127.0.9.3:9000", "weight": 2},
+        {"address": "127.0.9.4", "weight": 1},
+    ],
 }
 
 
@@ -37,7 +41,12 @@ def test_version():
 
 
 def test_unknown_command_and_option():
-    for arguments in (["frobnicate"], ["--frobnicate"], ["check"], ["check", "--config", "/nonexistent/file"]):
+    for arguments in (
+        ["frobnicate"],
+        ["--frobnicate"],
+        ["check"],
+        ["check", "--config", "/nonexistent/file"],
+    ):
         done = run_command(*arguments)
         assert done.returncode not in (0, None) and done.returncode > 0, arguments
         assert done.stderr or done.stdout
@@ -50,7 +59,9 @@ def test_check_of_a_good_file(tmp_path):
 
 
 def test_check_names_file_line_and_key_of_every_problem(tmp_path):
-    path = write(tmp_path, """workers: 2
+    path = write(
+        tmp_path,
+        """workers: 2
 sites:
   - name: one
     listen: ["127.0.0.1:1"]
@@ -63,7 +74,8 @@ sites:
     listen: ["127.0.0.1:1"]
     backends: {servers: []}
     timeouts: {connect: fast}
-""")
+""",
+    )
     done = run_command("check", "--config", path)
     assert done.returncode == 2
     text = done.stdout + done.stderr
@@ -76,18 +88,22 @@ sites:
     assert any("servers" in key for _, key, _ in problems)
 
 
-@pytest.mark.parametrize("text", [
-    "workers: 2\nworkers: 3\nsites: []\n",
-    "sites: [",
-    "sites:\n  - name: a\n",
-    "- just\n- a list\n",
-    "sites:\n  - {name: a, listen: [nowhere], backends: {servers: [\"a:1\"]}}\n",
-    "sites:\n  - {name: a, listen: [\"127.0.0.1:1\"], backends: {servers: [\"a:99999\"]}}\n",
-    "sites:\n  - {name: a, listen: [\"127.0.0.1:1\"], backends: {servers: [\"a:1\", \"a:1\"]}, balance: {method: fastest}}\n",
-    "include: [missing/*.yaml\n",
-    "log: {level: loud}\nsites: []\n",
-    "workers: ${S3GATE_TEST_UNSET}\n",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "workers: 2\nworkers: 3\nsites: []\n",
+        "sites: [",
+        "sites:\n  - name: a\n",
+        "- just\n- a list\n",
+        "sites:\n  - {name: a, listen: [nowhere], backends: {servers: [\"a:1\"]}}\n",
+        "sites:\n  - {name: a, listen: [\"127.0.0.1:1\"], backends: {servers: [\"a:99999\"]}}\n",
+        "sites:\n  - {name: a, listen: [\"127.0.0.1:1\"], backends: {servers: [\"a:1\"]},\n"
+        "     balance: {method: fastest}}\n",
+        "include: [missing/*.yaml\n",
+        "log: {level: loud}\nsites: []\n",
+        "workers: ${S3GATE_TEST_UNSET}\n",
+    ],
+)
 def test_problems_stop_check_and_start_alike(tmp_path, text):
     path = write(tmp_path, text)
     check = run_command("check", "--config", path)
@@ -100,12 +116,18 @@ def test_problems_stop_check_and_start_alike(tmp_path, text):
 
 def test_environment_and_includes(tmp_path):
     (tmp_path / "sites").mkdir()
-    write(tmp_path / "sites", to_yaml(make_site([dead_address()])).replace("name: test", "name: ${S3GATE_TEST_NAME}"), "a.yaml")
+    write(
+        tmp_path / "sites",
+        to_yaml(make_site([dead_address()])).replace("name: test", "name: ${S3GATE_TEST_NAME}"),
+        "a.yaml",
+    )
     path = write(tmp_path, "workers: 1\ninclude: [sites/*.yaml]\n")
     done = run_command("check", "--config", path, env={"S3GATE_TEST_NAME": "from-env"})
     assert done.returncode == 0, done.stderr
     assert "from-env" in done.stdout + done.stderr
-    (tmp_path / "sites" / "b.yaml").write_text("name: b\nlisten: [\"127.0.0.1:9\"]\nbackends: {servers: [x y]}\n")
+    (tmp_path / "sites" / "b.yaml").write_text(
+        "name: b\nlisten: [\"127.0.0.1:9\"]\nbackends: {servers: [x y]}\n"
+    )
     done = run_command("check", "--config", path, env={"S3GATE_TEST_NAME": "from-env"})
     assert done.returncode == 2
     assert "b.yaml:3:" in done.stdout + done.stderr
@@ -125,7 +147,11 @@ def test_route_chooses_as_nginx(tmp_path, ring):
     """Vectors recorded from a running nginx: key → server number."""
     path = write(tmp_path, make_config([make_site(RINGS[ring])]))
     with open(VECTORS, encoding="utf-8", newline="") as table:
-        rows = [row for row in csv.reader(table, delimiter="\t", quoting=csv.QUOTE_NONE) if row and row[0] == ring]
+        rows = [
+            row
+            for row in csv.reader(table, delimiter="\t", quoting=csv.QUOTE_NONE)
+            if row and row[0] == ring
+        ]
     assert len(rows) == 300
     texts = [server if isinstance(server, str) else server["address"] for server in RINGS[ring]]
     # Keys that begin with / or - would be read as URL or option; those are the unit test's.
@@ -143,7 +169,13 @@ def test_route_chooses_as_nginx(tmp_path, ring):
 
 def test_route_of_a_url(tmp_path):
     path = write(tmp_path, make_config([make_site(SIX)]))
-    done = run_command("route", "--config", path, "/b/k?uploadId=x&sessionid=abc", "http://host:9000/b/k?uploadId=sess-1")
+    done = run_command(
+        "route",
+        "--config",
+        path,
+        "/b/k?uploadId=x&sessionid=abc",
+        "http://host:9000/b/k?uploadId=sess-1",
+    )
     assert done.returncode == 0, done.stderr
     assert "sessionid" in done.stdout and "uploadid" in done.stdout.lower()
     # `abc` and `sess-1` both belong to the second server.
@@ -151,7 +183,9 @@ def test_route_of_a_url(tmp_path):
 
 
 def test_route_of_a_named_site(tmp_path):
-    path = write(tmp_path, make_config([make_site(SIX, name="a"), make_site(["10.0.0.1:9000"], name="b")]))
+    path = write(
+        tmp_path, make_config([make_site(SIX, name="a"), make_site(["10.0.0.1:9000"], name="b")])
+    )
     done = run_command("route", "--config", path, "--site", "b", "abc")
     assert done.returncode == 0 and "10.0.0.1:9000" in done.stdout and SIX[1] not in done.stdout
     assert run_command("route", "--config", path, "--site", "missing", "abc").returncode != 0

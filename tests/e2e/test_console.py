@@ -1,6 +1,7 @@
 """Plain sites (the console): least connections, and WebSockets as byte tunnels.
 
-An upgrade that loses the bytes glued to it, or a tunnel cut by a request timeout, breaks the console's live views.
+An upgrade that loses the bytes glued to it, or a tunnel cut by a request timeout, breaks the
+console's live views.
 """
 
 import threading
@@ -11,11 +12,19 @@ from support import wire
 from support.waiting import wait_until
 
 CONSOLE = {"name": "console", "type": "http", "balance": {"method": "least_conn"}, "upgrade": True}
-UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
-           ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Protocol", "a, b"), ("Origin", "http://bucket.example:9000"),
-           ("Cookie", "token=t")]
-SWITCH = (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-          b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+UPGRADE = [
+    ("Connection", "Upgrade"),
+    ("Upgrade", "websocket"),
+    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ("Sec-WebSocket-Version", "13"),
+    ("Sec-WebSocket-Protocol", "a, b"),
+    ("Origin", "http://bucket.example:9000"),
+    ("Cookie", "token=t"),
+]
+SWITCH = (
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+)
 
 
 def echo(exchange):
@@ -88,8 +97,17 @@ def test_client_that_vanishes_ends_the_tunnel(one):
 
 
 def test_tunnel_outlives_request_timeouts_but_not_its_own(one):
-    short = {name: "400ms" for name in ("client_head", "client_idle", "client_body", "client_write", "backend_head",
-                                        "backend_body")}
+    short = {
+        name: "400ms"
+        for name in (
+            "client_head",
+            "client_idle",
+            "client_body",
+            "client_write",
+            "backend_head",
+            "backend_body",
+        )
+    }
     daemon, _ = one(echo, timeouts={**short, "tunnel_idle": "3s"}, **CONSOLE)
     with daemon.client() as client:
         client.send(client.head("GET", "/ws", UPGRADE))
@@ -129,12 +147,19 @@ def test_101_nobody_asked_for(one):
         assert client.request("POST", "/ws", body=b"").status == 502
 
 
-@pytest.mark.parametrize("fields", [
-    [("Connection", "Upgrade, HTTP2-Settings"), ("Upgrade", "h2c"), ("HTTP2-Settings", "AAMAAABkAAQAAP__")],
-    [("Connection", "upgrade"), ("Upgrade", "H2C")],
-    [("Upgrade", "websocket")],
-    [("Connection", "Upgrade")],
-])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        [
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+        ],
+        [("Connection", "upgrade"), ("Upgrade", "H2C")],
+        [("Upgrade", "websocket")],
+        [("Connection", "Upgrade")],
+    ],
+)
 def test_offers_that_are_dropped(one, fields):
     """h2c, and what is no complete offer: served as plain HTTP/1.1."""
     daemon, backend = one(**CONSOLE)
@@ -156,6 +181,7 @@ def test_s3_site_drops_the_offer(one):
 
 def test_upgrade_of_a_request_with_a_body_stays_unambiguous(one):
     """Bytes behind the head are its body first, never the tunnel's."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.respond(200, [], exchange.request.body.data)
@@ -175,7 +201,8 @@ def test_host_stays_the_browsers(one):
 
 
 def test_least_connections(make_backend, gate):
-    """Open WebSockets count: six tunnels over three backends are two each, and new requests go to the emptier ones."""
+    """Open WebSockets count: six tunnels over three backends are two each, and new requests go to
+    the emptier ones."""
     backends = [make_backend(echo) for _ in range(3)]
     daemon = gate(backends, **CONSOLE)
     clients = []

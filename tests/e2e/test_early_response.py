@@ -1,6 +1,7 @@
 """A final answer during an upload reaches the client whole, though it is still sending.
 
-Without it SDKs see a broken pipe instead of AccessDenied, and a backend that refuses a large body stalls both sides.
+Without it SDKs see a broken pipe instead of AccessDenied, and a backend that refuses a large body
+stalls both sides.
 """
 
 import threading
@@ -9,7 +10,10 @@ import pytest
 
 from support import wire
 
-ERROR = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code></Error>" + b" " * 2000
+ERROR = (
+    b"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>AccessDenied</Code></Error>"
+    + b" " * 2000
+)
 
 
 def refuse(exchange):
@@ -50,13 +54,16 @@ def test_client_sends_on_slowly(make_backend, gate, framing):
 
 
 def test_client_that_sends_everything_before_it_reads(make_backend, gate):
-    """10 MB in flight: the answer must survive in the client's receive buffer, not be wiped out by a reset."""
+    """10 MB in flight: the answer must survive in the client's receive buffer, not be wiped out by
+    a reset."""
     backend = make_backend(refuse)
     backend.done = threading.Event()
     daemon = gate([backend])
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [("Content-Length", 700 * 1024)]))
-        assert client.send_quietly(wire.payload(700 * 1024)), "the daemon must go on reading for a while"
+        assert client.send_quietly(
+            wire.payload(700 * 1024)
+        ), "the daemon must go on reading for a while"
         response = client.read_response()
         assert (response.status, response.data) == (403, ERROR)
         assert client.expect_close() == "eof"
@@ -64,7 +71,9 @@ def test_client_that_sends_everything_before_it_reads(make_backend, gate):
 
 
 def test_backend_answers_and_closes(one):
-    """read head, write 403, close: the failing write to the backend must not hide the answer that is there."""
+    """read head, write 403, close: the failing write to the backend must not hide the answer that
+    is there."""
+
     def handler(exchange):
         exchange._body_read = True
         exchange.respond(403, [], ERROR, "Forbidden")
@@ -97,7 +106,9 @@ def test_backend_answers_in_the_middle(one):
 
 
 def test_answer_while_the_body_is_complete_keeps_the_connection(one):
-    daemon, _ = one(lambda exchange: (exchange.read_body(), exchange.respond(403, [], ERROR, "Forbidden")))
+    daemon, _ = one(
+        lambda exchange: (exchange.read_body(), exchange.respond(403, [], ERROR, "Forbidden"))
+    )
     with daemon.client() as client:
         for _ in range(3):
             response = client.request("PUT", body=b"x" * 1000)

@@ -1,6 +1,8 @@
-"""Expect: 100-continue end to end: the backend decides, its 100 is relayed bare, an early final answer comes without one.
+"""Expect: 100-continue end to end: the backend decides, its 100 is relayed bare, an early final
+answer comes without one.
 
-Answering 100 ourselves makes clients send bodies that were refused; swallowing it costs botocore a second per PUT.
+Answering 100 ourselves makes clients send bodies that were refused; swallowing it costs botocore a
+second per PUT.
 """
 
 import threading
@@ -38,6 +40,7 @@ def test_100_comes_from_the_backend(one):
 
 def test_100_is_relayed_bare(one):
     """Any field inside a 100 hung aws-cli; the backend's own are dropped."""
+
     def handler(exchange):
         exchange.send(b"HTTP/1.1 100 Continue\r\nConnection: keep-alive\r\nX-A: b\r\n\r\n")
         exchange.read_body()
@@ -81,7 +84,9 @@ def test_refusal_without_a_100(one, framing):
         exchange.wait_closed()
 
     daemon, backend = one(handler)
-    field = ("Content-Length", "1000000") if framing == "length" else ("Transfer-Encoding", "chunked")
+    field = (
+        ("Content-Length", "1000000") if framing == "length" else ("Transfer-Encoding", "chunked")
+    )
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [EXPECT, field]))
         backend.wait_request("/b/k")
@@ -123,13 +128,17 @@ def test_client_that_does_not_wait(one):
     daemon, backend = one(handler)
     with daemon.client() as client:
         for number in range(3):
-            client.send(client.head("PUT", f"/b/{number}", [EXPECT, ("Content-Length", "5")]) + b"hello")
+            client.send(
+                client.head("PUT", f"/b/{number}", [EXPECT, ("Content-Length", "5")]) + b"hello"
+            )
             assert client.read_response().status == 200
     assert [request.body.data for request in backend.requests] == [b"hello"] * 3
 
 
 def test_backend_that_never_sends_100_but_reads(one):
-    """A client that loses patience sends its body; the final answer then ends the exchange with Connection: close."""
+    """A client that loses patience sends its body; the final answer then ends the exchange with
+    Connection: close."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.respond(200)
@@ -159,7 +168,8 @@ def test_client_that_waits_forever_is_bounded(one):
 
 
 def test_other_expectations(one):
-    """RFC 9110 §10.1.1 allows 417 for what is not understood; passing it on is as good. Nothing may hang."""
+    """RFC 9110 §10.1.1 allows 417 for what is not understood; passing it on is as good. Nothing may
+    hang."""
     daemon, _ = one()
     with daemon.client() as client:
         response = client.request("GET", "/b/k", [("Expect", "the-unexpected")])

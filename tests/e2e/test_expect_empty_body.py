@@ -1,7 +1,8 @@
-"""Expect with Content-Length: 0 (every empty put of botocore): a 100 of our own, or Connection: close.
+"""Expect with Content-Length: 0 (every empty put of botocore): a 100 of our own, or Connection:
+close.
 
-A Go backend never sends a 100 here; without either measure botocore stalls on the next request of the connection and writes
-that object twice.
+A Go backend never sends a 100 here; without either measure botocore stalls on the next request of
+the connection and writes that object twice.
 """
 
 import pytest

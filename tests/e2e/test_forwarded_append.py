@@ -1,4 +1,5 @@
-"""forwarded.mode append: a trusted peer's words are kept and extended, everybody else's are replaced.
+"""forwarded.mode append: a trusted peer's words are kept and extended, everybody else's are
+replaced.
 
 Without it a load balancer in front hides all client addresses, or anybody can forge them.
 """

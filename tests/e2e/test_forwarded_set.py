@@ -1,6 +1,7 @@
 """forwarded.mode set: what a client says about its own address is replaced.
 
-MinIO trusts the first element of X-Forwarded-For for aws:SourceIp policies; a forged one would pass them.
+MinIO trusts the first element of X-Forwarded-For for aws:SourceIp policies; a forged one would pass
+them.
 """
 
 FORGED = [

@@ -1,6 +1,7 @@
 """Active checks decide which backends are used; every flip is one log line with its reason.
 
-MinIO answers 200 while its object layer is not up: without the header rule such a node gets traffic it can only refuse.
+MinIO answers 200 while its object layer is not up: without the header rule such a node gets traffic
+it can only refuse.
 """
 
 import re
@@ -52,19 +53,27 @@ def test_down_and_up_again(stage, fail):
     fail(backends[1].health)
     wait_until(lambda: "b2" not in homes(daemon).values(), what="b2 unused")
     during = homes(daemon)
-    assert all(during[key] == before[key] for key in KEYS if before[key] != "b2"), "only its own keys move"
+    assert all(
+        during[key] == before[key] for key in KEYS if before[key] != "b2"
+    ), "only its own keys move"
     recover(backends[1].health)
     wait_until(lambda: homes(daemon) == before, what="its keys home")
-    flips = [line for line in daemon.stderr.splitlines() if backends[1].address in line
-             and re.search(r"(?i)\b(down|up)\b", line)]
+    flips = [
+        line
+        for line in daemon.stderr.splitlines()
+        if backends[1].address in line and re.search(r"(?i)\b(down|up)\b", line)
+    ]
     assert len(flips) == 2, flips
     assert re.search(r"(?i)down", flips[0]) and re.search(r"(?i)up", flips[1])
 
 
 def test_a_hung_check_is_down(make_backend, gate):
     backends = [make_backend() for _ in range(3)]
-    daemon = gate(backends, passive="off",
-                  health={"interval": "100ms", "timeout": "300ms", "fall": 1, "rise": 1})
+    daemon = gate(
+        backends,
+        passive="off",
+        health={"interval": "100ms", "timeout": "300ms", "fall": 1, "rise": 1},
+    )
     before = homes(daemon)
     backends[0].health.mode = "hang"
     wait_until(lambda: "b1" not in homes(daemon).values(), what="b1 unused")
@@ -76,8 +85,15 @@ def test_refused_and_back(stage):
     daemon, backends = stage
     before = homes(daemon)
     backends[2].refuse()
-    wait_until(lambda: re.search(re.escape(backends[2].address) + ".*(?i:down)|(?i:down).*"
-                                 + re.escape(backends[2].address), daemon.stderr), what="a line of the flip")
+    wait_until(
+        lambda: re.search(
+            re.escape(backends[2].address)
+            + ".*(?i:down)|(?i:down).*"
+            + re.escape(backends[2].address),
+            daemon.stderr,
+        ),
+        what="a line of the flip",
+    )
     assert "b3" not in homes(daemon).values()
     backends[2].listen()
     wait_until(lambda: homes(daemon) == before, what="its keys home")
@@ -87,7 +103,9 @@ def test_first_check_decides_alone(make_backend, gate):
     """A daemon that starts beside a dead backend must not send it traffic for fall x interval."""
     backends = [make_backend() for _ in range(3)]
     backends[0].health.status = 503
-    daemon = gate(backends, passive="off", health={"interval": "60s", "timeout": "2s", "fall": 3, "rise": 3})
+    daemon = gate(
+        backends, passive="off", health={"interval": "60s", "timeout": "2s", "fall": 3, "rise": 3}
+    )
     # READY came after the first round.
     assert "b1" not in homes(daemon).values()
     assert [len(backend.health.seen) for backend in backends] == [1, 1, 1]
@@ -96,7 +114,11 @@ def test_first_check_decides_alone(make_backend, gate):
 def test_ready_does_not_wait_for_ever(make_backend, gate):
     backends = [make_backend() for _ in range(2)]
     backends[0].health.mode = "hang"
-    daemon = gate(backends, passive="off", health={"interval": "60s", "timeout": "500ms", "fall": 1, "rise": 1})
+    daemon = gate(
+        backends,
+        passive="off",
+        health={"interval": "60s", "timeout": "500ms", "fall": 1, "rise": 1},
+    )
     assert "b1" not in homes(daemon).values()
 
 
@@ -111,8 +133,11 @@ def test_fall_needs_consecutive_failures(make_backend, gate):
         return original(connection, request)
 
     backend._serve_health = scripted
-    daemon = gate([backend, other], passive="off",
-                  health={"interval": "50ms", "timeout": "2s", "fall": 3, "rise": 3})
+    daemon = gate(
+        [backend, other],
+        passive="off",
+        health={"interval": "50ms", "timeout": "2s", "fall": 3, "rise": 3},
+    )
     wait_until(lambda: len(backend.health.seen) > 20)
     assert not re.search(r"(?i)\bdown\b", daemon.stderr)
 
@@ -120,10 +145,22 @@ def test_fall_needs_consecutive_failures(make_backend, gate):
 def test_the_request_of_a_check(make_backend, gate):
     backend = make_backend()
     backend.health.path = "/alive"
-    gate([backend], health={"path": "/alive", "method": "HEAD", "host": "check.example", "interval": "100ms",
-                            "timeout": "2s"})
+    gate(
+        [backend],
+        health={
+            "path": "/alive",
+            "method": "HEAD",
+            "host": "check.example",
+            "interval": "100ms",
+            "timeout": "2s",
+        },
+    )
     seen = wait_until(lambda: backend.health.seen)
-    assert (seen[0].method, seen[0].target, seen[0].header("host")) == ("HEAD", "/alive", "check.example")
+    assert (seen[0].method, seen[0].target, seen[0].header("host")) == (
+        "HEAD",
+        "/alive",
+        "check.example",
+    )
     assert seen[0].values("authorization") == []
 
 
@@ -131,13 +168,20 @@ def test_default_check_is_minios(make_backend, gate):
     backend = make_backend()
     gate([backend], health={"interval": "100ms"})
     seen = wait_until(lambda: backend.health.seen)
-    assert (seen[0].method, seen[0].target, seen[0].header("host")) == ("GET", "/minio/health/ready", "minio")
+    assert (seen[0].method, seen[0].target, seen[0].header("host")) == (
+        "GET",
+        "/minio/health/ready",
+        "minio",
+    )
 
 
 def test_check_port(make_backend, gate):
     """The console has no health endpoint: the API port of the same node is asked."""
     data, api = make_backend(), make_backend()
-    daemon = gate([data], health={"port": api.port, "interval": "100ms", "timeout": "2s", "fall": 1, "rise": 1})
+    daemon = gate(
+        [data],
+        health={"port": api.port, "interval": "100ms", "timeout": "2s", "fall": 1, "rise": 1},
+    )
     wait_until(lambda: len(api.health.seen) > 2)
     assert data.health.seen == []
     api.health.status = 500
@@ -147,7 +191,9 @@ def test_check_port(make_backend, gate):
 def test_expected_statuses(make_backend, gate):
     backend, other = make_backend(), make_backend()
     backend.health.status = 429
-    daemon = gate([backend, other], passive="off", health={**FAST_HEALTH, "expect_status": [200, 429]})
+    daemon = gate(
+        [backend, other], passive="off", health={**FAST_HEALTH, "expect_status": [200, 429]}
+    )
     wait_until(lambda: len(backend.health.seen) > 4)
     assert set(homes(daemon).values()) == {"b1", "b2"}
     backend.health.status = 204
@@ -157,8 +203,11 @@ def test_expected_statuses(make_backend, gate):
 def test_header_rule_can_be_changed(make_backend, gate):
     backend, other = make_backend(), make_backend()
     backend.health.fields = [("X-State", "leaving soon")]
-    daemon = gate([backend, other], passive="off",
-                  health={**FAST_HEALTH, "reject_headers": {"x-state": "leaving*"}})
+    daemon = gate(
+        [backend, other],
+        passive="off",
+        health={**FAST_HEALTH, "reject_headers": {"x-state": "leaving*"}},
+    )
     assert set(homes(daemon).values()) == {"b2"}
     backend.health.fields = [("X-State", "not leaving")]
     wait_until(lambda: set(homes(daemon).values()) == {"b1", "b2"})
@@ -183,7 +232,9 @@ def test_checks_use_connections_of_their_own(stage):
 
 
 def test_taken_down_releases_what_waits(make_backend, gate):
-    """A node without power: requests that wait on it without an answer move on when its checks fail, not after minutes."""
+    """A node without power: requests that wait on it without an answer move on when its checks
+    fail, not after minutes."""
+
     def handler(exchange):
         exchange.read_body()
         if exchange.backend.frozen and "/b/wait" in exchange.request.target:
@@ -195,8 +246,11 @@ def test_taken_down_releases_what_waits(make_backend, gate):
     backends = [make_backend(handler) for _ in range(3)]
     for backend in backends:
         backend.frozen = False
-    daemon = gate(backends, passive="off",
-                  health={"interval": "100ms", "timeout": "300ms", "fall": 2, "rise": 2})
+    daemon = gate(
+        backends,
+        passive="off",
+        health={"interval": "100ms", "timeout": "300ms", "fall": 2, "rise": 2},
+    )
     victim = homes(daemon)[KEYS[0]]
     for backend in backends:
         if backend.name == victim:
@@ -205,10 +259,16 @@ def test_taken_down_releases_what_waits(make_backend, gate):
             frozen = backend
     with daemon.client() as reader, daemon.client() as writer:
         reader.send(reader.head("GET", f"/b/wait-get?sessionid={KEYS[0]}"))
-        writer.send(writer.head("POST", f"/b/wait-post?sessionid={KEYS[0]}", [("Content-Length", "1")]) + b"x")
+        writer.send(
+            writer.head("POST", f"/b/wait-post?sessionid={KEYS[0]}", [("Content-Length", "1")])
+            + b"x"
+        )
         response = reader.read_response()
         assert response.status == 200 and response.data.decode() != victim
         assert writer.read_response().status in (502, 504)
     assert frozen.count("/b/wait-get") == 1
     assert sum(backend.count("/b/wait-post") for backend in backends) == 1
-    wait_until(lambda: not [found for found in frozen.data_connections if found.open], what="its connections closed")
+    wait_until(
+        lambda: not [found for found in frozen.data_connections if found.open],
+        what="its connections closed",
+    )

@@ -20,7 +20,8 @@ def test_client_closes_by_default(one):
 
 
 def test_client_keep_alive(one):
-    """A 1.0 client may ask for keep-alive; it is granted with the field or refused by closing, never silently kept."""
+    """A 1.0 client may ask for keep-alive; it is granted with the field or refused by closing,
+    never silently kept."""
     daemon, _ = one()
     with daemon.client() as client:
         client.send(client.head(version="1.0", fields=[("Connection", "keep-alive")]))
@@ -34,7 +35,8 @@ def test_client_keep_alive(one):
 
 
 def test_client_without_host(one):
-    """The address it connected to stands in, so that the backend (which demands Host) can answer."""
+    """The address it connected to stands in, so that the backend (which demands Host) can answer.
+    """
     daemon, backend = one()
     with daemon.client() as client:
         client.send(b"GET /b/k HTTP/1.0\r\n\r\n")
@@ -65,6 +67,7 @@ def test_responses_to_a_10_client(one, framing):
 
 def test_cut_response_to_a_10_client_is_a_reset(one):
     """Without a length a clean FIN would look like success."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel")
@@ -87,6 +90,7 @@ def test_upload_of_a_10_client(one):
 
 def test_backend_speaks_10(one):
     """Its connection is not reused unless it said keep-alive; the client hears HTTP/1.1."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.send(b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok")
@@ -115,6 +119,7 @@ def test_backend_speaks_10_close_delimited(one):
 
 def test_backend_speaks_10_with_chunked_is_refused(one):
     """RFC 9112 §6.1: Transfer-Encoding on HTTP/1.0 is faulty framing."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.send(b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n")

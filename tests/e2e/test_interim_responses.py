@@ -1,4 +1,5 @@
-"""1xx responses: relayed to HTTP/1.1 clients that may get them, never to HTTP/1.0 ones, and never mistaken for the answer."""
+"""1xx responses: relayed to HTTP/1.1 clients that may get them, never to HTTP/1.0 ones, and never
+mistaken for the answer."""
 
 from support import wire
 
@@ -23,7 +24,9 @@ def test_102_and_103_are_relayed(one):
 def test_interim_glued_to_the_final_response(one):
     def handler(exchange):
         exchange.read_body()
-        exchange.send(b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        exchange.send(
+            b"HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+        )
 
     daemon, _ = one(handler)
     with daemon.client() as client:
@@ -40,7 +43,9 @@ def test_http_10_client_gets_none(one):
 
     daemon, _ = one(handler)
     with daemon.client() as client:
-        client.send(client.head(version="1.0", fields=[("Expect", "100-continue"), ("Content-Length", "0")]))
+        client.send(
+            client.head(version="1.0", fields=[("Expect", "100-continue"), ("Content-Length", "0")])
+        )
         response = client.read_response()
         assert response.interim == []
         assert response.data == b"ok"
@@ -48,6 +53,7 @@ def test_http_10_client_gets_none(one):
 
 def test_unasked_100_is_swallowed(one):
     """A client that did not send Expect would take a 100 for the answer to its next request."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.continue_100()
@@ -61,7 +67,9 @@ def test_unasked_100_is_swallowed(one):
 
 
 def test_endless_interims_do_not_grow_or_hang(one):
-    """A backend that sends nothing but 1xx is cut at some bound or by the client leaving; it must not take the daemon along."""
+    """A backend that sends nothing but 1xx is cut at some bound or by the client leaving; it must
+    not take the daemon along."""
+
     def handler(exchange):
         exchange.read_body()
         for _ in range(2000):

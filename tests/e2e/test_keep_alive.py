@@ -1,6 +1,7 @@
 """Connections are kept on both sides and requests on one connection are answered in order.
 
-Without reuse every request costs two handshakes; with a mistake in it, one client gets another's answer.
+Without reuse every request costs two handshakes; with a mistake in it, one client gets another's
+answer.
 """
 
 from support import wire
@@ -26,20 +27,30 @@ def test_pipelined_requests_are_answered_in_order(one):
     daemon, backend = one(echo_target)
     with daemon.client() as client:
         bodies = b"".join(
-            client.head("PUT", f"/b/{number}", [("Content-Length", "4")]) + b"abcd" if number % 3 == 0 else
-            client.head("PUT", f"/b/{number}", [("Transfer-Encoding", "chunked")]) + wire.chunked(b"abcd", 3)
-            if number % 3 == 1 else client.head("GET", f"/b/{number}")
-            for number in range(30))
+            client.head("PUT", f"/b/{number}", [("Content-Length", "4")]) + b"abcd"
+            if number % 3 == 0
+            else client.head("PUT", f"/b/{number}", [("Transfer-Encoding", "chunked")])
+            + wire.chunked(b"abcd", 3)
+            if number % 3 == 1
+            else client.head("GET", f"/b/{number}")
+            for number in range(30)
+        )
         client.send(bodies)
         for number in range(30):
             assert client.read_response().data == f"/b/{number}".encode()
-    assert [request.target for request in backend.requests] == [f"/b/{number}" for number in range(30)]
-    assert all(not request.body.length or request.body.data == b"abcd" for request in backend.requests)
+    assert [request.target for request in backend.requests] == [
+        f"/b/{number}" for number in range(30)
+    ]
+    assert all(
+        not request.body.length or request.body.data == b"abcd" for request in backend.requests
+    )
 
 
 def test_pipelined_bytes_never_reach_the_first_requests_backend_early(one):
-    """The second request leaves only after the first is answered: it may belong to another backend."""
+    """The second request leaves only after the first is answered: it may belong to another backend.
+    """
     import threading  # pylint: disable=import-outside-toplevel
+
     go = threading.Event()
 
     def handler(exchange):
@@ -70,7 +81,10 @@ def test_client_asks_to_close(one):
 def test_pipelined_after_close_is_not_served(one):
     daemon, backend = one(echo_target)
     with daemon.client() as client:
-        client.send(client.head("GET", "/b/last", [("Connection", "close")]) + client.head("GET", "/b/never"))
+        client.send(
+            client.head("GET", "/b/last", [("Connection", "close")])
+            + client.head("GET", "/b/never")
+        )
         assert client.read_response().data == b"/b/last"
         assert client.expect_close() == "eof"
     assert backend.count("/b/never") == 0
@@ -78,6 +92,7 @@ def test_pipelined_after_close_is_not_served(one):
 
 def test_backend_asks_to_close(one):
     """The client's connection stays; the backend's is not used again."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.respond(200, [("Connection", "close")], b"bye")
@@ -95,6 +110,7 @@ def test_backend_asks_to_close(one):
 def test_half_close_after_a_complete_request(one):
     """FIN behind a complete request is legal: the answer must still come."""
     import threading  # pylint: disable=import-outside-toplevel
+
     go = threading.Event()
     data = wire.payload(2 * 1024 * 1024)
 
@@ -135,7 +151,8 @@ def test_idle_client_that_leaves(one):
 
 
 def test_empty_lines_before_a_request(one):
-    """RFC 9112 §2.2: at least one empty line before a request line is to be ignored (some clients send it after a body)."""
+    """RFC 9112 §2.2: at least one empty line before a request line is to be ignored (some clients
+    send it after a body)."""
     daemon, backend = one(echo_target)
     with daemon.client() as client:
         client.request("POST", "/b/one", body=b"x")

@@ -13,7 +13,10 @@ def test_head_below_and_above_the_limit(one):
     with daemon.client() as client:
         assert client.request(fields=[("X-Long", "x" * 30000)]).status == 200
         assert client.request(target="/b/" + "x" * 30000).status == 200
-    for fields in ([("X-Long", "x" * 33000)], [(f"X-{number}", "y" * 100) for number in range(400)]):
+    for fields in (
+        [("X-Long", "x" * 33000)],
+        [(f"X-{number}", "y" * 100) for number in range(400)],
+    ):
         with daemon.client() as client:
             client.send_quietly(client.head("GET", "/b/k", fields))
             assert client.read_response().status == 431
@@ -28,7 +31,9 @@ def test_head_below_and_above_the_limit(one):
 def test_head_that_never_ends(one):
     daemon, backend = one(limits={"head": "32KiB"})
     with daemon.client() as client:
-        sender = client.send_in_background(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * (8 * 1024 * 1024))
+        sender = client.send_in_background(
+            b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * (8 * 1024 * 1024)
+        )
         assert client.read_response().status == 431
         client.close()
         sender.join()
@@ -54,8 +59,13 @@ def test_large_head_up_to_a_mebibyte(one):
 
 @pytest.mark.parametrize("where", ["site", "process"])
 def test_connections(make_backend, gate, where):
-    """Beyond the limit a client is answered 503 SlowDown or closed at once; those inside are served; room is given back."""
-    more = {"limits": {"connections": 10}} if where == "site" else {"top": {"limits": {"connections": 10}}}
+    """Beyond the limit a client is answered 503 SlowDown or closed at once; those inside are
+    served; room is given back."""
+    more = (
+        {"limits": {"connections": 10}}
+        if where == "site"
+        else {"top": {"limits": {"connections": 10}}}
+    )
     daemon = gate([make_backend()], **more)
     inside = []
     for _ in range(30):
@@ -83,6 +93,7 @@ def test_connections(make_backend, gate, where):
                 return client.request().status == 200
         except (wire.Truncated, OSError):
             return False
+
     wait_until(room)
 
 

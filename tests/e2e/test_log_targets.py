@@ -1,4 +1,5 @@
-"""Rotation and stuck log targets: SIGUSR1 opens the file anew, and a log nobody reads stops nothing.
+"""Rotation and stuck log targets: SIGUSR1 opens the file anew, and a log nobody reads stops
+nothing.
 
 A full disk or a dead log collector must never become an outage of the storage.
 """
@@ -22,7 +23,9 @@ def test_reopen(one):
         wait_until(daemon.access_log.exists)
         client.request(target="/b/after")
         daemon.wait_log("/b/after")
-    every = [line["request"] for path in (moved, daemon.access_log) for line in daemon.log_lines(path)]
+    every = [
+        line["request"] for path in (moved, daemon.access_log) for line in daemon.log_lines(path)
+    ]
     assert every == ["/b/before", "/b/between", "/b/after"]
 
 
@@ -39,7 +42,9 @@ def test_many_reopens_lose_nothing(one):
             wait_until(daemon.access_log.exists)
         client.request(target="/b/end")
         daemon.wait_log("/b/end")
-    every = [line["request"] for path in parts + [daemon.access_log] for line in daemon.log_lines(path)]
+    every = [
+        line["request"] for path in parts + [daemon.access_log] for line in daemon.log_lines(path)
+    ]
     assert sorted(every) == sorted([f"/b/{number}-" for number in range(10)] + ["/b/end"])
 
 
@@ -61,8 +66,12 @@ def test_fifo_nobody_reads(make_backend, start, tmp_path):
     os.mkfifo(fifo)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     try:
-        daemon = start(make_config([make_site(backends, health=FAST_HEALTH, passive="off")],
-                                   access_log={"target": str(fifo)}))
+        daemon = start(
+            make_config(
+                [make_site(backends, health=FAST_HEALTH, passive="off")],
+                access_log={"target": str(fifo)},
+            )
+        )
         with daemon.client() as client:
             for number in range(1500):
                 assert client.request(target=f"/b/{number}/{'x' * 200}").status == 200
@@ -79,10 +88,14 @@ def test_fifo_nobody_reads(make_backend, start, tmp_path):
 
 
 def test_fifo_without_any_reader(make_backend, start, tmp_path):
-    """open() of such a pipe for writing would block for ever; requests must be served all the same."""
+    """open() of such a pipe for writing would block for ever; requests must be served all the same.
+    """
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
-    daemon = start(make_config([make_site([make_backend()])], access_log={"target": str(fifo)}), wait_ready=False)
+    daemon = start(
+        make_config([make_site([make_backend()])], access_log={"target": str(fifo)}),
+        wait_ready=False,
+    )
     wait_until(lambda: daemon.notify.has("READY=1") or daemon.process.poll() is not None)
     if daemon.process.poll() is not None:
         # Refusing loudly at start is an answer too; blocking is not.

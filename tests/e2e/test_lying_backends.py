@@ -1,6 +1,8 @@
-"""Responses that two readers could understand differently are never relayed: 502, or a cut connection, never a clean end.
+"""Responses that two readers could understand differently are never relayed: 502, or a cut
+connection, never a clean end.
 
-A backend (or whoever sits in between) that smuggles a second response could answer another client's request.
+A backend (or whoever sits in between) that smuggles a second response could answer another client's
+request.
 """
 
 import pytest
@@ -78,7 +80,9 @@ BAD_HEADS = [
 
 
 def test_bad_heads_are_502(make_backend, gate):
-    """One after another on one daemon; not one of them may be relayed, retried for ever or crash it."""
+    """One after another on one daemon; not one of them may be relayed, retried for ever or crash
+    it."""
+
     def handler(exchange):
         exchange.read_body()
         number = int(exchange.request.target.rpartition("-")[2])
@@ -95,7 +99,8 @@ def test_bad_heads_are_502(make_backend, gate):
                 response = client.read_response()
             except wire.Truncated as cut:
                 pytest.fail(f"{data!r}: cut instead of a 502: {cut}")
-            # A 1xx with framing fields in it may also be dropped, if what follows then is refused or is the real answer.
+            # A 1xx with framing fields in it may also be dropped, if what follows then is refused
+            # or is the real answer.
             interim = data.startswith((b"HTTP/1.1 100", b"HTTP/1.1 103"))
             assert response.status == 502 or (interim and response.data == b"ok"), data
             if response.status == 502:
@@ -107,12 +112,34 @@ def test_bad_heads_are_502(make_backend, gate):
 
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 BAD_BODIES = [
-    b"2\r\nokX\r\n0\r\n\r\n", b"2\r\nok0\r\n\r\n", b"2\nok\r\n0\r\n\r\n", b"2\r\nok\n0\r\n\r\n", b"+2\r\nok\r\n0\r\n\r\n",
-    b"-2\r\nok\r\n0\r\n\r\n", b"0x2\r\nok\r\n0\r\n\r\n", b" 2\r\nok\r\n0\r\n\r\n", b"zz\r\nok\r\n0\r\n\r\n",
-    b"ffffffffffffffffff\r\nok\r\n0\r\n\r\n", b"2\r\nok\r\n0\r\nbad trailer\r\n\r\n", b"2\r\nok\r\n0\r\nX: \0\r\n\r\n",
-    b"2\r\nok\r\n0\r\nX: y\n\r\n", b"2\r\nok\r\n0\n\r\n", b"2\r\nok\r\n0\r\n\n", b"\r\n2\r\nok\r\n0\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\n\r\n", b"2;" + b"x" * 200000 + b"\r\nok\r\n0\r\n\r\n", b"2\r\nok\r\n", b"2\r\nok\r\n0\r\n", b"2\r\no",
-    b"2\r\nok\r\n0\r\nX: y\r\n", b"", b"2", b"2\r", b"2\r\nok\r", b"2\r\nok\r\n0", b"2\r\nok\r\n0\r",
+    b"2\r\nokX\r\n0\r\n\r\n",
+    b"2\r\nok0\r\n\r\n",
+    b"2\nok\r\n0\r\n\r\n",
+    b"2\r\nok\n0\r\n\r\n",
+    b"+2\r\nok\r\n0\r\n\r\n",
+    b"-2\r\nok\r\n0\r\n\r\n",
+    b"0x2\r\nok\r\n0\r\n\r\n",
+    b" 2\r\nok\r\n0\r\n\r\n",
+    b"zz\r\nok\r\n0\r\n\r\n",
+    b"ffffffffffffffffff\r\nok\r\n0\r\n\r\n",
+    b"2\r\nok\r\n0\r\nbad trailer\r\n\r\n",
+    b"2\r\nok\r\n0\r\nX: \0\r\n\r\n",
+    b"2\r\nok\r\n0\r\nX: y\n\r\n",
+    b"2\r\nok\r\n0\n\r\n",
+    b"2\r\nok\r\n0\r\n\n",
+    b"\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\n\r\n",
+    b"2;" + b"x" * 200000 + b"\r\nok\r\n0\r\n\r\n",
+    b"2\r\nok\r\n",
+    b"2\r\nok\r\n0\r\n",
+    b"2\r\no",
+    b"2\r\nok\r\n0\r\nX: y\r\n",
+    b"",
+    b"2",
+    b"2\r",
+    b"2\r\nok\r",
+    b"2\r\nok\r\n0",
+    b"2\r\nok\r\n0\r",
 ]
 
 
@@ -175,13 +202,18 @@ def test_surplus_behind_a_response_is_dropped(one, surplus):
 
 def test_101_nobody_asked_for(one):
     """An s3 site without upgrade: the 101 is neither relayed nor does it open a tunnel."""
+
     def handler(exchange):
-        exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+        exchange.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
         exchange.wait_closed()
 
     daemon, backend = one(handler, passive="off")
     with daemon.client() as client:
-        client.send(client.head("GET", "/ws", [("Connection", "Upgrade"), ("Upgrade", "websocket")]))
+        client.send(
+            client.head("GET", "/ws", [("Connection", "Upgrade"), ("Upgrade", "websocket")])
+        )
         response = client.read_response()
         assert response.status == 502
     assert backend.requests[0].values("upgrade") == []

@@ -1,6 +1,8 @@
-"""The answers s3gate writes itself are S3 XML with a request id, so that an SDK reads a code and an operator finds the line.
+"""The answers s3gate writes itself are S3 XML with a request id, so that an SDK reads a code and an
+operator finds the line.
 
-HTML or an empty body makes SDKs report a parse error instead of the reason; a wrong Retry-After makes minio-py sleep a minute.
+HTML or an empty body makes SDKs report a parse error instead of the reason; a wrong Retry-After
+makes minio-py sleep a minute.
 """
 
 import re
@@ -137,12 +139,15 @@ def test_head_has_no_body(gate, method):
             assert parse(client.read_response())["Resource"] == "/bkt/other"
 
 
-@pytest.mark.parametrize("target,resource", [
-    ("/b/a&b<c>\"d'", "/b/a&b<c>\"d'"),
-    ("/b/]]>", "/b/]]>"),
-    ("/b/%3Cscript%3E", "/b/%3Cscript%3E"),
-    ("/b/k?X-Amz-Signature=secret&x=1", "/b/k"),
-])
+@pytest.mark.parametrize(
+    "target,resource",
+    [
+        ("/b/a&b<c>\"d'", "/b/a&b<c>\"d'"),
+        ("/b/]]>", "/b/]]>"),
+        ("/b/%3Cscript%3E", "/b/%3Cscript%3E"),
+        ("/b/k?X-Amz-Signature=secret&x=1", "/b/k"),
+    ],
+)
 def test_resource_is_escaped_and_has_no_query(gate, target, resource):
     daemon = gate([dead_address()])
     with daemon.client() as client:
@@ -160,7 +165,8 @@ def test_resource_with_invalid_utf8_is_still_xml(gate):
 
 
 def test_request_id_is_the_logged_one(gate):
-    """Support asks for the id a client saw; it must lead to the log line. And no two requests share one."""
+    """Support asks for the id a client saw; it must lead to the log line. And no two requests share
+    one."""
     daemon = gate([dead_address()])
     seen = []
     for number in range(5):
@@ -172,7 +178,8 @@ def test_request_id_is_the_logged_one(gate):
 
 
 def test_connection_survives_a_harmless_own_answer(make_backend, gate):
-    """A 503 for a bodyless request is no reason to lose the connection; whatever is announced must be true."""
+    """A 503 for a bodyless request is no reason to lose the connection; whatever is announced must
+    be true."""
     daemon = gate([dead_address()])
     with daemon.client() as client:
         response = client.request()

@@ -1,4 +1,5 @@
-"""Passive marks: a backend that refuses or breaks is avoided for fail_timeout, then tried by one request; a status never marks.
+"""Passive marks: a backend that refuses or breaks is avoided for fail_timeout, then tried by one
+request; a status never marks.
 
 One broken object that always answers 500 must not take node after node out of service.
 """
@@ -39,7 +40,8 @@ def test_refused_is_marked_and_comes_back(make_backend, gate):
 
 
 def test_marked_backend_is_not_tried_again_and_again(make_backend, gate):
-    """While marked it gets no connection; without marks every request of its keys would pay for the failed attempt."""
+    """While marked it gets no connection; without marks every request of its keys would pay for the
+    failed attempt."""
     doomed = threading.Event()
 
     def handler(exchange):
@@ -66,7 +68,9 @@ def test_statuses_never_mark(make_backend, gate):
     def handler(exchange):
         exchange.read_body()
         if "broken" in exchange.request.target:
-            exchange.respond(int(exchange.request.target.split("-")[1][:3]), [], b"<Error/>", "Broken")
+            exchange.respond(
+                int(exchange.request.target.split("-")[1][:3]), [], b"<Error/>", "Broken"
+            )
         else:
             exchange.respond(200, [], exchange.backend.name.encode())
 
@@ -117,7 +121,8 @@ def test_a_single_backend_is_never_given_up(make_backend, gate):
 
 @pytest.mark.parametrize("passive", ["off", {"max_fails": 3, "fail_timeout": "60s"}])
 def test_checks_and_marks_together(make_backend, gate, passive):
-    """A backend that is down by its checks and marked: both must be lifted before its keys return, and both are."""
+    """A backend that is down by its checks and marked: both must be lifted before its keys return,
+    and both are."""
     backends = [make_backend() for _ in range(3)]
     daemon = gate(backends, passive=passive, health=FAST_HEALTH)
     keys = [f"k{number}" for number in range(12)]

@@ -1,6 +1,7 @@
 """Start, stop and exit codes as systemd and an operator see them.
 
-A second instance that shares the port takes half the traffic; a stop that cuts requests turns every deployment into errors.
+A second instance that shares the port takes half the traffic; a stop that cuts requests turns every
+deployment into errors.
 """
 
 import os
@@ -52,8 +53,12 @@ def test_address_held_by_another_program(make_backend, start):
 
 
 def test_unwritable_log_is_a_loud_failure(make_backend, start):
-    daemon = start(make_config([make_site([make_backend()])], access_log={"target": "/proc/nowhere/access.log"}),
-                   wait_ready=False)
+    daemon = start(
+        make_config(
+            [make_site([make_backend()])], access_log={"target": "/proc/nowhere/access.log"}
+        ),
+        wait_ready=False,
+    )
     daemon.expected_exit = daemon.wait_exit()
     assert daemon.expected_exit > 0
     assert "/proc/nowhere/access.log" in daemon.stderr
@@ -65,11 +70,13 @@ def slow_handler(go):
         if "slow" in exchange.request.target:
             exchange.wait(go)
         exchange.respond(200, [], b"x" * 100000)
+
     return handler
 
 
 def test_drain(one):
-    """SIGTERM: what is in flight completes with Connection: close, new connects are refused, idle ones end."""
+    """SIGTERM: what is in flight completes with Connection: close, new connects are refused, idle
+    ones end."""
     go = threading.Event()
     daemon, backend = one(slow_handler(go))
     address = split_address(daemon.address)
@@ -85,6 +92,7 @@ def test_drain(one):
             except OSError:
                 return True
             return False
+
         wait_until(refused, what="connects refused")
         assert daemon.process.poll() is None
         # A kept connection may still send one request; it is served and then closed.
@@ -187,6 +195,7 @@ def test_starts_without_notify_socket(make_backend, start):
                 return client.request().status == 200
         except OSError:
             return False
+
     wait_until(served)
 
 
@@ -195,13 +204,21 @@ def test_several_sites_and_addresses(make_backend, start):
     extra = f"127.0.4.7:{free_port('127.0.4.7')}"
     one_site = make_site([first], name="one")
     one_site["listen"].append(extra)
-    daemon = start(make_config([one_site, make_site([second], name="two"),
-                                {**make_site([second], name="off"), "enabled": False}][:2]))
+    daemon = start(
+        make_config(
+            [
+                one_site,
+                make_site([second], name="two"),
+                {**make_site([second], name="off"), "enabled": False},
+            ][:2]
+        )
+    )
     with daemon.client(0) as client:
         assert client.request(target="/b/1").data == b"b1"
     with daemon.client(1) as client:
         assert client.request(target="/b/2").data == b"b2"
     from support.client import RawClient  # pylint: disable=import-outside-toplevel
+
     with RawClient(extra) as client:
         assert client.request(target="/b/3").data == b"b1"
     assert daemon.wait_log("/b/2")["site"] == "two"
@@ -209,8 +226,11 @@ def test_several_sites_and_addresses(make_backend, start):
 
 
 def test_ipv6_listener(make_backend, start):
-    if not os.path.exists("/proc/net/if_inet6") or "00000000000000000000000000000001" not in open(
-            "/proc/net/if_inet6", encoding="ascii").read():
+    if (
+        not os.path.exists("/proc/net/if_inet6")
+        or "00000000000000000000000000000001"
+        not in open("/proc/net/if_inet6", encoding="ascii").read()
+    ):
         pytest.skip("this host has no IPv6 loopback")
     backend = make_backend()
     address = f"[::1]:{free_port('::1')}"

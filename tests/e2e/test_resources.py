@@ -1,6 +1,7 @@
 """Memory stays bounded whoever is slow, and descriptors return.
 
-A proxy that buffers what one side cannot take falls over with the first large object and a slow client.
+A proxy that buffers what one side cannot take falls over with the first large object and a slow
+client.
 """
 
 import threading
@@ -21,7 +22,9 @@ def test_slow_reader(one, framing):
 
     def handler(exchange):
         exchange.read_body()
-        head = b"Content-Length: %d" % LARGE if framing == "length" else b"Transfer-Encoding: chunked"
+        head = (
+            b"Content-Length: %d" % LARGE if framing == "length" else b"Transfer-Encoding: chunked"
+        )
         exchange.send(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n\r\n")
         piece = wire.payload(1024 * 1024)
         data = piece if framing == "length" else b"100000\r\n" + piece + b"\r\n"
@@ -57,7 +60,9 @@ def test_slow_backend(one, framing):
     daemon, backend = one(handler)
     before = daemon.resident
     with daemon.client() as client:
-        field = ("Content-Length", LARGE) if framing == "length" else ("Transfer-Encoding", "chunked")
+        field = (
+            ("Content-Length", LARGE) if framing == "length" else ("Transfer-Encoding", "chunked")
+        )
         client.send(client.head("PUT", "/b/k", [field]))
         backend.wait_request()
         piece = wire.payload(1024 * 1024)
@@ -98,7 +103,9 @@ def test_large_transfers_leave_memory_flat(one):
 
 
 def test_descriptors_return(one):
-    """After a crowd of good, bad and vanished clients only listeners, loops and parked connections are left."""
+    """After a crowd of good, bad and vanished clients only listeners, loops and parked connections
+    are left."""
+
     def handler(exchange):
         if "die" in exchange.request.target:
             exchange._body_read = True
@@ -137,7 +144,8 @@ def test_descriptors_return(one):
 
 
 def test_descriptor_exhaustion(make_backend, gate):
-    """With too few descriptors the daemon neither dies nor spins, and serves again when there is room."""
+    """With too few descriptors the daemon neither dies nor spins, and serves again when there is
+    room."""
     backend = make_backend()
     daemon = gate([backend], daemon={"nofile": 64}, top={"limits": {"connections": 1000}})
     clients = []
@@ -163,6 +171,7 @@ def test_descriptor_exhaustion(make_backend, gate):
                 return client.request().status == 200
         except (wire.Truncated, OSError):
             return False
+
     wait_until(served)
 
 

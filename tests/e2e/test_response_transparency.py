@@ -42,17 +42,39 @@ def test_fields_byte_for_byte(one):
         response = client.request(fields=[("Accept-Encoding", "gzip")])
     assert response.data == body
     got = response.raw_head.split(b"\r\n")[1:-2]
-    assert [line for line in got if line.partition(b":")[0].lower() not in (b"connection", b"content-length")] == lines
+    assert [
+        line
+        for line in got
+        if line.partition(b":")[0].lower() not in (b"connection", b"content-length")
+    ] == lines
     assert response.values("content-length") == [str(len(body))]
 
 
-@pytest.mark.parametrize("status,reason", [
-    (200, "OK"), (201, "Created"), (202, "Accepted"), (206, "Partial Content"), (301, "Moved Permanently"),
-    (307, "Temporary Redirect"), (400, "Bad Request"), (403, "Forbidden by policy"), (404, "Not Found"),
-    (409, "Conflict"), (411, "Length Required"), (412, "Precondition Failed"), (416, "Range"), (418, "I'm a teapot"),
-    (499, "Client Closed Request"), (500, "Internal"), (501, "Not Implemented"), (503, "Slow Down"), (520, "Odd"),
-    (599, "Odd"),
-])
+@pytest.mark.parametrize(
+    "status,reason",
+    [
+        (200, "OK"),
+        (201, "Created"),
+        (202, "Accepted"),
+        (206, "Partial Content"),
+        (301, "Moved Permanently"),
+        (307, "Temporary Redirect"),
+        (400, "Bad Request"),
+        (403, "Forbidden by policy"),
+        (404, "Not Found"),
+        (409, "Conflict"),
+        (411, "Length Required"),
+        (412, "Precondition Failed"),
+        (416, "Range"),
+        (418, "I'm a teapot"),
+        (499, "Client Closed Request"),
+        (500, "Internal"),
+        (501, "Not Implemented"),
+        (503, "Slow Down"),
+        (520, "Odd"),
+        (599, "Odd"),
+    ],
+)
 def test_status_and_reason(one, status, reason):
     def handler(exchange):
         exchange.read_body()
@@ -68,9 +90,13 @@ def test_status_and_reason(one, status, reason):
     assert len(backend.requests) == 2
 
 
-@pytest.mark.parametrize("line", [b"HTTP/1.1 403 ", b"HTTP/1.1 403", b"HTTP/1.1 520 ", b"HTTP/1.1 499 "])
+@pytest.mark.parametrize(
+    "line", [b"HTTP/1.1 403 ", b"HTTP/1.1 403", b"HTTP/1.1 520 ", b"HTTP/1.1 499 "]
+)
 def test_empty_reason_becomes_a_real_one(one, line):
-    """botocore needs three words in the status line and otherwise loses the error. RawClient refuses an empty one."""
+    """botocore needs three words in the status line and otherwise loses the error. RawClient
+    refuses an empty one."""
+
     def handler(exchange):
         exchange.read_body()
         exchange.send(line + b"\r\nContent-Length: 3\r\n\r\nerr")

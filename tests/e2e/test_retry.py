@@ -1,6 +1,7 @@
 """The retry table, row by row, counted at the backends by a unique id in the target.
 
-One attempt too few is an outage that need not be; one too many stores an object twice or takes a second node down.
+One attempt too few is an outage that need not be; one too many stores an object twice or takes a
+second node down.
 """
 
 import itertools
@@ -15,7 +16,8 @@ ids = itertools.count(1)
 
 
 class Stage:
-    """Three backends with one behaviour each, by order of being asked: `first` for whoever is asked first, then `rest`."""
+    """Three backends with one behaviour each, by order of being asked: `first` for whoever is asked
+    first, then `rest`."""
 
     def __init__(self, make_backend, gate, first, rest=None, count=3, **site):
         self.order = []
@@ -55,6 +57,7 @@ def status(code, body=b"<Error/>", fields=(), read=True):
         if read:
             exchange.read_body()
         exchange.respond(code, fields, body, "Reason")
+
     return handler
 
 
@@ -80,19 +83,27 @@ PART = "?uploadId=abc&partNumber=1"
 
 # Row 2: nothing was sent.
 
+
 @pytest.mark.parametrize("method", READS + ["PUT", "POST", "DELETE", "PATCH"])
 def test_refused_goes_to_the_next_backend_for_any_method(make_backend, gate, method):
     backend = make_backend()
-    daemon = gate([dead_address(), dead_address(), dead_address(), dead_address(), backend], passive="off",
-                  retry={"max_tries": 1})
+    daemon = gate(
+        [dead_address(), dead_address(), dead_address(), dead_address(), backend],
+        passive="off",
+        retry={"max_tries": 1},
+    )
     for number in range(8):
         with daemon.client() as client:
             body = None if method in READS else b"body"
             fields = [("Content-Length", 4)] if body else []
-            client.send(client.head(method, f"/b/{number}?sessionid={number}", fields) + (body or b""))
+            client.send(
+                client.head(method, f"/b/{number}?sessionid={number}", fields) + (body or b"")
+            )
             assert client.read_response(method).status == 200
     assert len(backend.requests) == 8
-    assert all(request.body.data == b"body" for request in backend.requests if request.method not in READS)
+    assert all(
+        request.body.data == b"body" for request in backend.requests if request.method not in READS
+    )
 
 
 def test_refused_with_a_large_streaming_body(make_backend, gate):
@@ -102,7 +113,11 @@ def test_refused_with_a_large_streaming_body(make_backend, gate):
     data = wire.payload(3 * 1024 * 1024)
     for number in range(4):
         with daemon.client() as client:
-            client.send(client.head("PUT", f"/b/{number}?sessionid={number}", [("Content-Length", len(data))]))
+            client.send(
+                client.head(
+                    "PUT", f"/b/{number}?sessionid={number}", [("Content-Length", len(data))]
+                )
+            )
             sender = client.send_in_background(data)
             assert client.read_response().status == 200
             sender.join()
@@ -115,7 +130,9 @@ def test_connect_timeout_goes_to_the_next_backend(make_backend, gate):
     daemon = gate([hole.address, backend], passive="off", timeouts={"connect": "200ms"})
     for number in range(6):
         with daemon.client() as client:
-            assert client.request("POST", f"/b/{number}?sessionid={number}", body=b"x").status == 200
+            assert (
+                client.request("POST", f"/b/{number}?sessionid={number}", body=b"x").status == 200
+            )
     assert len(backend.requests) == 6
     hole.close()
 
@@ -130,11 +147,15 @@ def test_all_unreachable_is_a_503(gate):
 
 # Row 3: Expect pending.
 
-@pytest.mark.parametrize("failure", [
-    lambda exchange: exchange.reset(),
-    lambda exchange: exchange.close(),
-    lambda exchange: (exchange.respond(503, [], b"x", "Unavailable"), exchange.close()),
-])
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        lambda exchange: exchange.reset(),
+        lambda exchange: exchange.close(),
+        lambda exchange: (exchange.respond(503, [], b"x", "Unavailable"), exchange.close()),
+    ],
+)
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 def test_expect_pending_goes_on(make_backend, gate, failure, method):
     def accept(exchange):
@@ -144,7 +165,9 @@ def test_expect_pending_goes_on(make_backend, gate, failure, method):
 
     stage = Stage(make_backend, gate, failure, accept)
     with stage.daemon.client() as client:
-        client.send(client.head(method, "/b/row3", [("Expect", "100-continue"), ("Content-Length", "5")]))
+        client.send(
+            client.head(method, "/b/row3", [("Expect", "100-continue"), ("Content-Length", "5")])
+        )
         assert client.read_head()[2] == 100
         client.send(b"hello")
         response = client.read_response()
@@ -160,7 +183,11 @@ def test_after_100_row_3_no_longer_holds(make_backend, gate):
 
     stage = Stage(make_backend, gate, continue_and_die)
     with stage.daemon.client() as client:
-        client.send(client.head("PUT", "/b/row3", [("Expect", "100-continue"), ("Content-Length", "500000")]))
+        client.send(
+            client.head(
+                "PUT", "/b/row3", [("Expect", "100-continue"), ("Content-Length", "500000")]
+            )
+        )
         assert client.read_head()[2] == 100
         client.send_quietly(b"hello" * 20000)
         assert client.read_response().status == 502
@@ -169,6 +196,7 @@ def test_after_100_row_3_no_longer_holds(make_backend, gate):
 
 # Row 5: 503 that is not load.
 
+
 @pytest.mark.parametrize("method", READS)
 def test_503_of_a_read_goes_on(make_backend, gate, method):
     stage = Stage(make_backend, gate, status(503))
@@ -176,7 +204,9 @@ def test_503_of_a_read_goes_on(make_backend, gate, method):
     assert (response.status, attempts) == (200, 2)
 
 
-@pytest.mark.parametrize("method,body", [("PUT", b""), ("PUT", b"x" * 1000), ("DELETE", None), ("PUT", b"y" * 60000)])
+@pytest.mark.parametrize(
+    "method,body", [("PUT", b""), ("PUT", b"x" * 1000), ("DELETE", None), ("PUT", b"y" * 60000)]
+)
 def test_503_of_a_write_in_hand_goes_on(make_backend, gate, method, body):
     stage = Stage(make_backend, gate, status(503))
     response, attempts = stage.request(method, body=body)
@@ -186,15 +216,18 @@ def test_503_of_a_write_in_hand_goes_on(make_backend, gate, method, body):
             assert request.body.data == (body or b"")
 
 
-@pytest.mark.parametrize("method,fields,body", [
-    ("POST", [], b"x"),
-    ("PATCH", [], b"x"),
-    ("PUT", [("If-None-Match", "*")], b"x"),
-    ("PUT", [("If-Match", '"e"')], b"x"),
-    ("DELETE", [("If-Match", '"e"')], None),
-    ("PUT", [("x-amz-copy-source", "/b/k")], b""),
-    ("PUT", [], b"z" * 200000),
-])
+@pytest.mark.parametrize(
+    "method,fields,body",
+    [
+        ("POST", [], b"x"),
+        ("PATCH", [], b"x"),
+        ("PUT", [("If-None-Match", "*")], b"x"),
+        ("PUT", [("If-Match", '"e"')], b"x"),
+        ("DELETE", [("If-Match", '"e"')], None),
+        ("PUT", [("x-amz-copy-source", "/b/k")], b""),
+        ("PUT", [], b"z" * 200000),
+    ],
+)
 def test_503_of_other_writes_passes_through(make_backend, gate, method, fields, body):
     stage = Stage(make_backend, gate, status(503, b"<Error>unavailable</Error>"))
     response, attempts = stage.request(method, fields=fields, body=body)
@@ -202,14 +235,17 @@ def test_503_of_other_writes_passes_through(make_backend, gate, method, fields, 
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT"])
-@pytest.mark.parametrize("first", [
-    status(429, b"<Error><Code>TooManyRequests</Code></Error>"),
-    status(503, b"<Error><Code>SlowDown</Code></Error>"),
-    status(503, b"<Error><Code>SlowDownRead</Code></Error>"),
-    status(503, b"<Error><Code>TooManyRequests</Code></Error>"),
-    status(503, b"", [("x-minio-error-code", "SlowDownWrite")]),
-    status(503, b"", [("X-Minio-Error-Code", "TooManyRequests")]),
-])
+@pytest.mark.parametrize(
+    "first",
+    [
+        status(429, b"<Error><Code>TooManyRequests</Code></Error>"),
+        status(503, b"<Error><Code>SlowDown</Code></Error>"),
+        status(503, b"<Error><Code>SlowDownRead</Code></Error>"),
+        status(503, b"<Error><Code>TooManyRequests</Code></Error>"),
+        status(503, b"", [("x-minio-error-code", "SlowDownWrite")]),
+        status(503, b"", [("X-Minio-Error-Code", "TooManyRequests")]),
+    ],
+)
 def test_load_passes_through_at_once(make_backend, gate, first, method):
     stage = Stage(make_backend, gate, first)
     response, attempts = stage.request(method, body=b"x" if method == "PUT" else None)
@@ -236,6 +272,7 @@ def test_max_tries(make_backend, gate):
 
 # Row 6: 500, 502, 504.
 
+
 @pytest.mark.parametrize("code", [500, 502, 504])
 @pytest.mark.parametrize("method", READS)
 def test_5xx_of_a_read_goes_on(make_backend, gate, code, method):
@@ -261,6 +298,7 @@ def test_other_statuses_are_never_retried(make_backend, gate, code):
 
 # Row 7: sent, and nobody knows.
 
+
 @pytest.mark.parametrize("failure", [die, close])
 @pytest.mark.parametrize("method", READS)
 def test_read_gets_one_further_backend(make_backend, gate, failure, method):
@@ -285,22 +323,27 @@ def test_upload_part_in_hand_gets_one_further_backend(make_backend, gate, failur
     assert bodies == [b"part" * 1000] * 2
 
 
-@pytest.mark.parametrize("method,query,fields,body", [
-    ("PUT", "", [], b"x"),
-    ("PUT", "", [], b""),
-    ("POST", "?uploadId=abc", [], b"x"),
-    ("DELETE", "", [], None),
-    ("DELETE", "?uploadId=abc", [], None),
-    ("POST", "?uploads", [], b""),
-    ("PUT", PART, [("x-amz-copy-source", "/b/k")], b""),
-    ("PUT", PART, [("x-amz-copy-source", "/b/k")], b"x"),
-    ("PUT", PART, [], b""),
-    ("PUT", PART, [], b"z" * 300000),
-    ("PUT", "?partNumber=1", [], b"x"),
-    ("GET", "", [], b"body"),
-])
+@pytest.mark.parametrize(
+    "method,query,fields,body",
+    [
+        ("PUT", "", [], b"x"),
+        ("PUT", "", [], b""),
+        ("POST", "?uploadId=abc", [], b"x"),
+        ("DELETE", "", [], None),
+        ("DELETE", "?uploadId=abc", [], None),
+        ("POST", "?uploads", [], b""),
+        ("PUT", PART, [("x-amz-copy-source", "/b/k")], b""),
+        ("PUT", PART, [("x-amz-copy-source", "/b/k")], b"x"),
+        ("PUT", PART, [], b""),
+        ("PUT", PART, [], b"z" * 300000),
+        ("PUT", "?partNumber=1", [], b"x"),
+        ("GET", "", [], b"body"),
+    ],
+)
 @pytest.mark.parametrize("failure", [die, close])
-def test_other_writes_are_the_clients_to_repeat(make_backend, gate, method, query, fields, body, failure):
+def test_other_writes_are_the_clients_to_repeat(
+    make_backend, gate, method, query, fields, body, failure
+):
     stage = Stage(make_backend, gate, failure)
     response, attempts = stage.request(method, query, fields, body)
     assert (response.status, attempts) == (502, 1)
@@ -320,6 +363,7 @@ def test_timeout_of_a_write_is_a_504(make_backend, gate):
 
 # Row 1: something was relayed.
 
+
 def test_nothing_after_the_first_relayed_byte(make_backend, gate):
     def half(exchange):
         exchange.read_body()
@@ -336,20 +380,24 @@ def test_nothing_after_the_first_relayed_byte(make_backend, gate):
 
 # retry.on
 
-@pytest.mark.parametrize("on,first,method,expected", [
-    ([], status(503), "GET", (503, 1)),
-    ([], status(500), "GET", (500, 1)),
-    ([], die, "GET", (502, 1)),
-    (["error"], die, "GET", (200, 2)),
-    (["error"], status(503), "GET", (503, 1)),
-    (["timeout"], die, "GET", (502, 1)),
-    ([503], status(503), "GET", (200, 2)),
-    ([503], status(500), "GET", (500, 1)),
-    ([500], status(500), "GET", (200, 2)),
-    ([502], status(502), "GET", (200, 2)),
-    ([502], status(504), "GET", (504, 1)),
-    ([504], status(504), "GET", (200, 2)),
-])
+
+@pytest.mark.parametrize(
+    "on,first,method,expected",
+    [
+        ([], status(503), "GET", (503, 1)),
+        ([], status(500), "GET", (500, 1)),
+        ([], die, "GET", (502, 1)),
+        (["error"], die, "GET", (200, 2)),
+        (["error"], status(503), "GET", (503, 1)),
+        (["timeout"], die, "GET", (502, 1)),
+        ([503], status(503), "GET", (200, 2)),
+        ([503], status(500), "GET", (500, 1)),
+        ([500], status(500), "GET", (200, 2)),
+        ([502], status(502), "GET", (200, 2)),
+        ([502], status(504), "GET", (504, 1)),
+        ([504], status(504), "GET", (200, 2)),
+    ],
+)
 def test_on_switches_rows(make_backend, gate, on, first, method, expected):
     stage = Stage(make_backend, gate, first, retry={"on": on})
     response, attempts = stage.request(method)
@@ -357,7 +405,9 @@ def test_on_switches_rows(make_backend, gate, on, first, method, expected):
 
 
 def test_timeout_switched_off(make_backend, gate):
-    stage = Stage(make_backend, gate, hang, timeouts={"backend_head": "300ms"}, retry={"on": ["error"]})
+    stage = Stage(
+        make_backend, gate, hang, timeouts={"backend_head": "300ms"}, retry={"on": ["error"]}
+    )
     response, attempts = stage.request()
     assert (response.status, attempts) == (504, 1)
 

@@ -1,6 +1,8 @@
-"""Row 4: a reused connection that dies with no response byte costs a read nothing and a write nothing extra.
+"""Row 4: a reused connection that dies with no response byte costs a read nothing and a write
+nothing extra.
 
-Backends close idle connections whenever they like; that race must not surface as errors (haproxy#1236), nor repeat a write.
+Backends close idle connections whenever they like; that race must not surface as errors
+(haproxy#1236), nor repeat a write.
 """
 
 import threading
@@ -9,7 +11,8 @@ import pytest
 
 
 class Racing:
-    """One backend that serves one request per connection and resets it when the next one arrives."""
+    """One backend that serves one request per connection and resets it when the next one arrives.
+    """
 
     def __init__(self):
         self.lock = threading.Lock()
@@ -24,17 +27,21 @@ class Racing:
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS"])
 def test_reads_are_repeated_on_a_fresh_connection(one, method):
-    daemon, backend = one(Racing(), retry={"max_tries": 1}, passive={"max_fails": 1, "fail_timeout": "60s"})
+    daemon, backend = one(
+        Racing(), retry={"max_tries": 1}, passive={"max_fails": 1, "fail_timeout": "60s"}
+    )
     with daemon.client() as client:
         for number in range(6):
             assert client.request(method, f"/b/{number}").status == 200
-    # The first request found no parked connection; each later one cost one dead attempt and one good one.
+    # The first request found no parked connection; each later one cost one dead attempt and one
+    # good one.
     assert backend.count("/b/0") == 1
     assert all(backend.count(f"/b/{number}") <= 2 for number in range(6))
 
 
 def test_free_of_charge_then_row_7(make_backend, gate):
     """The repeat on the same backend does not use up the one further backend."""
+
     def handler(exchange):
         exchange.read_body()
         if exchange.request.target.startswith("/b/warm"):
@@ -57,7 +64,9 @@ def test_free_of_charge_then_row_7(make_backend, gate):
     assert sum(backend.count("/b/test") for backend in backends) == 3
 
 
-@pytest.mark.parametrize("method,body", [("PUT", b"x"), ("POST", b"x"), ("DELETE", None), ("PUT", b"")])
+@pytest.mark.parametrize(
+    "method,body", [("PUT", b"x"), ("POST", b"x"), ("DELETE", None), ("PUT", b"")]
+)
 def test_writes_are_not_repeated(one, method, body):
     """The backend read the request and then died: it may have been executed."""
     daemon, backend = one(Racing(), passive="off")

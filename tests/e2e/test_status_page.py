@@ -1,6 +1,7 @@
 """The status page, byte for byte what operators' scripts read from the page they have today.
 
-A different space or a missing blank line breaks their parsers; a prefix that is too wide hides a bucket.
+A different space or a missing blank line breaks their parsers; a prefix that is too wide hides a
+bucket.
 """
 
 import pytest
@@ -12,11 +13,16 @@ STATUS = {"path": "/upstream/health/", "allow": ["127.0.0.1/32", "127.0.6.0/24"]
 
 
 def expected(groups):
-    return "\n".join(
-        f"Upstream {name}{'' if checked else ' (NO checkers)'}\n    Primary Peers\n"
-        + "".join(f"        {address} {'UP' if up else 'DOWN'}\n" for address, up in primary)
-        + "    Backup Peers\n" + "".join(f"        {address} {'UP' if up else 'DOWN'}\n" for address, up in backup)
-        for name, checked, primary, backup in groups) + "\n"
+    return (
+        "\n".join(
+            f"Upstream {name}{'' if checked else ' (NO checkers)'}\n    Primary Peers\n"
+            + "".join(f"        {address} {'UP' if up else 'DOWN'}\n" for address, up in primary)
+            + "    Backup Peers\n"
+            + "".join(f"        {address} {'UP' if up else 'DOWN'}\n" for address, up in backup)
+            for name, checked, primary, backup in groups
+        )
+        + "\n"
+    )
 
 
 @pytest.fixture(name="stage")
@@ -25,8 +31,12 @@ def stage_fixture(make_backend, start):
     console = [make_backend() for _ in range(2)]
     site = make_site(api, name="api", health=FAST_HEALTH, status=STATUS)
     site["backends"]["name"] = "backend_api"
-    other = make_site([console[0], {"address": console[1].address, "backup": True}], name="console", type="http",
-                      balance={"method": "least_conn"})
+    other = make_site(
+        [console[0], {"address": console[1].address, "backup": True}],
+        name="console",
+        type="http",
+        balance={"method": "least_conn"},
+    )
     return start(make_config([site, other])), api, console
 
 
@@ -34,9 +44,17 @@ def test_bytes_of_the_page(stage):
     daemon, api, console = stage
 
     def page(up):
-        return expected([
-            ("backend_api", True, [(backend.address, state) for backend, state in zip(api, up)], []),
-            ("console", False, [(console[0].address, True)], [(console[1].address, True)])]).encode()
+        return expected(
+            [
+                (
+                    "backend_api",
+                    True,
+                    [(backend.address, state) for backend, state in zip(api, up)],
+                    [],
+                ),
+                ("console", False, [(console[0].address, True)], [(console[1].address, True)]),
+            ]
+        ).encode()
 
     with daemon.client() as client:
         response = client.request(target="/upstream/health/")
@@ -44,7 +62,9 @@ def test_bytes_of_the_page(stage):
         assert response.data == page([True, True, True])
         assert response.header("content-type").lower().startswith("text/plain")
         api[1].health.status = 503
-        wait_until(lambda: client.request(target="/upstream/health/").data == page([True, False, True]))
+        wait_until(
+            lambda: client.request(target="/upstream/health/").data == page([True, False, True])
+        )
 
 
 def test_head(stage):
@@ -59,17 +79,31 @@ def test_head(stage):
 def test_everything_below_is_the_page(stage):
     daemon, api, _ = stage
     with daemon.client() as client:
-        assert client.request(target="/upstream/health/x/y?z").data.startswith(b"Upstream backend_api\n")
-        assert client.request(target="/upstream/health/?a=b").data.startswith(b"Upstream backend_api\n")
+        assert client.request(target="/upstream/health/x/y?z").data.startswith(
+            b"Upstream backend_api\n"
+        )
+        assert client.request(target="/upstream/health/?a=b").data.startswith(
+            b"Upstream backend_api\n"
+        )
     assert not any(backend.requests for backend in api)
 
 
-@pytest.mark.parametrize("method,target", [
-    ("GET", "/upstream/health"), ("GET", "/upstream/health?x=/upstream/health/"), ("GET", "/upstream/healthy/"),
-    ("GET", "/Upstream/health/"), ("GET", "//upstream/health/"), ("GET", "/b/upstream/health/"), ("GET", "/"),
-    ("POST", "/upstream/health/"), ("PUT", "/upstream/health/"), ("DELETE", "/upstream/health/x"),
-    ("OPTIONS", "/upstream/health/"),
-])
+@pytest.mark.parametrize(
+    "method,target",
+    [
+        ("GET", "/upstream/health"),
+        ("GET", "/upstream/health?x=/upstream/health/"),
+        ("GET", "/upstream/healthy/"),
+        ("GET", "/Upstream/health/"),
+        ("GET", "//upstream/health/"),
+        ("GET", "/b/upstream/health/"),
+        ("GET", "/"),
+        ("POST", "/upstream/health/"),
+        ("PUT", "/upstream/health/"),
+        ("DELETE", "/upstream/health/x"),
+        ("OPTIONS", "/upstream/health/"),
+    ],
+)
 def test_what_is_not_the_page_goes_to_the_backends(stage, method, target):
     daemon, api, _ = stage
     with daemon.client() as client:
@@ -91,7 +125,9 @@ def test_acl(stage):
             assert client.read_response().status == 200
     # A forged address changes nothing.
     with daemon.client(source="127.0.7.9") as client:
-        response = client.request(target="/upstream/health/", fields=[("X-Forwarded-For", "127.0.0.1")])
+        response = client.request(
+            target="/upstream/health/", fields=[("X-Forwarded-For", "127.0.0.1")]
+        )
         assert response.status == 403
     assert sum(len(backend.find("/upstream")) for backend in api) == 0
 
@@ -115,7 +151,11 @@ def test_off_by_default(make_backend, gate):
 def test_page_in_the_middle_of_a_pipeline(stage):
     daemon, _, _ = stage
     with daemon.client() as client:
-        client.send(client.head("GET", "/b/1") + client.head("GET", "/upstream/health/") + client.head("GET", "/b/2"))
+        client.send(
+            client.head("GET", "/b/1")
+            + client.head("GET", "/upstream/health/")
+            + client.head("GET", "/b/2")
+        )
         assert client.read_response().data.startswith(b"b")
         assert client.read_response().data.startswith(b"Upstream")
         assert client.read_response().data.startswith(b"b")

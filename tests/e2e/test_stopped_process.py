@@ -1,6 +1,7 @@
 """A process that stood still (VM pause, SIGSTOP) finds its clients and backends as it left them.
 
-Without the correction every idle timeout and health check fires at once on wake-up: our own stall becomes everybody's outage.
+Without the correction every idle timeout and health check fires at once on wake-up: our own stall
+becomes everybody's outage.
 """
 
 import re
@@ -21,15 +22,31 @@ def test_stall_of_several_seconds(make_backend, gate):
         exchange.respond(200, [], exchange.backend.name.encode())
 
     backends = [make_backend(handler) for _ in range(2)]
-    daemon = gate(backends, passive="off",
-                  health={"interval": "200ms", "timeout": "1s", "fall": 1, "rise": 1},
-                  timeouts={"client_idle": "3s", "client_body": "3s", "backend_head": "3s", "client_head": "3s"})
-    with daemon.client() as idle, daemon.client() as waiting, daemon.client() as uploading, daemon.client() as heading:
+    daemon = gate(
+        backends,
+        passive="off",
+        health={"interval": "200ms", "timeout": "1s", "fall": 1, "rise": 1},
+        timeouts={
+            "client_idle": "3s",
+            "client_body": "3s",
+            "backend_head": "3s",
+            "client_head": "3s",
+        },
+    )
+    with (
+        daemon.client() as idle,
+        daemon.client() as waiting,
+        daemon.client() as uploading,
+        daemon.client() as heading,
+    ):
         assert idle.request(target="/b/idle").status == 200
         waiting.send(waiting.head("GET", "/b/slow"))
         uploading.send(uploading.head("PUT", "/b/up", [("Content-Length", "10")]) + b"12345")
         heading.send(b"GET /b/head HTTP/1.1\r\n")
-        wait_until(lambda: sum(backend.count("/b/slow") + backend.count("/b/up") for backend in backends) == 2)
+        wait_until(
+            lambda: sum(backend.count("/b/slow") + backend.count("/b/up") for backend in backends)
+            == 2
+        )
         daemon.signal(signal.SIGSTOP)
         # The one place that needs time to pass: the process must be late by more than two seconds.
         time.sleep(4.5)

@@ -1,6 +1,7 @@
 """Chunked uploads with faulty coding never reach the backend as a complete request.
 
-A size that two readers parse differently is a smuggled request; a repaired one is a silently changed object.
+A size that two readers parse differently is a smuggled request; a repaired one is a silently
+changed object.
 """
 
 import pytest
@@ -11,30 +12,72 @@ SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 HEAD = b"PUT /bad-%d HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 
 BAD = [
-    b"+3\r\nabc\r\n0\r\n\r\n", b"-3\r\nabc\r\n0\r\n\r\n", b"0x3\r\nabc\r\n0\r\n\r\n", b"0X3\r\nabc\r\n0\r\n\r\n",
-    b"3h\r\nabc\r\n0\r\n\r\n", b"g\r\nabc\r\n0\r\n\r\n", b"\r\nabc\r\n0\r\n\r\n", b" 3\r\nabc\r\n0\r\n\r\n",
-    b"\t3\r\nabc\r\n0\r\n\r\n", b"3 \r\nabc\r\n0\r\n\r\n", b"3\t\r\nabc\r\n0\r\n\r\n", b"3 3\r\nabc\r\n0\r\n\r\n",
-    b"3_\r\nabc\r\n0\r\n\r\n", b"3,\r\nabc\r\n0\r\n\r\n", b"3\0\r\nabc\r\n0\r\n\r\n", b"\0003\r\nabc\r\n0\r\n\r\n",
-    b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n", b"10000000000000003\r\nabc\r\n0\r\n\r\n",
-    b"100000000000000000000000000000003\r\nabc\r\n0\r\n\r\n", b"fffffffffffffffffffffff3\r\nabc\r\n0\r\n\r\n",
-    b"8000000000000000\r\nabc\r\n0\r\n\r\n", b"-0\r\n\r\n", b"+0\r\n\r\n", b"0x0\r\n\r\n",
-    b"3\nabc\r\n0\r\n\r\n", b"3\rabc\r\n0\r\n\r\n", b"3\r\r\nabc\r\n0\r\n\r\n", b"3\n\nabc\r\n0\r\n\r\n",
-    b"3\r\nabc0\r\n\r\n", b"3\r\nabc\n0\r\n\r\n", b"3\r\nabc\r0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n",
-    b"3\r\nab\r\n0\r\n\r\n", b"3\r\nabc\r\r\n0\r\n\r\n", b"3\r\nabc\r\n\r\n0\r\n\r\n", b"3\r\nabcXX0\r\n\r\n",
-    b"3\r\nabc\r\n0\n\r\n", b"3\r\nabc\r\n0\r\n\n", b"3\r\nabc\r\n0\n\n", b"3\r\nabc\r\n0\r\n\r\r\n",
-    b"3\r\nabc\r\n0\r\nX: y\n\r\n", b"3\r\nabc\r\n0\r\nX y\r\n\r\n", b"3\r\nabc\r\n0\r\nX : y\r\n\r\n",
-    b"3\r\nabc\r\n0\r\n: y\r\n\r\n", b"3\r\nabc\r\n0\r\nX: \0y\r\n\r\n", b"3\r\nabc\r\n0\r\nX: a\r\n b\r\n\r\n",
-    b"3\r\nabc\r\n0\r\n X: a\r\n\r\n", b"3\r\nabc\r\n0\r\nX: a\rb\r\n\r\n",
-    b"3;a\nb\r\nabc\r\n0\r\n\r\n", b"3;\0\r\nabc\r\n0\r\n\r\n", b"3;a=\rb\r\nabc\r\n0\r\n\r\n",
-    b"3;a=\"\n\"\r\nabc\r\n0\r\n\r\n", b"\xef\xbc\x93\r\nabc\r\n0\r\n\r\n", b"3.0\r\nabc\r\n0\r\n\r\n",
-    b"GET / HTTP/1.1\r\n\r\n", b"3" * 5000 + b"\r\n", b"3;" + b"x" * 200000 + b"\r\nabc\r\n0\r\n\r\n",
-    b"0\r\n" + b"X-T: y\r\n" * 40000 + b"\r\n", b"0\r\nX-T: " + b"y" * 300000 + b"\r\n\r\n",
+    b"+3\r\nabc\r\n0\r\n\r\n",
+    b"-3\r\nabc\r\n0\r\n\r\n",
+    b"0x3\r\nabc\r\n0\r\n\r\n",
+    b"0X3\r\nabc\r\n0\r\n\r\n",
+    b"3h\r\nabc\r\n0\r\n\r\n",
+    b"g\r\nabc\r\n0\r\n\r\n",
+    b"\r\nabc\r\n0\r\n\r\n",
+    b" 3\r\nabc\r\n0\r\n\r\n",
+    b"\t3\r\nabc\r\n0\r\n\r\n",
+    b"3 \r\nabc\r\n0\r\n\r\n",
+    b"3\t\r\nabc\r\n0\r\n\r\n",
+    b"3 3\r\nabc\r\n0\r\n\r\n",
+    b"3_\r\nabc\r\n0\r\n\r\n",
+    b"3,\r\nabc\r\n0\r\n\r\n",
+    b"3\0\r\nabc\r\n0\r\n\r\n",
+    b"\0003\r\nabc\r\n0\r\n\r\n",
+    b"ffffffffffffffff\r\nabc\r\n0\r\n\r\n",
+    b"10000000000000003\r\nabc\r\n0\r\n\r\n",
+    b"100000000000000000000000000000003\r\nabc\r\n0\r\n\r\n",
+    b"fffffffffffffffffffffff3\r\nabc\r\n0\r\n\r\n",
+    b"8000000000000000\r\nabc\r\n0\r\n\r\n",
+    b"-0\r\n\r\n",
+    b"+0\r\n\r\n",
+    b"0x0\r\n\r\n",
+    b"3\nabc\r\n0\r\n\r\n",
+    b"3\rabc\r\n0\r\n\r\n",
+    b"3\r\r\nabc\r\n0\r\n\r\n",
+    b"3\n\nabc\r\n0\r\n\r\n",
+    b"3\r\nabc0\r\n\r\n",
+    b"3\r\nabc\n0\r\n\r\n",
+    b"3\r\nabc\r0\r\n\r\n",
+    b"3\r\nabcd\r\n0\r\n\r\n",
+    b"3\r\nab\r\n0\r\n\r\n",
+    b"3\r\nabc\r\r\n0\r\n\r\n",
+    b"3\r\nabc\r\n\r\n0\r\n\r\n",
+    b"3\r\nabcXX0\r\n\r\n",
+    b"3\r\nabc\r\n0\n\r\n",
+    b"3\r\nabc\r\n0\r\n\n",
+    b"3\r\nabc\r\n0\n\n",
+    b"3\r\nabc\r\n0\r\n\r\r\n",
+    b"3\r\nabc\r\n0\r\nX: y\n\r\n",
+    b"3\r\nabc\r\n0\r\nX y\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nX : y\r\n\r\n",
+    b"3\r\nabc\r\n0\r\n: y\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nX: \0y\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nX: a\r\n b\r\n\r\n",
+    b"3\r\nabc\r\n0\r\n X: a\r\n\r\n",
+    b"3\r\nabc\r\n0\r\nX: a\rb\r\n\r\n",
+    b"3;a\nb\r\nabc\r\n0\r\n\r\n",
+    b"3;\0\r\nabc\r\n0\r\n\r\n",
+    b"3;a=\rb\r\nabc\r\n0\r\n\r\n",
+    b"3;a=\"\n\"\r\nabc\r\n0\r\n\r\n",
+    b"\xef\xbc\x93\r\nabc\r\n0\r\n\r\n",
+    b"3.0\r\nabc\r\n0\r\n\r\n",
+    b"GET / HTTP/1.1\r\n\r\n",
+    b"3" * 5000 + b"\r\n",
+    b"3;" + b"x" * 200000 + b"\r\nabc\r\n0\r\n\r\n",
+    b"0\r\n" + b"X-T: y\r\n" * 40000 + b"\r\n",
+    b"0\r\nX-T: " + b"y" * 300000 + b"\r\n\r\n",
 ]
 
 
 @pytest.mark.parametrize("glued", [True, False])
 def test_never_complete(one, glued):
-    """Whether the body came with the head or behind it; the client gets a 400 or the end, the backend a torn request."""
+    """Whether the body came with the head or behind it; the client gets a 400 or the end, the
+    backend a torn request."""
     daemon, backend = one(passive="off")
     for number, coded in enumerate(BAD):
         with daemon.client() as client:
@@ -53,14 +96,20 @@ def test_never_complete(one, glued):
                 assert not cut.got or not glued, coded
     with daemon.client() as client:
         assert client.request(target="/after").status == 200
-    complete = [found for found in backend.requests if found.body.complete and found.target != "/after"]
+    complete = [
+        found for found in backend.requests if found.body.complete and found.target != "/after"
+    ]
     assert complete == []
     assert backend.count("/smuggled") == 0
 
 
 GOOD = [
-    b"3\r\nabc\r\n0\r\n\r\n", b"03\r\nabc\r\n0\r\n\r\n", b"0000000003\r\nabc\r\n000\r\n\r\n",
-    b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n", b"3;ext\r\nabc\r\n0\r\n\r\n", b"3;a=b;c=\"d;\\\"e\"\r\nabc\r\n0;last\r\n\r\n",
+    b"3\r\nabc\r\n0\r\n\r\n",
+    b"03\r\nabc\r\n0\r\n\r\n",
+    b"0000000003\r\nabc\r\n000\r\n\r\n",
+    b"1\r\na\r\n1\r\nb\r\n1\r\nc\r\n0\r\n\r\n",
+    b"3;ext\r\nabc\r\n0\r\n\r\n",
+    b"3;a=b;c=\"d;\\\"e\"\r\nabc\r\n0;last\r\n\r\n",
 ]
 
 
@@ -93,4 +142,6 @@ def test_end_of_stream_at_every_offset(one):
             assert not data or data.startswith(b"HTTP/1.1 400 "), at
     with daemon.client() as client:
         assert client.request(target="/after").status == 200
-    assert [found for found in backend.requests if found.body.complete and found.target != "/after"] == []
+    assert [
+        found for found in backend.requests if found.body.complete and found.target != "/after"
+    ] == []

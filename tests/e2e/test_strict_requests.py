@@ -1,7 +1,9 @@
-"""Heads that two readers could understand differently are refused, and nothing of them reaches a backend.
+"""Heads that two readers could understand differently are refused, and nothing of them reaches a
+backend.
 
-Each row is a known way to smuggle a request past a proxy, to confuse its logs or to reach another host. Refusal means one 4xx
-with the XML error, Connection: close, the end of the connection, and no service for the request that follows.
+Each row is a known way to smuggle a request past a proxy, to confuse its logs or to reach another
+host. Refusal means one 4xx with the XML error, Connection: close, the end of the connection, and no
+service for the request that follows.
 """
 
 import pytest
@@ -26,34 +28,131 @@ def put(fields, body=b"abc"):
 
 
 def content_length_rows():
-    values = [b"", b" ", b"-1", b"+3", b"3 3", b"3,3", b"3, 3", b"3,4", b"0x3", b"3.0", b"3e0", b"three", b"3;", b"'3'",
-              b"\"3\"", b"3a", b"a3", b"18446744073709551615", b"18446744073709551616", b"18446744073709551619",
-              b"9223372036854775808", b"99999999999999999999999999", b"3\t3", b"3,", b",3", b"-0", b"+0", b"0b11", b"3_0",
-              b"\xef\xbc\x93", b"3\x0b", b"3 ;", b"1 000", b"NaN", b"inf", b"3-", b"--3", b"0,0", b"00x0"]
+    values = [
+        b"",
+        b" ",
+        b"-1",
+        b"+3",
+        b"3 3",
+        b"3,3",
+        b"3, 3",
+        b"3,4",
+        b"0x3",
+        b"3.0",
+        b"3e0",
+        b"three",
+        b"3;",
+        b"'3'",
+        b"\"3\"",
+        b"3a",
+        b"a3",
+        b"18446744073709551615",
+        b"18446744073709551616",
+        b"18446744073709551619",
+        b"9223372036854775808",
+        b"99999999999999999999999999",
+        b"3\t3",
+        b"3,",
+        b",3",
+        b"-0",
+        b"+0",
+        b"0b11",
+        b"3_0",
+        b"\xef\xbc\x93",
+        b"3\x0b",
+        b"3 ;",
+        b"1 000",
+        b"NaN",
+        b"inf",
+        b"3-",
+        b"--3",
+        b"0,0",
+        b"00x0",
+    ]
     for value in values:
         yield f"content-length {value!r}", put(b"Content-Length: " + value + b"\r\n")
-    for first, second in [(b"3", b"3"), (b"3", b"4"), (b"0", b"3"), (b"3", b"0"), (b"3", b""), (b"", b"3")]:
-        yield (f"two lengths {first!r} {second!r}",
-               put(b"Content-Length: " + first + b"\r\nContent-Length: " + second + b"\r\n"))
+    for first, second in [
+        (b"3", b"3"),
+        (b"3", b"4"),
+        (b"0", b"3"),
+        (b"3", b"0"),
+        (b"3", b""),
+        (b"", b"3"),
+    ]:
+        yield (
+            f"two lengths {first!r} {second!r}",
+            put(b"Content-Length: " + first + b"\r\nContent-Length: " + second + b"\r\n"),
+        )
     yield "two lengths in other case", put(b"content-length: 3\r\nCONTENT-LENGTH: 3\r\n")
-    yield "two lengths far apart", put(b"Content-Length: 3\r\nX-A: b\r\nX-C: d\r\nContent-Length: 3\r\n")
+    yield "two lengths far apart", put(
+        b"Content-Length: 3\r\nX-A: b\r\nX-C: d\r\nContent-Length: 3\r\n"
+    )
     yield "three lengths", put(b"Content-Length: 3\r\n" * 3)
 
 
 def transfer_encoding_rows():
     body = b"3\r\nabc\r\n0\r\n\r\n"
-    values = [b"identity", b"gzip", b"deflate", b"compress", b"x-gzip", b"chunked, identity", b"identity, chunked",
-              b"gzip, chunked", b"chunked, gzip", b"chunked, chunked", b"chunked,chunked", b"xchunked", b"chunkedx",
-              b"x-chunked", b"chunked;q=1", b"chunked; a=b", b"\"chunked\"", b"'chunked'", b"chunk", b"chun ked",
-              b"chunked\x0b", b"\x0bchunked", b"chunked\x0c", b"chunked\xa0", b"\xef\xbb\xbfchunked", b"cow", b"", b" ",
-              b"chunked,", b",chunked", b", chunked", b"chunked, ", b"chunked ,", b"chunked, cow", b"0", b"true",
-              b"chunked\0", b"\x00chunked", b"chunked\x08", b"chunked\x7f", b"trailers, chunked", b"CHUNKED, chunked"]
+    values = [
+        b"identity",
+        b"gzip",
+        b"deflate",
+        b"compress",
+        b"x-gzip",
+        b"chunked, identity",
+        b"identity, chunked",
+        b"gzip, chunked",
+        b"chunked, gzip",
+        b"chunked, chunked",
+        b"chunked,chunked",
+        b"xchunked",
+        b"chunkedx",
+        b"x-chunked",
+        b"chunked;q=1",
+        b"chunked; a=b",
+        b"\"chunked\"",
+        b"'chunked'",
+        b"chunk",
+        b"chun ked",
+        b"chunked\x0b",
+        b"\x0bchunked",
+        b"chunked\x0c",
+        b"chunked\xa0",
+        b"\xef\xbb\xbfchunked",
+        b"cow",
+        b"",
+        b" ",
+        b"chunked,",
+        b",chunked",
+        b", chunked",
+        b"chunked, ",
+        b"chunked ,",
+        b"chunked, cow",
+        b"0",
+        b"true",
+        b"chunked\0",
+        b"\x00chunked",
+        b"chunked\x08",
+        b"chunked\x7f",
+        b"trailers, chunked",
+        b"CHUNKED, chunked",
+    ]
     for value in values:
         yield f"transfer-encoding {value!r}", put(b"Transfer-Encoding: " + value + b"\r\n", body)
-    for first, second in [(b"chunked", b"chunked"), (b"chunked", b"identity"), (b"identity", b"chunked"),
-                          (b"gzip", b"chunked"), (b"chunked", b"x"), (b"", b"chunked"), (b"chunked", b"")]:
-        yield (f"two codings {first!r} {second!r}",
-               put(b"Transfer-Encoding: " + first + b"\r\nTransfer-Encoding: " + second + b"\r\n", body))
+    for first, second in [
+        (b"chunked", b"chunked"),
+        (b"chunked", b"identity"),
+        (b"identity", b"chunked"),
+        (b"gzip", b"chunked"),
+        (b"chunked", b"x"),
+        (b"", b"chunked"),
+        (b"chunked", b""),
+    ]:
+        yield (
+            f"two codings {first!r} {second!r}",
+            put(
+                b"Transfer-Encoding: " + first + b"\r\nTransfer-Encoding: " + second + b"\r\n", body
+            ),
+        )
     both = b"Content-Length: 13\r\n"
     coding = b"Transfer-Encoding: chunked\r\n"
     yield "length then coding", put(both + coding, body)
@@ -65,24 +164,52 @@ def transfer_encoding_rows():
     yield "two lengths and coding", put(both + both + coding, body)
     yield "coding on 1.0", request(b"PUT /bad HTTP/1.0", coding) + body
     yield "coding and length on 1.0", request(b"PUT /bad HTTP/1.0", coding + both) + body
-    yield "coding on 1.0 with keep-alive", request(b"PUT /bad HTTP/1.0", b"Connection: keep-alive\r\n" + coding) + body
-    yield "identity on 1.0", request(b"PUT /bad HTTP/1.0", b"Transfer-Encoding: identity\r\n") + body
+    yield "coding on 1.0 with keep-alive", request(
+        b"PUT /bad HTTP/1.0", b"Connection: keep-alive\r\n" + coding
+    ) + body
+    yield "identity on 1.0", request(
+        b"PUT /bad HTTP/1.0", b"Transfer-Encoding: identity\r\n"
+    ) + body
     yield "coding on GET 1.0", request(b"GET /bad HTTP/1.0", coding) + body
 
 
 def lookalike_rows():
-    for name in [b"Transfer_Encoding", b"transfer_encoding", b"TRANSFER_ENCODING", b"Content_Length", b"content_length"]:
+    for name in [
+        b"Transfer_Encoding",
+        b"transfer_encoding",
+        b"TRANSFER_ENCODING",
+        b"Content_Length",
+        b"content_length",
+    ]:
         value = b"chunked" if b"ransfer" in name.lower() else b"3"
         yield f"look-alike {name!r}", put(name + b": " + value + b"\r\nContent-Length: 3\r\n")
         yield f"look-alike {name!r} alone", put(name + b": " + value + b"\r\n", b"")
     # A space or control inside or behind the name of a framing field.
-    for name in [b"Transfer-Encoding ", b"Transfer-Encoding\t", b" Transfer-Encoding", b"\tTransfer-Encoding",
-                 b"Transfer Encoding", b"Transfer-\0Encoding", b"Transfer-Encoding\x0b", b"\x0bTransfer-Encoding",
-                 b"Transfer-Encoding\xa0", b"Transfer-Encoding\0", b"Transfer\xe2\x80\x90Encoding",
-                 b"\xef\xbb\xbfTransfer-Encoding", b"Transfer-Encoding\r"]:
+    for name in [
+        b"Transfer-Encoding ",
+        b"Transfer-Encoding\t",
+        b" Transfer-Encoding",
+        b"\tTransfer-Encoding",
+        b"Transfer Encoding",
+        b"Transfer-\0Encoding",
+        b"Transfer-Encoding\x0b",
+        b"\x0bTransfer-Encoding",
+        b"Transfer-Encoding\xa0",
+        b"Transfer-Encoding\0",
+        b"Transfer\xe2\x80\x90Encoding",
+        b"\xef\xbb\xbfTransfer-Encoding",
+        b"Transfer-Encoding\r",
+    ]:
         yield f"framing name {name!r}", put(name + b": chunked\r\nContent-Length: 3\r\n")
-    for name in [b"Content-Length ", b"Content-Length\t", b"Content Length", b"Content-Length\0", b"Content-Length\x7f",
-                 b"\0Content-Length", b"Content-Length\x0c"]:
+    for name in [
+        b"Content-Length ",
+        b"Content-Length\t",
+        b"Content Length",
+        b"Content-Length\0",
+        b"Content-Length\x7f",
+        b"\0Content-Length",
+        b"Content-Length\x0c",
+    ]:
         yield f"framing name {name!r}", put(name + b": 3\r\n")
 
 
@@ -100,7 +227,7 @@ def line_end_rows():
     yield "CR CR LF at the end", b"GET /bad HTTP/1.1\r\nHost: a\r\n\r\r\n\r\n"
     yield "field smuggled by CR", field(b"X-A: b\rContent-Length: 5")
     yield "field smuggled by LF", field(b"X-A: b\nTransfer-Encoding: chunked")
-    yield "LF LF in the middle", b"GET /bad HTTP/1.1\r\nHost: a\n\nGET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
+    yield "LF LF in the middle", b"GET /bad HTTP/1.1\r\nHost: a\n\n" + SMUGGLED
     yield "obs-fold with space", field(b"X-A: b\r\n c")
     yield "obs-fold with tab", field(b"X-A: b\r\n\tc")
     yield "obs-fold of a length", put(b"Content-Length:\r\n 3\r\n")
@@ -113,7 +240,9 @@ def line_end_rows():
 
 
 def field_rows():
-    for code in list(range(0x00, 0x09)) + list(range(0x0b, 0x0d)) + list(range(0x0e, 0x20)) + [0x7f]:
+    for code in (
+        list(range(0x00, 0x09)) + list(range(0x0B, 0x0D)) + list(range(0x0E, 0x20)) + [0x7F]
+    ):
         yield f"control {code:02x} in value", field(b"X-A: b" + bytes([code]) + b"c")
     for code in b"\0\x01\t \"(),/;<=>?@[\\]{}\x7f\x80\xff":
         yield f"{bytes([code])!r} in name", field(b"X" + bytes([code]) + b"A: b")
@@ -138,45 +267,162 @@ def host_rows():
     yield "Host twice, other case", b"GET /bad HTTP/1.1\r\nHost: a\r\nhOST: b\r\n\r\n"
     yield "Host twice on 1.0", hosts(b" a", b" b", line=b"GET /bad HTTP/1.0")
     yield "Host twice, second empty", hosts(b" a", b"")
-    for value in [b"", b" ", b"a b", b"a, b", b"a,b", b"a/b", b"a?b", b"a#b", b"u@a", b"u:p@a", b"http://a", b"a\\b",
-                  b"a\"b", b"a<b", b"a>b", b"a^b", b"a`b", b"a{b", b"a|b", b"[::1", b"::1]", b"[::1]x", b"[x]", b"a:b",
-                  b"a:80:80", b"a:99999x", b"a:-1", b"a:+80", b"a: 80", b":80", b"a\x00b", b"a\xc3\xa4", b"[::1]:x", b"a%zz",
-                  b"[]", b"[]:80", b"a\tb", b"a%", b"/", b"@", b"a;b@c"]:
+    for value in [
+        b"",
+        b" ",
+        b"a b",
+        b"a, b",
+        b"a,b",
+        b"a/b",
+        b"a?b",
+        b"a#b",
+        b"u@a",
+        b"u:p@a",
+        b"http://a",
+        b"a\\b",
+        b"a\"b",
+        b"a<b",
+        b"a>b",
+        b"a^b",
+        b"a`b",
+        b"a{b",
+        b"a|b",
+        b"[::1",
+        b"::1]",
+        b"[::1]x",
+        b"[x]",
+        b"a:b",
+        b"a:80:80",
+        b"a:99999x",
+        b"a:-1",
+        b"a:+80",
+        b"a: 80",
+        b":80",
+        b"a\x00b",
+        b"a\xc3\xa4",
+        b"[::1]:x",
+        b"a%zz",
+        b"[]",
+        b"[]:80",
+        b"a\tb",
+        b"a%",
+        b"/",
+        b"@",
+        b"a;b@c",
+    ]:
         yield f"Host {value!r}", hosts(b" " + value)
 
 
 def start_line_rows():
     lines = [
-        b"GET  /bad HTTP/1.1", b"GET /bad  HTTP/1.1", b"GET\t/bad HTTP/1.1", b"GET /bad\tHTTP/1.1", b" GET /bad HTTP/1.1",
-        b"\tGET /bad HTTP/1.1", b"GET /bad HTTP/1.1 ", b"GET /bad HTTP/1.1\t", b"GET /bad HTTP/1.1 x", b"GET /bad", b"GET",
-        b"/bad", b"GET /bad ", b"GET HTTP/1.1", b"GET  HTTP/1.1", b"/bad HTTP/1.1", b"GET /b ad HTTP/1.1",
-        b"GET /bad http/1.1", b"GET /bad Http/1.1", b"GET /bad HTTP/1,1", b"GET /bad HTTP/1", b"GET /bad HTTP/11",
-        b"GET /bad HTTP/1.10", b"GET /bad HTTP/01.1", b"GET /bad HTTP/1.1.1", b"GET /bad HTTP/ 1.1", b"GET /bad HTTP /1.1",
-        b"GET /bad HTTP/-1.1", b"GET /bad HTTP/+1.1", b"GET /bad HTTP/0.9", b"GET /bad HTTP/2.0", b"GET /bad HTTP/3.0",
-        b"GET /bad HTTP/9.9", b"GET /bad HTTP/1.", b"GET /bad HTTP/.1", b"GET /bad HTTP/1.x", b"GET /bad HTTP/x.1",
-        b"GET /bad HTTPS/1.1", b"GET /bad HTTQ/1.1", b"GET /bad XHTTP/1.1", b"GET /bad RTSP/1.0", b"GET /bad SIP/2.0",
-        b"GET /bad HTTP/1.1\0", b"GET /bad\0 HTTP/1.1", b"GET /b\x01ad HTTP/1.1", b"GET /b\x7fad HTTP/1.1",
-        b"GET /b\x0bad HTTP/1.1", b"GET /bad#fragment HTTP/1.1", b"GET /bad?a#b HTTP/1.1", b"GET # HTTP/1.1",
-        b"G\0ET /bad HTTP/1.1", b"G\"T /bad HTTP/1.1", b"GET, /bad HTTP/1.1", b"GET: /bad HTTP/1.1", b"(GET) /bad HTTP/1.1",
-        b"G@T /bad HTTP/1.1", b"G\x80T /bad HTTP/1.1", b"[GET] /bad HTTP/1.1", b"GET/ /bad HTTP/1.1",
-        b"PRI * HTTP/2.0", b"HTTP/1.1 200 OK", b"GET\xa0/bad HTTP/1.1", b"GET /bad\xa0HTTP/1.1", b"GET /bad HTTP/1\xb71",
+        b"GET  /bad HTTP/1.1",
+        b"GET /bad  HTTP/1.1",
+        b"GET\t/bad HTTP/1.1",
+        b"GET /bad\tHTTP/1.1",
+        b" GET /bad HTTP/1.1",
+        b"\tGET /bad HTTP/1.1",
+        b"GET /bad HTTP/1.1 ",
+        b"GET /bad HTTP/1.1\t",
+        b"GET /bad HTTP/1.1 x",
+        b"GET /bad",
+        b"GET",
+        b"/bad",
+        b"GET /bad ",
+        b"GET HTTP/1.1",
+        b"GET  HTTP/1.1",
+        b"/bad HTTP/1.1",
+        b"GET /b ad HTTP/1.1",
+        b"GET /bad http/1.1",
+        b"GET /bad Http/1.1",
+        b"GET /bad HTTP/1,1",
+        b"GET /bad HTTP/1",
+        b"GET /bad HTTP/11",
+        b"GET /bad HTTP/1.10",
+        b"GET /bad HTTP/01.1",
+        b"GET /bad HTTP/1.1.1",
+        b"GET /bad HTTP/ 1.1",
+        b"GET /bad HTTP /1.1",
+        b"GET /bad HTTP/-1.1",
+        b"GET /bad HTTP/+1.1",
+        b"GET /bad HTTP/0.9",
+        b"GET /bad HTTP/2.0",
+        b"GET /bad HTTP/3.0",
+        b"GET /bad HTTP/9.9",
+        b"GET /bad HTTP/1.",
+        b"GET /bad HTTP/.1",
+        b"GET /bad HTTP/1.x",
+        b"GET /bad HTTP/x.1",
+        b"GET /bad HTTPS/1.1",
+        b"GET /bad HTTQ/1.1",
+        b"GET /bad XHTTP/1.1",
+        b"GET /bad RTSP/1.0",
+        b"GET /bad SIP/2.0",
+        b"GET /bad HTTP/1.1\0",
+        b"GET /bad\0 HTTP/1.1",
+        b"GET /b\x01ad HTTP/1.1",
+        b"GET /b\x7fad HTTP/1.1",
+        b"GET /b\x0bad HTTP/1.1",
+        b"GET /bad#fragment HTTP/1.1",
+        b"GET /bad?a#b HTTP/1.1",
+        b"GET # HTTP/1.1",
+        b"G\0ET /bad HTTP/1.1",
+        b"G\"T /bad HTTP/1.1",
+        b"GET, /bad HTTP/1.1",
+        b"GET: /bad HTTP/1.1",
+        b"(GET) /bad HTTP/1.1",
+        b"G@T /bad HTTP/1.1",
+        b"G\x80T /bad HTTP/1.1",
+        b"[GET] /bad HTTP/1.1",
+        b"GET/ /bad HTTP/1.1",
+        b"PRI * HTTP/2.0",
+        b"HTTP/1.1 200 OK",
+        b"GET\xa0/bad HTTP/1.1",
+        b"GET /bad\xa0HTTP/1.1",
+        b"GET /bad HTTP/1\xb71",
     ]
     for line in lines:
         yield f"request line {line!r}", request(line)
 
 
 def target_rows():
-    for line in [b"CONNECT a:443 HTTP/1.1", b"CONNECT /bad HTTP/1.1", b"CONNECT * HTTP/1.1", b"GET a:443 HTTP/1.1",
-                 b"GET a HTTP/1.1", b"GET * HTTP/1.1", b"PUT * HTTP/1.1", b"HEAD * HTTP/1.1", b"DELETE *?x HTTP/1.1",
-                 b"OPTIONS *x HTTP/1.1", b"OPTIONS ** HTTP/1.1", b"GET bad HTTP/1.1", b"GET ?x HTTP/1.1",
-                 b"GET bad/k HTTP/1.1", b"GET \\bad HTTP/1.1", b"GET @a/ HTTP/1.1", b"GET ../bad HTTP/1.1",
-                 b"GET http://b/bad HTTP/1.1", b"GET http://a:81/bad HTTP/1.1", b"GET http://a.b/bad HTTP/1.1",
-                 b"GET http://u@a/bad HTTP/1.1", b"GET http://a@b/bad HTTP/1.1", b"GET http:///bad HTTP/1.1",
-                 b"GET http:/bad HTTP/1.1", b"GET http:bad HTTP/1.1", b"GET http://a,b/bad HTTP/1.1",
-                 b"GET ftp://a/bad HTTP/1.1", b"GET gopher://a/bad HTTP/1.1", b"GET file:///etc/passwd HTTP/1.1",
-                 b"GET javascript:x HTTP/1.1", b"GET http://[::1]/bad HTTP/1.1", b"GET http://a\\@b/bad HTTP/1.1",
-                 b"GET http://a#x/bad HTTP/1.1", b"GET http:// HTTP/1.1", b"GET ://a/bad HTTP/1.1",
-                 b"GET http://b?/bad HTTP/1.1"]:
+    for line in [
+        b"CONNECT a:443 HTTP/1.1",
+        b"CONNECT /bad HTTP/1.1",
+        b"CONNECT * HTTP/1.1",
+        b"GET a:443 HTTP/1.1",
+        b"GET a HTTP/1.1",
+        b"GET * HTTP/1.1",
+        b"PUT * HTTP/1.1",
+        b"HEAD * HTTP/1.1",
+        b"DELETE *?x HTTP/1.1",
+        b"OPTIONS *x HTTP/1.1",
+        b"OPTIONS ** HTTP/1.1",
+        b"GET bad HTTP/1.1",
+        b"GET ?x HTTP/1.1",
+        b"GET bad/k HTTP/1.1",
+        b"GET \\bad HTTP/1.1",
+        b"GET @a/ HTTP/1.1",
+        b"GET ../bad HTTP/1.1",
+        b"GET http://b/bad HTTP/1.1",
+        b"GET http://a:81/bad HTTP/1.1",
+        b"GET http://a.b/bad HTTP/1.1",
+        b"GET http://u@a/bad HTTP/1.1",
+        b"GET http://a@b/bad HTTP/1.1",
+        b"GET http:///bad HTTP/1.1",
+        b"GET http:/bad HTTP/1.1",
+        b"GET http:bad HTTP/1.1",
+        b"GET http://a,b/bad HTTP/1.1",
+        b"GET ftp://a/bad HTTP/1.1",
+        b"GET gopher://a/bad HTTP/1.1",
+        b"GET file:///etc/passwd HTTP/1.1",
+        b"GET javascript:x HTTP/1.1",
+        b"GET http://[::1]/bad HTTP/1.1",
+        b"GET http://a\\@b/bad HTTP/1.1",
+        b"GET http://a#x/bad HTTP/1.1",
+        b"GET http:// HTTP/1.1",
+        b"GET ://a/bad HTTP/1.1",
+        b"GET http://b?/bad HTTP/1.1",
+    ]:
         yield f"target {line!r}", request(line)
 
 
@@ -192,8 +438,21 @@ def other_rows():
     yield "PROXY v2 on a plain listener", b"\r\n\r\n\0\r\nQUIT\n!\x11\0\x0c" + b"\1\2\3\4" * 3
 
 
-ROWS = [row for rows in (content_length_rows, transfer_encoding_rows, lookalike_rows, line_end_rows, field_rows, host_rows,
-                         start_line_rows, target_rows, other_rows) for row in rows()]
+ROWS = [
+    row
+    for rows in (
+        content_length_rows,
+        transfer_encoding_rows,
+        lookalike_rows,
+        line_end_rows,
+        field_rows,
+        host_rows,
+        start_line_rows,
+        target_rows,
+        other_rows,
+    )
+    for row in rows()
+]
 assert len(ROWS) >= 250
 assert len({name for name, _ in ROWS}) == len(ROWS)
 
@@ -212,8 +471,20 @@ def check_refused(daemon, name, data):
         assert client.expect_close() == "eof", name
 
 
-@pytest.mark.parametrize("group", [content_length_rows, transfer_encoding_rows, lookalike_rows, line_end_rows, field_rows,
-                                   host_rows, start_line_rows, target_rows, other_rows])
+@pytest.mark.parametrize(
+    "group",
+    [
+        content_length_rows,
+        transfer_encoding_rows,
+        lookalike_rows,
+        line_end_rows,
+        field_rows,
+        host_rows,
+        start_line_rows,
+        target_rows,
+        other_rows,
+    ],
+)
 def test_refused(one, group):
     daemon, backend = one()
     for name, data in group():
@@ -258,25 +529,45 @@ def test_tls_hello_is_refused_at_once(one):
     assert backend.connections == []
 
 
-@pytest.mark.parametrize("name,data", [
-    ("HTTP/1.2", request(b"GET /either HTTP/1.2")),
-    ("HTTP/1.9", request(b"GET /either HTTP/1.9")),
-    ("leading zeros in a length", request(b"PUT /either HTTP/1.1", b"Content-Length: 0003\r\n") + b"abc"),
-    ("coding in capitals", request(b"PUT /either HTTP/1.1", b"Transfer-Encoding: CHUNKED\r\n") + b"3\r\nabc\r\n0\r\n\r\n"),
-    ("space around a length", request(b"PUT /either HTTP/1.1", b"Content-Length: \t3 \t\r\n") + b"abc"),
-    ("space behind a coding", request(b"PUT /either HTTP/1.1", b"Transfer-Encoding: chunked \r\n")
-     + b"3\r\nabc\r\n0\r\n\r\n"),
-    ("two names alike but for a dash", request(b"GET /either HTTP/1.1", b"ContentLength: 3\r\n")),
-    ("one empty line first", b"\r\n" + request(b"GET /either HTTP/1.1")),
-    ("Host with port 0", b"GET /either HTTP/1.1\r\nHost: a:0\r\n\r\n"),
-    ("Host with an empty port", b"GET /either HTTP/1.1\r\nHost: a:\r\n\r\n"),
-    ("Host of an address", b"GET /either HTTP/1.1\r\nHost: [::1]:9000\r\n\r\n"),
-    ("Host with underscore", b"GET /either HTTP/1.1\r\nHost: a_b.c\r\n\r\n"),
-    ("Host with escape", b"GET /either HTTP/1.1\r\nHost: a%2fb\r\n\r\n"),
-    ("port above 65535", b"GET /either HTTP/1.1\r\nHost: a:99999\r\n\r\n"),
-])
+@pytest.mark.parametrize(
+    "name,data",
+    [
+        ("HTTP/1.2", request(b"GET /either HTTP/1.2")),
+        ("HTTP/1.9", request(b"GET /either HTTP/1.9")),
+        (
+            "leading zeros in a length",
+            request(b"PUT /either HTTP/1.1", b"Content-Length: 0003\r\n") + b"abc",
+        ),
+        (
+            "coding in capitals",
+            request(b"PUT /either HTTP/1.1", b"Transfer-Encoding: CHUNKED\r\n")
+            + b"3\r\nabc\r\n0\r\n\r\n",
+        ),
+        (
+            "space around a length",
+            request(b"PUT /either HTTP/1.1", b"Content-Length: \t3 \t\r\n") + b"abc",
+        ),
+        (
+            "space behind a coding",
+            request(b"PUT /either HTTP/1.1", b"Transfer-Encoding: chunked \r\n")
+            + b"3\r\nabc\r\n0\r\n\r\n",
+        ),
+        (
+            "two names alike but for a dash",
+            request(b"GET /either HTTP/1.1", b"ContentLength: 3\r\n"),
+        ),
+        ("one empty line first", b"\r\n" + request(b"GET /either HTTP/1.1")),
+        ("Host with port 0", b"GET /either HTTP/1.1\r\nHost: a:0\r\n\r\n"),
+        ("Host with an empty port", b"GET /either HTTP/1.1\r\nHost: a:\r\n\r\n"),
+        ("Host of an address", b"GET /either HTTP/1.1\r\nHost: [::1]:9000\r\n\r\n"),
+        ("Host with underscore", b"GET /either HTTP/1.1\r\nHost: a_b.c\r\n\r\n"),
+        ("Host with escape", b"GET /either HTTP/1.1\r\nHost: a%2fb\r\n\r\n"),
+        ("port above 65535", b"GET /either HTTP/1.1\r\nHost: a:99999\r\n\r\n"),
+    ],
+)
 def test_refused_or_unambiguous(one, name, data):
-    """Where the standard leaves room: a 400, or a request that the strict backend reads exactly as it was meant."""
+    """Where the standard leaves room: a 400, or a request that the strict backend reads exactly as
+    it was meant."""
     daemon, backend = one()
     with daemon.client() as client:
         client.send(data + client.head("GET", "/next", [("Connection", "close")]))
@@ -292,15 +583,19 @@ def test_refused_or_unambiguous(one, name, data):
         assert backend.requests[0].body.data == b"abc"
 
 
-@pytest.mark.parametrize("line,target", [
-    (b"GET http://a/x/y?z HTTP/1.1", "/x/y?z"),
-    (b"GET HTTP://a/x HTTP/1.1", "/x"),
-    (b"GET http://A/x HTTP/1.1", "/x"),
-    (b"GET http://a HTTP/1.1", "/"),
-    (b"GET http://a?q=1 HTTP/1.1", "/?q=1"),
-])
+@pytest.mark.parametrize(
+    "line,target",
+    [
+        (b"GET http://a/x/y?z HTTP/1.1", "/x/y?z"),
+        (b"GET HTTP://a/x HTTP/1.1", "/x"),
+        (b"GET http://A/x HTTP/1.1", "/x"),
+        (b"GET http://a HTTP/1.1", "/"),
+        (b"GET http://a?q=1 HTTP/1.1", "/?q=1"),
+    ],
+)
 def test_absolute_form_becomes_origin_form(one, line, target):
-    """RFC 9112 §3.2.2, when its authority is the Host. (In another case it may be refused instead.)"""
+    """RFC 9112 §3.2.2, when its authority is the Host. (In another case it may be refused instead.)
+    """
     daemon, backend = one()
     with daemon.client() as client:
         client.send(request(line))

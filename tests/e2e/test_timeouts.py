@@ -1,6 +1,7 @@
 """Every wait has its own bound, measured as progress, and no exchange that moves is cut by it.
 
-A total timeout cuts long uploads at sixty seconds; none at all lets dead peers hold descriptors for ever.
+A total timeout cuts long uploads at sixty seconds; none at all lets dead peers hold descriptors for
+ever.
 """
 
 import threading
@@ -20,7 +21,8 @@ def test_client_idle(one):
 
 
 def test_connection_without_a_byte(one):
-    """Silent close: nothing was asked, so nothing is answered (a 408 here would be read as the answer to a later request)."""
+    """Silent close: nothing was asked, so nothing is answered (a 408 here would be read as the
+    answer to a later request)."""
     daemon, _ = one(timeouts={"client_head": "500ms", "client_idle": "500ms"})
     with daemon.client() as client:
         data, how = client.read_until_close()
@@ -38,6 +40,7 @@ def test_client_head_bounds_the_whole_head(one):
             for byte in b"GET /b/k HTTP/1.1\r\nHost: a\r\nX-A: " + b"y" * 2000:
                 if stop.wait(0.05) or not client.send_quietly(bytes([byte])):
                     return
+
         thread = threading.Thread(target=drip, daemon=True)
         thread.start()
         data, _ = client.read_until_close()
@@ -73,7 +76,9 @@ def test_client_body_stalls(one, framing):
 
     daemon, backend = one(handler, timeouts={"client_body": "500ms"})
     with daemon.client() as client:
-        field = ("Content-Length", "10") if framing == "length" else ("Transfer-Encoding", "chunked")
+        field = (
+            ("Content-Length", "10") if framing == "length" else ("Transfer-Encoding", "chunked")
+        )
         client.send(client.head("PUT", "/b/k", [field]) + b"3\r\nabc")
         data, _ = client.read_until_close()
         assert not data or data.startswith(b"HTTP/1.1 408 ")
@@ -164,8 +169,15 @@ def test_backend_head_is_not_cut_short_by_others(one):
         pause.wait(3)
         exchange.respond(200, [], b"late")
 
-    short = {"client_head": "500ms", "client_idle": "500ms", "client_body": "500ms", "client_write": "500ms",
-             "backend_body": "500ms", "connect": "500ms", "tunnel_idle": "500ms"}
+    short = {
+        "client_head": "500ms",
+        "client_idle": "500ms",
+        "client_body": "500ms",
+        "client_write": "500ms",
+        "backend_body": "500ms",
+        "connect": "500ms",
+        "tunnel_idle": "500ms",
+    }
     daemon, _ = one(handler, timeouts=short)
     with daemon.client() as client:
         assert client.request("POST", "/b/k?uploadId=x", body=b"<x/>").data == b"late"
@@ -211,7 +223,8 @@ def test_connect(gate):
 
 
 def test_slow_backend_that_reads_nothing(one):
-    """An upload against a full backend is not the client's fault; it ends with the backend's bound, not for ever."""
+    """An upload against a full backend is not the client's fault; it ends with the backend's bound,
+    not for ever."""
     go = threading.Event()
 
     def handler(exchange):
@@ -219,7 +232,9 @@ def test_slow_backend_that_reads_nothing(one):
         go.wait(30)
         exchange.close()
 
-    daemon, _ = one(handler, timeouts={"backend_head": "500ms", "backend_body": "500ms", "client_body": "500ms"})
+    daemon, _ = one(
+        handler, timeouts={"backend_head": "500ms", "backend_body": "500ms", "client_body": "500ms"}
+    )
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [("Content-Length", 64 * 1024 * 1024)]))
         sender = client.send_in_background(wire.payload(64 * 1024 * 1024))

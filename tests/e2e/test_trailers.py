@@ -1,23 +1,44 @@
-"""Trailers travel with chunked bodies, but never such that name framing, routing or authentication fields.
+"""Trailers travel with chunked bodies, but never such that name framing, routing or authentication
+fields.
 
-A trailer merged into the head or relayed blindly is a smuggling vector; a dropped checksum trailer breaks verification.
+A trailer merged into the head or relayed blindly is a smuggling vector; a dropped checksum trailer
+breaks verification.
 """
 
 import pytest
 
 from support import wire
 
-FORBIDDEN = [b"Content-Length: 3", b"Transfer-Encoding: chunked", b"Host: evil", b"Authorization: x", b"Trailer: x",
-             b"Connection: close", b"X-Forwarded-For: 1.2.3.4", b"Cookie: a=b", b"Set-Cookie: a=b", b"TE: trailers",
-             b"Content-Encoding: gzip", b"Content-Type: a/b", b"Content-Range: bytes 0-1/2", b"X-Real-IP: 1.2.3.4"]
+FORBIDDEN = [
+    b"Content-Length: 3",
+    b"Transfer-Encoding: chunked",
+    b"Host: evil",
+    b"Authorization: x",
+    b"Trailer: x",
+    b"Connection: close",
+    b"X-Forwarded-For: 1.2.3.4",
+    b"Cookie: a=b",
+    b"Set-Cookie: a=b",
+    b"TE: trailers",
+    b"Content-Encoding: gzip",
+    b"Content-Type: a/b",
+    b"Content-Range: bytes 0-1/2",
+    b"X-Real-IP: 1.2.3.4",
+]
 
 
 def test_request_trailers(one):
     daemon, backend = one()
     coded = wire.chunked(b"data", trailers=b"x-amz-checksum-crc32: AAAA\r\nX-Other:  two\r\n")
     with daemon.client() as client:
-        client.send(client.head("PUT", "/b/k", [("Transfer-Encoding", "chunked"), ("Trailer", "x-amz-checksum-crc32")])
-                    + coded)
+        client.send(
+            client.head(
+                "PUT",
+                "/b/k",
+                [("Transfer-Encoding", "chunked"), ("Trailer", "x-amz-checksum-crc32")],
+            )
+            + coded
+        )
         assert client.read_response().status == 200
         assert client.request().status == 200
     request = backend.requests[0]
@@ -30,7 +51,9 @@ def test_request_trailers(one):
 def test_response_trailers(one):
     def handler(exchange):
         exchange.read_body()
-        exchange.respond(200, [("Trailer", "x-sum")], b"data", chunked=True, trailers=b"x-sum: 1\r\nX-B: 2\r\n")
+        exchange.respond(
+            200, [("Trailer", "x-sum")], b"data", chunked=True, trailers=b"x-sum: 1\r\nX-B: 2\r\n"
+        )
 
     daemon, _ = one(handler)
     with daemon.client() as client:
@@ -44,8 +67,10 @@ def test_response_trailers(one):
 def test_dangerous_request_trailers_never_arrive(one, line):
     daemon, backend = one()
     with daemon.client() as client:
-        client.send(client.head("PUT", "/b/k", [("Transfer-Encoding", "chunked")])
-                    + wire.chunked(b"data", trailers=b"x-kept: 1\r\n" + line + b"\r\n"))
+        client.send(
+            client.head("PUT", "/b/k", [("Transfer-Encoding", "chunked")])
+            + wire.chunked(b"data", trailers=b"x-kept: 1\r\n" + line + b"\r\n")
+        )
         response = client.read_response()
     requests = [request for request in backend.requests if request.body.complete]
     if response.status == 200:

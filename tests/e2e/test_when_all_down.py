@@ -1,6 +1,7 @@
 """All checks fail at once: `try` goes on in ring order, `refuse` answers 503.
 
-A check that depends on KMS or etcd fails everywhere together; it must not take the storage offline by default.
+A check that depends on KMS or etcd fails everywhere together; it must not take the storage offline
+by default.
 """
 
 from support.config import FAST_HEALTH
@@ -65,8 +66,11 @@ def test_refuse(make_backend, gate):
 
 def test_down_and_drained_servers_are_never_tried(make_backend, gate):
     backends = [make_backend() for _ in range(3)]
-    servers = [{"address": backends[0].address, "down": True}, {"address": backends[1].address, "drained": True},
-               backends[2].address]
+    servers = [
+        {"address": backends[0].address, "down": True},
+        {"address": backends[1].address, "drained": True},
+        backends[2].address,
+    ]
     daemon = gate(servers, passive="off", health=FAST_HEALTH, when_all_down="try")
     assert set(answers(daemon).values()) == {(200, "b3")}
     backends[2].health.status = 503

@@ -1,1 +1,2 @@
-"""Test tools: the real daemon, backends that misbehave on purpose, and clients that speak raw bytes."""
+"""Test tools: the real daemon, backends that misbehave on purpose, and clients that speak raw
+bytes."""

@@ -1,8 +1,10 @@
-"""A backend that does exactly what a test says, byte for byte, on as many connections as the daemon opens.
+"""A backend that does exactly what a test says, byte for byte, on as many connections as the daemon
+opens.
 
-A handler is called for every request whose path is not the health check's; it receives an Exchange and decides everything
-after the request head: when to read, what to send, when to stall, how to die. Requests are parsed strictly; whatever is
-ambiguous lands in `problems`, which the fixture asserts to be empty.
+A handler is called for every request whose path is not the health check's; it receives an Exchange
+and decides everything after the request head: when to read, what to send, when to stall, how to
+die. Requests are parsed strictly; whatever is ambiguous lands in `problems`, which the fixture
+asserts to be empty.
 """
 
 import contextlib
@@ -59,7 +61,9 @@ class Exchange:
     def read_body(self):
         """Reads the whole request body; wire.Truncated when the daemon gives up."""
         self._body_read = True
-        return wire.read_body(self.reader, self.request.framing, self.request.length, "request", self.request.body)
+        return wire.read_body(
+            self.reader, self.request.framing, self.request.length, "request", self.request.body
+        )
 
     def read_some(self, count):
         """Exactly `count` bytes of whatever follows the head."""
@@ -74,7 +78,9 @@ class Exchange:
         """An ordinary response. `fields` are (name, value) pairs or whole lines."""
         lines = [f"HTTP/1.1 {status} {reason}".encode("latin-1")]
         for field in fields:
-            lines.append(field if isinstance(field, bytes) else f"{field[0]}: {field[1]}".encode("latin-1"))
+            lines.append(
+                field if isinstance(field, bytes) else f"{field[0]}: {field[1]}".encode("latin-1")
+            )
         if chunked:
             lines.append(b"Transfer-Encoding: chunked")
             body = wire.chunked(body, trailers=trailers)
@@ -91,7 +97,8 @@ class Exchange:
         assert event.wait(DEADLINE), "the test never released the backend"
 
     def wait_closed(self, timeout=None):
-        """Waits until the daemon closes this connection, discarding what it still sends: eof or reset."""
+        """Waits until the daemon closes this connection, discarding what it still sends: eof or
+        reset."""
         while self.reader.fill(timeout):
             self.reader.buffer.clear()
         return self.reader.ended
@@ -137,8 +144,8 @@ class HealthAnswers:
     def __init__(self):
         self.status = 200
         self.fields = []
-        self.mode = "answer"   # answer | hang | close
-        self.seen = []         # requests
+        self.mode = "answer"  # answer | hang | close
+        self.seen = []  # requests
         self.path = "/minio/health/ready"
 
 
@@ -153,7 +160,9 @@ class ScriptedBackend:
         self.handler = handler
         self.name = name
         self.host = host
-        self.strict = strict    # False: requests need not be well-formed (nothing is parsed beyond the head)
+        self.strict = (
+            strict  # False: requests need not be well-formed (nothing is parsed beyond the head)
+        )
         self.health = HealthAnswers()
         self.requests = []
         self.connections = []
@@ -218,7 +227,10 @@ class ScriptedBackend:
 
     def wait_request(self, mark="", number=1):
         """The `number`-th request that carries `mark`."""
-        return wait_until(lambda: (self.find(mark) + [None] * number)[number - 1], what=f"request {number} {mark!r}")
+        return wait_until(
+            lambda: (self.find(mark) + [None] * number)[number - 1],
+            what=f"request {number} {mark!r}",
+        )
 
     @property
     def open_connections(self):
@@ -251,7 +263,8 @@ class ScriptedBackend:
             while connection.open and self._serve_one(connection):
                 pass
         except (wire.Truncated, wire.ReadTimeout, OSError, ValueError):
-            # ReadTimeout: a test that ends without this handler having been released; the test judges by its own means.
+            # ReadTimeout: a test that ends without this handler having been released; the test
+            # judges by its own means.
             pass
         except Exception:  # pylint: disable=broad-except
             self.problems.append(f"{self}: {traceback.format_exc()}")
@@ -301,7 +314,9 @@ class ScriptedBackend:
 
 
 def script(data, then="close"):
-    """A handler that ignores the body, sends `data` as it is and then closes, resets, half-closes or keeps the connection."""
+    """A handler that ignores the body, sends `data` as it is and then closes, resets, half-closes
+    or keeps the connection."""
+
     def handler(exchange):
         exchange._body_read = True
         if data:
@@ -313,4 +328,5 @@ def script(data, then="close"):
         elif then == "half_close":
             exchange.half_close()
             exchange.wait_closed()
+
     return handler

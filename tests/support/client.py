@@ -12,7 +12,7 @@ class Response:
     """A final response with the interim ones before it."""
 
     def __init__(self):
-        self.interim = []      # [(status, raw head)]
+        self.interim = []  # [(status, raw head)]
         self.raw_head = b""
         self.status = 0
         self.reason = b""
@@ -78,7 +78,8 @@ class RawClient:
         self.sock.sendall(data)
 
     def send_quietly(self, data):
-        """Sends as much as the peer takes; a peer that has closed is no error. Returns True if all went out."""
+        """Sends as much as the peer takes; a peer that has closed is no error. Returns True if all
+        went out."""
         try:
             self.send(data)
             return True
@@ -86,16 +87,21 @@ class RawClient:
             return False
 
     def send_in_background(self, data, pieces=None):
-        """Sends from a thread of its own, so that the answer can be read meanwhile. Call join() on the result."""
+        """Sends from a thread of its own, so that the answer can be read meanwhile. Call join() on
+        the result."""
+
         def run():
             for piece in pieces or [data]:
                 if not self.send_quietly(piece):
                     return
+
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
         return thread
 
-    def head(self, method="GET", target="/b/k", fields=(), host="bucket.example:9000", version="1.1"):
+    def head(
+        self, method="GET", target="/b/k", fields=(), host="bucket.example:9000", version="1.1"
+    ):
         """Bytes of a head; `fields` are (name, value) pairs or whole lines."""
         lines = [f"{method} {target} HTTP/{version}".encode("latin-1")]
         if host is not None:
@@ -162,7 +168,9 @@ class RawClient:
 
     def finish_response(self, response):
         if response.framing != "none":
-            wire.read_body(self.reader, response.framing, response.length, "response", response.body)
+            wire.read_body(
+                self.reader, response.framing, response.length, "response", response.body
+            )
         return response
 
     def read_response(self, method="GET"):

@@ -14,7 +14,9 @@ YAML_WORDS = {"true", "false", "yes", "no", "on", "null", "y", "n"}
 def free_port(host="127.0.0.1"):
     """A port nobody listens on: bind, note, close."""
     while True:
-        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as sock:
+        with socket.socket(
+            socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM
+        ) as sock:
             sock.bind((host, 0))
             port = sock.getsockname()[1]
         if (host, port) not in _given:
@@ -28,7 +30,8 @@ def dead_address(host="127.0.0.1"):
 
 
 class Blackhole:
-    """An address where connects never finish: a listener whose accept queue is full drops further SYNs."""
+    """An address where connects never finish: a listener whose accept queue is full drops further
+    SYNs."""
 
     def __init__(self, host="127.0.0.1"):
         self._listener = socket.socket()
@@ -63,7 +66,8 @@ def merge(base, changes):
 
 
 def make_site(backends, listen=None, **changes):
-    """A site before `backends` (ScriptedBackend, address text or server mapping). Active checks are off unless asked for."""
+    """A site before `backends` (ScriptedBackend, address text or server mapping). Active checks are
+    off unless asked for."""
     servers = [getattr(backend, "address", backend) for backend in backends]
     site = {
         "name": "test",
@@ -71,8 +75,16 @@ def make_site(backends, listen=None, **changes):
         "balance": {"salt": "pepper"},
         "backends": {"servers": servers},
         "health": "off",
-        "timeouts": {"connect": "2s", "client_head": "20s", "client_idle": "60s", "client_body": "20s",
-                     "client_write": "20s", "backend_head": "20s", "backend_body": "20s", "tunnel_idle": "60s"},
+        "timeouts": {
+            "connect": "2s",
+            "client_head": "20s",
+            "client_idle": "60s",
+            "client_body": "20s",
+            "client_write": "20s",
+            "backend_head": "20s",
+            "backend_body": "20s",
+            "tunnel_idle": "60s",
+        },
     }
     return merge(site, changes)
 

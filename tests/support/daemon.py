@@ -16,8 +16,10 @@ from support.client import RawClient, split_address
 from support.config import to_yaml
 from support.waiting import DEADLINE, wait_until
 
-SANITIZER = re.compile(r"(AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:"
-                       r"|Assertion .* failed|terminate called)")
+SANITIZER = re.compile(
+    r"(AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:"
+    r"|Assertion .* failed|terminate called)"
+)
 
 
 def binary():
@@ -28,8 +30,14 @@ def binary():
 
 def run_command(*arguments, timeout=DEADLINE, env=None):
     """Runs `s3gate ARGUMENTS` to its end: CompletedProcess with texts."""
-    return subprocess.run([binary(), *arguments], capture_output=True, text=True, timeout=timeout, check=False,
-                          env={**os.environ, **(env or {})})
+    return subprocess.run(
+        [binary(), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
 
 
 class NotifySocket:
@@ -63,9 +71,19 @@ class NotifySocket:
 
 
 class Daemon:
-    """`config` is a mapping (see support.config) or YAML text. `{dir}` in texts stands for the daemon's folder."""
+    """`config` is a mapping (see support.config) or YAML text. `{dir}` in texts stands for the
+    daemon's folder."""
 
-    def __init__(self, config, arguments=(), env=None, nofile=None, access_log=True, wait_ready=True, notify=True):
+    def __init__(
+        self,
+        config,
+        arguments=(),
+        env=None,
+        nofile=None,
+        access_log=True,
+        wait_ready=True,
+        notify=True,
+    ):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-e2e-", dir="/tmp"))
         self.access_log = self.dir / "access.log"
         self.expected_exit = 0
@@ -94,8 +112,14 @@ class Daemon:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
         with open(self.stderr_file, "wb") as stderr, open(self.stdout_file, "wb") as stdout:
-            self.process = subprocess.Popen([binary(), "--config", str(self.file), *arguments], stdin=subprocess.DEVNULL,
-                                            stdout=stdout, stderr=stderr, env=environment, preexec_fn=limits)
+            self.process = subprocess.Popen(
+                [binary(), "--config", str(self.file), *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=environment,
+                preexec_fn=limits,
+            )
         if wait_ready:
             try:
                 self.wait_ready()
@@ -122,8 +146,11 @@ class Daemon:
 
     def wait_ready(self):
         def ready():
-            assert self.process.poll() is None, f"exited with {self.process.returncode}:\n{self.stderr}"
+            assert (
+                self.process.poll() is None
+            ), f"exited with {self.process.returncode}:\n{self.stderr}"
             return self.notify.has("READY=1")
+
         wait_until(ready, what="READY=1")
         for site in range(len(self.config["sites"]) if self.config else 0):
             socket.create_connection(split_address(self.address_of(site)), DEADLINE).close()
@@ -137,7 +164,8 @@ class Daemon:
         return code
 
     def stop(self):
-        """Ends the process (SIGTERM twice: tests that mind the drain do it themselves) and returns its exit status."""
+        """Ends the process (SIGTERM twice: tests that mind the drain do it themselves) and returns
+        its exit status."""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
@@ -156,7 +184,9 @@ class Daemon:
         """Stops and checks; called by the fixture after every test."""
         try:
             code = self.stop()
-            assert not SANITIZER.search(self.stderr), f"sanitizer or assertion report:\n{self.stderr}"
+            assert not SANITIZER.search(
+                self.stderr
+            ), f"sanitizer or assertion report:\n{self.stderr}"
             assert code == self.expected_exit, f"exit status {code}:\n{self.stderr}"
         except AssertionError:
             failed = True
@@ -181,7 +211,9 @@ class Daemon:
         return self.stderr_file.read_text(errors="replace")
 
     def wait_stderr(self, pattern, deadline=None):
-        return wait_until(lambda: re.search(pattern, self.stderr), deadline, what=f"stderr matching {pattern!r}")
+        return wait_until(
+            lambda: re.search(pattern, self.stderr), deadline, what=f"stderr matching {pattern!r}"
+        )
 
     def log_lines(self, path=None):
         """All complete access log lines so far, each parsed strictly as JSON."""
@@ -189,19 +221,22 @@ class Daemon:
         if not path.exists():
             return []
         text = path.read_bytes().decode("utf-8")
-        lines = text[:text.rfind("\n") + 1].splitlines()
+        lines = text[: text.rfind("\n") + 1].splitlines()
 
         def unique(pairs):
             names = [name for name, _ in pairs]
             assert len(names) == len(set(names)), f"repeated field: {names}"
             return dict(pairs)
+
         return [json.loads(line, object_pairs_hook=unique) for line in lines]
 
     def wait_log(self, mark, number=1, path=None):
         """The `number`-th line whose request holds `mark`."""
+
         def found():
             lines = [line for line in self.log_lines(path) if mark in str(line.get("request"))]
             return lines[number - 1] if len(lines) >= number else None
+
         return wait_until(found, what=f"access log line {number} with {mark!r}")
 
     # What it holds
@@ -227,7 +262,8 @@ class Daemon:
 
     @property
     def is_sanitized(self):
-        """True for address and thread sanitizer builds, where figures of memory and time mean nothing."""
+        """True for address and thread sanitizer builds, where figures of memory and time mean
+        nothing."""
         with open(f"/proc/{self.process.pid}/maps", encoding="utf-8") as maps:
             text = maps.read()
         return "libasan" in text or "libtsan" in text

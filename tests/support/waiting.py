@@ -1,4 +1,5 @@
-"""Waiting for conditions. Tests never wait for an amount of time: they wait for something, with a generous deadline."""
+"""Waiting for conditions. Tests never wait for an amount of time: they wait for something, with a
+generous deadline."""
 
 import os
 import time

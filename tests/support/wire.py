@@ -1,6 +1,8 @@
-"""HTTP/1.1 as bytes, read strictly: whatever two readers could understand differently is an error here.
+"""HTTP/1.1 as bytes, read strictly: whatever two readers could understand differently is an error
+here.
 
-Used on both sides of the daemon, so that a test fails when s3gate sends something ambiguous to anybody.
+Used on both sides of the daemon, so that a test fails when s3gate sends something ambiguous to
+anybody.
 """
 
 import hashlib
@@ -16,7 +18,9 @@ VALUE = re.compile(rb"^[\t\x20-\x7e\x80-\xff]*$")
 LENGTH = re.compile(rb"^[0-9]{1,19}$")
 CHUNK_SIZE = re.compile(rb"^[0-9A-Fa-f]{1,16}$")
 STATUS_LINE = re.compile(rb"^HTTP/1\.([01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\xff]+)$")
-REQUEST_LINE = re.compile(rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])$")
+REQUEST_LINE = re.compile(
+    rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])$"
+)
 # Bodies up to this size are kept; of longer ones only length and digest.
 KEEP = 2 * 1024 * 1024
 
@@ -26,10 +30,13 @@ class WireError(AssertionError):
 
 
 class Truncated(Exception):
-    """The connection ended inside a message. `how` is eof or reset, `got` what had arrived of the part being read."""
+    """The connection ended inside a message. `how` is eof or reset, `got` what had arrived of the
+    part being read."""
 
     def __init__(self, where, how, got=b""):
-        super().__init__(f"connection ended ({how}) in {where}, {len(got)} bytes: {bytes(got[:200])!r}")
+        super().__init__(
+            f"connection ended ({how}) in {where}, {len(got)} bytes: {bytes(got[:200])!r}"
+        )
         self.how = how
         self.got = bytes(got)
 
@@ -39,7 +46,8 @@ class ReadTimeout(AssertionError):
 
 
 def payload(size, seed=1):
-    """Deterministic bytes whose every region differs, so that a swapped or repeated piece changes the digest."""
+    """Deterministic bytes whose every region differs, so that a swapped or repeated piece changes
+    the digest."""
     block = random.Random(seed).randbytes(min(size, 1048573))
     if not block:
         return b""
@@ -117,7 +125,8 @@ class ByteReader:
 
 
 def parse_head(block, where):
-    """Splits a head (with its final empty line) into start line, raw field lines and (name, value) pairs."""
+    """Splits a head (with its final empty line) into start line, raw field lines and (name, value)
+    pairs."""
     if not block.endswith(b"\r\n\r\n"):
         raise WireError(f"{where}: no final empty line")
     lines = block[:-4].split(b"\r\n")
@@ -224,7 +233,7 @@ def chunked(data, size=65536, trailers=b""):
     """Chunked coding of `data` in chunks of `size`."""
     out = bytearray()
     for at in range(0, len(data), size):
-        piece = data[at:at + size]
+        piece = data[at : at + size]
         out += b"%x\r\n" % len(piece) + piece + b"\r\n"
     return bytes(out + b"0\r\n" + trailers + b"\r\n")
 
