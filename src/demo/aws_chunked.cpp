@@ -15,7 +15,8 @@ constexpr std::size_t kLongestLine = 1024;
 bool AwsChunkedDecoder::decode(std::string_view bytes, std::string& payload) {
     while (!bytes.empty() && state_ != State::trailers) {
         if (state_ == State::data) {
-            const auto count = static_cast<std::size_t>(std::min<std::uint64_t>(left_, bytes.size()));
+            const auto count =
+                static_cast<std::size_t>(std::min<std::uint64_t>(left_, bytes.size()));
             payload += bytes.substr(0, count);
             bytes.remove_prefix(count);
             left_ -= count;

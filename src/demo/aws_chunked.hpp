@@ -1,5 +1,6 @@
-// The body format of streaming signatures: "size;chunk-signature=…" lines, data, and trailers, inside the HTTP body
-// (x-amz-content-sha256: STREAMING-…). Signatures are not checked. Pure state machine, fed in pieces of any size.
+// The body format of streaming signatures: "size;chunk-signature=…" lines, data, and trailers,
+// inside the HTTP body (x-amz-content-sha256: STREAMING-…). Signatures are not checked. Pure state
+// machine, fed in pieces of any size.
 #pragma once
 
 #include <cstdint>

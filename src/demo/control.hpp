@@ -1,4 +1,5 @@
-// The switchboard: a small HTTP endpoint of its own, so that a node can be brought back after its listener is gone.
+// The switchboard: a small HTTP endpoint of its own, so that a node can be brought back after its
+// listener is gone.
 //   POST /demo/fault?node=N|all&mode=ok|down|offline|500|503|hang|refuse
 //   GET  /demo/nodes
 #pragma once
@@ -20,7 +21,8 @@ namespace s3gate::demo {
 
 class Control {
   public:
-    // Listens at once; throws boost::system::system_error when the address cannot be bound. `nodes` must outlive it.
+    // Listens at once; throws boost::system::system_error when the address cannot be bound. `nodes`
+    // must outlive it.
     Control(boost::asio::io_context& context, std::vector<std::unique_ptr<Node>>& nodes,
             const boost::asio::ip::tcp::endpoint& endpoint);
     Control(const Control&) = delete;

@@ -1,5 +1,5 @@
-// s3gate-demo-nodes: a cluster of MinIO-like nodes in memory, to try s3gate without a cluster. Runs as an ordinary user, writes
-// no file, checks no signature: nothing for real data.
+// s3gate-demo-nodes: a cluster of MinIO-like nodes in memory, to try s3gate without a cluster. Runs
+// as an ordinary user, writes no file, checks no signature: nothing for real data.
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>

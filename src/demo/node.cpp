@@ -254,8 +254,8 @@ asio::awaitable<bool> Node::serve_one(Connection& connection) {
         // Only the peer, or the next fault, ends this.
         connection.stream.expires_never();
         for (;;) {
-            auto [cut, ignored] = co_await connection.stream.async_read_some(
-                asio::buffer(connection.chunk), kResult);
+            auto [cut, ignored] =
+                co_await connection.stream.async_read_some(asio::buffer(connection.chunk), kResult);
             if (cut) {
                 co_return false;
             }
@@ -299,7 +299,8 @@ asio::awaitable<bool> Node::serve_one(Connection& connection) {
                             head.keep_alive());
 }
 
-// Reads the body into `body`. An answer when the body is refused; the parser is not done when the client left.
+// Reads the body into `body`. An answer when the body is refused; the parser is not done when the
+// client left.
 asio::awaitable<std::optional<Response>> Node::read_body(Connection& connection, Parser& parser,
                                                          const Request& request, Body& body) {
     const bool is_streaming = request.header("x-amz-content-sha256").starts_with("STREAMING-");
@@ -353,8 +354,7 @@ asio::awaitable<bool> Node::send(Connection& connection, const Request& request,
         head += "\r\n";
     }
     if (!response.is_bodiless) {
-        const std::uint64_t length =
-            response.slice ? response.slice->length : response.text.size();
+        const std::uint64_t length = response.slice ? response.slice->length : response.text.size();
         head += "Content-Length: " + std::to_string(length) + "\r\n";
     }
     head += keep_alive ? "\r\n" : "Connection: close\r\n\r\n";

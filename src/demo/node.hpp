@@ -1,5 +1,5 @@
-// One demo node: a listener, its connections and the fault it plays. All nodes live on the program's one thread and share the
-// service and its store.
+// One demo node: a listener, its connections and the fault it plays. All nodes live on the
+// program's one thread and share the service and its store.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -34,7 +34,8 @@ std::string_view word_of(Fault fault);
 
 class Node {
   public:
-    // Listens at once; throws boost::system::system_error when the address cannot be bound. `number` counts from 1.
+    // Listens at once; throws boost::system::system_error when the address cannot be bound.
+    // `number` counts from 1.
     Node(boost::asio::io_context& context, S3Service& service, ObjectStore& store, int number,
          const boost::asio::ip::tcp::endpoint& endpoint);
     Node(const Node&) = delete;
@@ -44,8 +45,8 @@ class Node {
     Fault fault() const { return fault_; }
     const boost::asio::ip::tcp::endpoint& endpoint() const { return endpoint_; }
 
-    // Changes what the node does from now on; connections of the faults that hold or refuse them are cut. Empty, or what
-    // went wrong (the port was taken while it was free).
+    // Changes what the node does from now on; connections of the faults that hold or refuse them
+    // are cut. Empty, or what went wrong (the port was taken while it was free).
     std::string play(Fault fault);
     // Closes everything, so that the loop runs out of work.
     void stop();
@@ -53,7 +54,8 @@ class Node {
   private:
     using Stream = boost::beast::tcp_stream;
     using Parser = boost::beast::http::request_parser<boost::beast::http::buffer_body>;
-    // Shared with the connections' frames, which may outlive the node when the loop is destroyed with work left.
+    // Shared with the connections' frames, which may outlive the node when the loop is destroyed
+    // with work left.
     using Streams = std::set<Stream*>;
     struct Connection;
 

@@ -67,8 +67,7 @@ void Collector::seal() {
         return;
     }
     open_.shrink_to_fit();
-    sealed_.push_back(
-        std::make_shared<const Segment>(Segment{std::move(open_), std::move(held_)}));
+    sealed_.push_back(std::make_shared<const Segment>(Segment{std::move(open_), std::move(held_)}));
     open_.clear();
     held_ = Reservation(*budget_);
 }
@@ -115,8 +114,8 @@ std::optional<std::string> ObjectStore::create_upload(std::string bucket, std::s
     }
     // Long and with a common beginning, as MinIO's: whoever hashes only a part of it is found out.
     std::string id = "ZGVtby1jbHVzdGVyLWRlbW8tY2x1c3Rlci1kZW1v" + hex_of(random_bytes(24));
-    uploads_.emplace(id, Upload{std::move(bucket), std::move(key), std::move(headers), {},
-                                std::move(held)});
+    uploads_.emplace(
+        id, Upload{std::move(bucket), std::move(key), std::move(headers), {}, std::move(held)});
     return id;
 }
 

@@ -1,5 +1,6 @@
-// What the demo nodes store: buckets, objects and multipart uploads in memory, one store for all nodes, as the nodes of a
-// cluster share their drives. Bounded by a budget; touched by the program's only thread; knows nothing of HTTP.
+// What the demo nodes store: buckets, objects and multipart uploads in memory, one store for all
+// nodes, as the nodes of a cluster share their drives. Bounded by a budget; touched by the
+// program's only thread; knows nothing of HTTP.
 #pragma once
 
 #include <chrono>

@@ -42,12 +42,17 @@ std::string xml_escape(std::string_view text) {
 
 std::string xml_unescape(std::string_view text) {
     static constexpr std::array<std::pair<std::string_view, char>, 6> kEntities = {
-        {{"&amp;", '&'}, {"&lt;", '<'}, {"&gt;", '>'}, {"&quot;", '"'}, {"&#34;", '"'}, {"&apos;", '\''}}};
+        {{"&amp;", '&'},
+         {"&lt;", '<'},
+         {"&gt;", '>'},
+         {"&quot;", '"'},
+         {"&#34;", '"'},
+         {"&apos;", '\''}}};
     std::string out;
     while (!text.empty()) {
-        const auto* entity = std::find_if(kEntities.begin(), kEntities.end(), [text](const auto& e) {
-            return text.starts_with(e.first);
-        });
+        const auto* entity =
+            std::find_if(kEntities.begin(), kEntities.end(),
+                         [text](const auto& e) { return text.starts_with(e.first); });
         if (entity != kEntities.end()) {
             out += entity->second;
             text.remove_prefix(entity->first.size());
@@ -199,7 +204,8 @@ struct Range {
 };
 enum class RangeKind { none, valid, unsatisfiable };
 
-// RFC 9110 section 14.2: what is not understood is ignored and the whole object sent; several ranges are not understood here.
+// RFC 9110 section 14.2: what is not understood is ignored and the whole object sent; several
+// ranges are not understood here.
 RangeKind parse_range(std::string_view text, std::uint64_t size, Range& range) {
     if (!text.starts_with("bytes=") || text.find(',') != std::string_view::npos) {
         return RangeKind::none;
@@ -251,7 +257,8 @@ bool is_valid_bucket_name(std::string_view name) {
            });
 }
 
-// True if no argument selects an operation: SDKs name the operation in x-id, and an affinity key is nobody's business here.
+// True if no argument selects an operation: SDKs name the operation in x-id, and an affinity key is
+// nobody's business here.
 bool is_plain(const Request& request) {
     return std::all_of(request.query.begin(), request.query.end(), [](const auto& argument) {
         return argument.first == "x-id" || base::iequals(argument.first, "sessionid");
@@ -312,10 +319,10 @@ Request parse_target(std::string_view method, std::string_view target) {
 
 Response error_response(const Request& request, unsigned status, std::string_view code,
                         std::string_view message) {
-    Response response = xml_response(
-        "<Error>" + element("Code", code) + element("Message", message) +
-        element("Resource", request.path) + element("RequestId", request.id) +
-        element("HostId", "demo") + "</Error>");
+    Response response =
+        xml_response("<Error>" + element("Code", code) + element("Message", message) +
+                     element("Resource", request.path) + element("RequestId", request.id) +
+                     element("HostId", "demo") + "</Error>");
     response.status = status;
     if (request.method == "HEAD") {
         response.headers.emplace_back("x-minio-error-code", code);
@@ -331,8 +338,7 @@ std::optional<Response> S3Service::refuse_early(const Request& request) {
     if (request.key.size() > kMaxKey) {
         return error_response(request, 400, "KeyTooLongError", "Your key is too long");
     }
-    const bool creates_bucket =
-        request.method == "PUT" && request.key.empty() && is_plain(request);
+    const bool creates_bucket = request.method == "PUT" && request.key.empty() && is_plain(request);
     if (!creates_bucket && store_.find_bucket(request.bucket) == nullptr) {
         return no_such_bucket(request);
     }
@@ -360,8 +366,9 @@ Response S3Service::service_level(const Request& request) {
     if (request.method != "GET") {
         return not_implemented(request);
     }
-    std::string document = "<ListAllMyBucketsResult xmlns=\"" + std::string(kNamespace) +
-                           "\"><Owner><ID>demo</ID><DisplayName>demo</DisplayName></Owner><Buckets>";
+    std::string document =
+        "<ListAllMyBucketsResult xmlns=\"" + std::string(kNamespace) +
+        "\"><Owner><ID>demo</ID><DisplayName>demo</DisplayName></Owner><Buckets>";
     for (const auto& [name, bucket] : store_.buckets()) {
         document += "<Bucket>" + element("Name", name) +
                     element("CreationDate", iso_time(bucket.created)) + "</Bucket>";
@@ -408,8 +415,8 @@ Response S3Service::bucket_level(const Request& request, Body body) {
                             "\"></LocationConstraint>");
     }
     static constexpr std::array<std::string_view, 9> kListArguments = {
-        "list-type",     "prefix",      "delimiter", "max-keys",   "continuation-token",
-        "start-after",   "marker",      "x-id",      "sessionid"};
+        "list-type",   "prefix", "delimiter", "max-keys", "continuation-token",
+        "start-after", "marker", "x-id",      "sessionid"};
     const auto is_listing = [](const auto& argument) {
         return argument.first == "encoding-type" || argument.first == "fetch-owner" ||
                std::find(kListArguments.begin(), kListArguments.end(), argument.first) !=
@@ -429,12 +436,13 @@ Response S3Service::list(const Request& request, const Bucket& bucket) {
     wanted.prefix = request.argument("prefix");
     wanted.delimiter = request.argument("delimiter");
     const std::string_view token = request.argument("continuation-token");
-    wanted.after = request.argument(is_v2 ? (token.empty() ? "start-after" : "continuation-token")
-                                          : "marker");
+    wanted.after =
+        request.argument(is_v2 ? (token.empty() ? "start-after" : "continuation-token") : "marker");
     if (request.has_argument("max-keys")) {
         const auto limit = base::parse_decimal(request.argument("max-keys"));
         if (!limit) {
-            return error_response(request, 400, "InvalidArgument", "Argument max-keys must be a number");
+            return error_response(request, 400, "InvalidArgument",
+                                  "Argument max-keys must be a number");
         }
         wanted.limit = static_cast<std::size_t>(std::min<std::uint64_t>(*limit, 1000));
     }
@@ -443,7 +451,8 @@ Response S3Service::list(const Request& request, const Bucket& bucket) {
         return is_encoded ? url_encode(text) : std::string(text);
     };
     std::string document = "<ListBucketResult xmlns=\"" + std::string(kNamespace) + "\">" +
-                           element("Name", request.bucket) + element("Prefix", shown(wanted.prefix)) +
+                           element("Name", request.bucket) +
+                           element("Prefix", shown(wanted.prefix)) +
                            element("MaxKeys", std::to_string(wanted.limit)) +
                            element("Delimiter", shown(wanted.delimiter)) +
                            element("IsTruncated", result.is_truncated ? "true" : "false");
@@ -451,8 +460,8 @@ Response S3Service::list(const Request& request, const Bucket& bucket) {
         document += element("EncodingType", "url");
     }
     if (is_v2) {
-        document += element("KeyCount", std::to_string(result.objects.size() +
-                                                       result.common_prefixes.size()));
+        document += element("KeyCount",
+                            std::to_string(result.objects.size() + result.common_prefixes.size()));
         if (!token.empty()) {
             document += element("ContinuationToken", token);
         }
@@ -551,15 +560,16 @@ Response S3Service::get_object(const Request& request) {
         case RangeKind::unsatisfiable: {
             Response refusal = error_response(request, 416, "InvalidRange",
                                               "The requested range is not satisfiable");
-            refusal.headers.emplace_back("Content-Range", "bytes */" + std::to_string(object->size));
+            refusal.headers.emplace_back("Content-Range",
+                                         "bytes */" + std::to_string(object->size));
             return refusal;
         }
         case RangeKind::valid:
             response.status = 206;
-            response.headers.emplace_back(
-                "Content-Range", "bytes " + std::to_string(range.first) + "-" +
-                                     std::to_string(range.first + range.length - 1) + "/" +
-                                     std::to_string(object->size));
+            response.headers.emplace_back("Content-Range",
+                                          "bytes " + std::to_string(range.first) + "-" +
+                                              std::to_string(range.first + range.length - 1) + "/" +
+                                              std::to_string(object->size));
             break;
         case RangeKind::none:
             break;
@@ -579,8 +589,9 @@ Response S3Service::put_object(const Request& request, Bucket& bucket, Body body
     }
     const std::string etag = hex_of(body.md5);
     const std::uint64_t size = size_of(body.data);
-    Object object{std::move(body.data), size, etag, stored_headers(request), system_clock::now(),
-                  Reservation(store_.budget())};
+    Object object{
+        std::move(body.data),        size, etag, stored_headers(request), system_clock::now(),
+        Reservation(store_.budget())};
     if (!store_.put_object(bucket, request.key, std::move(object))) {
         return storage_full(request);
     }
@@ -592,16 +603,19 @@ Response S3Service::put_object(const Request& request, Bucket& bucket, Body body
 Response S3Service::copy_object(const Request& request, Bucket& bucket) {
     std::string_view source = request.header("x-amz-copy-source");
     source = source.substr(0, source.find('?'));
-    const Request from =
-        parse_target("GET", source.starts_with('/') ? std::string(source) : "/" + std::string(source));
+    const Request from = parse_target(
+        "GET", source.starts_with('/') ? std::string(source) : "/" + std::string(source));
     const ObjectPointer original = store_.find_object(from.bucket, from.key);
     if (original == nullptr) {
         return error_response(request, 404, "NoSuchKey", "The specified key does not exist.");
     }
     const bool replaces = base::iequals(request.header("x-amz-metadata-directive"), "REPLACE");
     const system_clock::time_point now = system_clock::now();
-    Object copy{original->data, original->size, original->etag,
-                replaces ? stored_headers(request) : original->headers, now,
+    Object copy{original->data,
+                original->size,
+                original->etag,
+                replaces ? stored_headers(request) : original->headers,
+                now,
                 Reservation(store_.budget())};
     if (!store_.put_object(bucket, request.key, std::move(copy))) {
         return storage_full(request);
@@ -616,8 +630,8 @@ Response S3Service::create_upload(const Request& request) {
     if (!id) {
         return storage_full(request);
     }
-    return xml_response("<InitiateMultipartUploadResult xmlns=\"" + std::string(kNamespace) + "\">" +
-                        element("Bucket", request.bucket) + element("Key", request.key) +
+    return xml_response("<InitiateMultipartUploadResult xmlns=\"" + std::string(kNamespace) +
+                        "\">" + element("Bucket", request.bucket) + element("Key", request.key) +
                         element("UploadId", *id) + "</InitiateMultipartUploadResult>");
 }
 
@@ -630,8 +644,8 @@ Response S3Service::put_part(const Request& request, Body body) {
     if (!request.header("x-amz-copy-source").empty()) {
         return not_implemented(request);
     }
-    Upload& upload = *store_.find_upload(std::string(request.argument("uploadId")), request.bucket,
-                                         request.key);
+    Upload& upload =
+        *store_.find_upload(std::string(request.argument("uploadId")), request.bucket, request.key);
     Response response;
     response.headers.emplace_back("ETag", quoted(hex_of(body.md5)));
     upload.parts[static_cast<int>(*number)] = Part{std::move(body.data), std::move(body.md5)};
@@ -672,18 +686,22 @@ Response S3Service::complete_upload(const Request& request, Bucket& bucket, cons
         data.insert(data.end(), found->second.data.begin(), found->second.data.end());
     }
     if (digests.empty()) {
-        return error_response(request, 400, "MalformedXML",
-                              "You must specify at least one part");
+        return error_response(request, 400, "MalformedXML", "You must specify at least one part");
     }
     const std::string etag = hex_of(md5_of(digests)) + "-" + std::to_string(digests.size() / 16);
     const std::uint64_t size = size_of(data);
-    Object object{std::move(data), size, etag, upload.headers, system_clock::now(),
+    Object object{std::move(data),
+                  size,
+                  etag,
+                  upload.headers,
+                  system_clock::now(),
                   Reservation(store_.budget())};
     if (!store_.put_object(bucket, request.key, std::move(object))) {
         return storage_full(request);
     }
     store_.forget_upload(id);
-    return xml_response("<CompleteMultipartUploadResult xmlns=\"" + std::string(kNamespace) + "\">" +
+    return xml_response("<CompleteMultipartUploadResult xmlns=\"" + std::string(kNamespace) +
+                        "\">" +
                         element("Location", "/" + request.bucket + "/" + url_encode(request.key)) +
                         element("Bucket", request.bucket) + element("Key", request.key) +
                         element("ETag", quoted(etag)) + "</CompleteMultipartUploadResult>");

@@ -1,5 +1,6 @@
-// What a demo node answers: requests with their whole body in, answers out, as MinIO would give them as far as the demo needs
-// it. No signatures are checked, nothing is ever written to a disk. No I/O here; the program's only thread calls it.
+// What a demo node answers: requests with their whole body in, answers out, as MinIO would give
+// them as far as the demo needs it. No signatures are checked, nothing is ever written to a disk.
+// No I/O here; the program's only thread calls it.
 #pragma once
 
 #include <functional>
@@ -54,7 +55,8 @@ class S3Service {
   public:
     explicit S3Service(ObjectStore& store) : store_(store) {}
 
-    // An answer that needs no body to be read: the request must fail, whatever follows. Else nullopt.
+    // An answer that needs no body to be read: the request must fail, whatever follows. Else
+    // nullopt.
     std::optional<Response> refuse_early(const Request& request);
     Response handle(const Request& request, Body body);
 

@@ -31,7 +31,8 @@ void append_padded(std::string& out, std::int64_t value, std::size_t width) {
     out.append(digits.data(), width);
 }
 
-// "1.234", as nginx prints durations and $msec. Negative durations do not exist; a clock that says so reads as 0.
+// "1.234", as nginx prints durations and $msec. Negative durations do not exist; a clock that says
+// so reads as 0.
 void append_seconds(std::string& out, std::int64_t milliseconds) {
     milliseconds = milliseconds < 0 ? 0 : milliseconds;
     append_number(out, milliseconds / 1000);
@@ -88,9 +89,9 @@ std::string iso8601_of(std::int64_t second) {
 }
 
 void append_attempts(std::string& out, const RequestRecord& record) {
-    const std::size_t count =
-        record.attempt_count < RequestRecord::kMaxAttempts ? record.attempt_count
-                                                           : RequestRecord::kMaxAttempts;
+    const std::size_t count = record.attempt_count < RequestRecord::kMaxAttempts
+                                  ? record.attempt_count
+                                  : RequestRecord::kMaxAttempts;
     out += R"(","upstreamtime":")";
     for (std::size_t i = 0; i < count; ++i) {
         out += i == 0 ? "" : ", ";
@@ -162,8 +163,8 @@ void AccessLine::append(std::string& out, const RequestRecord& record,
     out += R"(","site":")";
     append_text(out, record.site);
     out += R"(","op":")";
-    out += record.is_s3 ? s3_operation(record.method, record.target, record.has_copy_source)
-                        : kAbsent;
+    out +=
+        record.is_s3 ? s3_operation(record.method, record.target, record.has_copy_source) : kAbsent;
     out += R"(","bucket":")";
     append_url(out, bucket);  // a target may hide its '?' in an escape
     out += R"(","key_source":")";

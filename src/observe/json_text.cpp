@@ -21,8 +21,9 @@ constexpr std::uint8_t byte_at(std::string_view text, std::size_t index) {
     return static_cast<std::uint8_t>(text[index]);
 }
 
-// Length of the well-formed UTF-8 sequence of two to four bytes at `at`; 0 when there is none. The ranges of the second byte
-// exclude overlong forms, surrogates and values above U+10FFFF (RFC 3629 section 4).
+// Length of the well-formed UTF-8 sequence of two to four bytes at `at`; 0 when there is none. The
+// ranges of the second byte exclude overlong forms, surrogates and values above U+10FFFF (RFC 3629
+// section 4).
 std::size_t utf8_length(std::string_view text, std::size_t at) {
     const std::uint8_t lead = byte_at(text, at);
     std::size_t length = 0;

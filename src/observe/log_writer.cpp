@@ -34,7 +34,8 @@ constexpr milliseconds kThreadGivesUp{800};
 constexpr milliseconds kDestructorGivesUp{1000};
 // A target that takes a few bytes now and then must not hold a stop for ever either.
 constexpr milliseconds kLongestStop{10000};
-// What poll() promises for a pipe is room for this much (pipe(7)): a blocking pipe is written in such pieces.
+// What poll() promises for a pipe is room for this much (pipe(7)): a blocking pipe is written in
+// such pieces.
 constexpr std::size_t kPollPromise = 4096;
 
 class Descriptor {
@@ -86,8 +87,9 @@ Output output_of(Descriptor fd, Output::Kind kind, const std::string& name) {
 Output open_path(const std::string& path) {
     constexpr int kFlags = O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
     Descriptor fd(::open(path.c_str(), O_WRONLY | kFlags, 0640));
-    // fifo(7): opening for writing alone fails with ENXIO while nobody reads; opened for both it never waits, and a reader that
-    // leaves and comes back finds its lines instead of having broken the pipe.
+    // fifo(7): opening for writing alone fails with ENXIO while nobody reads; opened for both it
+    // never waits, and a reader that leaves and comes back finds its lines instead of having broken
+    // the pipe.
     const bool is_lonely_fifo = fd.get() < 0 && errno == ENXIO;
     if (fd.get() < 0 && !is_lonely_fifo) {
         throw_errno(path);
@@ -108,7 +110,8 @@ Output open_path(const std::string& path) {
     return output_of(std::move(fd), kind, path);
 }
 
-// Standard output belongs to whoever started us: its flags are shared with them and stay as they are.
+// Standard output belongs to whoever started us: its flags are shared with them and stay as they
+// are.
 Output open_stdout() {
     const std::string name = "stdout";
     struct stat status {};
@@ -159,10 +162,12 @@ struct LogWriter::Impl {
     std::atomic<std::uint64_t> written{0};
     std::atomic<TimePoint::rep> last_progress{0};
     std::thread thread;
-    Descriptor wake;  // eventfd: readable when the thread must look up from a target that takes nothing
+    Descriptor
+        wake;  // eventfd: readable when the thread must look up from a target that takes nothing
     // ----
     Output output;
-    std::string torn;  // the rest of a line of which a part is in the file; goes out before anything else
+    std::string
+        torn;  // the rest of a line of which a part is in the file; goes out before anything else
     bool is_failing = false;
 
     enum class Written { all, failed, interrupted };
@@ -222,7 +227,8 @@ LogWriter::Impl::Written LogWriter::Impl::wait_writable() {
     }
 }
 
-// Writes until everything is out, the target fails (errno says how), or a reopen or the stop interrupts the wait for it.
+// Writes until everything is out, the target fails (errno says how), or a reopen or the stop
+// interrupts the wait for it.
 LogWriter::Impl::Written LogWriter::Impl::write_all(std::string_view text, std::size_t& taken) {
     while (taken < text.size()) {
         std::string_view piece = text.substr(taken);
@@ -239,8 +245,7 @@ LogWriter::Impl::Written LogWriter::Impl::write_all(std::string_view text, std::
                 : ::write(output.fd.get(), piece.data(), piece.size());
         if (result > 0) {
             taken += static_cast<std::size_t>(result);
-            last_progress.store(Clock::now().time_since_epoch().count(),
-                                std::memory_order_relaxed);
+            last_progress.store(Clock::now().time_since_epoch().count(), std::memory_order_relaxed);
             continue;
         }
         if (result < 0 && errno == EINTR) {
@@ -348,7 +353,8 @@ void LogWriter::Impl::write_block(const Block& block) {
     }
 }
 
-// Log rotation. A path that cannot be opened leaves the old file in use: lines in the wrong file are better than none.
+// Log rotation. A path that cannot be opened leaves the old file in use: lines in the wrong file
+// are better than none.
 void LogWriter::Impl::open_anew() {
     {
         const std::lock_guard lock(mutex);
@@ -362,7 +368,8 @@ void LogWriter::Impl::open_anew() {
     try {
         Output fresh = open_path(target);
         if (!torn.empty() && (fresh.device != output.device || fresh.inode != output.inode)) {
-            // The line's first part is in the other file, its rest would be the broken line of this one.
+            // The line's first part is in the other file, its rest would be the broken line of this
+            // one.
             torn.clear();
             drop(1);
         }
@@ -420,7 +427,8 @@ LogWriter::LogWriter(const std::string& target) : impl_(std::make_shared<Impl>()
     if (impl_->wake.get() < 0) {
         throw_errno("eventfd");
     }
-    // Signals are the control thread's; a broken pipe must come back as EPIPE and a file size limit as EFBIG.
+    // Signals are the control thread's; a broken pipe must come back as EPIPE and a file size limit
+    // as EFBIG.
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);

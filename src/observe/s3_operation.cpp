@@ -1,5 +1,6 @@
-// Names of S3 operations by method, path depth and query: for the log only, nothing is decided by them. Path-style addressing
-// is assumed; with bucket host names the word is one level off, as is the bucket field.
+// Names of S3 operations by method, path depth and query: for the log only, nothing is decided by
+// them. Path-style addressing is assumed; with bucket host names the word is one level off, as is
+// the bucket field.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -34,7 +35,8 @@ Method method_of(std::string_view text) {
     return text == "OPTIONS" ? Method::options : Method::other;
 }
 
-// An argument that selects an operation ("subresource") and the operations it selects; empty where it selects none.
+// An argument that selects an operation ("subresource") and the operations it selects; empty where
+// it selects none.
 struct Subresource {
     std::string_view name;
     std::string_view bucket_get{};
@@ -117,9 +119,7 @@ constexpr std::array kSubresources = std::to_array<Subresource>({
      .bucket_get = "GetBucketRequestPayment",
      .bucket_put = "PutBucketRequestPayment"},
     {.name = "restore", .object_post = "RestoreObject"},
-    {.name = "retention",
-     .object_get = "GetObjectRetention",
-     .object_put = "PutObjectRetention"},
+    {.name = "retention", .object_get = "GetObjectRetention", .object_put = "PutObjectRetention"},
     {.name = "select", .object_post = "SelectObjectContent"},
     {.name = "session", .bucket_get = "CreateSession"},
     {.name = "tagging",
@@ -158,7 +158,8 @@ const Subresource* find_subresource(std::string_view name) {
     return found != kSubresources.end() && found->name == name ? found : nullptr;
 }
 
-// What the query says: the first subresource that means something here, and three arguments that count only together.
+// What the query says: the first subresource that means something here, and three arguments that
+// count only together.
 struct QueryFacts {
     std::string_view operation;  // empty: no subresource
     bool has_upload_id = false;
@@ -260,7 +261,8 @@ bool is_at_or_below(std::string_view path, std::string_view directory) {
            (path.size() == directory.size() || path[directory.size()] == '/');
 }
 
-// MinIO's own paths; empty when `path` is none of them and may be an object in a bucket called "minio".
+// MinIO's own paths; empty when `path` is none of them and may be an object in a bucket called
+// "minio".
 std::string_view minio_operation(std::string_view path) {
     struct Row {
         std::string_view path;
@@ -309,7 +311,8 @@ S3Path s3_path_of(std::string_view target) {
     S3Path parts;
     const std::size_t question = target.find('?');
     parts.path = target.substr(0, question);
-    parts.query = question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
+    parts.query =
+        question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
     const std::string_view rest = parts.path.substr(1);
     const std::size_t slash = rest.find('/');
     if (parts.path.starts_with("/minio/") && !minio_operation(parts.path).empty()) {

@@ -1,5 +1,6 @@
-// Credentials in URLs. A presigned URL is a password until it expires, so its secrets never reach a log, however the client
-// spelled their names: escaped, in another case, or inside a URL that is itself the value of an argument.
+// Credentials in URLs. A presigned URL is a password until it expires, so its secrets never reach a
+// log, however the client spelled their names: escaped, in another case, or inside a URL that is
+// itself the value of an argument.
 #include <array>
 #include <cstddef>
 #include <optional>
@@ -30,8 +31,8 @@ constexpr int hex_value(char c) {
 // One character of a URL as it reads after all its escapes are undone.
 struct Unit {
     char value;
-    std::size_t length;   // bytes of the text it takes
-    unsigned depth;       // how often it is escaped: '&' 0, "%26" 1, "%2526" 2
+    std::size_t length;  // bytes of the text it takes
+    unsigned depth;      // how often it is escaped: '&' 0, "%26" 1, "%2526" 2
 };
 
 Unit unit_at(std::string_view text, std::size_t at) {
@@ -49,8 +50,9 @@ Unit unit_at(std::string_view text, std::size_t at) {
     return unit;
 }
 
-// True for what an argument's name may follow. '=' is one because a value may be a query of its own, ';' because some clients
-// still separate with it, '#' because a Referer is whatever the client says it is.
+// True for what an argument's name may follow. '=' is one because a value may be a query of its
+// own, ';' because some clients still separate with it, '#' because a Referer is whatever the
+// client says it is.
 constexpr bool precedes_name(char c) {
     return c == '?' || c == '&' || c == '=' || c == ';' || c == '#';
 }
@@ -85,7 +87,8 @@ std::optional<SecretName> secret_name_at(std::string_view text, std::size_t at) 
     return std::nullopt;
 }
 
-// Where the value that begins at `at` ends: at an '&' escaped no deeper than its '='. A deeper one belongs to the value.
+// Where the value that begins at `at` ends: at an '&' escaped no deeper than its '='. A deeper one
+// belongs to the value.
 std::size_t value_end(std::string_view text, std::size_t at, unsigned depth) {
     while (at < text.size()) {
         const Unit unit = unit_at(text, at);

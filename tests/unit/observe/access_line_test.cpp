@@ -1,5 +1,5 @@
-// The access line: always JSON, always the same fields with the same types, byte for byte what the pipelines of the nginx it
-// replaces expect.
+// The access line: always JSON, always the same fields with the same types, byte for byte what the
+// pipelines of the nginx it replaces expect.
 #include "s3gate/observe/access_log.hpp"
 
 #include <gtest/gtest.h>
@@ -100,9 +100,11 @@ TEST(AccessLine, PrintsEveryFieldInItsPlace) {
 TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
     const json::object fields = fields_of(RequestRecord());
     for (const char* name :
-         {"@source", "ip", "client", "request_method", "domain", "referer", "request", "args",
-          "upstreamtime", "upstreamaddr", "http_user_agent", "https", "site", "op", "bucket",
-          "key_source", "session", "error", "request_id", "backend_request_id"}) {
+         {"@source",      "ip",           "client",          "request_method",
+          "domain",       "referer",      "request",         "args",
+          "upstreamtime", "upstreamaddr", "http_user_agent", "https",
+          "site",         "op",           "bucket",          "key_source",
+          "session",      "error",        "request_id",      "backend_request_id"}) {
         EXPECT_EQ(fields.at(name), "-") << name;
     }
     EXPECT_EQ(fields.at("scheme"), "http");
@@ -162,13 +164,13 @@ TEST(AccessLine, CopiesAreNamed) {
 
 TEST(AccessLine, DomainIsTheHostWithoutItsPort) {
     RequestRecord record;
-    for (const auto& [host, domain] : std::vector<std::pair<const char*, const char*>>{
-             {"a.example", "a.example"},
-             {"a.example:9000", "a.example"},
-             {"10.0.0.1:80", "10.0.0.1"},
-             {"[::1]:9000", "[::1]"},
-             {"[::1]", "[::1]"},
-             {":80", "-"}}) {
+    for (const auto& [host, domain] :
+         std::vector<std::pair<const char*, const char*>>{{"a.example", "a.example"},
+                                                          {"a.example:9000", "a.example"},
+                                                          {"10.0.0.1:80", "10.0.0.1"},
+                                                          {"[::1]:9000", "[::1]"},
+                                                          {"[::1]", "[::1]"},
+                                                          {":80", "-"}}) {
         record.host = host;
         EXPECT_EQ(fields_of(record).at("domain"), domain) << host;
     }
@@ -223,7 +225,8 @@ TEST(AccessLine, TextThatIsUtf8StaysAndOtherBytesBecomeTheirEscape) {
                              "\xED\x9F\xBF", "\xEE\x80\x80"}) {
         EXPECT_EQ(agent_of(text), text);
     }
-    // Latin-1, overlong '/', a surrogate, above U+10FFFF, a lone continuation, cut sequences: each byte is one U+00XX.
+    // Latin-1, overlong '/', a surrogate, above U+10FFFF, a lone continuation, cut sequences: each
+    // byte is one U+00XX.
     for (const std::string_view bytes :
          {"\xE9", "\xC0\xAF", "\xE0\x80\xAF", "\xED\xA0\x80", "\xF4\x90\x80\x80", "\x80",
           "\xE2\x82", "\xF0\x9F\x98", "\xFF\xFE"}) {
@@ -255,17 +258,8 @@ struct RedactionRow {
     const char* shown;
 };
 
-class Redaction : public testing::TestWithParam<RedactionRow> {};
-
-TEST_P(Redaction, ShowsNoSecret) {
-    std::string out;
-    append_url_redacted(out, GetParam().url);
-    EXPECT_EQ(out, GetParam().shown);
-}
-
-INSTANTIATE_TEST_SUITE_P(
-    Table, Redaction,
-    testing::ValuesIn(std::vector<RedactionRow>{
+TEST(Redaction, ShowsNoSecret) {
+    const std::vector<RedactionRow> rows = {
         {"", ""},
         {"/b/k", "/b/k"},
         {"/b/k?a=1&b=2", "/b/k?a=1&b=2"},
@@ -273,7 +267,8 @@ INSTANTIATE_TEST_SUITE_P(
         {"/b/k?X-Amz-Signature=s", "/b/k?X-Amz-Signature=***"},
         {"/b/k?X-Amz-Credential=s%2Fus", "/b/k?X-Amz-Credential=***"},
         {"/b/k?X-Amz-Security-Token=s&x=1", "/b/k?X-Amz-Security-Token=***&x=1"},
-        {"/b/k?Signature=s&Expires=9&AWSAccessKeyId=s", "/b/k?Signature=***&Expires=9&AWSAccessKeyId=***"},
+        {"/b/k?Signature=s&Expires=9&AWSAccessKeyId=s",
+         "/b/k?Signature=***&Expires=9&AWSAccessKeyId=***"},
         {"X-Amz-Signature=s&x=1", "X-Amz-Signature=***&x=1"},
         {"/?Signature=s=t?u&x", "/?Signature=***&x"},
         {"/?Signature=&x=1", "/?Signature=***&x=1"},
@@ -309,7 +304,13 @@ INSTANTIATE_TEST_SUITE_P(
         {"/?Signature=s%", "/?Signature=***"},
         {"/?%=%zz%2", "/?%=%zz%2"},
         {"/?a=\"\\&Signature=\"", "/?a=\\\"\\\\&Signature=***"},
-    }));
+    };
+    for (const RedactionRow& row : rows) {
+        std::string out;
+        append_url_redacted(out, row.url);
+        EXPECT_EQ(out, row.shown);
+    }
+}
 
 TEST(Redaction, LongUrlsOfEscapesTakeLinearTime) {
     std::string url = "/?";

@@ -1,4 +1,5 @@
-// The log writer against targets that misbehave: nobody may ever wait for it, and what it writes consists of whole lines.
+// The log writer against targets that misbehave: nobody may ever wait for it, and what it writes
+// consists of whole lines.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
@@ -33,7 +34,8 @@ using std::chrono::seconds;
 class LogWriterTest : public testing::Test {
   protected:
     LogWriterTest() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "s3gate-log-XXXXXX").string();
+        std::string pattern =
+            (std::filesystem::temp_directory_path() / "s3gate-log-XXXXXX").string();
         directory_ = ::mkdtemp(pattern.data());
     }
     ~LogWriterTest() override { std::filesystem::remove_all(directory_); }
@@ -162,7 +164,8 @@ TEST_F(LogWriterTest, FifoThatNobodyReadsHoldsNobodyUp) {
             refused += writer.submit(std::string(block), 1024);
         }
         EXPECT_EQ(writer.dropped_lines(), refused);
-        // 64 blocks fit; of the first one at most a pipe's content leaves the queue, which keeps counting the whole block.
+        // 64 blocks fit; of the first one at most a pipe's content leaves the queue, which keeps
+        // counting the whole block.
         EXPECT_EQ(refused, 6U * 1024U);
     }
     // The second of patience with a target that takes nothing, and slack for a loaded machine.
@@ -172,6 +175,11 @@ TEST_F(LogWriterTest, FifoThatNobodyReadsHoldsNobodyUp) {
 TEST_F(LogWriterTest, EndWithAStuckTargetTakesAboutASecond) {
     const std::string fifo = path("fifo");
     ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+    const auto thread_count = [] {
+        const std::filesystem::directory_iterator tasks("/proc/self/task");
+        return std::distance(begin(tasks), end(tasks));
+    };
+    const auto threads_before = thread_count();
     auto writer = std::make_unique<LogWriter>(fifo);
     writer->submit(numbered_lines(0, 1024, 1024), 1024);
     const auto begin = Clock::now();
@@ -179,6 +187,8 @@ TEST_F(LogWriterTest, EndWithAStuckTargetTakesAboutASecond) {
     const auto took = Clock::now() - begin;
     EXPECT_GE(took, milliseconds(700));
     EXPECT_LT(took, milliseconds(1500));
+    // The thread gave up too, it was not only left behind.
+    EXPECT_TRUE(eventually([&] { return thread_count() == threads_before; }));
 }
 
 TEST_F(LogWriterTest, FifoReaderThatComesLateGetsWholeLinesInOrder) {
@@ -240,12 +250,12 @@ TEST_F(LogWriterTest, ReopenIsHeardWhileTheTargetIsStuck) {
     // The line that was cut between the two is lost; its rest does not begin the new file.
     EXPECT_EQ(writer.dropped_lines(), 1U);
     const unsigned in_pipe = static_cast<unsigned>(capacity) / kWidth;
-    EXPECT_EQ(content(target),
-              numbered_lines(in_pipe + 1, kLines - in_pipe - 1, kWidth));
+    EXPECT_EQ(content(target), numbered_lines(in_pipe + 1, kLines - in_pipe - 1, kWidth));
 }
 
-// A file size limit cuts a write in the middle of a line, as a full disk does. When there is room again, the line is completed
-// before the next one begins. In a child, because the limit and the fatal default of SIGXFSZ are the process's.
+// A file size limit cuts a write in the middle of a line, as a full disk does. When there is room
+// again, the line is completed before the next one begins. In a child, because the limit and the
+// fatal default of SIGXFSZ are the process's.
 TEST_F(LogWriterTest, LineCutByAFullDiskIsCompletedNotGluedToTheNext) {
     const std::string file = path("access.log");
     const pid_t child = ::fork();

@@ -32,11 +32,10 @@ TEST(StatusPage, IsTheLibrarysTextByteForByte) {
 }
 
 TEST(StatusPage, BackupsStandBelowTheirHeadingInConfigurationOrder) {
-    const std::vector<StatusGroup> groups = {{"g",
-                                              true,
-                                              {{"[::1]:1", false, true},
-                                               {"1.1.1.1:2", true, false},
-                                               {"1.1.1.1:3", true, true}}}};
+    const std::vector<StatusGroup> groups = {
+        {"g",
+         true,
+         {{"[::1]:1", false, true}, {"1.1.1.1:2", true, false}, {"1.1.1.1:3", true, true}}}};
     EXPECT_EQ(status_text(groups),
               "Upstream g\n"
               "    Primary Peers\n"
