@@ -30,6 +30,15 @@ struct alignas(64) WorkerCounters {
     std::atomic<std::uint64_t> ticks{0};            // life sign for the watchdog
 };
 
+// What the control thread counts about active checks. Written by that thread only, read by anybody.
+struct alignas(64) CheckCounters {
+    std::atomic<std::uint64_t> passed{0};
+    std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> discarded{0};  // our own stall or lack of descriptors: no verdict
+    std::atomic<std::uint64_t> went_down{0};
+    std::atomic<std::uint64_t> went_up{0};
+};
+
 // Adds without a locked instruction: legal because one thread writes.
 template <class T>
 void bump(std::atomic<T>& cell, T by = 1) {
@@ -71,10 +80,19 @@ class Board {
     const WorkerCounters& counters(std::size_t worker) const { return workers_[worker]->counters; }
     std::int64_t connections() const;
 
+    CheckCounters& checks() { return checks_; }
+    const CheckCounters& checks() const { return checks_; }
+
   private:
+    // Unused cells at the end of every array of a row: what lies behind it in memory never shares its last cache line.
+    static constexpr std::size_t kPadding = 64 / sizeof(std::atomic<std::int32_t>);
+
     struct alignas(64) Row {
         explicit Row(std::size_t slots, std::size_t groups)
-            : in_flight(slots), group_requests(groups), group_retries(groups), site_connections(groups) {}
+            : in_flight(slots + kPadding),
+              group_requests(groups + kPadding),
+              group_retries(groups + kPadding),
+              site_connections(groups + kPadding) {}
         WorkerCounters counters;
         std::vector<std::atomic<std::int32_t>> in_flight;
         std::vector<std::atomic<std::int32_t>> group_requests;
@@ -82,6 +100,10 @@ class Board {
         std::vector<std::atomic<std::int32_t>> site_connections;
         char padding[64];
     };
+    template <class Cells>
+    std::int64_t sum(Cells Row::*cells, std::uint32_t index) const;
+
+    CheckCounters checks_;
     std::size_t slots_;
     std::size_t groups_;
     std::vector<std::unique_ptr<Row>> workers_;

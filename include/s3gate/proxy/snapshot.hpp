@@ -65,7 +65,8 @@ class SlotDirectory {
 // Addresses of each host name, as the resolver found them; a name that is missing or has none is unresolved.
 using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
 
-// Builds a generation. Addresses that find no room on the board are left out (their servers count as unresolved).
+// Builds a generation. Numeric hosts need no entry in `resolution`. Addresses that find no room on the board are left out (their
+// servers count as unresolved); a group that finds none throws std::length_error: the generation cannot serve.
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config, const Resolution& resolution,
                                                SlotDirectory& directory);
 

@@ -1,0 +1,621 @@
+#include "s3gate/proxy/server.hpp"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <csignal>
+#include <cstdio>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "health_probe.hpp"
+#include "operational_log.hpp"
+#include "process_setup.hpp"
+#include "s3gate/base/clock.hpp"
+#include "s3gate/net/buffer_pool.hpp"
+#include "s3gate/net/listen_socket.hpp"
+#include "s3gate/observe/access_log.hpp"
+#include "s3gate/proxy/board.hpp"
+#include "s3gate/proxy/health_checker.hpp"
+#include "s3gate/proxy/resolver.hpp"
+#include "s3gate/proxy/snapshot.hpp"
+#include "s3gate/proxy/worker.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+namespace asio = boost::asio;
+using boost::system::error_code;
+using std::chrono::seconds;
+using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>,
+                                         asio::io_context::executor_type>;
+
+constexpr base::Duration kTick = seconds{1};
+constexpr base::Duration kResolveAtStart = seconds{5};
+constexpr base::Duration kResolveAgain = seconds{10};
+constexpr base::Duration kWarnEvery = seconds{10};
+constexpr base::Duration kFinishPoll{20};
+// A worker that was told to end now and does not has a bug; the process must end all the same.
+constexpr base::Duration kLastResort = seconds{5};
+// Descriptors that are no client's and no backend's: listeners, pipes, logs, health checks.
+constexpr std::uint64_t kReservedDescriptors = 512;
+
+// Something forbids the start; the text is for the operator.
+struct StartError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// Clients that RLIMIT_NOFILE carries when each has one backend connection.
+std::uint64_t carried_connections(std::uint64_t descriptors) {
+    const std::uint64_t reserved = std::min(kReservedDescriptors, descriptors / 2);
+    return std::max<std::uint64_t>((descriptors - reserved) / 2, 1);
+}
+
+std::string joined(const std::vector<base::IpAddress>& addresses) {
+    std::string out;
+    for (const base::IpAddress& address : addresses) {
+        out += (out.empty() ? "" : ", ") + address.to_string();
+    }
+    return out;
+}
+
+// Servers' addresses as far as they are known, one for each that is not.
+std::size_t count_backends(const config::Config& config, const Resolution& resolution) {
+    std::size_t count = 0;
+    for (const config::Site& site : config.sites) {
+        for (const config::Server& server : site.backends.servers) {
+            const auto found = resolution.find(server.host);
+            count += found == resolution.end() ? 1 : std::max<std::size_t>(found->second.size(), 1);
+        }
+    }
+    return count;
+}
+
+// READY waits for the first round of checks, but at most this long (design.md §3 "Health").
+base::Duration first_round_limit(const config::Config& config) {
+    base::Duration longest{0};
+    for (const config::Site& site : config.sites) {
+        if (site.health.enabled) {
+            longest = std::max(longest, site.health.timeout);
+        }
+    }
+    return longest + seconds{1};
+}
+
+// A figure that only grows; tells how much it grew, at most every ten seconds.
+class GrowthWarning {
+  public:
+    std::uint64_t growth(std::uint64_t value, base::TimePoint now) {
+        if (value == reported_ || now < next_) {
+            return 0;
+        }
+        next_ = now + kWarnEvery;
+        return value - std::exchange(reported_, value);
+    }
+
+  private:
+    std::uint64_t reported_ = 0;
+    base::TimePoint next_{};
+};
+
+enum class Phase {
+    starting,  // until the first round of checks is done
+    serving,
+    draining,
+    stopping,  // what is still open is cut
+};
+
+}  // namespace
+
+struct Server::Impl {
+    Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_)
+        : config(std::move(config_)), hooks(hooks_) {}
+    ~Impl();
+
+    int run();
+
+    // The start, in this order
+    void open_log();
+    void take_over_signals();
+    void resolve_names();
+    void probe_listeners();
+    void open_access_log();
+    void open_listeners();
+    void become_user();
+    void build();
+    void start_workers();
+    void start_checks();
+
+    // The control loop
+    void await_signal();
+    void on_signal(int number);
+    void await_tick();
+    void on_tick();
+    void feed_watchdog();
+    void report_losses(base::TimePoint now);
+    void resolve_more(base::TimePoint now);
+    void publish();
+    void become_ready();
+    void begin_drain();
+    void stop_now(const char* why);
+    void await_finish();
+    bool has_finished() const;
+    int end();
+    void call(void (*hook)(void*)) const {
+        if (hook != nullptr) {
+            hook(hooks.context);
+        }
+    }
+
+    std::shared_ptr<const config::Config> config;
+    Hooks hooks;
+    asio::io_context context{1};
+    asio::signal_set signals{context};
+    Timer tick{context};
+    Timer drain_end{context};
+    Timer finish_poll{context};
+    base::TimePoint tick_due{};
+    Phase phase = Phase::starting;
+
+    std::unique_ptr<OperationalLog> log;
+    std::unique_ptr<observe::LogWriter> access_log;
+    std::uint64_t descriptors = 0;
+    std::size_t worker_count = 1;
+
+    Resolution resolution;
+    std::set<std::string> unresolved;
+    std::unique_ptr<PendingResolution> pending;
+    base::TimePoint next_resolve{};
+
+    struct Listener {
+        base::SocketAddress address;
+        std::size_t site = 0;
+    };
+    std::vector<Listener> listeners;
+    std::vector<std::vector<ListenSocket>> sockets;  // by worker; empty once the workers own them
+
+    std::unique_ptr<SlotDirectory> directory;
+    std::unique_ptr<Board> board;
+    std::unique_ptr<net::PipeBudget> pipes;
+    Shared shared;
+    std::shared_ptr<const Snapshot> snapshot;
+    std::unique_ptr<HealthChecker> checker;
+    std::vector<std::unique_ptr<Worker>> workers;
+    bool are_running = false;
+
+    std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
+    GrowthWarning dropped_lines;
+    GrowthWarning discarded_checks;
+};
+
+Server::Impl::~Impl() {
+    if (are_running) {  // only when an exception got past the control loop
+        for (const auto& worker : workers) {
+            worker->post_stop();
+        }
+        for (const auto& worker : workers) {
+            worker->join();
+        }
+    }
+    for (const auto& of_worker : sockets) {
+        for (const ListenSocket& socket : of_worker) {
+            ::close(socket.descriptor);
+        }
+    }
+}
+
+int Server::Impl::run() {
+    try {
+        open_log();
+        take_over_signals();
+        descriptors = raise_descriptor_limit();
+        resolve_names();
+        probe_listeners();
+        open_access_log();
+        open_listeners();
+        become_user();
+        build();
+    } catch (const std::exception& error) {
+        if (log) {
+            spdlog::error("cannot start: {}", error.what());
+        }
+        // Whoever started us by hand looks here, wherever the log goes.
+        if (!log || config->log.target != "stderr") {
+            std::fprintf(stderr, "s3gate: cannot start: %s\n", error.what());
+        }
+        return kExitFailure;
+    }
+    start_workers();
+    start_checks();
+    await_tick();
+    context.run();
+    return end();
+}
+
+void Server::Impl::open_log() {
+    try {
+        log = std::make_unique<OperationalLog>(config->log);
+    } catch (const std::system_error& error) {
+        throw StartError("log " + config->log.target + ": " + error.code().message());
+    }
+}
+
+// SIGTERM and SIGINT end the process as ever until there is something to drain. A log rotation or
+// reload that comes meanwhile must not: the logs are about to be opened, the configuration was just
+// read.
+void Server::Impl::take_over_signals() {
+    ::signal(SIGPIPE, SIG_IGN);
+    ::signal(SIGHUP, SIG_IGN);
+    ::signal(SIGUSR1, SIG_IGN);
+}
+
+void Server::Impl::resolve_names() {
+    ResolveOutcome outcome = resolve_all(*config, kResolveAtStart);
+    resolution = std::move(outcome.addresses);
+    for (const auto& [host, reason] : outcome.errors) {
+        spdlog::warn("cannot resolve {}: {}; its servers are down until that succeeds", host, reason);
+        unresolved.insert(host);
+    }
+    next_resolve = base::Clock::now() + kResolveAgain;
+}
+
+// Before anything listens: a second instance would otherwise share the clients of the first one
+// (SO_REUSEPORT), silently (design.md §2 "Listening").
+void Server::Impl::probe_listeners() {
+    for (std::size_t i = 0; i < config->sites.size(); ++i) {
+        for (const config::Listen& listen : config->sites[i].listen) {
+            const net::ProbeResult probe = net::probe_bind(listen.address);
+            if (probe.no_ipv6) {
+                spdlog::warn("no IPv6 on this host: site {} does not listen on {}",
+                             config->sites[i].name, listen.text);
+                continue;
+            }
+            if (!probe.error.empty()) {
+                throw StartError("cannot listen on " + listen.text + " (site " +
+                                 config->sites[i].name + "): " + probe.error);
+            }
+            listeners.push_back({listen.address, i});
+        }
+    }
+    // The admin listeners are probed with the others so that they fail at the start, not later.
+    for (const config::Listen& listen : config->admin.listen) {
+        const net::ProbeResult probe = net::probe_bind(listen.address);
+        if (!probe.error.empty()) {
+            throw StartError("cannot listen on " + listen.text + " (admin): " + probe.error);
+        }
+    }
+    if (listeners.empty()) {
+        throw StartError("no address to listen on");
+    }
+}
+
+void Server::Impl::open_access_log() {
+    try {
+        access_log = std::make_unique<observe::LogWriter>(config->access_log.target);
+    } catch (const std::system_error& error) {
+        throw StartError("access log " + config->access_log.target + ": " + error.code().message());
+    }
+}
+
+void Server::Impl::open_listeners() {
+    worker_count = config->workers == 0 ? automatic_worker_count() : config->workers;
+    sockets.resize(worker_count);
+    for (Listener& listener : listeners) {
+        std::vector<int> opened;
+        try {
+            opened = net::open_listeners(listener.address, worker_count);
+        } catch (const std::system_error& error) {
+            throw StartError("cannot listen on " + listener.address.to_string() + " (site " +
+                             config->sites[listener.site].name + "): " + error.code().message());
+        }
+        for (std::size_t i = 0; i < opened.size(); ++i) {
+            sockets[i].push_back({opened[i], listener.site, listener.address});
+        }
+    }
+}
+
+void Server::Impl::become_user() {
+    if (config->user.empty()) {
+        return;
+    }
+    if (::geteuid() != 0) {
+        spdlog::warn("user {} is ignored: not started as root", config->user);
+        return;
+    }
+    drop_privileges(config->user);
+}
+
+void Server::Impl::build() {
+    // Room for later generations too: cells are never given back (board.hpp).
+    constexpr std::size_t kMost = 65536;
+    const std::size_t backends = count_backends(*config, resolution);
+    const std::size_t groups = config->sites.size();
+    const std::size_t slots = std::max(backends, std::min(4 * backends + 1024, kMost));
+    const std::size_t group_cells = std::max(groups, std::min(4 * groups + 64, kMost));
+    board = std::make_unique<Board>(worker_count, slots, group_cells);
+    directory = std::make_unique<SlotDirectory>(slots, group_cells);
+    snapshot = build_snapshot(config, resolution, *directory);
+    // After the change of user: what the kernel grants depends on who we are.
+    pipes = std::make_unique<net::PipeBudget>(config->limits.pipes);
+
+    const std::uint64_t carried = carried_connections(descriptors);
+    const std::uint64_t wanted = config->limits.connections;
+    if (wanted > carried) {
+        spdlog::warn("limits.connections is {}, but RLIMIT_NOFILE of {} carries about {}", wanted,
+                     descriptors, carried);
+    }
+    shared.board = board.get();
+    shared.access_log = access_log.get();
+    shared.pipes = pipes.get();
+    shared.hostname = host_name();
+    shared.connection_limit = wanted == 0 ? carried : wanted;
+    shared.parked_limit = std::max<std::size_t>(descriptors / 4 / worker_count, 1);
+    shared.replay_memory = config->limits.replay_memory / worker_count;
+}
+
+void Server::Impl::start_workers() {
+    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) {
+        signals.add(number);
+    }
+    await_signal();
+    const std::vector<int> processors = allowed_processors();
+    const SignalsBlocked blocked;
+    for (std::size_t i = 0; i < worker_count; ++i) {
+        workers.push_back(std::make_unique<Worker>(
+            i, shared, snapshot, std::exchange(sockets[i], std::vector<ListenSocket>{})));
+        shared.workers.push_back(workers.back().get());
+    }
+    seen_ticks.assign(worker_count, 0);
+    are_running = true;
+    for (std::size_t i = 0; i < worker_count; ++i) {
+        if (config->cpu_affinity) {
+            const ProcessorPin pin(processors[i % processors.size()]);
+            workers[i]->start();
+        } else {
+            workers[i]->start();
+        }
+    }
+}
+
+void Server::Impl::start_checks() {
+    checker = std::make_unique<HealthChecker>(context, *board, [this](std::uint32_t slot, bool hard) {
+        if (hard) {
+            for (const auto& worker : workers) {
+                worker->post_backend_down(slot);
+            }
+        }
+    });
+    checker->use(snapshot);
+    checker->when_first_round_done([this] { become_ready(); }, first_round_limit(*config));
+}
+
+void Server::Impl::become_ready() {
+    if (phase != Phase::starting) {
+        return;
+    }
+    phase = Phase::serving;
+    std::string where;
+    for (const Listener& listener : listeners) {
+        where += (where.empty() ? "" : ", ") + listener.address.to_string() + " (" +
+                 config->sites[listener.site].name + ")";
+    }
+    spdlog::info("ready: s3gate " S3GATE_VERSION ", {} worker{}, {} connections, listening on {}",
+                 worker_count, worker_count == 1 ? "" : "s", shared.connection_limit, where);
+    call(hooks.ready);
+}
+
+void Server::Impl::await_signal() {
+    signals.async_wait([this](error_code error, int number) {
+        if (!error) {
+            on_signal(number);
+            await_signal();
+        }
+    });
+}
+
+void Server::Impl::on_signal(int number) {
+    switch (number) {
+        case SIGTERM:
+            if (phase == Phase::draining) {
+                stop_now("second SIGTERM");
+            } else {
+                begin_drain();
+            }
+            break;
+        case SIGINT:
+            stop_now("SIGINT");
+            break;
+        case SIGUSR1:
+            spdlog::info("reopening the logs");
+            log->reopen();
+            access_log->reopen();
+            break;
+        case SIGHUP:
+            spdlog::warn("SIGHUP: this version cannot reload its configuration; restart it instead");
+            break;
+        default:
+            break;
+    }
+}
+
+void Server::Impl::await_tick() {
+    tick_due = base::Clock::now() + kTick;
+    tick.expires_at(tick_due);
+    tick.async_wait([this](error_code error) {
+        if (!error) {
+            on_tick();
+            await_tick();
+        }
+    });
+}
+
+void Server::Impl::on_tick() {
+    const base::TimePoint now = base::Clock::now();
+    if (now - tick_due > kOwnStall) {
+        checker->discard_running();
+        spdlog::warn("this process stood still for {} ms; checks in progress are discarded",
+                     std::chrono::duration_cast<base::Duration>(now - tick_due).count());
+    }
+    feed_watchdog();
+    report_losses(now);
+    resolve_more(now);
+}
+
+// Only when every loop moved since the last time: one worker that hangs is a reason to be restarted.
+void Server::Impl::feed_watchdog() {
+    bool is_alive = true;
+    for (std::size_t i = 0; i < workers.size(); ++i) {
+        const std::uint64_t ticks = board->counters(i).ticks.load(std::memory_order_relaxed);
+        const bool moved = std::exchange(seen_ticks[i], ticks) != ticks;
+        is_alive = is_alive && (moved || workers[i]->is_finished());
+    }
+    if (is_alive) {
+        call(hooks.alive);
+    }
+}
+
+void Server::Impl::report_losses(base::TimePoint now) {
+    if (const auto lines = dropped_lines.growth(access_log->dropped_lines(), now)) {
+        spdlog::warn("access log {}: {} lines dropped: it does not take them fast enough",
+                     config->access_log.target, lines);
+    }
+    const auto discarded = board->checks().discarded.load(std::memory_order_relaxed);
+    if (const auto checks = discarded_checks.growth(discarded, now)) {
+        spdlog::warn("{} health checks gave no verdict: this process stood still, or ran out of "
+                     "descriptors, ports or memory",
+                     checks);
+    }
+}
+
+// Names that were unknown at the start are asked for until they are known. One round at a time: a
+// resolver that hangs must not collect threads.
+void Server::Impl::resolve_more(base::TimePoint now) {
+    if (unresolved.empty() || phase == Phase::draining || phase == Phase::stopping) {
+        return;
+    }
+    if (!pending) {
+        if (now >= next_resolve) {
+            pending = std::make_unique<PendingResolution>(unresolved);
+        }
+        return;
+    }
+    const bool is_done = pending->is_done();
+    bool has_news = false;
+    for (auto& [host, addresses] : pending->outcome().addresses) {
+        if (unresolved.erase(host) == 1) {
+            spdlog::info("resolved {}: {}", host, joined(addresses));
+            resolution[host] = addresses;
+            has_news = true;
+        }
+    }
+    if (is_done) {
+        pending.reset();
+        next_resolve = now + kResolveAgain;
+    }
+    if (has_news) {
+        publish();
+    }
+}
+
+void Server::Impl::publish() {
+    snapshot = build_snapshot(config, resolution, *directory);
+    checker->use(snapshot);
+    for (const auto& worker : workers) {
+        worker->post_snapshot(snapshot);
+    }
+}
+
+void Server::Impl::begin_drain() {
+    if (phase == Phase::stopping) {
+        return;
+    }
+    phase = Phase::draining;
+    spdlog::info("draining: requests in progress have {} s",
+                 std::chrono::duration<double>(config->shutdown_timeout).count());
+    call(hooks.stopping);
+    drain_end.expires_after(config->shutdown_timeout);
+    drain_end.async_wait([this](error_code error) {
+        if (!error) {
+            stop_now("shutdown_timeout is over");
+        }
+    });
+    for (const auto& worker : workers) {
+        worker->post_drain(config->shutdown_timeout / 2);
+    }
+    await_finish();
+}
+
+void Server::Impl::stop_now(const char* why) {
+    if (phase == Phase::stopping) {
+        return;
+    }
+    spdlog::info("stopping at once: {}", why);
+    if (phase != Phase::draining) {
+        call(hooks.stopping);
+        await_finish();
+    }
+    phase = Phase::stopping;
+    for (const auto& worker : workers) {
+        worker->post_stop();
+    }
+    drain_end.expires_after(kLastResort);
+    drain_end.async_wait([](error_code error) {
+        if (!error) {
+            spdlog::error("a worker does not end; giving up on it");
+            ::_exit(kExitForced);
+        }
+    });
+}
+
+void Server::Impl::await_finish() {
+    finish_poll.expires_after(kFinishPoll);
+    finish_poll.async_wait([this](error_code error) {
+        if (error) {
+            return;
+        }
+        if (has_finished()) {
+            context.stop();
+        } else {
+            await_finish();
+        }
+    });
+}
+
+bool Server::Impl::has_finished() const {
+    return std::ranges::all_of(workers, [](const auto& worker) { return worker->is_finished(); });
+}
+
+int Server::Impl::end() {
+    checker->stop();
+    std::uint64_t cut = 0;
+    for (const auto& worker : workers) {
+        worker->join();
+        cut += worker->cut_requests();
+    }
+    are_running = false;
+    workers.clear();
+    shared.workers.clear();
+    access_log.reset();  // writes what is queued
+    if (cut > 0) {
+        spdlog::warn("stopped; {} request{} cut short", cut, cut == 1 ? " was" : "s were");
+        return kExitForced;
+    }
+    spdlog::info("stopped");
+    return kExitOk;
+}
+
+Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks)
+    : impl_(std::make_unique<Impl>(std::move(config), hooks)) {}
+
+Server::~Server() = default;
+
+int Server::run() { return impl_->run(); }
+
+}  // namespace s3gate::proxy

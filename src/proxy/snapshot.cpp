@@ -1,0 +1,120 @@
+#include "s3gate/proxy/snapshot.hpp"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+// NUL cannot stand in a configured text, so no two different triples give one text.
+std::string joined(const std::string& a, const std::string& b, const std::string& c) {
+    return a + '\0' + b + '\0' + c;
+}
+
+std::optional<std::uint32_t> cell_of(std::map<std::string, std::uint32_t>& cells, const std::string& name,
+                                     std::size_t room) {
+    const auto known = cells.find(name);
+    if (known != cells.end()) {
+        return known->second;
+    }
+    if (cells.size() >= room) {
+        return std::nullopt;
+    }
+    const auto cell = static_cast<std::uint32_t>(cells.size());
+    cells.emplace(name, cell);
+    return cell;
+}
+
+std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolution& resolution) {
+    if (const auto numeric = base::IpAddress::parse(host)) {
+        return {*numeric};
+    }
+    const auto found = resolution.find(host);
+    return found == resolution.end() ? std::vector<base::IpAddress>{} : found->second;
+}
+
+// One peer per address of one server; an address that is listed twice, or finds no room, makes none.
+void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolution, SlotDirectory& directory) {
+    GroupServer& server = site.servers[server_index];
+    const std::uint16_t check_port =
+        site.config->health.port == 0 ? server.config->port : site.config->health.port;
+    for (const base::IpAddress& ip : addresses_of(server.config->host, resolution)) {
+        const base::SocketAddress address(ip, server.config->port);
+        const auto is_same = [&](std::uint32_t peer) { return site.peers[peer].address == address; };
+        if (std::ranges::any_of(server.peers, is_same)) {
+            continue;
+        }
+        const std::string text = address.to_string();
+        const auto slot = directory.slot_of(site.config->backends.name, server.config->text, text);
+        if (!slot) {
+            continue;
+        }
+        server.peers.push_back(static_cast<std::uint32_t>(site.peers.size()));
+        site.peers.push_back(
+            {address, text, base::SocketAddress(ip, check_port), *slot, server_index});
+    }
+}
+
+// The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk past those, so their keys
+// return home when they come back (as nginx does).
+policy::KetamaRing ring_of(const config::Site& site) {
+    std::vector<policy::RingServer> servers;
+    servers.reserve(site.backends.servers.size());
+    for (const config::Server& server : site.backends.servers) {
+        servers.push_back({server.text, server.weight});
+    }
+    return policy::KetamaRing(servers);
+}
+
+Site build_site(const config::Site& config, const Resolution& resolution, SlotDirectory& directory) {
+    Site site;
+    site.config = &config;
+    const auto group = directory.group_of(config.backends.name);
+    if (!group) {
+        throw std::length_error("no room on the board for one more group: " + config.backends.name);
+    }
+    site.group = *group;
+    site.servers.resize(config.backends.servers.size());
+    for (std::uint32_t i = 0; i < site.servers.size(); ++i) {
+        site.servers[i].config = &config.backends.servers[i];
+        site.has_backups = site.has_backups || config.backends.servers[i].backup;
+        add_peers(site, i, resolution, directory);
+    }
+    if (config.balance.method == config::BalanceMethod::ketama) {
+        site.ring = ring_of(config);
+    }
+    site.passive.max_fails = config.passive.enabled ? config.passive.max_fails : 0;
+    site.passive.fail_timeout_ms = static_cast<std::uint64_t>(config.passive.fail_timeout.count());
+    for (const auto& [name, value] : config.headers_set) {
+        site.extra_lines += name + ": " + value + "\r\n";
+        std::string& lower = site.extra_names.emplace_back(name);
+        std::ranges::transform(lower, lower.begin(), base::to_lower);
+    }
+    return site;
+}
+
+}  // namespace
+
+std::optional<std::uint32_t> SlotDirectory::slot_of(const std::string& group, const std::string& server,
+                                                    const std::string& address) {
+    return cell_of(slot_map_, joined(group, server, address), slots_);
+}
+
+std::optional<std::uint32_t> SlotDirectory::group_of(const std::string& group) {
+    return cell_of(group_map_, group, groups_);
+}
+
+std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
+                                               const Resolution& resolution, SlotDirectory& directory) {
+    auto snapshot = std::make_shared<Snapshot>();
+    snapshot->sites.reserve(config->sites.size());
+    for (const config::Site& site : config->sites) {
+        snapshot->sites.push_back(build_site(site, resolution, directory));
+    }
+    snapshot->config = std::move(config);
+    return snapshot;
+}
+
+}  // namespace s3gate::proxy
