@@ -1,0 +1,21 @@
+#include <cstdio>
+
+#include "commands.hpp"
+
+namespace s3gate::app {
+
+std::shared_ptr<const config::Config> load_or_report(const std::string& file, std::FILE* out) {
+    config::LoadResult result = config::load(file, config::process_environment());
+    for (const config::Problem& problem : result.problems) {
+        std::fprintf(out, "%s\n", problem.to_string().c_str());
+    }
+    for (const config::Problem& warning : result.warnings) {
+        std::fprintf(out, "warning: %s\n", warning.to_string().c_str());
+    }
+    if (!result.ok()) {
+        return nullptr;
+    }
+    return std::make_shared<const config::Config>(std::move(result.config));
+}
+
+}  // namespace s3gate::app

@@ -1,0 +1,164 @@
+#include <algorithm>
+#include <cstdio>
+#include <string_view>
+
+#include "commands.hpp"
+#include "s3gate/base/digest.hpp"
+#include "s3gate/policy/affinity_key.hpp"
+#include "s3gate/policy/ketama_ring.hpp"
+#include "s3gate/proxy/server.hpp"
+#include "s3gate/proxy/snapshot.hpp"
+
+namespace s3gate::app {
+namespace {
+
+void print(const char* label, const std::string& value) {
+    std::printf("%-10s %s\n", label, value.c_str());
+}
+
+std::string hex(std::uint32_t value) {
+    char text[9];
+    std::snprintf(text, sizeof text, "%08x", value);
+    return text;
+}
+
+// What an argument says of a request.
+struct Request {
+    std::string query;
+    std::string key;  // set when the argument is a key itself
+};
+
+Request parse_argument(const std::string& argument) {
+    if (argument.starts_with('/') || argument.find("://") != std::string::npos) {
+        const std::size_t question = argument.find('?');
+        if (question == std::string::npos) {
+            return {};
+        }
+        // A fragment is never sent (RFC 9110 §7.1).
+        const std::size_t end = argument.find('#', question);
+        return {argument.substr(question + 1, end == std::string::npos ? end : end - question - 1), {}};
+    }
+    if (argument.starts_with('?')) {
+        return {argument.substr(1), {}};
+    }
+    if (argument.find('=') != std::string::npos) {
+        return {argument, {}};
+    }
+    return {{}, argument};
+}
+
+struct Key {
+    std::string text;
+    std::string source;  // where it came from, or why there is none
+};
+
+Key key_of(const config::Site& site, const RouteOptions& options, const Request& request) {
+    if (!request.key.empty()) {
+        return {request.key, "given"};
+    }
+    policy::KeyInput input;
+    input.query = request.query;
+    input.user_agent = options.user_agent;
+    input.accept_language = options.accept_language;
+    input.salt = site.balance.salt;
+    if (options.ip) {
+        input.client_ip = *options.ip;
+    }
+    const policy::AffinityKey found = policy::affinity_key_of(site.balance.key, input);
+    if (found.source == nullptr) {
+        return {{}, "none: no configured source yields a key; such requests go round robin"};
+    }
+    if (found.source->kind == config::KeySource::Kind::fingerprint && !options.ip) {
+        return {{}, "fingerprint: give --ip (and --user-agent, --accept-language) of the client"};
+    }
+    return {found.key, policy::to_string(*found.source)};
+}
+
+std::string state_of(const config::Server& server) {
+    return server.down ? " (down in the configuration)" : server.drained ? " (drained)" : "";
+}
+
+// What the walk found, and where it stood; the walk goes on from there.
+std::string next_server(const proxy::Site& site, policy::RingWalk& walk, std::vector<bool>& excluded) {
+    const auto found = policy::walk_to_usable(site.ring, walk, [&](std::uint32_t i) { return !excluded[i]; });
+    if (found) {
+        excluded[*found] = true;
+        return site.servers[*found].config->text;
+    }
+    if (std::ranges::find(excluded, false) == excluded.end()) {
+        return "none: no other server is left";
+    }
+    return "round robin over the others (" + std::to_string(policy::kMaxUnusablePoints + 1) +
+           " ring points in a row were unusable)";
+}
+
+void print_ring(const proxy::Site& site, const std::string& key) {
+    const auto& points = site.ring.points();
+    policy::RingWalk walk = policy::start_walk(site.ring, key);
+    const policy::KetamaRing::Point& first = points[walk.index];
+    print("crc32", hex(base::crc32(key)));
+    print("point", hex(first.hash));
+    std::vector<bool> excluded;
+    for (const proxy::GroupServer& server : site.servers) {
+        excluded.push_back(server.config->down || server.config->drained);
+    }
+    if (excluded[first.server]) {
+        const config::Server& owner = *site.servers[first.server].config;
+        print("owner", owner.text + state_of(owner));
+    }
+    print("server", next_server(site, walk, excluded));
+    print("if down", next_server(site, walk, excluded));
+}
+
+void print_route(const proxy::Site& site, const RouteOptions& options, const std::string& argument) {
+    const config::Site& config = *site.config;
+    print("argument", argument);
+    print("site", config.name);
+    if (config.balance.method != config::BalanceMethod::ketama) {
+        print("server", config.balance.method == config::BalanceMethod::least_conn
+                            ? "any: least_conn picks the one with the fewest requests in progress"
+                            : "any: round_robin takes them in turn");
+        return;
+    }
+    const Key key = key_of(config, options, parse_argument(argument));
+    print("source", key.source);
+    if (!key.text.empty()) {
+        print("key", key.text);
+        print_ring(site, key.text);
+    }
+}
+
+}  // namespace
+
+int run_route(const std::string& file, const RouteOptions& options) {
+    const std::shared_ptr<const config::Config> config = load_or_report(file, stderr);
+    if (!config) {
+        return proxy::kExitConfig;
+    }
+    if (options.ip && !base::IpAddress::parse(*options.ip)) {
+        std::fprintf(stderr, "s3gate: --ip %s is no address\n", options.ip->c_str());
+        return proxy::kExitFailure;
+    }
+    const auto is_wanted = [&](const config::Site& site) {
+        return options.site.empty() || site.name == options.site;
+    };
+    if (std::ranges::none_of(config->sites, is_wanted)) {
+        std::fprintf(stderr, "s3gate: no site is called %s\n", options.site.c_str());
+        return proxy::kExitFailure;
+    }
+    // The same rings as the daemon builds; no name needs resolving for them.
+    proxy::SlotDirectory directory(0, config->sites.size());
+    const auto snapshot = proxy::build_snapshot(config, {}, directory);
+    bool is_first = true;
+    for (const std::string& argument : options.arguments) {
+        for (const proxy::Site& site : snapshot->sites) {
+            if (is_wanted(*site.config)) {
+                std::fputs(std::exchange(is_first, false) ? "" : "\n", stdout);
+                print_route(site, options, argument);
+            }
+        }
+    }
+    return proxy::kExitOk;
+}
+
+}  // namespace s3gate::app

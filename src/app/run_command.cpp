@@ -1,0 +1,43 @@
+#include <systemd/sd-daemon.h>
+
+#include <cstdio>
+
+#include "commands.hpp"
+#include "s3gate/proxy/server.hpp"
+
+namespace s3gate::app {
+namespace {
+
+// sd_notify() does nothing and succeeds without NOTIFY_SOCKET: started by hand, or by another manager.
+
+struct Systemd {
+    bool has_watchdog = false;
+};
+
+void notify_ready(void*) { ::sd_notify(0, "READY=1\nSTATUS=serving"); }
+
+void notify_stopping(void*) { ::sd_notify(0, "STOPPING=1\nSTATUS=finishing the requests in progress"); }
+
+void notify_alive(void* context) {
+    if (static_cast<const Systemd*>(context)->has_watchdog) {
+        ::sd_notify(0, "WATCHDOG=1");
+    }
+}
+
+}  // namespace
+
+int run_daemon(const std::string& file) {
+    std::shared_ptr<const config::Config> config = load_or_report(file, stderr);
+    if (!config) {
+        return proxy::kExitConfig;
+    }
+    Systemd systemd;
+    systemd.has_watchdog = ::sd_watchdog_enabled(0, nullptr) > 0;
+    proxy::Server server(std::move(config), {.ready = notify_ready,
+                                             .stopping = notify_stopping,
+                                             .alive = notify_alive,
+                                             .context = &systemd});
+    return server.run();
+}
+
+}  // namespace s3gate::app
