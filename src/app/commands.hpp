@@ -1,5 +1,5 @@
-// The commands of the program, one file each. Called by main() with the options parsed; each returns
-// the exit code.
+// The commands of the program, one file each. Called by main() with the options parsed; each
+// returns the exit code.
 #pragma once
 
 #include <memory>
@@ -11,8 +11,8 @@
 
 namespace s3gate::app {
 
-// Loads `file`; on problems prints each as `file:line: key.path: message` to `out` and returns null.
-// Warnings go to `out` as well, after the word "warning".
+// Loads `file`; on problems prints each as `file:line: key.path: message` to `out` and returns
+// null. Warnings go to `out` as well, after the word "warning".
 std::shared_ptr<const config::Config> load_or_report(const std::string& file, std::FILE* out);
 
 // `s3gate --config FILE`: serves until told to stop.
@@ -22,7 +22,7 @@ int run_daemon(const std::string& file);
 int run_check(const std::string& file);
 
 struct RouteOptions {
-    std::string site;             // empty = every site
+    std::string site;               // empty = every site
     std::optional<std::string> ip;  // of the client; the fingerprint needs it
     std::string user_agent;
     std::string accept_language;

@@ -11,12 +11,14 @@ namespace {
 
 int dispatch(int argc, char** argv) {
     using namespace s3gate;
-    CLI::App options("S3-aware reverse proxy. Without a subcommand: serve, in the foreground.", "s3gate");
+    CLI::App options("S3-aware reverse proxy. Without a subcommand: serve, in the foreground.",
+                     "s3gate");
     std::string file;
     options.add_option("-c,--config", file, "The main configuration file")->type_name("FILE");
     options.require_subcommand(0, 1);
 
-    CLI::App* check = options.add_subcommand("check", "Check the configuration and say what it amounts to");
+    CLI::App* check =
+        options.add_subcommand("check", "Check the configuration and say what it amounts to");
     CLI::App* route = options.add_subcommand("route", "Say which backend requests go to, and why");
     CLI::App* version = options.add_subcommand("version", "Print the version");
     check->fallthrough();  // --config is accepted after the subcommand as well
@@ -25,12 +27,16 @@ int dispatch(int argc, char** argv) {
     app::RouteOptions request;
     route->add_option("-s,--site", request.site, "Only this site")->type_name("NAME");
     route->add_option("--ip", request.ip, "Client address, for the fingerprint")->type_name("IP");
-    route->add_option("--user-agent", request.user_agent, "User-Agent, for the fingerprint")->type_name("TEXT");
-    route->add_option("--accept-language", request.accept_language, "Accept-Language, for the fingerprint")
+    route->add_option("--user-agent", request.user_agent, "User-Agent, for the fingerprint")
+        ->type_name("TEXT");
+    route
+        ->add_option("--accept-language", request.accept_language,
+                     "Accept-Language, for the fingerprint")
         ->type_name("TEXT");
     route
         ->add_option("ARG", request.arguments,
-                     "A key, a query string (holds '=' or begins with '?'), or a URL (holds '://' or begins with '/')")
+                     "A key, a query string (holds '=' or begins with '?'), or a URL (holds '://' "
+                     "or begins with '/')")
         ->required()
         ->type_name("");
 

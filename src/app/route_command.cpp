@@ -36,7 +36,8 @@ Request parse_argument(const std::string& argument) {
         }
         // A fragment is never sent (RFC 9110 §7.1).
         const std::size_t end = argument.find('#', question);
-        return {argument.substr(question + 1, end == std::string::npos ? end : end - question - 1), {}};
+        return {argument.substr(question + 1, end == std::string::npos ? end : end - question - 1),
+                {}};
     }
     if (argument.starts_with('?')) {
         return {argument.substr(1), {}};
@@ -79,8 +80,10 @@ std::string state_of(const config::Server& server) {
 }
 
 // What the walk found, and where it stood; the walk goes on from there.
-std::string next_server(const proxy::Site& site, policy::RingWalk& walk, std::vector<bool>& excluded) {
-    const auto found = policy::walk_to_usable(site.ring, walk, [&](std::uint32_t i) { return !excluded[i]; });
+std::string next_server(const proxy::Site& site, policy::RingWalk& walk,
+                        std::vector<bool>& excluded) {
+    const auto found =
+        policy::walk_to_usable(site.ring, walk, [&](std::uint32_t i) { return !excluded[i]; });
     if (found) {
         excluded[*found] = true;
         return site.servers[*found].config->text;
@@ -110,7 +113,8 @@ void print_ring(const proxy::Site& site, const std::string& key) {
     print("if down", next_server(site, walk, excluded));
 }
 
-void print_route(const proxy::Site& site, const RouteOptions& options, const std::string& argument) {
+void print_route(const proxy::Site& site, const RouteOptions& options,
+                 const std::string& argument) {
     const config::Site& config = *site.config;
     print("argument", argument);
     print("site", config.name);

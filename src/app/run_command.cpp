@@ -8,15 +8,20 @@
 namespace s3gate::app {
 namespace {
 
-// sd_notify() does nothing and succeeds without NOTIFY_SOCKET: started by hand, or by another manager.
+// sd_notify() does nothing and succeeds without NOTIFY_SOCKET: started by hand, or by another
+// manager.
 
 struct Systemd {
     bool has_watchdog = false;
 };
 
-void notify_ready(void*) { ::sd_notify(0, "READY=1\nSTATUS=serving"); }
+void notify_ready(void*) {
+    ::sd_notify(0, "READY=1\nSTATUS=serving");
+}
 
-void notify_stopping(void*) { ::sd_notify(0, "STOPPING=1\nSTATUS=finishing the requests in progress"); }
+void notify_stopping(void*) {
+    ::sd_notify(0, "STOPPING=1\nSTATUS=finishing the requests in progress");
+}
 
 void notify_alive(void* context) {
     if (static_cast<const Systemd*>(context)->has_watchdog) {

@@ -8,14 +8,15 @@ Board::Board(std::size_t workers, std::size_t slots, std::size_t groups)
     for (std::size_t i = 0; i < workers; ++i) {
         workers_.push_back(std::make_unique<Row>(slots, groups));
     }
-    // Backends start up: a proxy that was just started must not refuse everything until the first checks are done.
+    // Backends start up: a proxy that was just started must not refuse everything until the first
+    // checks are done.
     for (std::atomic<bool>& cell : up_) {
         cell.store(true, std::memory_order_relaxed);
     }
 }
 
-// The rows are read one after the other without a lock: while requests come and go the sum may be off by those that moved
-// meanwhile, and is exact when nothing moves.
+// The rows are read one after the other without a lock: while requests come and go the sum may be
+// off by those that moved meanwhile, and is exact when nothing moves.
 template <class Cells>
 std::int64_t Board::sum(Cells Row::*cells, std::uint32_t index) const {
     std::int64_t total = 0;
@@ -25,13 +26,21 @@ std::int64_t Board::sum(Cells Row::*cells, std::uint32_t index) const {
     return total;
 }
 
-std::int64_t Board::in_flight(std::uint32_t slot) const { return sum(&Row::in_flight, slot); }
+std::int64_t Board::in_flight(std::uint32_t slot) const {
+    return sum(&Row::in_flight, slot);
+}
 
-std::int64_t Board::group_requests(std::uint32_t group) const { return sum(&Row::group_requests, group); }
+std::int64_t Board::group_requests(std::uint32_t group) const {
+    return sum(&Row::group_requests, group);
+}
 
-std::int64_t Board::group_retries(std::uint32_t group) const { return sum(&Row::group_retries, group); }
+std::int64_t Board::group_retries(std::uint32_t group) const {
+    return sum(&Row::group_retries, group);
+}
 
-std::int64_t Board::site_connections(std::uint32_t group) const { return sum(&Row::site_connections, group); }
+std::int64_t Board::site_connections(std::uint32_t group) const {
+    return sum(&Row::site_connections, group);
+}
 
 std::int64_t Board::connections() const {
     std::int64_t total = 0;

@@ -50,7 +50,7 @@ struct Check {
     base::TimePoint due{};   // of the last check begun, or waiting to begin
     Timer timer;
     bool is_waiting = false;
-    std::shared_ptr<Probe> probe;  // null while none is running
+    std::shared_ptr<Probe> probe;            // null while none is running
     std::shared_ptr<SiteChecks> probe_site;  // the one the running probe counts in
     policy::HealthState state;
 };
@@ -181,14 +181,13 @@ void HealthChecker::Impl::become_due(const std::shared_ptr<Check>& check) {
 void HealthChecker::Impl::launch(const std::shared_ptr<Check>& check) {
     check->probe_site = check->site;
     ++check->probe_site->running;
-    check->probe = Probe::start(
-        context, check->site->plan, check->address,
-        [self = shared_from_this(), weak = std::weak_ptr(check), begun_in = stalls](
-            const ProbeResult& result) {
-            if (const std::shared_ptr<Check> alive = weak.lock()) {
-                self->on_result(alive, begun_in, result);
-            }
-        });
+    check->probe = Probe::start(context, check->site->plan, check->address,
+                                [self = shared_from_this(), weak = std::weak_ptr(check),
+                                 begun_in = stalls](const ProbeResult& result) {
+                                    if (const std::shared_ptr<Check> alive = weak.lock()) {
+                                        self->on_result(alive, begun_in, result);
+                                    }
+                                });
 }
 
 void HealthChecker::Impl::launch_waiting(SiteChecks& site) {
@@ -303,7 +302,9 @@ void HealthChecker::Impl::end_first_round() {
 HealthChecker::HealthChecker(asio::io_context& context, Board& board, OnDown on_down)
     : impl_(std::make_shared<Impl>(context, board, std::move(on_down))) {}
 
-HealthChecker::~HealthChecker() { stop(); }
+HealthChecker::~HealthChecker() {
+    stop();
+}
 
 void HealthChecker::use(std::shared_ptr<const Snapshot> snapshot) {
     impl_->use(std::move(snapshot));
@@ -320,7 +321,9 @@ void HealthChecker::when_first_round_done(std::function<void()> done, base::Dura
     asio::post(impl_->context, [impl = impl_] { impl->end_first_round(); });
 }
 
-void HealthChecker::discard_running() { ++impl_->stalls; }
+void HealthChecker::discard_running() {
+    ++impl_->stalls;
+}
 
 void HealthChecker::stop() {
     impl_->is_stopped = true;

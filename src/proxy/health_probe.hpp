@@ -1,5 +1,6 @@
-// One active check: connects, asks, reads the head of the answer and judges it. Lives on the control
-// thread's io_context, held by its own pending operations; opens and closes its own connection.
+// One active check: connects, asks, reads the head of the answer and judges it. Lives on the
+// control thread's io_context, held by its own pending operations; opens and closes its own
+// connection.
 #pragma once
 
 #include <boost/asio/io_context.hpp>

@@ -64,7 +64,8 @@ class StandardError {
   private:
     std::size_t put(std::string_view text) const {
         if (is_socket_) {
-            return taken_of(::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+            return taken_of(
+                ::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
         }
         pollfd ready{STDERR_FILENO, POLLOUT, 0};
         if (::poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) {
@@ -136,8 +137,12 @@ OperationalLog::OperationalLog(const config::Log& config)
     spdlog::set_default_logger(std::move(logger));
 }
 
-OperationalLog::~OperationalLog() { sink_->detach_writer(); }
+OperationalLog::~OperationalLog() {
+    sink_->detach_writer();
+}
 
-void OperationalLog::reopen() { sink_->reopen(); }
+void OperationalLog::reopen() {
+    sink_->reopen();
+}
 
 }  // namespace s3gate::proxy

@@ -1,6 +1,6 @@
-// The operational log: spdlog with a sink that never makes its caller wait. Lines for a path go through
-// a LogWriter of their own; lines for stderr are written only when that takes them at once, so that a
-// pipe nobody reads stops neither a health check nor a request.
+// The operational log: spdlog with a sink that never makes its caller wait. Lines for a path go
+// through a LogWriter of their own; lines for stderr are written only when that takes them at once,
+// so that a pipe nobody reads stops neither a health check nor a request.
 #pragma once
 
 #include <cstdint>

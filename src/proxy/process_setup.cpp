@@ -36,7 +36,8 @@ std::optional<unsigned> quota_of(const std::string& file) {
     if (!microseconds || !of || *of == 0) {
         return std::nullopt;
     }
-    return static_cast<unsigned>(std::clamp<std::uint64_t>((*microseconds + *of - 1) / *of, 1, 4096));
+    return static_cast<unsigned>(
+        std::clamp<std::uint64_t>((*microseconds + *of - 1) / *of, 1, 4096));
 }
 
 // The path of the line "0::/path" (cgroup v2).
@@ -126,7 +127,9 @@ ProcessorPin::ProcessorPin(int processor) : before_(allowed_processors()) {
     set_affinity({processor});
 }
 
-ProcessorPin::~ProcessorPin() { set_affinity(before_); }
+ProcessorPin::~ProcessorPin() {
+    set_affinity(before_);
+}
 
 SignalsBlocked::SignalsBlocked() {
     sigset_t all;
@@ -134,16 +137,18 @@ SignalsBlocked::SignalsBlocked() {
     ::pthread_sigmask(SIG_SETMASK, &all, &before_);
 }
 
-SignalsBlocked::~SignalsBlocked() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+SignalsBlocked::~SignalsBlocked() {
+    ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
 
 void drop_privileges(const std::string& user) {
     errno = 0;
     const passwd* entry = ::getpwnam(user.c_str());
     if (entry == nullptr) {
         const int code = errno;
-        throw std::runtime_error("user " + user + ": " +
-                                 (code == 0 ? "there is none of this name"
-                                            : std::generic_category().message(code)));
+        throw std::runtime_error(
+            "user " + user + ": " +
+            (code == 0 ? "there is none of this name" : std::generic_category().message(code)));
     }
     const uid_t uid = entry->pw_uid;
     const gid_t gid = entry->pw_gid;

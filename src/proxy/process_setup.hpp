@@ -1,5 +1,5 @@
-// What a start asks of the operating system besides sockets: descriptors, processors, the user to run
-// as. Called once by the thread that starts the server.
+// What a start asks of the operating system besides sockets: descriptors, processors, the user to
+// run as. Called once by the thread that starts the server.
 #pragma once
 
 #include <csignal>
@@ -16,8 +16,9 @@ std::uint64_t raise_descriptor_limit();
 // Processors this process may run on (sched_getaffinity); never empty.
 std::vector<int> allowed_processors();
 
-// Whole processors that the cgroup v2 quotas of this process and its ancestors amount to, rounded up;
-// nullopt without a quota. The arguments are /sys/fs/cgroup and /proc/self/cgroup but for tests.
+// Whole processors that the cgroup v2 quotas of this process and its ancestors amount to, rounded
+// up; nullopt without a quota. The arguments are /sys/fs/cgroup and /proc/self/cgroup but for
+// tests.
 std::optional<unsigned> cgroup_processors(const std::string& mount, const std::string& membership);
 
 // min(affinity, quota), at least 1.
@@ -47,7 +48,8 @@ class SignalsBlocked {
     sigset_t before_;
 };
 
-// Gives up root for `user`: groups, group, user, for good. Throws std::runtime_error with the reason.
+// Gives up root for `user`: groups, group, user, for good. Throws std::runtime_error with the
+// reason.
 void drop_privileges(const std::string& user);
 
 std::string host_name();

@@ -45,7 +45,7 @@ struct PendingResolution::State {
     std::vector<std::string> hosts;
     mutable std::mutex mutex;
     std::condition_variable done;
-    std::size_t next = 0;      // first host that no thread has taken
+    std::size_t next = 0;  // first host that no thread has taken
     std::size_t answered = 0;
     std::map<std::string, LookupResult> results;
     bool abandoned = false;
@@ -75,13 +75,14 @@ PendingResolution::PendingResolution(const std::set<std::string>& hosts, const L
     const SignalsBlocked blocked;
     for (std::size_t i = 0; i < std::min(hosts.size(), kMaxThreads); ++i) {
         try {
-            // Detached: getaddrinfo cannot be interrupted, and nobody may wait for it without bound. The thread's share of the
-            // state keeps alive all it touches.
+            // Detached: getaddrinfo cannot be interrupted, and nobody may wait for it without
+            // bound. The thread's share of the state keeps alive all it touches.
             std::thread([state = state_] { state->run(); }).detach();
         } catch (const std::system_error& error) {
             const std::lock_guard lock(state_->mutex);
             if (i == 0) {
-                state_->thread_error = std::string("cannot start a thread: ") + error.code().message();
+                state_->thread_error =
+                    std::string("cannot start a thread: ") + error.code().message();
             }
             break;
         }
@@ -111,7 +112,8 @@ ResolveOutcome PendingResolution::outcome() const {
     for (const std::string& host : state_->hosts) {
         const auto found = state_->results.find(host);
         if (found == state_->results.end()) {
-            out.errors[host] = state_->thread_error.empty() ? "no answer in time" : state_->thread_error;
+            out.errors[host] =
+                state_->thread_error.empty() ? "no answer in time" : state_->thread_error;
         } else if (found->second.addresses.empty()) {
             out.errors[host] = found->second.error;
         } else {
@@ -123,15 +125,16 @@ ResolveOutcome PendingResolution::outcome() const {
 
 LookupResult look_up(const std::string& host) {
     AddressList list;
-    // No addresses of a family this host cannot reach at all (as nginx does). A host that has nothing but its loopback
-    // interface gets no answer this way, hence the second try.
+    // No addresses of a family this host cannot reach at all (as nginx does). A host that has
+    // nothing but its loopback interface gets no answer this way, hence the second try.
     int code = ask(host, AI_ADDRCONFIG, list);
     if (code == EAI_NONAME || code == EAI_ADDRFAMILY || code == EAI_NODATA) {
         code = ask(host, 0, list);
     }
     LookupResult out;
     if (code != 0) {
-        out.error = code == EAI_SYSTEM ? std::generic_category().message(errno) : ::gai_strerror(code);
+        out.error =
+            code == EAI_SYSTEM ? std::generic_category().message(errno) : ::gai_strerror(code);
         return out;
     }
     for (const addrinfo* item = list.first; item != nullptr; item = item->ai_next) {
@@ -158,7 +161,8 @@ std::set<std::string> host_names(const config::Config& config) {
     return names;
 }
 
-ResolveOutcome resolve_all(const config::Config& config, base::Duration limit, const Lookup& lookup) {
+ResolveOutcome resolve_all(const config::Config& config, base::Duration limit,
+                           const Lookup& lookup) {
     const base::TimePoint deadline = base::Clock::now() + limit;
     PendingResolution pending(host_names(config), lookup);
     pending.wait_until(deadline);

@@ -260,7 +260,8 @@ void Server::Impl::resolve_names() {
     ResolveOutcome outcome = resolve_all(*config, kResolveAtStart);
     resolution = std::move(outcome.addresses);
     for (const auto& [host, reason] : outcome.errors) {
-        spdlog::warn("cannot resolve {}: {}; its servers are down until that succeeds", host, reason);
+        spdlog::warn("cannot resolve {}: {}; its servers are down until that succeeds", host,
+                     reason);
         unresolved.insert(host);
     }
     next_resolve = base::Clock::now() + kResolveAgain;
@@ -385,13 +386,14 @@ void Server::Impl::start_workers() {
 }
 
 void Server::Impl::start_checks() {
-    checker = std::make_unique<HealthChecker>(context, *board, [this](std::uint32_t slot, bool hard) {
-        if (hard) {
-            for (const auto& worker : workers) {
-                worker->post_backend_down(slot);
+    checker =
+        std::make_unique<HealthChecker>(context, *board, [this](std::uint32_t slot, bool hard) {
+            if (hard) {
+                for (const auto& worker : workers) {
+                    worker->post_backend_down(slot);
+                }
             }
-        }
-    });
+        });
     checker->use(snapshot);
     checker->when_first_round_done([this] { become_ready(); }, first_round_limit(*config));
 }
@@ -438,7 +440,8 @@ void Server::Impl::on_signal(int number) {
             access_log->reopen();
             break;
         case SIGHUP:
-            spdlog::warn("SIGHUP: this version cannot reload its configuration; restart it instead");
+            spdlog::warn(
+                "SIGHUP: this version cannot reload its configuration; restart it instead");
             break;
         default:
             break;
@@ -468,7 +471,8 @@ void Server::Impl::on_tick() {
     resolve_more(now);
 }
 
-// Only when every loop moved since the last time: one worker that hangs is a reason to be restarted.
+// Only when every loop moved since the last time: one worker that hangs is a reason to be
+// restarted.
 void Server::Impl::feed_watchdog() {
     bool is_alive = true;
     for (std::size_t i = 0; i < workers.size(); ++i) {
@@ -488,9 +492,10 @@ void Server::Impl::report_losses(base::TimePoint now) {
     }
     const auto discarded = board->checks().discarded.load(std::memory_order_relaxed);
     if (const auto checks = discarded_checks.growth(discarded, now)) {
-        spdlog::warn("{} health checks gave no verdict: this process stood still, or ran out of "
-                     "descriptors, ports or memory",
-                     checks);
+        spdlog::warn(
+            "{} health checks gave no verdict: this process stood still, or ran out of "
+            "descriptors, ports or memory",
+            checks);
     }
 }
 
@@ -616,6 +621,8 @@ Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks)
 
 Server::~Server() = default;
 
-int Server::run() { return impl_->run(); }
+int Server::run() {
+    return impl_->run();
+}
 
 }  // namespace s3gate::proxy

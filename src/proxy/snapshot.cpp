@@ -13,8 +13,8 @@ std::string joined(const std::string& a, const std::string& b, const std::string
     return a + '\0' + b + '\0' + c;
 }
 
-std::optional<std::uint32_t> cell_of(std::map<std::string, std::uint32_t>& cells, const std::string& name,
-                                     std::size_t room) {
+std::optional<std::uint32_t> cell_of(std::map<std::string, std::uint32_t>& cells,
+                                     const std::string& name, std::size_t room) {
     const auto known = cells.find(name);
     if (known != cells.end()) {
         return known->second;
@@ -35,14 +35,18 @@ std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolut
     return found == resolution.end() ? std::vector<base::IpAddress>{} : found->second;
 }
 
-// One peer per address of one server; an address that is listed twice, or finds no room, makes none.
-void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolution, SlotDirectory& directory) {
+// One peer per address of one server; an address that is listed twice, or finds no room, makes
+// none.
+void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolution,
+               SlotDirectory& directory) {
     GroupServer& server = site.servers[server_index];
     const std::uint16_t check_port =
         site.config->health.port == 0 ? server.config->port : site.config->health.port;
     for (const base::IpAddress& ip : addresses_of(server.config->host, resolution)) {
         const base::SocketAddress address(ip, server.config->port);
-        const auto is_same = [&](std::uint32_t peer) { return site.peers[peer].address == address; };
+        const auto is_same = [&](std::uint32_t peer) {
+            return site.peers[peer].address == address;
+        };
         if (std::ranges::any_of(server.peers, is_same)) {
             continue;
         }
@@ -57,8 +61,8 @@ void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolut
     }
 }
 
-// The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk past those, so their keys
-// return home when they come back (as nginx does).
+// The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk
+// past those, so their keys return home when they come back (as nginx does).
 policy::KetamaRing ring_of(const config::Site& site) {
     std::vector<policy::RingServer> servers;
     servers.reserve(site.backends.servers.size());
@@ -68,7 +72,8 @@ policy::KetamaRing ring_of(const config::Site& site) {
     return policy::KetamaRing(servers);
 }
 
-Site build_site(const config::Site& config, const Resolution& resolution, SlotDirectory& directory) {
+Site build_site(const config::Site& config, const Resolution& resolution,
+                SlotDirectory& directory) {
     Site site;
     site.config = &config;
     const auto group = directory.group_of(config.backends.name);
@@ -97,7 +102,8 @@ Site build_site(const config::Site& config, const Resolution& resolution, SlotDi
 
 }  // namespace
 
-std::optional<std::uint32_t> SlotDirectory::slot_of(const std::string& group, const std::string& server,
+std::optional<std::uint32_t> SlotDirectory::slot_of(const std::string& group,
+                                                    const std::string& server,
                                                     const std::string& address) {
     return cell_of(slot_map_, joined(group, server, address), slots_);
 }
@@ -107,7 +113,8 @@ std::optional<std::uint32_t> SlotDirectory::group_of(const std::string& group) {
 }
 
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
-                                               const Resolution& resolution, SlotDirectory& directory) {
+                                               const Resolution& resolution,
+                                               SlotDirectory& directory) {
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->sites.reserve(config->sites.size());
     for (const config::Site& site : config->sites) {

@@ -1,6 +1,6 @@
-// Blocking name resolution away from every loop: at start all names in parallel with a bound on the whole, later those that
-// failed again, until they are known. Threads of its own; one that the system's resolver never lets go is left behind and
-// touches nothing but what it owns.
+// Blocking name resolution away from every loop: at start all names in parallel with a bound on the
+// whole, later those that failed again, until they are known. Threads of its own; one that the
+// system's resolver never lets go is left behind and touches nothing but what it owns.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,8 @@ struct LookupResult {
     std::vector<base::IpAddress> addresses;
     std::string error;  // why there are none
 };
-// May block for long; called on several threads at once, possibly still when the caller of the resolution is gone.
+// May block for long; called on several threads at once, possibly still when the caller of the
+// resolution is gone.
 using Lookup = std::function<LookupResult(const std::string& host)>;
 
 // Asks the system: getaddrinfo, all addresses in its order, duplicates removed.
@@ -35,9 +36,10 @@ LookupResult look_up(const std::string& host);
 // The host names of the configuration that are not addresses themselves.
 std::set<std::string> host_names(const config::Config& config);
 
-// Resolves all host names of the configuration (numeric ones without asking anybody). Waits at most `limit`; names that have not
-// answered by then are errors. Blocking: not for a worker.
-ResolveOutcome resolve_all(const config::Config& config, base::Duration limit, const Lookup& lookup = look_up);
+// Resolves all host names of the configuration (numeric ones without asking anybody). Waits at most
+// `limit`; names that have not answered by then are errors. Blocking: not for a worker.
+ResolveOutcome resolve_all(const config::Config& config, base::Duration limit,
+                           const Lookup& lookup = look_up);
 
 // A resolution under way that nobody waits for: the control loop asks now and then.
 class PendingResolution {

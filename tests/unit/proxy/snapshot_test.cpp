@@ -1,0 +1,171 @@
+// Snapshots: peers per address, rings on the configured text, cells that stay the same over
+// generations.
+
+#include "s3gate/proxy/snapshot.hpp"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <stdexcept>
+
+namespace s3gate::proxy {
+namespace {
+
+base::IpAddress ip(const char* text) {
+    return *base::IpAddress::parse(text);
+}
+
+config::Server server(const std::string& host, std::uint16_t port = 9000) {
+    config::Server out;
+    out.host = host;
+    out.port = port;
+    out.text = host + ":" + std::to_string(port);
+    return out;
+}
+
+config::Site site(const std::string& name, std::vector<config::Server> servers) {
+    config::Site out;
+    out.name = name;
+    out.backends.name = "backend_" + name;
+    out.backends.servers = std::move(servers);
+    return out;
+}
+
+std::shared_ptr<config::Config> config_of(std::vector<config::Site> sites) {
+    auto out = std::make_shared<config::Config>();
+    out->sites = std::move(sites);
+    return out;
+}
+
+TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
+    SlotDirectory directory(16, 4);
+    const auto config =
+        config_of({site("a", {server("n1"), server("n2"), server("10.0.0.9", 81)})});
+    const auto snapshot = build_snapshot(
+        config, {{"n1", {ip("10.0.0.1"), ip("2001:db8::1"), ip("10.0.0.1")}}}, directory);
+    ASSERT_EQ(snapshot->sites.size(), 1u);
+    const Site& built = snapshot->sites[0];
+    EXPECT_EQ(built.config, &config->sites[0]);
+    ASSERT_EQ(built.peers.size(), 3u);
+    EXPECT_EQ(built.peers[0].address_text, "10.0.0.1:9000");
+    EXPECT_EQ(built.peers[1].address_text, "[2001:db8::1]:9000");
+    EXPECT_EQ(built.peers[2].address_text, "10.0.0.9:81");  // numeric: no resolution needed
+    EXPECT_EQ(built.peers[2].server, 2u);
+    ASSERT_EQ(built.servers.size(), 3u);
+    EXPECT_EQ(built.servers[0].peers, (std::vector<std::uint32_t>{0, 1}));
+    EXPECT_TRUE(built.servers[1].peers.empty());  // not resolved
+    EXPECT_EQ(built.servers[2].peers, std::vector<std::uint32_t>{2});
+    std::set<std::uint32_t> slots;
+    for (const Peer& peer : built.peers) {
+        slots.insert(peer.slot);
+    }
+    EXPECT_EQ(slots.size(), 3u);
+}
+
+// The ring is a pure function of the text: what a name resolves to, or whether it does, moves no
+// key.
+TEST(Snapshot, RingHashesTheConfiguredText) {
+    SlotDirectory directory(64, 4);
+    std::vector<config::Server> servers = {server("n1"), server("n2"), server("n3")};
+    servers[1].down = true;
+    servers[2].weight = 2;
+    const auto config = config_of({site("a", servers)});
+    const auto unresolved = build_snapshot(config, {}, directory);
+    const auto resolved = build_snapshot(config, {{"n1", {ip("10.0.0.1")}}}, directory);
+    const std::vector<policy::RingServer> texts = {{"n1:9000", 1}, {"n2:9000", 1}, {"n3:9000", 2}};
+    const policy::KetamaRing expected(texts);
+    for (const auto& snapshot : {unresolved, resolved}) {
+        const auto& points = snapshot->sites[0].ring.points();
+        ASSERT_EQ(points.size(), expected.points().size());
+        for (std::size_t i = 0; i < points.size(); ++i) {
+            EXPECT_EQ(points[i].hash, expected.points()[i].hash);
+            EXPECT_EQ(points[i].server, expected.points()[i].server);
+        }
+    }
+}
+
+TEST(Snapshot, OtherMethodsHaveNoRing) {
+    SlotDirectory directory(16, 4);
+    config::Site console = site("a", {server("10.0.0.1")});
+    console.balance.method = config::BalanceMethod::least_conn;
+    EXPECT_TRUE(build_snapshot(config_of({console}), {}, directory)->sites[0].ring.empty());
+}
+
+TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
+    SlotDirectory directory(16, 4);
+    const auto first =
+        build_snapshot(config_of({site("a", {server("10.0.0.1"), server("10.0.0.2")}),
+                                  site("b", {server("10.0.0.1")})}),
+                       {}, directory);
+    const auto second =
+        build_snapshot(config_of({site("b", {server("10.0.0.3"), server("10.0.0.1")}),
+                                  site("a", {server("10.0.0.2")})}),
+                       {}, directory);
+    const Site& a1 = first->sites[0];
+    const Site& b1 = first->sites[1];
+    const Site& b2 = second->sites[0];
+    const Site& a2 = second->sites[1];
+    EXPECT_EQ(a1.group, a2.group);
+    EXPECT_EQ(b1.group, b2.group);
+    EXPECT_NE(a1.group, b1.group);
+    EXPECT_EQ(a1.peers[1].slot, a2.peers[0].slot);
+    EXPECT_EQ(b1.peers[0].slot, b2.peers[1].slot);
+    // The same address in another group is another cell; a new one takes nobody's.
+    EXPECT_NE(a1.peers[0].slot, b1.peers[0].slot);
+    EXPECT_EQ((std::set<std::uint32_t>{a1.peers[0].slot, a1.peers[1].slot, b1.peers[0].slot,
+                                       b2.peers[0].slot})
+                  .size(),
+              4u);
+}
+
+TEST(Snapshot, ChecksGoToTheirPort) {
+    SlotDirectory directory(16, 4);
+    config::Site console = site("a", {server("10.0.0.1", 9001)});
+    EXPECT_EQ(
+        build_snapshot(config_of({console}), {}, directory)->sites[0].peers[0].check_address.port(),
+        9001);
+    console.health.port = 9000;
+    const auto snapshot = build_snapshot(config_of({console}), {}, directory);
+    EXPECT_EQ(snapshot->sites[0].peers[0].check_address.to_string(), "10.0.0.1:9000");
+    EXPECT_EQ(snapshot->sites[0].peers[0].address.port(), 9001);
+}
+
+TEST(Snapshot, HeadersBecomeLines) {
+    SlotDirectory directory(16, 4);
+    config::Site console = site("a", {server("10.0.0.1")});
+    console.headers_set = {{"X-NginX-Proxy", "true"}, {"X-B", "c d"}};
+    const auto snapshot = build_snapshot(config_of({console}), {}, directory);
+    EXPECT_EQ(snapshot->sites[0].extra_lines, "X-NginX-Proxy: true\r\nX-B: c d\r\n");
+    EXPECT_EQ(snapshot->sites[0].extra_names, (std::vector<std::string>{"x-nginx-proxy", "x-b"}));
+}
+
+TEST(Snapshot, PassiveRuleAndBackups) {
+    SlotDirectory directory(16, 4);
+    config::Site plain = site("a", {server("10.0.0.1")});
+    plain.passive.max_fails = 7;
+    plain.passive.fail_timeout = std::chrono::seconds{5};
+    const auto on = build_snapshot(config_of({plain}), {}, directory);
+    EXPECT_EQ(on->sites[0].passive.max_fails, 7u);
+    EXPECT_EQ(on->sites[0].passive.fail_timeout_ms, 5000u);
+    EXPECT_FALSE(on->sites[0].has_backups);
+    plain.passive.enabled = false;
+    plain.backends.servers[0].backup = true;
+    const auto off = build_snapshot(config_of({plain}), {}, directory);
+    EXPECT_EQ(off->sites[0].passive.max_fails, 0u);  // never marks
+    EXPECT_TRUE(off->sites[0].has_backups);
+}
+
+TEST(Snapshot, AFullBoardLeavesNewAddressesOut) {
+    SlotDirectory directory(1, 1);
+    const auto config = config_of({site("a", {server("10.0.0.1"), server("10.0.0.2")})});
+    const auto snapshot = build_snapshot(config, {}, directory);
+    EXPECT_EQ(snapshot->sites[0].peers.size(), 1u);
+    EXPECT_TRUE(snapshot->sites[0].servers[1].peers.empty());
+    // Known ones keep their cells, and a generation with one group too many is refused.
+    EXPECT_EQ(build_snapshot(config, {}, directory)->sites[0].peers[0].slot,
+              snapshot->sites[0].peers[0].slot);
+    EXPECT_THROW(build_snapshot(config_of({site("b", {})}), {}, directory), std::length_error);
+}
+
+}  // namespace
+}  // namespace s3gate::proxy
