@@ -125,6 +125,7 @@ void Exchange::begin(ClientConnection& client) {
     request_id_[0] = '\0';
     record_ = {};
     record_.site = site_->config->name;
+    record_.is_s3 = site_->config->type == config::SiteType::s3;
     started_ = worker_.reactor.now_point();
 }
 
@@ -148,7 +149,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
     while (state == http::HeadScanner::State::incomplete) {
         if (head_fill_ >= limit) {
             const bool line_complete = scanner_.has_start_line();
-            worker_.counters.refused_requests.fetch_add(1, std::memory_order_relaxed);
+            bump(worker_.counters.refused_requests);
             if (line_complete) {
                 co_await reply(431, "RequestHeaderSectionTooLarge", "Your request header section exceeds the maximum allowed size.", true);
             } else {
@@ -440,6 +441,7 @@ void Exchange::prepare_request() {
         facts_.conditional = facts_.conditional || field.id == http::FieldId::if_match || field.id == http::FieldId::if_none_match;
         facts_.copy = facts_.copy || field.id == http::FieldId::x_amz_copy_source;
     }
+    record_.has_copy_source = facts_.copy;
     facts_.upload_part = method_ == policy::MethodClass::put && facts_.has_body && !facts_.copy &&
                          !policy::find_argument(meaning_.query, "uploadid").empty() &&
                          !policy::find_argument(meaning_.query, "partnumber").empty();
@@ -470,8 +472,15 @@ net::task<void> Exchange::reply_failure() {
 void Exchange::on_stream_event() {
     // Nobody reads from the client: pipelined bytes wait their turn and a FIN alone is a half-close, which is legal
     // (RFC 9112 §9.6 asks only for the connection not to be used further). A reset means that nobody wants the answer.
-    if (client_->stream.is_broken() && !client_gone_) {
+    if (client_->stream.is_broken()) {
+        on_client_broken();
+    }
+}
+
+void Exchange::on_client_broken() {
+    if (!client_gone_) {
         client_gone_ = true;
+        down_.cancelled = true;
         wake_main();
     }
 }
