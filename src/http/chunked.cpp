@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "s3gate/base/text.hpp"
+#include "s3gate/http/framing.hpp"
 #include "s3gate/http/head.hpp"
 
 namespace s3gate::http {
@@ -152,7 +153,7 @@ bool filter_trailers(std::string_view lines, std::string& out) {
         return false;
     }
     for (const Field& field : fields) {
-        const bool kept = field.id == FieldId::other && !base::istarts_with(field.name, "content-") &&
+        const bool kept = field.id == FieldId::other && !is_framing_lookalike(field.name) && !base::istarts_with(field.name, "content-") &&
                           !base::istarts_with(field.name, "if-") && !base::istarts_with(field.name, "proxy-") &&
                           !base::istarts_with(field.name, "x-forwarded-") && !base::iequals(field.name, "range") &&
                           !base::iequals(field.name, "max-forwards") && !base::iequals(field.name, "cache-control") &&

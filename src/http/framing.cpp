@@ -1,5 +1,8 @@
 #include "s3gate/http/framing.hpp"
 
+#include <algorithm>
+
+#include "s3gate/base/address.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::http {
@@ -17,23 +20,6 @@ bool parse_content_length(std::string_view value, std::uint64_t& length) {
     }
     length = *number;
     return true;
-}
-
-// True for names that a sloppy peer could take for a framing field: equal to one once everything but letters is removed.
-bool is_framing_lookalike(std::string_view name) {
-    if (name.size() < 13 || name.size() > 24) {
-        return false;
-    }
-    char letters[24];
-    std::size_t count = 0;
-    for (const char c : name) {
-        const char lower = base::to_lower(c);
-        if ((lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9')) {
-            letters[count++] = lower;
-        }
-    }
-    const std::string_view text(letters, count);
-    return text == "contentlength" || text == "transferencoding";
 }
 
 // Looks at the fields that frame a message; the same rules hold for both directions.
@@ -118,6 +104,9 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
         target.remove_prefix(skip);
         const std::size_t end = std::min(target.find_first_of("/?"), target.size());
         const std::string_view authority = target.substr(0, end);
+        if (authority.empty()) {
+            return HeadError::bad_target;  // RFC 9110 §4.2.1: an http URI without a host is invalid
+        }
         // RFC 9112 §3.2.2 lets the target win; with a differing Host somebody is trying to be routed twice.
         if (!base::iequals(authority, meaning.host)) {
             return HeadError::authority_mismatch;
@@ -141,7 +130,39 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
     return HeadError::none;
 }
 
+// A reg-name of RFC 3986 §3.2.2 without ',', which would read as a list.
+bool is_reg_name(std::string_view name) {
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        const char lower = base::to_lower(name[i]);
+        const bool alnum = (lower >= '0' && lower <= '9') || (lower >= 'a' && lower <= 'z');
+        if (alnum || std::string_view("-._~!$&'()*+;=").find(name[i]) != std::string_view::npos) {
+            continue;
+        }
+        if (name[i] != '%' || !base::parse_hex(name.substr(i + 1, 2)) || name.size() - i < 3) {
+            return false;
+        }
+        i += 2;
+    }
+    return !name.empty();
+}
+
 }  // namespace
+
+bool is_framing_lookalike(std::string_view name) {
+    if (name.size() < 13 || name.size() > 24) {
+        return false;
+    }
+    char letters[24];
+    std::size_t count = 0;
+    for (const char c : name) {
+        const char lower = base::to_lower(c);
+        if ((lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9')) {
+            letters[count++] = lower;
+        }
+    }
+    const std::string_view text(letters, count);
+    return text == "contentlength" || text == "transferencoding";
+}
 
 bool is_valid_host(std::string_view host) {
     if (host.empty()) {
@@ -149,30 +170,17 @@ bool is_valid_host(std::string_view host) {
     }
     std::string_view port;
     if (host.front() == '[') {
-        const std::size_t end = host.find(']');
-        if (end == std::string_view::npos || end < 3) {
+        // IPv6 only: nothing listens on an address of a future version.
+        const std::size_t end = std::min(host.find(']'), host.size());
+        const std::string_view literal = host.substr(1, end - 1);
+        if (end == host.size() || literal.find(':') == std::string_view::npos || !base::IpAddress::parse(literal)) {
             return false;
-        }
-        for (const char c : host.substr(1, end - 1)) {
-            const char lower = base::to_lower(c);
-            const bool good = (lower >= '0' && lower <= '9') || (lower >= 'a' && lower <= 'f') || c == ':' || c == '.';
-            if (!good) {
-                return false;
-            }
         }
         port = host.substr(end + 1);
     } else {
         const std::size_t colon = std::min(host.find(':'), host.size());
-        if (colon == 0) {
+        if (!is_reg_name(host.substr(0, colon))) {
             return false;
-        }
-        // reg-name of RFC 3986 §3.2.2 without ',', which would read as a list.
-        for (const char c : host.substr(0, colon)) {
-            const char lower = base::to_lower(c);
-            const bool alnum = (lower >= '0' && lower <= '9') || (lower >= 'a' && lower <= 'z');
-            if (!alnum && std::string_view("-._~%!$&'()*+;=").find(c) == std::string_view::npos) {
-                return false;
-            }
         }
         port = host.substr(colon);
     }
@@ -207,8 +215,10 @@ RequestMeaning meaning_of(const RequestHead& head) {
             ++hosts;
             meaning.host = field.value;
         } else if (field.id == FieldId::expect) {
-            // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored.
-            meaning.expects_continue = head.minor == 1 && base::iequals(field.value, "100-continue");
+            // RFC 9110 §10.1.1: a list; an HTTP/1.0 client's expectation is ignored.
+            for_each_list_member(field.value, [&](std::string_view member) {
+                meaning.expects_continue = meaning.expects_continue || (head.minor == 1 && base::iequals(member, "100-continue"));
+            });
         } else if (field.id == FieldId::upgrade) {
             has_upgrade = true;
         }

@@ -91,7 +91,6 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
         out.keep(head.line);
     }
     const bool nominations = has_nominations(head.fields);
-    std::string_view old_forwarded_for;
     bool has_forwarded_for = false;
     bool has_proto = false;
     for (const Field& field : head.fields) {
@@ -122,12 +121,9 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
                 break;
             case FieldId::x_forwarded_for:
                 keep = false;
-                if (rules.append && !has_forwarded_for) {
-                    old_forwarded_for = field.value;
+                if (rules.append && !field.value.empty()) {
+                    own.append(has_forwarded_for ? ", " : "X-Forwarded-For: ").append(field.value);
                     has_forwarded_for = true;
-                    own.append("X-Forwarded-For: ").append(field.value);
-                } else if (rules.append) {
-                    own.append(", ").append(field.value);
                 }
                 break;
             case FieldId::x_forwarded_proto:
@@ -137,15 +133,12 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
             case FieldId::forwarded:
                 keep = rules.append;
                 break;
-            case FieldId::other:
-                if (rules.replaced != nullptr) {
-                    for (const std::string& name : *rules.replaced) {
-                        keep = keep && !base::iequals(name, field.name);
-                    }
-                }
-                break;
             default:
                 break;
+        }
+        if (keep && rules.replaced != nullptr) {
+            keep = std::none_of(rules.replaced->begin(), rules.replaced->end(),
+                                [&](const std::string& name) { return base::iequals(name, field.name); });
         }
         if (keep && nominations && may_be_nominated(field.name) && field.id != FieldId::upgrade && is_nominated(head.fields, field.name)) {
             keep = false;
@@ -155,7 +148,7 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
         }
     }
     if (has_forwarded_for) {
-        own.append(old_forwarded_for.empty() ? "" : ", ").append(rules.client_ip).append("\r\n");
+        own.append(", ").append(rules.client_ip).append("\r\n");
     } else {
         append_field(own, "X-Forwarded-For", rules.client_ip);
     }
@@ -185,11 +178,13 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
     own.clear();
     PieceBuilder out(pieces);
     std::size_t own_line = 0;
-    if (head.minor == 1 && !head.reason.empty()) {
+    // A reason of spaces only is as good as none to an SDK that splits the status line at white space.
+    const bool has_reason = !base::trim_ows(head.reason).empty();
+    if (head.minor == 1 && has_reason) {
         out.keep(head.line);
     } else {
         own.append("HTTP/1.1 ").append(std::to_string(head.status)).append(" ");
-        own.append(head.reason.empty() ? reason_of(head.status) : head.reason).append("\r\n");
+        own.append(has_reason ? head.reason : reason_of(head.status)).append("\r\n");
         own_line = own.size();
         pieces.emplace_back();
     }
@@ -201,6 +196,8 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
             case FieldId::connection:
             case FieldId::keep_alive:
             case FieldId::proxy_connection:
+            case FieldId::proxy_authenticate:
+            case FieldId::proxy_authorization:
             case FieldId::te:
                 keep = false;
                 break;

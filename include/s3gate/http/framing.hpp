@@ -45,6 +45,10 @@ struct ResponseMeaning {
 // `to_head`: the request was HEAD. Statuses 1xx, 204 and 304 have no body whatever their fields say (RFC 9112 §6.3).
 ResponseMeaning meaning_of(const ResponseHead& head, bool to_head);
 
+// True for names that a sloppy peer could take for a framing field: equal to one once everything but letters and digits is
+// removed. The framing fields themselves are told from these by their FieldId.
+bool is_framing_lookalike(std::string_view name);
+
 // uri-host [":" port] as RFC 3986 writes it, not empty, without userinfo, without ','.
 bool is_valid_host(std::string_view host);
 

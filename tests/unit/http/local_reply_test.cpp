@@ -1,0 +1,174 @@
+// The answers s3gate writes itself: SDKs must find a code in them, and nothing of the request may
+// break out of the document.
+#include "s3gate/http/local_reply.hpp"
+
+#include <gtest/gtest.h>
+
+#include <ctime>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "heads.hpp"
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::http {
+namespace {
+
+constexpr std::string_view kDate = "Sun, 06 Nov 1994 08:49:37 GMT";
+
+LocalReply sample() {
+    LocalReply reply;
+    reply.status = 503;
+    reply.code = "SlowDown";
+    reply.message = "Please reduce your request rate.";
+    reply.resource = "/bucket/key";
+    reply.request_id = "17A1B2C3D4E5F607";
+    reply.host_id = "proxy-1";
+    reply.retry_after = 1;
+    return reply;
+}
+
+std::string text_of(const LocalReply& reply) {
+    std::string out;
+    append_local_reply(out, reply, kDate);
+    return out;
+}
+
+TEST(LocalReply, IsTheDocumentSdksRead) {
+    EXPECT_EQ(text_of(sample()),
+              "HTTP/1.1 503 Service Unavailable\r\n"
+              "x-amz-request-id: 17A1B2C3D4E5F607\r\n"
+              "Retry-After: 1\r\n"
+              "Content-Type: application/xml\r\n"
+              "Content-Length: 221\r\n"
+              "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+              "Connection: close\r\n"
+              "\r\n"
+              "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
+              "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message>"
+              "<Resource>/bucket/key</Resource><RequestId>17A1B2C3D4E5F607</"
+              "RequestId><HostId>proxy-1</HostId></Error>");
+}
+
+TEST(LocalReply, HeadGetsTheSameHeadAndNoBody) {
+    LocalReply reply = sample();
+    const std::string full = text_of(reply);
+    reply.head = true;
+    EXPECT_EQ(text_of(reply), full.substr(0, full.find("\r\n\r\n") + 4));
+}
+
+TEST(LocalReply, AppendsBehindWhatIsThere) {
+    std::string out = "HTTP/1.1 100 Continue\r\n\r\n";
+    append_local_reply(out, sample(), kDate);
+    EXPECT_EQ(out, "HTTP/1.1 100 Continue\r\n\r\n" + text_of(sample()));
+}
+
+TEST(LocalReply, LeavesOutWhatIsNotAsked) {
+    LocalReply reply = sample();
+    reply.close = false;
+    reply.retry_after = 0;
+    const std::string text = text_of(reply);
+    EXPECT_EQ(text.find("Connection"), std::string::npos);
+    EXPECT_EQ(text.find("Retry-After"), std::string::npos);
+}
+
+TEST(LocalReply, ParsesStrictlyWithAnyStatusAndResource) {
+    for (const int status :
+         {400, 403, 404, 405, 408, 411, 413, 414, 417, 431, 500, 501, 502, 503, 504, 505, 599}) {
+        LocalReply reply = sample();
+        reply.status = status;
+        reply.resource = "/b/<a href=\"x\">&'\r\n\r\n\x80\xff\xc3\xbc\x01</Resource>";
+        const std::string text = text_of(reply);
+        const std::size_t end = text.find("\r\n\r\n") + 4;
+        const std::string raw = text.substr(0, end);
+        const ResponseHead head = response(raw);
+        EXPECT_EQ(head.status, status);
+        EXPECT_FALSE(head.reason.empty()) << "SDKs lose errors without a reason phrase";
+        const ResponseMeaning meaning = meaning_of(head, false);
+        EXPECT_EQ(meaning.error, HeadError::none);
+        EXPECT_EQ(meaning.body.kind, BodyKind::length);
+        EXPECT_EQ(meaning.body.length, text.size() - end)
+            << "the length is that of the escaped text";
+        EXPECT_FALSE(meaning.keep_alive);
+        EXPECT_NE(text.find("<Resource>/b/&lt;a href=&#34;x&#34;&gt;&amp;&#39;"),
+                  std::string::npos);
+        EXPECT_NE(text.find("\xc3\xbc?&lt;/Resource&gt;</Resource>"), std::string::npos);
+    }
+}
+
+TEST(PlainReply, HasTypeLengthAndBody) {
+    std::string out;
+    append_plain_reply(out, "text/plain", "up\n", false, false, kDate);
+    EXPECT_EQ(out,
+              "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nDate: Sun, 06 "
+              "Nov 1994 08:49:37 GMT\r\n\r\nup\n");
+    out.clear();
+    append_plain_reply(out, "text/plain", "up\n", true, true, kDate);
+    EXPECT_EQ(out,
+              "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nDate: Sun, 06 "
+              "Nov 1994 08:49:37 GMT\r\n"
+              "Connection: close\r\n\r\n");
+}
+
+std::string escape(std::string_view text) {
+    std::string out;
+    append_xml_escaped(out, text);
+    return out;
+}
+
+TEST(XmlEscaping, KeepsTextAndMarksWhatIsNone) {
+    EXPECT_EQ(escape("plain /text-1_2~"), "plain /text-1_2~");
+    EXPECT_EQ(escape("<&>\"'"), "&lt;&amp;&gt;&#34;&#39;");
+    EXPECT_EQ(escape("]]>"), "]]&gt;");
+    EXPECT_EQ(escape(std::string_view("a\0b\x01\x1f\x7f", 6)), "a?b???");
+    // UTF-8: the ends of each range, and what lies just outside
+    for (const char* good : {"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
+                             "\xef\xbf\xbd", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
+                             "gr\xc3\xbc\xc3\x9f"
+                             "e"}) {
+        EXPECT_EQ(escape(good), good);
+    }
+    EXPECT_EQ(escape("\x80"), "?");
+    EXPECT_EQ(escape("\xc0\x80"), "??") << "overlong";
+    EXPECT_EQ(escape("\xc1\xbf"), "??");
+    EXPECT_EQ(escape("\xe0\x9f\xbf"), "???");
+    EXPECT_EQ(escape("\xf0\x8f\xbf\xbf"), "????");
+    EXPECT_EQ(escape("\xed\xa0\x80"), "???") << "surrogate";
+    EXPECT_EQ(escape("\xef\xbf\xbe\xef\xbf\xbf"), "??????") << "not characters of XML 1.0";
+    EXPECT_EQ(escape("\xf4\x90\x80\x80"), "????") << "beyond Unicode";
+    EXPECT_EQ(escape("\xf5\x80\x80\x80"), "????");
+    EXPECT_EQ(escape("\xff\xfe"), "??");
+    EXPECT_EQ(escape("\xc3"), "?") << "cut off at the end";
+    EXPECT_EQ(escape("\xe2\x82"), "??");
+    EXPECT_EQ(escape("\xf0\x9f\x98"), "???");
+    EXPECT_EQ(escape("\xc3<"), "?&lt;") << "a broken sequence must not swallow markup";
+    EXPECT_EQ(escape("\xe2\x82&"), "??&amp;");
+}
+
+TEST(ImfFixdate, FollowsTheRfc) {
+    EXPECT_EQ(imf_fixdate(784111777), "Sun, 06 Nov 1994 08:49:37 GMT");  // RFC 9110 §5.6.7
+    EXPECT_EQ(imf_fixdate(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+    EXPECT_EQ(imf_fixdate(951782399), "Mon, 28 Feb 2000 23:59:59 GMT");
+    EXPECT_EQ(imf_fixdate(951782400), "Tue, 29 Feb 2000 00:00:00 GMT");
+    EXPECT_EQ(imf_fixdate(1704067199), "Sun, 31 Dec 2023 23:59:59 GMT");
+    EXPECT_EQ(imf_fixdate(4102444800), "Fri, 01 Jan 2100 00:00:00 GMT");
+}
+
+TEST(ImfFixdate, AgreesWithTheLibraryInItsLocale) {
+    std::mt19937_64 random(7);
+    for (int i = 0; i < 500; ++i) {
+        const auto seconds =
+            static_cast<std::int64_t>(random() % 253402300800u);  // until the year 9999
+        const std::time_t time = static_cast<std::time_t>(seconds);
+        std::tm parts{};
+        gmtime_r(&time, &parts);
+        char text[64];
+        std::strftime(text, sizeof text, "%a, %d %b %Y %H:%M:%S GMT", &parts);  // no setlocale: "C"
+        ASSERT_EQ(imf_fixdate(seconds), text);
+        ASSERT_EQ(imf_fixdate(seconds).size(), 29u);
+    }
+}
+
+}  // namespace
+}  // namespace s3gate::http
