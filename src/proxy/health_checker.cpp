@@ -132,7 +132,7 @@ void HealthChecker::Impl::use_site(const Site& site, std::size_t site_index,
     common->interval = std::max(health.interval, base::Duration(1));
     common->fall = health.fall;
     common->rise = health.rise;
-    common->concurrency = std::clamp<unsigned>(health.concurrency, 1, 64);
+    common->concurrency = std::max(health.concurrency, 1U);
     for (std::size_t i = 0; i < site.peers.size(); ++i) {
         const Peer& peer = site.peers[i];
         const std::shared_ptr<Check> check = take_over(peer.slot, common);

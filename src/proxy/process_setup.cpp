@@ -1,5 +1,6 @@
 #include "process_setup.hpp"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pthread.h>
 #include <pwd.h>
@@ -139,6 +140,23 @@ SignalsBlocked::SignalsBlocked() {
 
 SignalsBlocked::~SignalsBlocked() {
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+void create_log_for(const std::string& user, const std::string& path) {
+    const passwd* entry = ::getpwnam(user.c_str());
+    if (entry == nullptr) {
+        return;
+    }
+    // O_EXCL follows no symbolic link: in a directory of somebody else nothing but a new file of
+    // ours can change its owner here.
+    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        return;
+    }
+    if (::fchown(fd, entry->pw_uid, entry->pw_gid) != 0) {
+        ::unlink(path.c_str());
+    }
+    ::close(fd);
 }
 
 void drop_privileges(const std::string& user) {

@@ -48,6 +48,11 @@ class SignalsBlocked {
     sigset_t before_;
 };
 
+// As root: makes the file at `path`, owned by `user`, unless something stands there already (then
+// its owner is the administrator's business). Without it a log opened before the change of user
+// could not be reopened after it. Failures are left to whoever opens the log.
+void create_log_for(const std::string& user, const std::string& path);
+
 // Gives up root for `user`: groups, group, user, for good. Throws std::runtime_error with the
 // reason.
 void drop_privileges(const std::string& user);

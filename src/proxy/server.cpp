@@ -122,6 +122,7 @@ struct Server::Impl {
     int run();
 
     // The start, in this order
+    void prepare_log(const std::string& target) const;
     void open_log();
     void take_over_signals();
     void resolve_names();
@@ -239,7 +240,14 @@ int Server::Impl::run() {
     return end();
 }
 
+void Server::Impl::prepare_log(const std::string& target) const {
+    if (!config->user.empty() && ::geteuid() == 0 && target.starts_with('/')) {
+        create_log_for(config->user, target);
+    }
+}
+
 void Server::Impl::open_log() {
+    prepare_log(config->log.target);
     try {
         log = std::make_unique<OperationalLog>(config->log);
     } catch (const std::system_error& error) {
@@ -298,6 +306,7 @@ void Server::Impl::probe_listeners() {
 }
 
 void Server::Impl::open_access_log() {
+    prepare_log(config->access_log.target);
     try {
         access_log = std::make_unique<observe::LogWriter>(config->access_log.target);
     } catch (const std::system_error& error) {
@@ -493,8 +502,8 @@ void Server::Impl::report_losses(base::TimePoint now) {
     const auto discarded = board->checks().discarded.load(std::memory_order_relaxed);
     if (const auto checks = discarded_checks.growth(discarded, now)) {
         spdlog::warn(
-            "{} health checks gave no verdict: this process stood still, or ran out of "
-            "descriptors, ports or memory",
+            "health checks without a verdict: {} (this process stood still, or ran out of "
+            "descriptors, ports or memory)",
             checks);
     }
 }
