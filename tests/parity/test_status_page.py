@@ -101,3 +101,34 @@ def test_path_is_a_prefix_and_nothing_more(setup):
     below = page(address, "/upstream/health/anything?x=1", source=friend)
     assert below.body.decode() == expected(servers, "UP")
     assert page(address, "/upstream/health", source=friend).header("x-node") is not None
+
+
+def test_passive_marks_do_not_show(setup):
+    """As on the old page, UP and DOWN are the checks' and the configuration's word only; passive
+    marks are not seen."""
+    nodes, servers, _, _ = setup
+    address, friend = f"{ADDRESSES.take()}:9000", ADDRESSES.take()
+    site = s3_site(
+        "passive",
+        address,
+        servers[:2],
+        balance={"salt": "x"},
+        health={"interval": "60s", "timeout": "1s"},
+        passive={"max_fails": 1, "fail_timeout": "60s"},
+        status={"path": "/upstream/health/", "allow": [f"{friend}/32"]},
+    )
+    with S3gate([site]) as gate:
+        key = next(
+            key
+            for key in map(str, range(100))
+            if page(address, f"/b/o?sessionid={key}").header("x-node") == "n0"
+        )
+        nodes[0].kill()
+        try:
+            assert page(address, f"/b/o?sessionid={key}").header("x-node") == "n1"
+            gate.wait_entries(lambda entry: entry["tries"] == 2, 1)
+            assert page(address, f"/b/o?sessionid={key}").header("x-node") == "n1"
+            shown = page(address, source=friend).body.decode()
+        finally:
+            nodes[0].revive()
+    assert f"        {servers[0]} UP\n" in shown

@@ -15,20 +15,21 @@ def cluster():
 
 
 def gateway_site(store, **extra):
-    """RGW has no MinIO health page; /swift/healthcheck is its anonymous equivalent."""
-    health = {
-        "path": "/swift/healthcheck",
-        "reject_headers": {},
-        "interval": "1s",
-        "timeout": "1s",
-        "fall": 2,
-        "rise": 2,
-    }
+    """RGW has no MinIO health page; /swift/healthcheck is its anonymous equivalent. Recovery is
+    quick, to keep tests short."""
     return s3_site(
         "rgw",
         f"{ADDRESSES.take()}:9000",
         store.addresses,
-        health=health,
+        health={
+            "path": "/swift/healthcheck",
+            "reject_headers": {},
+            "interval": "1s",
+            "timeout": "1s",
+            "fall": 2,
+            "rise": 2,
+        },
+        passive={"max_fails": 3, "fail_timeout": "3s"},
         balance={"salt": "a-salt-for-tests"},
         **extra,
     )

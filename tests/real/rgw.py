@@ -22,7 +22,8 @@ from support_real import ADDRESSES, end_process, require, require_program, tail
 ACCESS_KEY = "S3GATETESTACCESSKEY1"
 SECRET_KEY = "s3gate/test+secret=key/for+the+local+cluster"
 
-# cephx everywhere: with authentication switched off the gateway hangs while it starts.
+# cephx everywhere: with authentication switched off the gateway hangs while it starts. No cache in
+# the gateways: with it, changes to buckets wait half a minute for a gateway that was killed.
 CONFIG = """
 [global]
 fsid = {fsid}
@@ -61,6 +62,7 @@ mon_max_pg_per_osd = 2000
 paxos_propose_interval = 0.1
 [client]
 rgw_thread_pool_size = 64
+rgw_cache_enabled = false
 rgw_enable_usage_log = false
 rgw_dynamic_resharding = false
 rgw_override_bucket_index_max_shards = 1

@@ -176,7 +176,7 @@ class S3gate:
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     end_process(self.process)
                     pytest.fail(
-                        f"s3gate did not get ready (exit {self.process.returncode}):\n{tail(self.stderr)}"
+                        f"s3gate is not ready (exit {self.process.returncode}):\n{tail(self.stderr)}"
                     )
 
     def entries(self):
