@@ -60,7 +60,7 @@ def gate(start):
     """Starts a daemon with one site before the given backends: gate([b1, b2], retry={...},
     top={...})."""
 
-    def run(backends, top=None, daemon=None, **site):
+    def run(backends, /, top=None, daemon=None, **site):
         return start(make_config([make_site(backends, **site)], **(top or {})), **(daemon or {}))
 
     return run

@@ -83,7 +83,6 @@ def test_fields_of_an_ordinary_request(one):
     assert (line["key_source"], line["session"]) == ("uploadid", "u1")
     assert line["error"] == "-"
     assert line["backend_request_id"] == "BACKEND1"
-    assert len(line["request_id"]) >= 8
 
 
 def test_absent_fields_are_dashes(one):
@@ -216,7 +215,6 @@ def test_each_request_is_one_line(one):
     assert [line["request"] for line in daemon.log_lines()] == [
         f"/b/n{number}-" for number in range(200)
     ]
-    assert len({line["request_id"] for line in daemon.log_lines()}) == 200
 
 
 @pytest.mark.parametrize(

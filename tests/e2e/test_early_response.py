@@ -66,7 +66,9 @@ def test_client_that_sends_everything_before_it_reads(make_backend, gate):
         ), "the daemon must go on reading for a while"
         response = client.read_response()
         assert (response.status, response.data) == (403, ERROR)
-        assert client.expect_close() == "eof"
+        # Where the kernel's buffers took the whole body, the exchange is complete and may go on.
+        if response.closes:
+            assert client.expect_close() == "eof"
     backend.done.set()
 
 

@@ -156,12 +156,27 @@ def test_backend_that_never_sends_100_but_reads(one):
 
 
 def test_client_that_waits_forever_is_bounded(one):
+    """Neither side moves: the client waits for a 100, the backend for a body."""
+    daemon, backend = one(
+        lambda exchange: exchange.read_body(),
+        timeouts={"client_body": "300ms", "backend_head": "600ms"},
+    )
+    with daemon.client() as client:
+        client.send(client.head("PUT", "/b/k", [EXPECT, ("Content-Length", "5")]))
+        data, _ = client.read_until_close()
+        assert not data or data[9:12] in (b"408", b"504")
+    assert backend.count("/b/k") == 1
+
+
+def test_client_that_does_nothing_with_its_100(one):
     def handler(exchange):
+        exchange.continue_100()
         exchange.read_body()
 
     daemon, backend = one(handler, timeouts={"client_body": "300ms"})
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [EXPECT, ("Content-Length", "5")]))
+        assert client.read_head()[2] == 100
         data, _ = client.read_until_close()
         assert not data or data.startswith(b"HTTP/1.1 408 ")
     assert backend.count("/b/k") == 1

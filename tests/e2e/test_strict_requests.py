@@ -461,13 +461,14 @@ def check_refused(daemon, name, data):
     with daemon.client() as client:
         client.send_quietly(data + SMUGGLED)
         try:
-            response = client.read_response()
+            head = data.startswith(b"HEAD ")
+            response = client.read_response("HEAD" if head else "GET")
         except wire.Truncated as cut:
             pytest.fail(f"{name}: connection ended without an answer: {cut}")
         assert response.status == 400, name
         assert response.closes, name
         assert response.header("content-type") == "application/xml", name
-        assert b"<Code>InvalidRequest</Code>" in response.data, name
+        assert head or b"<Code>InvalidRequest</Code>" in response.data, name
         assert client.expect_close() == "eof", name
 
 

@@ -99,6 +99,7 @@ class Exchange:
     def wait_closed(self, timeout=None):
         """Waits until the daemon closes this connection, discarding what it still sends: eof or
         reset."""
+        self.reader.buffer.clear()
         while self.reader.fill(timeout):
             self.reader.buffer.clear()
         return self.reader.ended

@@ -65,7 +65,7 @@ def merge(base, changes):
     return out
 
 
-def make_site(backends, listen=None, **changes):
+def make_site(backends, /, listen=None, **changes):
     """A site before `backends` (ScriptedBackend, address text or server mapping). Active checks are
     off unless asked for."""
     servers = [getattr(backend, "address", backend) for backend in backends]
