@@ -93,6 +93,7 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
     const bool nominations = has_nominations(head.fields);
     bool has_forwarded_for = false;
     bool has_proto = false;
+    bool has_real_ip = false;
     for (const Field& field : head.fields) {
         bool keep = true;
         switch (field.id) {
@@ -117,7 +118,8 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
                 keep = head.minor == 1;
                 break;
             case FieldId::x_real_ip:
-                keep = false;
+                keep = rules.append && !has_real_ip;
+                has_real_ip = has_real_ip || keep;
                 break;
             case FieldId::x_forwarded_for:
                 keep = false;
@@ -152,7 +154,9 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
     } else {
         append_field(own, "X-Forwarded-For", rules.client_ip);
     }
-    append_field(own, "X-Real-IP", rules.client_ip);
+    if (!has_real_ip) {
+        append_field(own, "X-Real-IP", rules.client_ip);
+    }
     if (!has_proto) {
         append_field(own, "X-Forwarded-Proto", rules.scheme);
     }

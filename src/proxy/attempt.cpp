@@ -290,6 +290,10 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         facts_.status = 0;
         facts_.reused_connection = false;
         facts_.response_byte_seen = facts_.body_byte_sent = facts_.expect_pending = false;
+        if (policy::is_read(method_)) {
+            // Whatever an earlier attempt met, repeating a read is right once there is a backend again: 503, not 502.
+            sent_and_broken_ = sent_and_timed_out_ = false;
+        }
         finish_attempt_record();
         co_return AttemptEnd::facts_ready;
     }
@@ -387,9 +391,10 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             break;  // outcome is set by read_response_head
     }
     if (end == HeadEnd::failed) {
-        sent_and_timed_out_ = facts_.outcome == policy::Outcome::timed_out || facts_.outcome == policy::Outcome::taken_down;
-        sent_and_broken_ = !sent_and_timed_out_;
         const bool stale = reused_ && !response_byte_seen_ && facts_.outcome == policy::Outcome::broken;
+        sent_and_timed_out_ = facts_.outcome == policy::Outcome::timed_out || facts_.outcome == policy::Outcome::taken_down;
+        // A read that met a connection which had died while parked was not looked at by anybody.
+        sent_and_broken_ = !sent_and_timed_out_ && !(stale && policy::is_read(method_));
         if ((!stale && facts_.outcome == policy::Outcome::broken) ||
             (facts_.outcome == policy::Outcome::timed_out && site_->config->type == config::SiteType::http)) {
             note_passive(true);
@@ -414,6 +419,9 @@ net::detached Exchange::upload_half() {
     upload_end_ = co_await net::relay_body(up_);
     upload_running_ = false;
     up_.buffer.release();
+    if (client_->stream.is_broken()) {
+        on_client_broken();
+    }
     if (upload_joiner_) {
         worker_.reactor.post(std::exchange(upload_joiner_, nullptr));
     } else if (backend_) {

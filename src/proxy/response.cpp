@@ -16,20 +16,18 @@ constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 net::task<bool> Exchange::relay_interim() {
     if (response_.status == 100) {
-        const bool asked = meaning_.expects_continue;
         continue_seen_ = true;
-        if (head_.minor == 0 || continue_relayed_) {
-            co_return true;  // RFC 9110 §15.2: never to HTTP/1.0; a second attempt's 100 would be one too many
+        if (!meaning_.expects_continue || continue_relayed_) {
+            // Nobody asked for it (an HTTP/1.0 client cannot, RFC 9110 §10.1.1), or a further attempt brings a second one.
+            co_return true;
         }
         continue_relayed_ = true;
         if (co_await net::send_all(client_->stream, kContinue, state_->ticks.client_write) != net::RelayEnd::complete) {
             co_return false;
         }
-        if (asked) {
-            // From now on it is the client's turn, with the client's limit.
-            up_.read_timeout = state_->ticks.client_body;
-            client_->stream.interrupt_read();
-        }
+        // From now on it is the client's turn, with the client's limit.
+        up_.read_timeout = state_->ticks.client_body;
+        client_->stream.interrupt_read();
         co_return true;
     }
     if (head_.minor == 0) {
