@@ -303,6 +303,14 @@ TEST_F(HealthCheckerTest, TheBodyIsNotWaitedFor) {
     EXPECT_EQ(board.checks().passed, 1u);
 }
 
+// The parser's own limit of 8 KiB is not ours.
+TEST_F(HealthCheckerTest, ALongHeadPasses) {
+    add_server().answer = "HTTP/1.1 200 OK\r\nX-Long: " + std::string(20 * 1024, 'x') + "\r\n\r\n";
+    use_all();
+    ASSERT_TRUE(run_until_checks(1));
+    EXPECT_EQ(board.checks().passed, 1u);
+}
+
 TEST_F(HealthCheckerTest, HeaderRuleLooksAtTheConfiguredFieldOnly) {
     health.reject_headers = {{"x-state", "leaving*"}};
     health.expect_status = {200, 429};
@@ -449,6 +457,17 @@ TEST_F(HealthCheckerTest, ANewGenerationKeepsVerdictsAndForgetsWhoIsGone) {
     ASSERT_TRUE(run_until([&] { return stays.requests.size() >= later; }));
     EXPECT_LE(leaves.requests.size(), before + 1);  // one may have been on its way
     EXPECT_EQ(board.checks().went_down, 2u);        // no second flip for the one that stayed
+}
+
+TEST_F(HealthCheckerTest, TheRunningCheckOfWhoIsGoneIsHungUp) {
+    health.timeout = seconds{120};
+    ScriptedServer& leaves = add_server();
+    leaves.answer = "";
+    use_all();
+    ASSERT_TRUE(run_until([&] { return leaves.requests.size() == 1; }));
+    checker.use(snapshot_of({}));
+    ASSERT_TRUE(run_until([&] { return leaves.open == 0; }));
+    EXPECT_EQ(board.checks().failed, 0u);
 }
 
 TEST_F(HealthCheckerTest, AVerdictSurvivesOtherThresholds) {
