@@ -208,7 +208,9 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 // Long and plain: through a pipe, without touching the bytes.
                 Pipe pipe = relay.pipes->acquire();
                 if (pipe) {
-                    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(source.remaining, pipe.capacity()));
+                    // A pipe counts segments, and one of them may be a whole 32 KiB piece of a socket buffer: more fits than its
+                    // capacity in pages says.
+                    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(source.remaining, kTurnBytes));
                     const ssize_t moved = source.stream->splice_to_pipe(pipe.write_end(), want);
                     ++turn_calls;
                     if (moved == 0) {

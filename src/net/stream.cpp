@@ -3,12 +3,28 @@
 #include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <utility>
 
 namespace s3gate::net {
+namespace {
+
+// The wrappers of the C library are cancellation points and pay two atomic operations a call for it in a process with threads
+// (4 % of the user time at 1 KiB). We cancel no threads, so the calls are made directly.
+ssize_t plain_recv(int fd, void* buffer, std::size_t size) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return ::recv(fd, buffer, size, 0);  // so that the sanitizer sees what is written
+#else
+    return ::syscall(SYS_recvfrom, fd, buffer, size, 0, nullptr, nullptr);
+#endif
+}
+
+ssize_t plain_sendmsg(int fd, const msghdr* message, int flags) { return ::syscall(SYS_sendmsg, fd, message, flags); }
+
+}  // namespace
 
 bool Stream::open(int descriptor) {
     fd_ = descriptor;
@@ -56,7 +72,7 @@ ssize_t Stream::receive(void* buffer, std::size_t size) {
         errno = broken_ ? ECONNRESET : EAGAIN;
         return -1;
     }
-    const ssize_t moved = ::recv(fd_, buffer, size, 0);
+    const ssize_t moved = plain_recv(fd_, buffer, size);
     if (moved == 0) {
         return end_of_stream();
     }
@@ -72,7 +88,7 @@ ssize_t Stream::send(const iovec* pieces, std::size_t count, bool more) {
     msghdr message{};
     message.msg_iov = const_cast<iovec*>(pieces);
     message.msg_iovlen = count;
-    const ssize_t moved = ::sendmsg(fd_, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
+    const ssize_t moved = plain_sendmsg(fd_, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
     if (moved < 0) {
         if (errno == EAGAIN) {
             writable_ = false;
