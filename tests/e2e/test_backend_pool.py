@@ -5,6 +5,7 @@ Late bytes on a parked connection would become the answer to somebody else's req
 """
 
 import threading
+import time
 
 from support import wire
 from support.waiting import wait_until
@@ -102,6 +103,21 @@ def test_parked_connection_ends_after_idle_timeout(one):
         wait_until(lambda: not backend.open_connections)
         assert backend.connections[0].ended == "eof"
         assert client.request().status == 200
+
+
+def test_writes_prefer_a_fresh_connection(one):
+    """Five seconds after its last use a parked connection serves reads, but no longer a write that
+    could not be repeated."""
+    daemon, backend = one(backends={"idle_timeout": "60s"})
+    with daemon.client() as client:
+        assert client.request(target="/b/park").status == 200
+        assert client.request("PUT", "/b/soon", body=b"x").status == 200
+        # The age of a connection is what is tested: only time makes it.
+        time.sleep(6)
+        assert client.request("PUT", "/b/late", body=b"x").status == 200
+        number = {request.target: request.connection.number for request in backend.requests}
+    assert number["/b/soon"] == number["/b/park"]
+    assert number["/b/late"] != number["/b/park"]
 
 
 def test_keepalive_bounds_the_parked(one):

@@ -5,6 +5,7 @@ deployment into errors.
 """
 
 import os
+import pwd
 import signal
 import socket
 import threading
@@ -178,7 +179,26 @@ def test_accepted_but_unserved_connections_survive_a_stop(one):
     assert daemon.wait_exit() == 0
 
 
-def test_sigpipe_and_sighup_do_not_kill(one):
+def test_watchdog_is_fed(make_backend, gate):
+    """systemd restarts a process that stops to say so; it is said only while every loop ticks."""
+    daemon = gate([make_backend()], daemon={"env": {"WATCHDOG_USEC": "2000000"}})
+    wait_until(lambda: sum("WATCHDOG=1" in text for text in daemon.notify.messages) >= 2)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+def test_user_is_dropped(make_backend, gate):
+    daemon = gate([make_backend()], top={"user": "nobody"}, daemon={"access_log": False})
+    with open(f"/proc/{daemon.process.pid}/status", encoding="ascii") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    wanted = pwd.getpwnam("nobody")
+    assert fields["Uid"].split() == [str(wanted.pw_uid)] * 4
+    assert fields["Gid"].split() == [str(wanted.pw_gid)] * 4
+    assert fields["CapEff"].strip() == "0" * 16
+    with daemon.client() as client:
+        assert client.request().status == 200
+
+
+def test_sigpipe_does_not_kill(one):
     daemon, _ = one()
     daemon.signal(signal.SIGPIPE)
     with daemon.client() as client:

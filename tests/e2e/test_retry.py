@@ -440,3 +440,16 @@ def test_log_shows_every_attempt(make_backend, gate):
     assert len(line["upstreamtime"].split(", ")) == 2
     assert line["tries"] == 2
     assert line["status"] == 200
+
+
+def test_max_time(make_backend, gate):
+    """A 503 that took longer than retry.max_time is passed on: the client has waited enough."""
+    pause = threading.Event()
+
+    def late(exchange):
+        pause.wait(1)
+        status(503, b"late")(exchange)
+
+    stage = Stage(make_backend, gate, late, retry={"max_time": "200ms"})
+    response, attempts = stage.request()
+    assert (response.status, response.data, attempts) == (503, b"late", 1)

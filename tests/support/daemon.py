@@ -46,6 +46,7 @@ class NotifySocket:
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
+        os.chmod(path, 0o777)  # also for a daemon that drops to another user
         self.messages = []
         threading.Thread(target=self._run, daemon=True).start()
 
@@ -85,6 +86,7 @@ class Daemon:
         notify=True,
     ):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-e2e-", dir="/tmp"))
+        self.dir.chmod(0o755)
         self.access_log = self.dir / "access.log"
         self.expected_exit = 0
         self.process = None
@@ -244,6 +246,17 @@ class Daemon:
     @property
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+
+    @property
+    def sockets(self):
+        """Open sockets: connections, listeners, and nothing that a pool of pipes keeps for later."""
+        folder, count = f"/proc/{self.process.pid}/fd", 0
+        for name in os.listdir(folder):
+            try:
+                count += os.readlink(f"{folder}/{name}").startswith("socket:")
+            except FileNotFoundError:
+                pass
+        return count
 
     @property
     def resident(self):

@@ -1,0 +1,60 @@
+"""Retries of a group share a budget: 20 % of what is in flight, at least three.
+
+Without it a cluster that refuses everything gets every request three times, just when it can bear
+it least.
+"""
+
+import threading
+
+from support.waiting import wait_until
+
+
+def test_spent_budget_passes_the_answer_through(make_backend, gate):
+    """Ten requests are refused at one moment: three may go on, seven answers pass through."""
+    together, release = threading.Barrier(10), threading.Event()
+    lock, seen, retried = threading.Lock(), set(), []
+
+    def handler(exchange):
+        exchange.read_body()
+        target = exchange.request.target
+        with lock:
+            first = target not in seen
+            seen.add(target)
+            if not first:
+                retried.append(target)
+        if first:
+            together.wait(20)
+            exchange.respond(503, [], b"refused", "Unavailable")
+        else:
+            exchange.wait(release)
+            exchange.respond(200, [], b"second try")
+
+    backends = [make_backend(handler) for _ in range(3)]
+    daemon = gate(backends, passive="off")
+    clients = [daemon.client() for _ in range(10)]
+    for number, client in enumerate(clients):
+        client.send(client.head("GET", f"/b/{number}"))
+    wait_until(lambda: sum(client.has_input() for client in clients) == 7, what="seven answers")
+    wait_until(lambda: len(retried) == 3, what="three retries")
+    release.set()
+    answers = []
+    for client in clients:
+        response = client.read_response()
+        answers.append((response.status, response.data))
+        client.close()
+    answers.sort()
+    assert answers == [(200, b"second try")] * 3 + [(503, b"refused")] * 7
+
+    # Nothing of the budget stays spent.
+    def again(exchange):
+        exchange.read_body()
+        with lock:
+            first = exchange.request.target not in seen
+            seen.add(exchange.request.target)
+        exchange.respond(503 if first else 200, [], b"", "Reason")
+
+    for backend in backends:
+        backend.handler = again
+    with daemon.client() as client:
+        for number in range(20):
+            assert client.request(target=f"/c/{number}").status == 200
