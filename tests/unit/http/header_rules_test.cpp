@@ -181,19 +181,23 @@ TEST(ForwardRequest, AppendModeKeepsWhatATrustedPeerSent) {
                                "for=1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
                                "x-forwarded-for:2.2.2.2, 3.3.3.3\r\nX-Real-IP: 1.1.1.1\r\n",
                                rules),
-              "A: b\r\nForwarded: for=1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
-              "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n");
+              "A: b\r\nForwarded: for=1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 1.1.1.1\r\n"
+              "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7\r\n");
     EXPECT_EQ(forwarded_fields("", rules), kForwarded) << "nothing to append to";
     EXPECT_EQ(forwarded_fields("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", rules),
               "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n")
         << "one scheme only";
+    EXPECT_EQ(forwarded_fields("X-Real-IP: 1.1.1.1\r\nx-real-ip: 2.2.2.2\r\n", rules),
+              "X-Real-IP: 1.1.1.1\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n")
+        << "one address only";
     // A nomination by the trusted peer's client does not reach them either.
-    EXPECT_EQ(forwarded_fields("Connection: X-Forwarded-For, X-Forwarded-Proto, "
-                               "Forwarded\r\nX-Forwarded-For: 1.1.1.1\r\n"
-                               "X-Forwarded-Proto: https\r\nForwarded: for=x\r\n",
-                               rules),
-              "X-Forwarded-Proto: https\r\nForwarded: for=x\r\nX-Forwarded-For: 1.1.1.1, "
-              "192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n");
+    EXPECT_EQ(
+        forwarded_fields("Connection: X-Forwarded-For, X-Forwarded-Proto, Forwarded, X-Real-IP\r\n"
+                         "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
+                         "Forwarded: for=x\r\nX-Real-IP: 1.1.1.1\r\n",
+                         rules),
+        "X-Forwarded-Proto: https\r\nForwarded: for=x\r\nX-Real-IP: 1.1.1.1\r\n"
+        "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n");
 }
 
 TEST(ForwardRequest, AppendModeIsNotConfusedByEmptyValues) {

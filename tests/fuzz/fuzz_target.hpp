@@ -1,0 +1,28 @@
+// The shape all fuzz targets share: FUZZ_TARGET(input) { … } defines the entry point that
+// libFuzzer, or replay_main.cpp under any compiler, calls with one input; FUZZ_CHECK states a
+// property and ends the process when it does not hold.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
+
+#define FUZZ_TARGET(input)                                                              \
+    static void run_one_input(std::string_view input);                                  \
+    extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) { \
+        run_one_input(std::string_view(reinterpret_cast<const char*>(data), size));     \
+        return 0;                                                                       \
+    }                                                                                   \
+    static void run_one_input([[maybe_unused]] std::string_view input)
+
+#define FUZZ_CHECK(condition)                                                                   \
+    do {                                                                                        \
+        if (!(condition)) {                                                                     \
+            std::fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #condition); \
+            std::abort();                                                                       \
+        }                                                                                       \
+    } while (false)
