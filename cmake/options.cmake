@@ -11,7 +11,8 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 
 if(S3GATE_SANITIZE STREQUAL "address")
-    target_compile_options(s3gate_options INTERFACE -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    # Without the vptr check: it opens a pipe to probe memory and reports falsely when a test runs the daemon out of descriptors.
+    target_compile_options(s3gate_options INTERFACE -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(s3gate_options INTERFACE -fsanitize=address,undefined)
 elseif(S3GATE_SANITIZE STREQUAL "thread")
     # GCC warns that Asio's fences are not instrumented; the code itself does not use fences.

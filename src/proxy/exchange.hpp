@@ -94,6 +94,7 @@ class Exchange final : public net::StreamObserver {
     void settle();
 
     void on_stream_event() override;
+    void on_client_broken();
     void wake_main();
     bool client_gone() const { return client_gone_; }
 
