@@ -138,10 +138,18 @@ def failures(answers):
 
 
 def home_again(setup, *nodes):
-    """Seconds until the keys of these nodes are answered by them again. A node that was only marked
-    passively comes back after fail_timeout, 30 s by default.""" begun = time.monotonic()
-    wait_until( lambda: all(setup.ask(setup.home(node)).header("x-node") == node.name for node in
-    nodes), 45, "the keys came home", 0.05, ) return round(time.monotonic() - begun, 2)
+    """Seconds until these nodes answer their own keys again.
+
+    A node that was only marked passively comes back after fail_timeout, 30 s by default.
+    """
+    begun = time.monotonic()
+    wait_until(
+        lambda: all(setup.ask(setup.home(node)).header("x-node") == node.name for node in nodes),
+        45,
+        "the keys came home",
+        0.05,
+    )
+    return round(time.monotonic() - begun, 2)
 
 
 def longest(answers):
