@@ -102,24 +102,28 @@ bool Exchange::may_ignore_health() {
 }
 
 bool Exchange::pick_peer() {
-    bool found = has_candidate(false) && pick_among(false);
-    if (!found && may_ignore_health()) {
-        // A check that fails everywhere at once must not take the storage offline (design.md §3).
-        walk_.tries = 0;
-        found = pick_among(true);
-    }
-    if (!found) {
-        return false;
-    }
-    tried_[peer_] = 1;
-    // Its time is over: this request is the trial, everybody else goes on avoiding it.
     Board& board = *worker_.shared.board;
-    const std::uint32_t slot = site_->peers[peer_].slot;
-    const policy::PassiveState state = board.passive(slot);
-    if (state.bits != 0 && policy::verdict(state, site_->passive, worker_.reactor.now_ms()) == policy::PassiveVerdict::trial) {
-        board.replace_passive(slot, state, policy::after_trial_pick(state, site_->passive, worker_.reactor.now_ms()));
+    for (;;) {
+        bool found = has_candidate(false) && pick_among(false);
+        if (!found && may_ignore_health()) {
+            // A check that fails everywhere at once must not take the storage offline (design.md §3).
+            walk_.tries = 0;
+            found = pick_among(true);
+        }
+        if (!found) {
+            return false;
+        }
+        // Its time is over: this request is the trial, everybody else goes on avoiding it. Who loses the race for the trial
+        // sees a marked backend and picks again.
+        const std::uint32_t slot = site_->peers[peer_].slot;
+        const policy::PassiveState state = board.passive(slot);
+        const std::uint64_t now = worker_.reactor.now_ms();
+        if (state.bits == 0 || policy::verdict(state, site_->passive, now) != policy::PassiveVerdict::trial ||
+            board.replace_passive(slot, state, policy::after_trial_pick(state, site_->passive, now))) {
+            tried_[peer_] = 1;
+            return true;
+        }
     }
-    return true;
 }
 
 bool Exchange::has_candidate(bool ignore_health) {
@@ -481,8 +485,15 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
         }
         if (!upload_running_ && upload_end_ != net::RelayEnd::complete) {
             switch (upload_end_) {
-                case net::RelayEnd::source_closed:
                 case net::RelayEnd::source_timed_out:
+                    if (meaning_.expects_continue && !continue_relayed_ && !up_.body_sent) {
+                        // The client waited for a word that this backend never gave.
+                        record_.error = "backend response timeout";
+                        facts_.outcome = policy::Outcome::timed_out;
+                        co_return HeadEnd::failed;
+                    }
+                    co_return HeadEnd::upload_failed;
+                case net::RelayEnd::source_closed:
                 case net::RelayEnd::source_malformed:
                     co_return HeadEnd::upload_failed;
                 case net::RelayEnd::sink_timed_out:

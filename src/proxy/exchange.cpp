@@ -138,7 +138,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         }
         std::memcpy(head_buffer_.data(), client_->leftover.data(), client_->leftover.size());
         head_fill_ = client_->leftover.size();
-        client_->leftover.clear();
+        client_->leftover = {};  // its memory too: an idle connection keeps nothing
     }
     // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting for.
     const net::Tick deadline = worker_.reactor.now() + state_->ticks.client_head;
