@@ -473,7 +473,8 @@ void read_limits(const Section& site, SiteLimits& out) {
     // 4 KiB: below, ordinary signed requests would be refused. 1 MiB: what Go's servers, MinIO
     // among them, take at most.
     assign(out.head, limits->size("head", {4 * kKiB, kMiB}));
-    assign(out.response_head, limits->size("response_head", {4 * kKiB, kMiB}));
+    // The whole head has to fit into the one buffer that a response passes through (net::kBufferSize).
+    assign(out.response_head, limits->size("response_head", {4 * kKiB, 256 * kKiB}));
     assign(out.connections, limits->number("connections", {1, 10'000'000, "off"}));
 }
 
