@@ -28,6 +28,12 @@ def binary():
     return path
 
 
+def is_linked_with(library):
+    """True if the program names this shared library, for tests that a sanitizer cannot take part
+    in."""
+    return library.encode() in pathlib.Path(binary()).read_bytes()
+
+
 def run_command(*arguments, timeout=DEADLINE, env=None):
     """Runs `s3gate ARGUMENTS` to its end: CompletedProcess with texts."""
     return subprocess.run(
@@ -249,7 +255,8 @@ class Daemon:
 
     @property
     def sockets(self):
-        """Open sockets: connections, listeners, and nothing that a pool of pipes keeps for later."""
+        """Open sockets: connections, listeners, and nothing that a pool of pipes keeps for later.
+        """
         folder, count = f"/proc/{self.process.pid}/fd", 0
         for name in os.listdir(folder):
             try:
