@@ -9,7 +9,6 @@ import threading
 import pytest
 
 from support import wire
-from support.daemon import is_linked_with
 from support.waiting import wait_until
 
 LARGE = 96 * 1024 * 1024
@@ -151,10 +150,6 @@ def test_descriptors_return(one):
     wait_until(lambda: daemon.descriptors <= pooled + 8, what=f"descriptors back to {pooled}")
 
 
-@pytest.mark.skipif(
-    is_linked_with("libubsan"),
-    reason="UBSan opens a pipe to check an object's type: without descriptors it reports every one",
-)
 def test_descriptor_exhaustion(make_backend, gate):
     """With too few descriptors the daemon neither dies nor spins, and serves again when there is
     room."""

@@ -28,12 +28,6 @@ def binary():
     return path
 
 
-def is_linked_with(library):
-    """True if the program names this shared library, for tests that a sanitizer cannot take part
-    in."""
-    return library.encode() in pathlib.Path(binary()).read_bytes()
-
-
 def run_command(*arguments, timeout=DEADLINE, env=None):
     """Runs `s3gate ARGUMENTS` to its end: CompletedProcess with texts."""
     return subprocess.run(
