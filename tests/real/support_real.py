@@ -138,6 +138,7 @@ class S3gate:
         config = {
             "workers": 1,
             "include": ["sites/*.yaml"],
+            "shutdown_timeout": "2s",  # SDK clients keep idle connections, and stopping waits for them
             "access_log": {"target": str(self.access_log)},
         }
         config.update(main or {})
@@ -175,9 +176,7 @@ class S3gate:
                     pass
                 if self.process.poll() is not None or time.monotonic() > deadline:
                     end_process(self.process)
-                    pytest.fail(
-                        f"s3gate is not ready (exit {self.process.returncode}):\n{tail(self.stderr)}"
-                    )
+                    pytest.fail(f"no READY=1, exit {self.process.returncode}:\n{tail(self.stderr)}")
 
     def entries(self):
         """The complete lines of the access log so far, parsed. A line that is not JSON fails the
