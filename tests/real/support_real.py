@@ -138,7 +138,7 @@ class S3gate:
         config = {
             "workers": 1,
             "include": ["sites/*.yaml"],
-            "shutdown_timeout": "2s",  # SDK clients keep idle connections, and stopping waits for them
+            "shutdown_timeout": "2s",  # stopping waits for the idle connections of SDKs
             "access_log": {"target": str(self.access_log)},
         }
         config.update(main or {})

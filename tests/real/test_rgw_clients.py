@@ -178,7 +178,7 @@ def sizes(side):
 
 
 def file_uploads(side):
-    """File-like bodies make the SDK send Expect: 100-continue; without the 100 it waits a second."""
+    """File-like bodies make the SDK send Expect: 100-continue; without a 100 it waits 1 s."""
     seen = []
     for number, size in enumerate((0, 5, 6, 0, 300000)):
         begun = time.monotonic()
