@@ -164,6 +164,17 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
     bool resent = false;
     bool was_complete = source.complete;
     std::string_view unread;      // received, not yet turned into pieces (chunked with very many chunks)
+    // What is unread dies with this relay and cannot be received again: what was kept is then no longer all of the body.
+    struct UnreadGuard {
+        BodyRelay& relay;
+        const std::string_view& unread;
+        ~UnreadGuard() {
+            if (!unread.empty() && !relay.source->complete && relay.replay != nullptr) {
+                relay.replay->drop();
+            }
+        }
+    };
+    const UnreadGuard guard{relay, unread};
 
     if (relay.head != nullptr) {
         for (const std::string_view piece : *relay.head) {

@@ -1,0 +1,778 @@
+// Bodies through the relay over real loopback connections: the bytes arrive as they were whatever
+// path they take and however slow either end is, and a message that was cut never looks complete.
+#include "s3gate/net/body_relay.hpp"
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "loop.hpp"
+
+namespace s3gate::net {
+
+void PrintTo(RelayEnd end, std::ostream* out) {
+    static constexpr const char* kNames[] = {
+        "complete",    "source_closed",  "source_timed_out", "source_malformed",
+        "sink_closed", "sink_timed_out", "interrupted"};
+    *out << kNames[static_cast<int>(end)];
+}
+
+namespace {
+
+using http::BodyKind;
+
+enum class Path { splice, copy };
+
+std::string bytes_of(std::size_t size) {
+    // Not periodic in any power of two: a block that is lost, doubled or moved shows.
+    std::string out(size, '\0');
+    std::mt19937 random(static_cast<unsigned>(size));
+    for (char& c : out) {
+        c = static_cast<char>(random());
+    }
+    return out;
+}
+
+std::string chunked(std::string_view payload, std::size_t chunk, std::string_view trailers = {}) {
+    std::string out;
+    char line[24];
+    for (std::size_t i = 0; i < payload.size(); i += chunk) {
+        const std::string_view part = payload.substr(i, chunk);
+        std::snprintf(line, sizeof line, "%zx\r\n", part.size());
+        out.append(line).append(part).append("\r\n");
+    }
+    return out.append("0\r\n").append(trailers).append("\r\n");
+}
+
+struct Unchunked {
+    bool done = false;
+    std::string payload;
+    std::string trailers;
+    std::string rest;
+};
+
+Unchunked unchunked(std::string_view bytes) {
+    Unchunked out;
+    http::ChunkDecoder decoder;
+    for (;;) {
+        const http::ChunkDecoder::Step step = decoder.step(bytes);
+        bytes.remove_prefix(step.consumed);
+        if (step.kind == http::ChunkDecoder::Kind::payload) {
+            out.payload += step.payload;
+            continue;
+        }
+        out.done = step.kind == http::ChunkDecoder::Kind::done;
+        out.trailers = decoder.trailers();
+        out.rest = bytes;
+        return out;
+    }
+}
+
+detached run_relay(BodyRelay& relay, std::optional<RelayEnd>& end) {
+    end = co_await relay_body(relay);
+}
+detached run_send(Stream& to, std::string_view bytes, Tick timeout, std::optional<RelayEnd>& end) {
+    end = co_await send_all(to, bytes, timeout);
+}
+
+const std::string kHead = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
+
+// One relay from a source to a sink, with the far ends of both in the test's hands.
+struct Rig {
+    explicit Rig(Path path = Path::splice, BufferSizes sink_sizes = {})
+        : sink_pair(sink_sizes), budget(path == Path::splice ? 4 : 1) {
+        if (path == Path::copy) {
+            EXPECT_TRUE(budget.take());  // exhausted: nobody gets a pipe
+        }
+        EXPECT_TRUE(source_stream.open(source_pair.ours.release()));
+        EXPECT_TRUE(sink_stream->open(sink_pair.ours.release()));
+    }
+    ~Rig() {
+        if (started && !end) {
+            relay.cancelled = true;
+            source_stream.interrupt_read();
+            sink_stream->interrupt_write();
+            EXPECT_TRUE(loop.run_until([&] { return end.has_value(); }));
+        }
+        relay.buffer.release();
+        EXPECT_EQ(buffers.in_use(), 0u) << "a buffer is held only while bytes are in it";
+    }
+
+    void begin(BodyKind kind, std::uint64_t length = 0, std::string_view prefix = {}) {
+        source.begin(source_stream, {kind, length}, prefix);
+        prepare();
+    }
+    void prepare() {
+        relay.begin(source, *sink_stream, buffers, pipes);
+        pieces = {kHead};
+        relay.head = &pieces;
+        relay.read_timeout = relay.write_timeout = 100;
+    }
+    void start() {
+        started = true;
+        end.reset();
+        run_relay(relay, end);
+    }
+    // A second attempt: the same source, a new sink.
+    void take_new_sink() {
+        sink_pair = TcpPair();
+        sink_stream = std::make_unique<Stream>(loop.reactor);
+        ASSERT_TRUE(sink_stream->open(sink_pair.ours.release()));
+        arrived.clear();
+    }
+
+    struct Pace {
+        std::size_t write = 256 * 1024;
+        std::size_t read = 256 * 1024;
+        bool finish = false;  // FIN behind the input
+    };
+    // Feeds the source and reads the sink until the relay has ended, then reads the rest.
+    RelayEnd transfer(std::string_view input, Pace pace) {
+        if (!started) {
+            start();
+        }
+        bool finished = false;
+        EXPECT_TRUE(loop.run_until([&] {
+            send_some(source_pair.theirs, input, pace.write);
+            if (input.empty() && pace.finish && !finished) {
+                finished = true;
+                ::shutdown(source_pair.theirs.get(), SHUT_WR);
+            }
+            receive_some(sink_pair.theirs, arrived, pace.read);
+            return end.has_value();
+        })) << "relay did not end";
+        started = false;
+        read_rest();
+        return end.value_or(RelayEnd::interrupted);
+    }
+    RelayEnd transfer(std::string_view input) { return transfer(input, Pace()); }
+    RelayEnd wait() { return transfer({}); }
+
+    // What the sink's peer gets until the end of the connection, which this closes.
+    void read_rest() {
+        sink_stream->close();
+        EXPECT_TRUE(loop.run_until([&] {
+            const Received got = receive_some(sink_pair.theirs, arrived);
+            return got == Received::end || got == Received::reset;
+        }));
+    }
+    // What is still to be read from the source.
+    std::string left_in_source() {
+        std::string out;
+        char buffer[256];
+        loop.settle();
+        for (;;) {
+            const ssize_t got = source_stream.receive(buffer, sizeof buffer);
+            if (got <= 0) {
+                return out;
+            }
+            out.append(buffer, static_cast<std::size_t>(got));
+        }
+    }
+    std::string body() const {
+        EXPECT_EQ(arrived.substr(0, kHead.size()), kHead);
+        return arrived.size() < kHead.size() ? std::string() : arrived.substr(kHead.size());
+    }
+
+    Loop loop;
+    TcpPair source_pair;
+    TcpPair sink_pair;
+    Stream source_stream{loop.reactor};
+    std::unique_ptr<Stream> sink_stream = std::make_unique<Stream>(loop.reactor);
+    BufferPool buffers;
+    PipeBudget budget;
+    PipePool pipes{budget};
+    BodySource source;
+    BodyRelay relay;
+    std::vector<std::string_view> pieces;
+    bool started = false;
+    std::optional<RelayEnd> end;
+    std::string arrived;
+};
+
+// A mismatch of megabytes is not worth printing.
+void expect_same(const std::string& got, const std::string& expected) {
+    ASSERT_EQ(got.size(), expected.size());
+    const auto difference = std::mismatch(got.begin(), got.end(), expected.begin());
+    EXPECT_TRUE(difference.first == got.end()) << "at byte " << difference.first - got.begin();
+}
+
+constexpr std::size_t kSizes[] = {
+    0, 1, 64 * 1024, 256 * 1024 - 1, 256 * 1024, 256 * 1024 + 1, 3 * 1024 * 1024};
+
+TEST(BodyRelay, DeliversEveryLengthOnBothPaths) {
+    for (const Path path : {Path::splice, Path::copy}) {
+        for (const std::size_t size : kSizes) {
+            SCOPED_TRACE(testing::Message() << size << (path == Path::copy ? " copied" : ""));
+            const std::string payload = bytes_of(size);
+            Rig rig(path);
+            rig.begin(BodyKind::length, size);
+            EXPECT_EQ(rig.transfer(payload), RelayEnd::complete);
+            expect_same(rig.body(), payload);
+            EXPECT_EQ(rig.relay.payload_sent, size);
+            EXPECT_EQ(rig.source.received, size);
+            EXPECT_TRUE(rig.source.complete);
+            EXPECT_TRUE(rig.relay.head_sent);
+            EXPECT_TRUE(rig.relay.any_sent);
+            EXPECT_EQ(rig.relay.body_sent, size > 0);
+            EXPECT_EQ(rig.relay.error, 0);
+            if (path == Path::splice) {
+                EXPECT_EQ(rig.budget.in_use(), size >= kSpliceFrom ? 1u : 0u)
+                    << "long bodies take a pipe, others none";
+            }
+        }
+    }
+}
+
+TEST(BodyRelay, DeliversBodiesThatLastUntilTheClose) {
+    for (const std::size_t size : kSizes) {
+        for (const bool chunk : {false, true}) {
+            SCOPED_TRACE(testing::Message() << size << ' ' << chunk);
+            const std::string payload = bytes_of(size);
+            Rig rig;
+            rig.begin(BodyKind::until_close);
+            rig.relay.chunked_out = chunk;
+            EXPECT_EQ(rig.transfer(payload, {.finish = true}), RelayEnd::complete);
+            EXPECT_EQ(rig.relay.payload_sent, size);
+            if (chunk) {
+                const Unchunked out = unchunked(rig.body());
+                EXPECT_TRUE(out.done);
+                EXPECT_EQ(out.rest, "");
+                expect_same(out.payload, payload);
+            } else {
+                expect_same(rig.body(), payload);
+            }
+        }
+    }
+}
+
+TEST(BodyRelay, DeliversChunkedBodies) {
+    for (const std::size_t size : kSizes) {
+        for (const std::size_t chunk :
+             {std::size_t{1}, std::size_t{100}, std::size_t{65537}, std::size_t{4} << 20}) {
+            if (size / chunk > 100000) {
+                continue;
+            }
+            SCOPED_TRACE(testing::Message() << size << " in chunks of " << chunk);
+            const std::string payload = bytes_of(size);
+            const std::string input =
+                chunked(payload, chunk, "x-amz-checksum-crc32: x\r\nContent-Length: 5\r\n");
+            {
+                Rig rig;
+                rig.begin(BodyKind::chunked);
+                rig.relay.chunked_out = true;
+                EXPECT_EQ(rig.transfer(input), RelayEnd::complete);
+                const Unchunked out = unchunked(rig.body());
+                EXPECT_TRUE(out.done);
+                EXPECT_EQ(out.rest, "");
+                EXPECT_EQ(out.trailers, "x-amz-checksum-crc32: x\r\n") << "those that may go on";
+                expect_same(out.payload, payload);
+                EXPECT_EQ(rig.relay.payload_sent, size);
+                EXPECT_EQ(rig.relay.error, 0);
+            }
+            {
+                Rig rig;  // towards an HTTP/1.0 client
+                rig.begin(BodyKind::chunked);
+                EXPECT_EQ(rig.transfer(input), RelayEnd::complete);
+                expect_same(rig.body(), payload);
+            }
+        }
+    }
+}
+
+TEST(BodyRelay, SendsAHeadWithoutBody) {
+    for (const BodyKind kind : {BodyKind::none, BodyKind::length}) {
+        Rig rig;
+        rig.begin(kind, 0);
+        EXPECT_EQ(rig.wait(), RelayEnd::complete);
+        EXPECT_EQ(rig.arrived, kHead);
+        EXPECT_TRUE(rig.relay.head_sent);
+        EXPECT_FALSE(rig.relay.body_sent);
+    }
+}
+
+TEST(BodyRelay, SendsHeadsOfManyPieces) {
+    // Beyond what one sendmsg takes (1024), which a head of very many fields with every second one
+    // removed can reach.
+    for (const BodyKind kind : {BodyKind::length, BodyKind::chunked}) {
+        Rig rig;
+        const std::string input = kind == BodyKind::chunked ? chunked("hello", 2) : "hello";
+        rig.begin(kind, 5, std::string_view(input).substr(0, 3));
+        std::vector<std::string> lines;
+        std::string expected;
+        for (int i = 0; i < 2500; ++i) {
+            lines.push_back("field-" + std::to_string(i) + ": x\r\n");
+            expected += lines.back();
+        }
+        rig.pieces.assign(lines.begin(), lines.end());
+        EXPECT_EQ(rig.transfer(std::string_view(input).substr(3)), RelayEnd::complete);
+        EXPECT_EQ(rig.arrived, expected + "hello");
+        EXPECT_TRUE(rig.relay.head_sent);
+    }
+}
+
+TEST(BodyRelay, DeliversBytesThatCameInAnyPieces) {
+    const std::string payload = bytes_of(5000);
+    const std::string input = chunked(payload, 777);
+    for (const std::size_t step : {std::size_t{1}, std::size_t{3}, std::size_t{100}}) {
+        Rig rig;
+        rig.begin(BodyKind::chunked, 0, std::string_view(input).substr(0, 2));
+        rig.relay.chunked_out = true;
+        EXPECT_EQ(rig.transfer(std::string_view(input).substr(2), {.write = step}),
+                  RelayEnd::complete);
+        const Unchunked out = unchunked(rig.body());
+        EXPECT_TRUE(out.done);
+        expect_same(out.payload, payload);
+    }
+}
+
+TEST(BodyRelay, WaitsForASlowReaderOnBothPaths) {
+    const std::string payload = bytes_of(700 * 1024);
+    for (const Path path : {Path::splice, Path::copy}) {
+        Rig rig(path, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
+        rig.begin(BodyKind::length, payload.size());
+        EXPECT_EQ(rig.transfer(payload, {.read = 20000}), RelayEnd::complete);
+        expect_same(rig.body(), payload);
+    }
+    Rig rig(Path::copy, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
+    rig.begin(BodyKind::chunked);
+    rig.relay.chunked_out = true;
+    EXPECT_EQ(rig.transfer(chunked(payload, 5000), {.read = 20000}), RelayEnd::complete);
+    expect_same(unchunked(rig.body()).payload, payload);
+}
+
+TEST(BodyRelay, StopsReadingWhileTheSinkIsFull) {
+    const std::string payload = bytes_of(32 << 20);
+    for (const Path path : {Path::splice, Path::copy}) {
+        Rig rig(path, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
+        rig.begin(BodyKind::length, payload.size());
+        rig.start();
+        std::string_view input = payload;
+        std::size_t before = 0;
+        const Tick now = rig.loop.reactor.now();
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            before = input.size();
+            send_some(rig.source_pair.theirs, input);
+            return before == input.size() && rig.loop.reactor.now() > now + 1;
+        }));
+        EXPECT_FALSE(rig.end);
+        EXPECT_LT(rig.source.received, 4u << 20) << "backpressure: a bounded part is taken in";
+    }
+}
+
+TEST(BodyRelay, ReportsASourceThatEndsEarly) {
+    struct Case {
+        BodyKind kind;
+        std::uint64_t length;
+        std::string input;
+    };
+    const std::string big = bytes_of(400 * 1024);
+    const std::vector<Case> cases = {
+        {BodyKind::length, 10, ""},
+        {BodyKind::length, 10, "nine byte"},
+        {BodyKind::length, big.size() + 1, big},
+        {BodyKind::length, 3 << 20, big},
+        {BodyKind::chunked, 0, ""},
+        {BodyKind::chunked, 0, "5\r\nhel"},
+        {BodyKind::chunked, 0, "5\r\nhello\r\n"},
+        {BodyKind::chunked, 0, "5\r\nhello\r\n0\r\n"},
+        {BodyKind::chunked, 0, "5\r\nhello\r\n0\r\n\r"},
+    };
+    for (const Case& c : cases) {
+        for (const Path path : {Path::splice, Path::copy}) {
+            SCOPED_TRACE(testing::Message()
+                         << static_cast<int>(c.kind) << ' ' << c.length << ' ' << c.input.size());
+            Rig rig(path);
+            rig.begin(c.kind, c.length);
+            rig.relay.chunked_out = c.kind == BodyKind::chunked;
+            EXPECT_EQ(rig.transfer(c.input, {.finish = true}), RelayEnd::source_closed);
+            EXPECT_EQ(rig.relay.error, 0) << "an end, not a reset";
+            EXPECT_FALSE(rig.source.complete);
+            if (c.kind == BodyKind::chunked) {
+                EXPECT_FALSE(unchunked(rig.body()).done) << "a truncated body never ends cleanly";
+            } else {
+                expect_same(rig.body(), c.input);
+            }
+        }
+    }
+}
+
+TEST(BodyRelay, AResetIsNoEndOfABody) {
+    for (const BodyKind kind : {BodyKind::until_close, BodyKind::length, BodyKind::chunked}) {
+        Rig rig;
+        rig.begin(kind, 1 << 20);
+        rig.relay.chunked_out = kind != BodyKind::length;
+        rig.start();
+        std::string_view input = "5\r\nhello\r\n";
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            return rig.source.received > 0;
+        }));
+        rig.source_pair.theirs.close_with_reset();
+        EXPECT_EQ(rig.wait(), RelayEnd::source_closed);
+        EXPECT_EQ(rig.relay.error, ECONNRESET);
+        EXPECT_FALSE(kind != BodyKind::length && unchunked(rig.body()).done);
+    }
+}
+
+TEST(BodyRelay, ReportsASinkThatCloses) {
+    const std::string payload = bytes_of(8 << 20);
+    for (const Path path : {Path::splice, Path::copy}) {
+        Rig rig(path);
+        rig.begin(BodyKind::length, payload.size());
+        rig.start();
+        std::string_view input = payload;
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            receive_some(rig.sink_pair.theirs, rig.arrived, 10000);
+            return rig.arrived.size() > 300000;
+        }));
+        rig.sink_pair.theirs.close_with_reset();
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            return rig.end.has_value();
+        }));
+        rig.started = false;
+        EXPECT_EQ(*rig.end, RelayEnd::sink_closed);
+        EXPECT_TRUE(rig.relay.error == EPIPE || rig.relay.error == ECONNRESET) << rig.relay.error;
+        EXPECT_TRUE(rig.relay.body_sent);
+        EXPECT_LT(rig.relay.payload_sent, payload.size());
+    }
+}
+
+TEST(BodyRelay, TimesOutASourceThatSendsNothing) {
+    for (const BodyKind kind : {BodyKind::length, BodyKind::chunked, BodyKind::until_close}) {
+        Rig rig;
+        rig.begin(kind, 1 << 20);
+        rig.relay.chunked_out = kind == BodyKind::chunked;
+        rig.relay.read_timeout = 1;
+        const Tick begin = rig.loop.reactor.now();
+        EXPECT_EQ(rig.transfer(kind == BodyKind::chunked ? "5\r\nhel" : "hel"),
+                  RelayEnd::source_timed_out);
+        EXPECT_GE(rig.loop.reactor.now() - begin, 1u);
+        EXPECT_TRUE(rig.relay.head_sent);
+    }
+}
+
+TEST(BodyRelay, MeasuresProgressNotTheWhole) {
+    constexpr std::size_t kBytes = 10;
+    Rig rig;
+    rig.begin(BodyKind::length, kBytes);
+    // Long enough that a test process that stands still for a second does not look like a silent
+    // source.
+    rig.relay.read_timeout = 6;
+    rig.start();
+    // One byte a tick: each wait is shorter than the limit, all together are longer.
+    Tick last = rig.loop.reactor.now();
+    std::size_t sent = 0;
+    ASSERT_TRUE(rig.loop.run_until([&] {
+        if (rig.loop.reactor.now() != last && sent < kBytes) {
+            last = rig.loop.reactor.now();
+            std::string_view byte = "x";
+            send_some(rig.source_pair.theirs, byte);
+            ++sent;
+        }
+        return rig.end.has_value();
+    }));
+    EXPECT_EQ(rig.wait(), RelayEnd::complete);
+    EXPECT_EQ(rig.body(), std::string(kBytes, 'x'));
+    EXPECT_GE(rig.loop.reactor.now(), kBytes);
+}
+
+TEST(BodyRelay, TimesOutASinkThatTakesNothing) {
+    const std::string payload = bytes_of(16 << 20);
+    for (const Path path : {Path::splice, Path::copy}) {
+        Rig rig(path, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
+        rig.begin(BodyKind::length, payload.size());
+        rig.relay.write_timeout = 1;
+        rig.start();
+        std::string_view input = payload;
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            return rig.end.has_value();
+        }));
+        rig.started = false;
+        EXPECT_EQ(*rig.end, RelayEnd::sink_timed_out);
+        if (path == Path::splice) {
+            EXPECT_EQ(rig.budget.in_use(), 0u)
+                << "the pipe had bytes in it and must not be used again";
+        }
+    }
+}
+
+TEST(BodyRelay, EndsWhenItIsCancelled) {
+    {
+        Rig rig;  // waiting for the source
+        rig.begin(BodyKind::length, 100);
+        rig.start();
+        ASSERT_TRUE(rig.loop.run_until(
+            [&] { return rig.relay.head_sent && rig.source_stream.has_reader(); }));
+        rig.relay.cancelled = true;
+        rig.source_stream.interrupt_read();
+        EXPECT_EQ(rig.wait(), RelayEnd::interrupted);
+    }
+    const std::string payload = bytes_of(16 << 20);
+    for (const Path path : {Path::splice, Path::copy}) {
+        Rig rig(path, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});  // waiting for the sink
+        rig.begin(BodyKind::length, payload.size());
+        rig.start();
+        std::string_view input = payload;
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            return rig.sink_stream->has_writer();
+        }));
+        rig.relay.cancelled = true;
+        rig.sink_stream->interrupt_write();
+        ASSERT_TRUE(rig.loop.run_until([&] { return rig.end.has_value(); }));
+        rig.started = false;
+        EXPECT_EQ(*rig.end, RelayEnd::interrupted);
+    }
+    Rig rig;  // before it began
+    rig.begin(BodyKind::length, 5);
+    rig.relay.cancelled = true;
+    EXPECT_EQ(rig.transfer("hello"), RelayEnd::interrupted);
+    EXPECT_EQ(rig.arrived, "");
+}
+
+TEST(BodyRelay, AnInterruptWithoutCancelIsNoEnd) {
+    Rig rig;
+    rig.begin(BodyKind::length, 5);
+    rig.start();
+    ASSERT_TRUE(rig.loop.run_until([&] { return rig.source_stream.has_reader(); }));
+    rig.source_stream.interrupt_read();
+    rig.loop.settle();
+    EXPECT_FALSE(rig.end);
+    EXPECT_EQ(rig.transfer("hello"), RelayEnd::complete);
+    EXPECT_EQ(rig.body(), "hello");
+}
+
+TEST(BodyRelay, RefusesBadChunksAndTrailers) {
+    for (const std::string input :
+         {"x\r\n", "5\r\nhello!\r\n", "5\nhello", "0\r\nbad trailer\r\n\r\n",
+          "0\r\nA: b\r\n c\r\n\r\n", "fffffffffffffffff\r\n", "5\r\nhello\r\n-1\r\n"}) {
+        for (const std::size_t in_prefix : {std::size_t{0}, input.size()}) {
+            SCOPED_TRACE(input);
+            Rig rig;
+            rig.begin(BodyKind::chunked, 0, std::string_view(input).substr(0, in_prefix));
+            rig.relay.chunked_out = true;
+            EXPECT_EQ(rig.transfer(std::string_view(input).substr(in_prefix)),
+                      RelayEnd::source_malformed);
+            EXPECT_EQ(rig.arrived.find("0\r\n\r\n"), std::string::npos) << "never ended cleanly";
+        }
+    }
+}
+
+TEST(BodyRelay, KeepsWhatBelongsToTheNextRequestAtEverySplit) {
+    const std::string next = "GET /next HTTP/1.1\r\n\r\n";
+    struct Case {
+        BodyKind kind;
+        std::string body;
+    };
+    for (const Case& c : {Case{BodyKind::length, "hello world"},
+                          Case{BodyKind::chunked, chunked("hello world", 4, "x: y\r\n")}}) {
+        const std::string all = c.body + next;
+        for (std::size_t split = 0; split <= all.size(); ++split) {
+            SCOPED_TRACE(testing::Message() << static_cast<int>(c.kind) << " split at " << split);
+            Rig rig;
+            std::string surplus = "left over";
+            rig.begin(c.kind, 11, std::string_view(all).substr(0, split));
+            rig.source.surplus = &surplus;
+            rig.source.prefix_is_stable = true;
+            rig.relay.chunked_out = c.kind == BodyKind::chunked;
+            std::string_view rest = std::string_view(all).substr(split);
+            send_some(rig.source_pair.theirs, rest);
+            ASSERT_TRUE(rest.empty());
+            rig.loop.settle();
+            ASSERT_EQ(rig.wait(), RelayEnd::complete);
+            ASSERT_EQ(c.kind == BodyKind::chunked ? unchunked(rig.body()).payload : rig.body(),
+                      "hello world");
+            ASSERT_EQ(surplus + rig.left_in_source(), next);
+            ASSERT_EQ(rig.relay.error, 0);
+        }
+    }
+}
+
+TEST(BodyRelay, MarksABackendThatSendsMoreThanItsAnswer) {
+    {
+        Rig rig;
+        rig.begin(BodyKind::chunked);
+        rig.relay.chunked_out = true;
+        EXPECT_EQ(rig.transfer(chunked("hello", 5) + "HTTP/1.1 200 OK\r\n\r\n"),
+                  RelayEnd::complete);
+        EXPECT_EQ(unchunked(rig.body()).payload, "hello");
+        EXPECT_EQ(rig.relay.error, EPROTO);
+    }
+    Rig rig;
+    rig.begin(BodyKind::length, 5, "hello, and more");
+    EXPECT_EQ(rig.wait(), RelayEnd::complete);
+    EXPECT_EQ(rig.body(), "hello");
+    EXPECT_EQ(rig.relay.error, EPROTO);
+}
+
+// Sends a body to a sink that dies somewhere, then the whole of it again to another one.
+void resend_after_failure(BodyKind kind, const std::string& input, const std::string& payload,
+                          std::size_t in_prefix, std::size_t limit, std::size_t die_after) {
+    Rig rig(Path::splice, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
+    ReplayBuffer replay;
+    replay.reset(limit);
+    rig.begin(kind, payload.size(), std::string_view(input).substr(0, in_prefix));
+    rig.source.prefix_is_stable = true;
+    rig.relay.replay = &replay;
+    rig.relay.chunked_out = kind == BodyKind::chunked;
+    rig.start();
+    std::string_view rest = std::string_view(input).substr(in_prefix);
+    ASSERT_TRUE(rig.loop.run_until([&] {
+        send_some(rig.source_pair.theirs, rest);
+        receive_some(rig.sink_pair.theirs, rig.arrived, 4000);
+        return rig.arrived.size() >= die_after || rig.end.has_value();
+    }));
+    rig.sink_pair.theirs.close_with_reset();
+    ASSERT_TRUE(
+        rig.loop.run_until([&] { return rig.end.has_value() || rig.source_stream.has_reader(); }));
+    if (!rig.end) {
+        // It had sent all it had and waits for more, as with a backend that died between two pieces
+        // of an upload.
+        rig.relay.cancelled = true;
+        rig.source_stream.interrupt_read();
+        ASSERT_TRUE(rig.loop.run_until([&] { return rig.end.has_value(); }));
+    }
+    rig.started = false;
+    if (!replay.is_whole()) {
+        EXPECT_EQ(replay.size(), 0u);
+        return;  // honest: this body cannot be sent again
+    }
+    EXPECT_EQ(replay.size(), rig.source.received);
+    rig.take_new_sink();
+    rig.prepare();
+    rig.relay.replay = &replay;
+    rig.relay.resend = true;
+    rig.relay.chunked_out = kind == BodyKind::chunked;
+    ASSERT_EQ(rig.transfer(rest), RelayEnd::complete);
+    if (kind == BodyKind::chunked) {
+        const Unchunked out = unchunked(rig.body());
+        EXPECT_TRUE(out.done);
+        expect_same(out.payload, payload);
+    } else {
+        expect_same(rig.body(), payload);
+    }
+    EXPECT_EQ(rig.relay.payload_sent, payload.size());
+    EXPECT_TRUE(replay.is_whole());
+    EXPECT_EQ(replay.size(), payload.size());
+}
+
+TEST(BodyRelay, SendsWhatItKeptToTheNextBackend) {
+    const std::string payload = bytes_of(300 * 1024);
+    for (const std::size_t in_prefix : {std::size_t{0}, std::size_t{1}, std::size_t{20000}}) {
+        for (const std::size_t die_after : {std::size_t{0}, std::size_t{30}, std::size_t{50000}}) {
+            SCOPED_TRACE(testing::Message() << in_prefix << ' ' << die_after);
+            resend_after_failure(BodyKind::length, payload, payload, in_prefix, 1 << 20, die_after);
+            resend_after_failure(BodyKind::chunked, chunked(payload, 7000), payload, in_prefix,
+                                 1 << 20, die_after);
+            if (testing::Test::HasFatalFailure()) {
+                return;
+            }
+        }
+    }
+}
+
+TEST(BodyRelay, NeverResendsABodyWithAHole) {
+    // Very many small chunks: what was read from the socket may not all be decoded when the sink
+    // dies, and those bytes cannot be read again.
+    const std::string payload = bytes_of(20000);
+    for (const std::size_t die_after :
+         {std::size_t{0}, std::size_t{30}, std::size_t{2000}, std::size_t{10000}}) {
+        SCOPED_TRACE(die_after);
+        resend_after_failure(BodyKind::chunked, chunked(payload, 1), payload, 0, 1 << 20,
+                             die_after);
+        resend_after_failure(BodyKind::chunked, chunked(payload, 3), payload, 3000, 1 << 20,
+                             die_after);
+    }
+}
+
+TEST(BodyRelay, DropsABodyThatOutgrowsItsReplayBuffer) {
+    const std::string payload = bytes_of(3 << 20);
+    Rig rig;
+    ReplayBuffer replay;
+    replay.reset(300 * 1024);
+    rig.begin(BodyKind::length, payload.size());
+    rig.relay.replay = &replay;
+    EXPECT_EQ(rig.transfer(payload), RelayEnd::complete);
+    expect_same(rig.body(), payload);
+    EXPECT_FALSE(replay.is_whole());
+    EXPECT_EQ(replay.size(), 0u);
+    EXPECT_EQ(rig.budget.in_use(), 1u) << "spliced once nothing is kept any more";
+}
+
+TEST(ReplayBuffer, CopiesNothingThatStays) {
+    const std::string head = "abcdef";
+    ReplayBuffer replay;
+    replay.reset(10);
+    EXPECT_TRUE(replay.is_whole());
+    replay.add(std::string_view(head).substr(0, 2), true);
+    replay.add(std::string_view(head).substr(2, 2), true);
+    EXPECT_EQ(replay.front().data(), head.data());
+    EXPECT_EQ(replay.front(), "abcd");
+    replay.add("gh", false);
+    replay.add(std::string_view(head).substr(4, 2), true);
+    EXPECT_EQ(replay.front(), "abcd");
+    EXPECT_EQ(replay.rest(), "ghef") << "order before all";
+    replay.add("ij", false);
+    EXPECT_EQ(replay.size(), 10u);
+    EXPECT_TRUE(replay.is_whole());
+    replay.add("k", false);
+    EXPECT_FALSE(replay.is_whole());
+    EXPECT_EQ(replay.size(), 0u);
+    replay.add("l", false);
+    EXPECT_EQ(replay.size(), 0u) << "once dropped it stays so until reset";
+    replay.reset(1);
+    replay.add("l", false);
+    EXPECT_TRUE(replay.is_whole());
+    // Stable bytes with a gap between them (payload of two chunks) are kept in order too.
+    replay.reset(10);
+    replay.add(std::string_view(head).substr(0, 2), true);
+    replay.add(std::string_view(head).substr(3, 2), true);
+    EXPECT_EQ(std::string(replay.front()) + std::string(replay.rest()), "abde");
+}
+
+TEST(SendAll, SendsAllOrSaysWhyNot) {
+    const std::string text = bytes_of(2 << 20);
+    {
+        Rig rig(Path::copy, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
+        std::optional<RelayEnd> end;
+        run_send(*rig.sink_stream, text, 100, end);
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            receive_some(rig.sink_pair.theirs, rig.arrived, 100000);
+            return end.has_value();
+        }));
+        EXPECT_EQ(*end, RelayEnd::complete);
+        rig.read_rest();
+        expect_same(rig.arrived, text);
+    }
+    {
+        Rig rig(Path::copy, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
+        std::optional<RelayEnd> end;
+        run_send(*rig.sink_stream, text, 1, end);
+        ASSERT_TRUE(rig.loop.run_until([&] { return end.has_value(); }));
+        EXPECT_EQ(*end, RelayEnd::sink_timed_out);
+        end.reset();
+        run_send(*rig.sink_stream, text, 100, end);
+        rig.sink_stream->interrupt_write();
+        ASSERT_TRUE(rig.loop.run_until([&] { return end.has_value(); }));
+        EXPECT_EQ(*end, RelayEnd::interrupted);
+        end.reset();
+        run_send(*rig.sink_stream, text, 100, end);
+        rig.sink_pair.theirs.close_with_reset();
+        ASSERT_TRUE(rig.loop.run_until([&] { return end.has_value(); }));
+        EXPECT_EQ(*end, RelayEnd::sink_closed);
+    }
+    Rig rig;
+    std::optional<RelayEnd> end;
+    run_send(*rig.sink_stream, "", 1, end);
+    EXPECT_EQ(end, RelayEnd::complete);
+}
+
+}  // namespace
+}  // namespace s3gate::net

@@ -1,0 +1,203 @@
+// Timers in whole ticks of 250 ms, so these take a second or two; order and exactness are asserted
+// in ticks, never in wall time.
+#include "s3gate/net/reactor.hpp"
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "loop.hpp"
+#include "s3gate/net/task.hpp"
+
+namespace s3gate::net {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+TEST(Ticks, CoverADurationRoundedUp) {
+    EXPECT_EQ(ticks_of(milliseconds(0)), 1u);
+    EXPECT_EQ(ticks_of(milliseconds(1)), 1u);
+    EXPECT_EQ(ticks_of(milliseconds(250)), 1u);
+    EXPECT_EQ(ticks_of(milliseconds(251)), 2u);
+    EXPECT_EQ(ticks_of(seconds(1)), 4u);
+    EXPECT_EQ(ticks_of(seconds(300)), 1200u);
+    EXPECT_EQ(ticks_of(seconds(-5)), 1u);
+    EXPECT_EQ(ticks_of(std::chrono::hours(24) * 365 * 100), 1u << 30);
+}
+
+struct Timer final : TimerNode {
+    Timer(Reactor& in_reactor, std::vector<int>& in_order, int in_id)
+        : reactor(in_reactor), order(in_order), id(in_id) {}
+    void on_deadline() override {
+        fired_at = reactor.now();
+        ++count;
+        order.push_back(id);
+        if (action) {
+            action();
+        }
+    }
+    Reactor& reactor;
+    std::vector<int>& order;
+    int id;
+    int count = 0;
+    Tick fired_at = 0;
+    std::function<void()> action;
+};
+
+struct ReactorTimers : testing::Test {
+    // Turns the loop until `tick` is over.
+    void pass(Tick tick) {
+        ASSERT_TRUE(loop.run_until([&] { return loop.reactor.now() > tick; }));
+    }
+    Loop loop;
+    std::vector<int> order;
+};
+
+TEST_F(ReactorTimers, FireInTheOrderOfTheirDeadlines) {
+    Timer late(loop.reactor, order, 3);
+    Timer early(loop.reactor, order, 1);
+    Timer middle(loop.reactor, order, 2);
+    loop.reactor.arm(late, 3);
+    loop.reactor.arm(early, 1);
+    loop.reactor.arm(middle, 2);
+    ASSERT_TRUE(loop.run_until([&] { return order.size() == 3; }));
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+    // One more tick than asked: the tick of arming had partly passed, and a limit fires late rather
+    // than early.
+    EXPECT_EQ(early.fired_at, 2u);
+    EXPECT_EQ(middle.fired_at, 3u);
+    EXPECT_EQ(late.fired_at, 4u);
+    pass(6);
+    EXPECT_EQ(order.size(), 3u) << "each once";
+}
+
+TEST_F(ReactorTimers, DeadlinesMoveBothWays) {
+    Timer later(loop.reactor, order, 1);
+    Timer earlier(loop.reactor, order, 2);
+    loop.reactor.arm(later, 1);
+    loop.reactor.arm(later, 4);  // stays in its old slot, is looked at there and put on
+    loop.reactor.arm(earlier, 40);
+    loop.reactor.arm(earlier, 2);
+    ASSERT_TRUE(loop.run_until([&] { return order.size() == 2; }));
+    EXPECT_EQ(earlier.fired_at, 3u);
+    EXPECT_EQ(later.fired_at, 5u);
+    EXPECT_EQ(later.count, 1);
+}
+
+TEST_F(ReactorTimers, DisarmedTimersStaySilentAndCanBeArmedAnew) {
+    Timer gone(loop.reactor, order, 1);
+    Timer again(loop.reactor, order, 2);
+    loop.reactor.arm(gone, 1);
+    Reactor::disarm(gone);
+    EXPECT_TRUE(gone.is_linked()) << "lazy: it leaves the wheel when its slot comes up";
+    loop.reactor.arm(again, 1);
+    Reactor::disarm(again);
+    loop.reactor.arm(again, 2);
+    pass(4);
+    EXPECT_EQ(order, std::vector<int>{2});
+    EXPECT_FALSE(gone.is_linked());
+    EXPECT_EQ(again.fired_at, 3u);
+}
+
+TEST_F(ReactorTimers, MayBeDestroyedWhileLinked) {
+    Timer stays(loop.reactor, order, 1);
+    {
+        Timer goes(loop.reactor, order, 2);
+        loop.reactor.arm(goes, 1);
+        loop.reactor.arm(stays, 1);
+    }
+    pass(3);
+    EXPECT_EQ(order, std::vector<int>{1});
+}
+
+TEST_F(ReactorTimers, HandlersMayDestroyDisarmAndArmOthersOfTheSameSlot) {
+    auto destroyed = std::make_unique<Timer>(loop.reactor, order, 2);
+    Timer disarmed(loop.reactor, order, 3);
+    Timer moved(loop.reactor, order, 4);
+    Timer first(loop.reactor, order, 1);
+    loop.reactor.arm(first, 1);
+    loop.reactor.arm(*destroyed, 1);
+    loop.reactor.arm(disarmed, 1);
+    loop.reactor.arm(moved, 1);
+    first.action = [&] {
+        destroyed.reset();
+        Reactor::disarm(disarmed);
+        loop.reactor.arm(moved, 2);
+        if (first.count == 1) {
+            loop.reactor.arm(first, 1);
+        }
+    };
+    pass(6);
+    EXPECT_EQ(order, (std::vector<int>{1, 1, 4}));
+    EXPECT_EQ(moved.fired_at, first.fired_at + 3);
+}
+
+detached turn(Reactor& reactor, std::vector<int>& order, int id, int rounds) {
+    for (int i = 0; i < rounds; ++i) {
+        order.push_back(id);
+        co_await reactor.yield();
+    }
+    order.push_back(-id);
+}
+
+TEST_F(ReactorTimers, YieldingCoroutinesTakeTurns) {
+    turn(loop.reactor, order, 1, 3);
+    turn(loop.reactor, order, 2, 3);
+    ASSERT_TRUE(loop.run_until([&] { return order.size() == 8; }));
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 1, 2, 1, 2, -1, -2}));
+}
+
+TEST_F(ReactorTimers, AYieldingCoroutineDoesNotKeepTimersFromFiring) {
+    Timer timer(loop.reactor, order, 1);
+    loop.reactor.arm(timer, 1);
+    struct Busy {
+        static detached run(Reactor& reactor, const bool& stop, bool& ended) {
+            while (!stop) {
+                co_await reactor.yield();
+            }
+            ended = true;
+        }
+    };
+    bool stop = false;
+    bool ended = false;
+    Busy::run(loop.reactor, stop, ended);
+    EXPECT_TRUE(loop.run_until([&] { return timer.count == 1; }));
+    stop = true;
+    EXPECT_TRUE(loop.run_until([&] { return ended; }));
+}
+
+struct Observer final : StreamObserver {
+    void on_stream_event() override {
+        ++events;
+        if (action) {
+            action();
+        }
+    }
+    int events = 0;
+    std::function<void()> action;
+};
+
+TEST_F(ReactorTimers, EventsOfOneRoundDoNotReachWhatAnEarlierOneEnded) {
+    TcpPair a;
+    TcpPair b;
+    auto first = std::make_unique<Stream>(loop.reactor);
+    auto second = std::make_unique<Stream>(loop.reactor);
+    Observer observer_a;
+    Observer observer_b;
+    ASSERT_TRUE(first->open(a.ours.release()));
+    ASSERT_TRUE(second->open(b.ours.release()));
+    loop.settle();
+    first->set_observer(&observer_a);
+    second->set_observer(&observer_b);
+    observer_a.action = [&] { second.reset(); };
+    observer_b.action = [&] { first.reset(); };
+    ASSERT_EQ(::send(a.theirs.get(), "x", 1, 0), 1);
+    ASSERT_EQ(::send(b.theirs.get(), "x", 1, 0), 1);
+    ASSERT_TRUE(loop.run_until([&] { return observer_a.events + observer_b.events > 0; }));
+    loop.settle();
+    EXPECT_EQ(observer_a.events + observer_b.events, 1);
+}
+
+}  // namespace
+}  // namespace s3gate::net

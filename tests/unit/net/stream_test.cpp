@@ -1,0 +1,209 @@
+#include "s3gate/net/stream.hpp"
+
+#include <memory>
+#include <optional>
+
+#include "loop.hpp"
+#include "s3gate/net/task.hpp"
+
+namespace s3gate::net {
+namespace {
+
+detached wait_readable(Stream& stream, Tick timeout, std::optional<Wake>& wake) {
+    wake = co_await stream.readable(timeout);
+}
+detached wait_writable(Stream& stream, Tick timeout, std::optional<Wake>& wake) {
+    wake = co_await stream.writable(timeout);
+}
+
+struct Streams : testing::Test {
+    void SetUp() override {
+        ASSERT_TRUE(stream.open(pair.ours.release()));
+        loop.settle();
+    }
+    void send(std::string_view bytes) {
+        ASSERT_EQ(::send(pair.theirs.get(), bytes.data(), bytes.size(), 0),
+                  static_cast<ssize_t>(bytes.size()));
+    }
+    bool run_until_readable() {
+        return loop.run_until([&] { return stream.is_readable(); });
+    }
+    ssize_t receive(std::size_t size) { return stream.receive(buffer, size); }
+
+    Loop loop;
+    TcpPair pair;
+    Stream stream{loop.reactor};
+    char buffer[64] = {};
+};
+
+TEST_F(Streams, KnowWithoutACallWhenThereIsNothing) {
+    EXPECT_TRUE(stream.is_silent());
+    EXPECT_EQ(receive(10), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    send("hello");
+    ASSERT_TRUE(run_until_readable());
+    EXPECT_FALSE(stream.is_silent());
+    EXPECT_EQ(receive(3), 3);
+    EXPECT_TRUE(stream.is_readable()) << "a full read may have left bytes";
+    EXPECT_EQ(receive(10), 2);
+    EXPECT_FALSE(stream.is_readable()) << "a short read has drained the socket";
+    EXPECT_TRUE(stream.is_silent());
+    send("x");
+    ASSERT_TRUE(run_until_readable());
+    EXPECT_EQ(receive(10), 1);
+}
+
+TEST_F(Streams, TellAnEndAgainAndAgain) {
+    send("bye");
+    ASSERT_EQ(::shutdown(pair.theirs.get(), SHUT_WR), 0);
+    ASSERT_TRUE(loop.run_until([&] { return stream.peer_finished(); }));
+    EXPECT_EQ(receive(10), 3) << "bytes before the end first";
+    EXPECT_EQ(receive(10), 0);
+    EXPECT_EQ(receive(10), 0);
+    EXPECT_FALSE(stream.is_silent());
+    EXPECT_FALSE(stream.is_broken()) << "a half-closed peer may still read";
+    const iovec piece{buffer, 1};
+    EXPECT_EQ(stream.send(&piece, 1, false), 1);
+}
+
+TEST_F(Streams, NeverTakeAResetForAnEnd) {
+    pair.theirs.close_with_reset();
+    ASSERT_TRUE(loop.run_until([&] { return stream.is_broken(); }));
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_EQ(receive(10), -1);
+        EXPECT_EQ(errno, ECONNRESET);
+    }
+    EXPECT_FALSE(stream.is_silent());
+}
+
+TEST_F(Streams, WakeTheirWaiter) {
+    std::optional<Wake> wake;
+    wait_readable(stream, 100, wake);
+    EXPECT_TRUE(stream.has_reader());
+    loop.settle();
+    EXPECT_FALSE(wake);
+    send("x");
+    ASSERT_TRUE(loop.run_until([&] { return wake.has_value(); }));
+    EXPECT_EQ(*wake, Wake::ready);
+    EXPECT_FALSE(stream.has_reader());
+    wake.reset();
+    wait_readable(stream, 100, wake);
+    EXPECT_EQ(wake, Wake::ready) << "bytes are still there: no wait";
+}
+
+TEST_F(Streams, TimeOutInTicks) {
+    std::optional<Wake> wake;
+    const Tick begin = loop.reactor.now();
+    wait_readable(stream, 1, wake);
+    ASSERT_TRUE(loop.run_until([&] { return wake.has_value(); }));
+    EXPECT_EQ(*wake, Wake::timed_out);
+    EXPECT_GE(loop.reactor.now() - begin, 1u);
+    EXPECT_TRUE(stream.is_open()) << "the owner decides what a timeout means";
+}
+
+TEST_F(Streams, CanBeInterrupted) {
+    std::optional<Wake> read;
+    wait_readable(stream, 100, read);
+    stream.interrupt_read();
+    EXPECT_FALSE(read) << "later, not inside the call";
+    ASSERT_TRUE(loop.run_until([&] { return read.has_value(); }));
+    EXPECT_EQ(*read, Wake::interrupted);
+    stream.interrupt_read();  // nobody waits
+    stream.interrupt_write();
+    loop.settle();
+}
+
+TEST_F(Streams, WakeBothSidesWhenTheyClose) {
+    // Fill the way out so that the write side has to wait.
+    const std::string block(1 << 20, 'x');
+    const iovec piece{const_cast<char*>(block.data()), block.size()};
+    while (stream.send(&piece, 1, false) > 0) {
+    }
+    ASSERT_EQ(errno, EAGAIN);
+    EXPECT_FALSE(stream.is_writable());
+    std::optional<Wake> read;
+    std::optional<Wake> write;
+    wait_readable(stream, 100, read);
+    wait_writable(stream, 100, write);
+    EXPECT_TRUE(stream.has_writer());
+    stream.close();
+    EXPECT_FALSE(stream.is_open());
+    ASSERT_TRUE(loop.run_until([&] { return read && write; }));
+    EXPECT_EQ(*read, Wake::interrupted);
+    EXPECT_EQ(*write, Wake::interrupted);
+    EXPECT_EQ(stream.send(&piece, 1, false), -1);
+    EXPECT_EQ(receive(1), -1);
+}
+
+TEST_F(Streams, BecomeWritableWhenTheReaderCatchesUp) {
+    const std::string block(1 << 20, 'x');
+    const iovec piece{const_cast<char*>(block.data()), block.size()};
+    while (stream.send(&piece, 1, false) > 0) {
+    }
+    std::optional<Wake> write;
+    wait_writable(stream, 100, write);
+    std::string sink;
+    ASSERT_TRUE(loop.run_until([&] {
+        receive_some(pair.theirs, sink, 1 << 20);
+        return write.has_value();
+    }));
+    EXPECT_EQ(*write, Wake::ready);
+    EXPECT_GT(stream.send(&piece, 1, false), 0);
+}
+
+struct Observer final : StreamObserver {
+    void on_stream_event() override { ++events; }
+    int events = 0;
+};
+
+TEST_F(Streams, TellAnObserverWhatNobodyWaitsFor) {
+    Observer observer;
+    stream.set_observer(&observer);
+    loop.settle();
+    EXPECT_EQ(observer.events, 0);
+    send("x");
+    ASSERT_TRUE(loop.run_until([&] { return observer.events > 0; }));
+    EXPECT_EQ(receive(10), 1);
+    const int before = observer.events;
+    std::optional<Wake> wake;
+    wait_readable(stream, 100, wake);
+    send("y");
+    ASSERT_TRUE(loop.run_until([&] { return wake.has_value(); }));
+    EXPECT_EQ(observer.events, before) << "somebody waited";
+    EXPECT_EQ(receive(10), 1);
+    stream.arm_idle(1);
+    ASSERT_TRUE(loop.run_until([&] { return observer.events == before + 1; }))
+        << "the idle deadline";
+    stream.arm_idle(1);
+    stream.disarm_idle();
+    const Tick now = loop.reactor.now();
+    ASSERT_TRUE(loop.run_until([&] { return loop.reactor.now() > now + 3; }));
+    EXPECT_EQ(observer.events, before + 1);
+    stream.set_observer(nullptr);
+}
+
+TEST_F(Streams, SayHowTheyClose) {
+    std::string sink;
+    stream.shutdown_write();
+    ASSERT_TRUE(loop.run_until([&] { return receive_some(pair.theirs, sink) == Received::end; }));
+    send("still heard");
+    ASSERT_TRUE(run_until_readable());
+    EXPECT_EQ(receive(64), 11);
+    stream.close_with_reset();
+    ASSERT_TRUE(loop.run_until([&] { return ::send(pair.theirs.get(), "x", 1, MSG_NOSIGNAL) < 0; }))
+        << "the far end learns of the reset";
+}
+
+TEST(StreamOpen, RefusesWhatCannotBeRegistered) {
+    Loop loop;
+    Stream stream(loop.reactor);
+    const int file = ::open("/proc/self/status", O_RDONLY | O_CLOEXEC);
+    ASSERT_GE(file, 0);
+    EXPECT_FALSE(stream.open(file)) << "epoll takes no regular files";
+    EXPECT_EQ(errno, EPERM);
+    EXPECT_FALSE(stream.is_open());
+    EXPECT_EQ(::fcntl(file, F_GETFD), -1) << "the descriptor was closed";
+}
+
+}  // namespace
+}  // namespace s3gate::net
