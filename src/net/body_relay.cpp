@@ -387,12 +387,6 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             if (wake == Wake::timed_out) {
                 co_return RelayEnd::source_timed_out;
             }
-            if (!source.stream->is_readable()) {
-                relay.error = source.stream->is_broken() ? ECONNRESET : 0;
-                if (source.stream->is_broken()) {
-                    co_return RelayEnd::source_closed;
-                }
-            }
         }
     }
 }

@@ -528,10 +528,6 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 facts_.outcome = policy::Outcome::broken;
                 co_return HeadEnd::failed;
             }
-        } else if (stream.is_broken()) {
-            record_.error = "backend reset";
-            facts_.outcome = policy::Outcome::broken;
-            co_return HeadEnd::failed;
         }
         while (grew && response_fill_ > response_begin_) {
             const std::string_view bytes(response_buffer_.data() + response_begin_, response_fill_ - response_begin_);

@@ -1,7 +1,5 @@
 #include "client_connection.hpp"
 
-#include <sys/socket.h>
-
 #include <cerrno>
 
 #include "exchange.hpp"
@@ -28,19 +26,18 @@ net::task<void> linger(ClientConnection& client) {
     const net::Tick end = worker.reactor.now() + kLingerTicks;
     std::size_t discarded = 0;
     while (discarded < kLingerBytes && !client.cut) {
-        const ssize_t got = stream.is_readable() ? ::recv(stream.descriptor(), nullptr, net::kBufferSize, MSG_TRUNC) : -1;
+        const ssize_t got = stream.discard(net::kBufferSize);
         if (got > 0) {
             discarded += static_cast<std::size_t>(got);
             continue;
         }
-        if (got == 0 || (stream.is_readable() && errno != EAGAIN && errno != EINTR)) {
+        if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
             break;
         }
         const auto left = static_cast<std::int32_t>(end - worker.reactor.now());
         if (left <= 0) {
             break;
         }
-        stream.note_drained();
         if (co_await stream.readable(static_cast<net::Tick>(left)) != net::Wake::ready || stream.is_broken()) {
             break;
         }

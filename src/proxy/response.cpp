@@ -242,10 +242,6 @@ net::detached Exchange::tunnel_half(net::Stream& from, net::Stream& to, std::str
             }
         } else {
             buffer.release();
-            if (from.is_broken() && !from.is_readable()) {
-                failed = true;
-                continue;
-            }
         }
         // One limit for both directions: a half that only listens is alive as long as the other one moves bytes.
         const std::uint64_t moved = tunnel_bytes_[0] + tunnel_bytes_[1];

@@ -47,6 +47,8 @@ class Stream final : public EventTarget {
     // The operations return bytes moved, 0 at the end of the stream (receive only), or -1 with errno; EAGAIN without a system
     // call when the flags already say so.
     ssize_t receive(void* buffer, std::size_t size);
+    // Like receive, but the bytes are thrown away inside the kernel.
+    ssize_t discard(std::size_t size);
     ssize_t send(const iovec* pieces, std::size_t count, bool more);
     ssize_t splice_to_pipe(int pipe, std::size_t size);
     ssize_t splice_from_pipe(int pipe, std::size_t size, bool more);
@@ -56,10 +58,9 @@ class Stream final : public EventTarget {
     void close();
     void close_with_reset();
 
-    // For callers that read the descriptor themselves and met EAGAIN.
-    void note_drained() { readable_ = false; }
-
-    bool is_readable() const { return readable_; }
+    // True if a receive is worth trying. Also on a broken connection: what arrived before it broke is still there, perhaps
+    // without an event that says so yet (an answer in front of a reset that a send met first).
+    bool is_readable() const { return readable_ || broken_; }
     bool is_writable() const { return writable_; }
     // The peer sent FIN (bytes before it may still be unread), or the connection is gone altogether.
     bool peer_finished() const { return peer_finished_; }
@@ -129,7 +130,7 @@ struct Stream::WaitAwaiter {
 };
 
 inline Stream::WaitAwaiter Stream::readable(Tick timeout) {
-    return {*this, read_side_, timeout, readable_ || broken_ || fd_ < 0};
+    return {*this, read_side_, timeout, is_readable() || fd_ < 0};
 }
 inline Stream::WaitAwaiter Stream::writable(Tick timeout) {
     return {*this, write_side_, timeout, writable_ || broken_ || fd_ < 0};
