@@ -390,9 +390,8 @@ TEST(ResponseHead, HasTheSameRulesForFields) {
     EXPECT_EQ(parse_response_head(line + "A: b\r\n c\r\n\r\n", head), HeadError::obs_fold);
     EXPECT_EQ(parse_response_head(line + "A: b\0\r\n\r\n"s, head), HeadError::bad_field_value);
     EXPECT_EQ(parse_response_head(line + "A: b\n\r\n", head), HeadError::bad_line_end);
-    EXPECT_EQ(
-        parse_response_head(line + "x-AMZ-request-ID: 1\r\nX-Amz-Request-Id: 2\r\n\r\n", head),
-        HeadError::none);
+    const std::string twice = line + "x-AMZ-request-ID: 1\r\nX-Amz-Request-Id: 2\r\n\r\n";
+    EXPECT_EQ(parse_response_head(twice, head), HeadError::none);
     EXPECT_EQ(head.count(FieldId::x_amz_request_id), 2u);
     EXPECT_EQ(head.find(FieldId::x_amz_request_id), "1") << "the first one";
 }
