@@ -249,4 +249,9 @@ std::optional<HostPort> parse_host_port(std::string_view text) {
     return out;
 }
 
+bool contains(const std::vector<Cidr>& blocks, const IpAddress& ip) {
+    return std::any_of(blocks.begin(), blocks.end(),
+                       [&](const Cidr& block) { return block.contains(ip); });
+}
+
 }  // namespace s3gate::base

@@ -46,7 +46,8 @@ ChunkDecoder::Step ChunkDecoder::step(std::string_view input) {
             case State::size: {
                 const int value = hex_value(c);
                 if (value >= 0) {
-                    // 15 digits stay below 2^60; a longer size, zeros or not, is an attempt at an overflow.
+                    // 15 digits stay below 2^60; a longer size, zeros or not, is an attempt at an
+                    // overflow.
                     if (++digits_ > 15) {
                         return bad();
                     }
@@ -58,7 +59,8 @@ ChunkDecoder::Step ChunkDecoder::step(std::string_view input) {
                 } else if (state_ == State::size && c == '\r') {
                     state_ = State::size_lf;
                 } else {
-                    return bad();  // also BWS before an extension: RFC 9112 §7.1.1 calls it bad, we do not bear it
+                    return bad();  // also BWS before an extension: RFC 9112 §7.1.1 calls it bad, we
+                                   // do not bear it
                 }
                 ++position;
                 break;
@@ -80,7 +82,8 @@ ChunkDecoder::Step ChunkDecoder::step(std::string_view input) {
                 state_ = left_ == 0 ? State::trailer_begin : State::data;
                 break;
             case State::data: {
-                const std::size_t take = static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size() - position));
+                const std::size_t take = static_cast<std::size_t>(
+                    std::min<std::uint64_t>(left_, input.size() - position));
                 left_ -= take;
                 if (left_ == 0) {
                     state_ = State::data_cr;
@@ -153,13 +156,18 @@ bool filter_trailers(std::string_view lines, std::string& out) {
         return false;
     }
     for (const Field& field : fields) {
-        const bool kept = field.id == FieldId::other && !is_framing_lookalike(field.name) && !base::istarts_with(field.name, "content-") &&
-                          !base::istarts_with(field.name, "if-") && !base::istarts_with(field.name, "proxy-") &&
-                          !base::istarts_with(field.name, "x-forwarded-") && !base::iequals(field.name, "range") &&
-                          !base::iequals(field.name, "max-forwards") && !base::iequals(field.name, "cache-control") &&
-                          !base::iequals(field.name, "set-cookie") && !base::iequals(field.name, "www-authenticate") &&
-                          !base::iequals(field.name, "x-amz-security-token") && !base::iequals(field.name, "x-amz-date") &&
-                          !base::iequals(field.name, "x-amz-content-sha256");
+        const bool kept =
+            field.id == FieldId::other && !is_framing_lookalike(field.name) &&
+            !base::istarts_with(field.name, "content-") && !base::istarts_with(field.name, "if-") &&
+            !base::istarts_with(field.name, "proxy-") &&
+            !base::istarts_with(field.name, "x-forwarded-") &&
+            !base::iequals(field.name, "range") && !base::iequals(field.name, "max-forwards") &&
+            !base::iequals(field.name, "cache-control") &&
+            !base::iequals(field.name, "set-cookie") &&
+            !base::iequals(field.name, "www-authenticate") &&
+            !base::iequals(field.name, "x-amz-security-token") &&
+            !base::iequals(field.name, "x-amz-date") &&
+            !base::iequals(field.name, "x-amz-content-sha256");
         if (kept) {
             out.append(field.line);
         }

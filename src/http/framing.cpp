@@ -8,8 +8,9 @@
 namespace s3gate::http {
 namespace {
 
-// Content-Length = 1*DIGIT (RFC 9110 §8.6). Lists of equal values, which a recipient may accept, are refused, and so are leading
-// zeros: nobody sends them but those who look for two parsers that disagree.
+// Content-Length = 1*DIGIT (RFC 9110 §8.6). Lists of equal values, which a recipient may accept,
+// are refused, and so are leading zeros: nobody sends them but those who look for two parsers that
+// disagree.
 bool parse_content_length(std::string_view value, std::uint64_t& length) {
     if (value.empty() || value.size() > 19 || (value.size() > 1 && value.front() == '0')) {
         return false;
@@ -35,7 +36,8 @@ HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& fra
                 has_length = true;
                 break;
             case FieldId::transfer_encoding:
-                // RFC 9112 §6.1: a single final chunked is all that we relay; HTTP/1.0 knows no transfer codings.
+                // RFC 9112 §6.1: a single final chunked is all that we relay; HTTP/1.0 knows no
+                // transfer codings.
                 if (has_coding || minor == 0 || !base::iequals(field.value, "chunked")) {
                     return HeadError::bad_transfer_encoding;
                 }
@@ -62,6 +64,7 @@ HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& fra
 }
 
 struct ConnectionOptions {
+    std::size_t count = 0;
     bool close = false;
     bool keep_alive = false;
     bool upgrade = false;
@@ -74,6 +77,7 @@ ConnectionOptions connection_options(const std::vector<Field>& fields) {
             continue;
         }
         for_each_list_member(field.value, [&](std::string_view member) {
+            ++options.count;
             options.close = options.close || base::iequals(member, "close");
             options.keep_alive = options.keep_alive || base::iequals(member, "keep-alive");
             options.upgrade = options.upgrade || base::iequals(member, "upgrade");
@@ -107,7 +111,8 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
         if (authority.empty()) {
             return HeadError::bad_target;  // RFC 9110 §4.2.1: an http URI without a host is invalid
         }
-        // RFC 9112 §3.2.2 lets the target win; with a differing Host somebody is trying to be routed twice.
+        // RFC 9112 §3.2.2 lets the target win; with a differing Host somebody is trying to be
+        // routed twice.
         if (!base::iequals(authority, meaning.host)) {
             return HeadError::authority_mismatch;
         }
@@ -173,7 +178,8 @@ bool is_valid_host(std::string_view host) {
         // IPv6 only: nothing listens on an address of a future version.
         const std::size_t end = std::min(host.find(']'), host.size());
         const std::string_view literal = host.substr(1, end - 1);
-        if (end == host.size() || literal.find(':') == std::string_view::npos || !base::IpAddress::parse(literal)) {
+        if (end == host.size() || literal.find(':') == std::string_view::npos ||
+            !base::IpAddress::parse(literal)) {
             return false;
         }
         port = host.substr(end + 1);
@@ -217,20 +223,27 @@ RequestMeaning meaning_of(const RequestHead& head) {
         } else if (field.id == FieldId::expect) {
             // RFC 9110 §10.1.1: a list; an HTTP/1.0 client's expectation is ignored.
             for_each_list_member(field.value, [&](std::string_view member) {
-                meaning.expects_continue = meaning.expects_continue || (head.minor == 1 && base::iequals(member, "100-continue"));
+                meaning.expects_continue =
+                    meaning.expects_continue ||
+                    (head.minor == 1 && base::iequals(member, "100-continue"));
             });
         } else if (field.id == FieldId::upgrade) {
             has_upgrade = true;
         }
     }
-    // RFC 9112 §3.2: 400 for HTTP/1.1 without Host, and for any message with more than one or an invalid one.
-    if (hosts > 1 || (hosts == 0 && head.minor == 1) || (hosts == 1 && !is_valid_host(meaning.host))) {
+    // RFC 9112 §3.2: 400 for HTTP/1.1 without Host, and for any message with more than one or an
+    // invalid one.
+    if (hosts > 1 || (hosts == 0 && head.minor == 1) ||
+        (hosts == 1 && !is_valid_host(meaning.host))) {
         meaning.error = HeadError::bad_host;
         return meaning;
     }
     meaning.needs_host = hosts == 0;
     meaning.error = read_target(head, meaning);
     const ConnectionOptions options = connection_options(head.fields);
+    if (meaning.error == HeadError::none && options.count > kMaxConnectionOptions) {
+        meaning.error = HeadError::too_many_fields;
+    }
     meaning.keep_alive = !options.close && (head.minor == 1 || options.keep_alive);
     meaning.wants_upgrade = head.minor == 1 && options.upgrade && has_upgrade;
     return meaning;
@@ -243,6 +256,10 @@ ResponseMeaning meaning_of(const ResponseHead& head, bool to_head) {
         return meaning;
     }
     const ConnectionOptions options = connection_options(head.fields);
+    if (options.count > kMaxConnectionOptions) {
+        meaning.error = HeadError::too_many_fields;
+        return meaning;
+    }
     meaning.keep_alive = !options.close && (head.minor == 1 || options.keep_alive);
     if (head.status < 200 || head.status == 204 || head.status == 304 || to_head) {
         meaning.body = {};

@@ -14,11 +14,13 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
     std::array<std::uint8_t, 256> table{};
     for (unsigned c = 0; c < 256; ++c) {
         std::uint8_t bits = 0;
-        const bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        const bool alnum =
+            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
         if (alnum) {
             bits |= kTchar;
         }
-        for (const char t : {'!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~'}) {
+        for (const char t :
+             {'!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~'}) {
             if (c == static_cast<unsigned char>(t)) {
                 bits |= kTchar;
             }
@@ -27,8 +29,9 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
         if (c == '\t' || (c >= 0x20 && c != 0x7f)) {
             bits |= kValue;
         }
-        // A target has no spaces or controls and no fragment (RFC 9112 §3.2). Bytes above 0x7f are no URI characters, but S3
-        // clients that do not escape exist and MinIO reads them; they cannot be mistaken for a delimiter.
+        // A target has no spaces or controls and no fragment (RFC 9112 §3.2). Bytes above 0x7f are
+        // no URI characters, but S3 clients that do not escape exist and MinIO reads them; they
+        // cannot be mistaken for a delimiter.
         if (c > 0x20 && c != 0x7f && c != '#') {
             bits |= kTarget;
         }
@@ -39,7 +42,9 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
 
 constexpr std::array<std::uint8_t, 256> kClasses = make_classes();
 
-bool is_class(char c, std::uint8_t bits) { return (kClasses[static_cast<unsigned char>(c)] & bits) != 0; }
+bool is_class(char c, std::uint8_t bits) {
+    return (kClasses[static_cast<unsigned char>(c)] & bits) != 0;
+}
 
 bool all_of_class(std::string_view text, std::uint8_t bits) {
     std::uint8_t all = bits;
@@ -85,16 +90,20 @@ constexpr KnownField kKnown[] = {
     {"x-real-ip", FieldId::x_real_ip},
 };
 
-// Slot of a known name by length and first letter; the table below is checked for collisions when it is built.
+// Slot of a known name by length and first letter; the table below is checked for collisions when
+// it is built.
 constexpr std::size_t kSlots = 512;
 constexpr std::size_t slot_of(std::size_t length, char first, char last) {
-    return (length * 31 + static_cast<unsigned char>(first) * 7 + static_cast<unsigned char>(last) * 53) % kSlots;
+    return (length * 31 + static_cast<unsigned char>(first) * 7 +
+            static_cast<unsigned char>(last) * 53) %
+           kSlots;
 }
 
 constexpr std::array<std::uint8_t, kSlots> make_slots() {
     std::array<std::uint8_t, kSlots> slots{};
     for (std::size_t i = 0; i < std::size(kKnown); ++i) {
-        std::size_t slot = slot_of(kKnown[i].name.size(), kKnown[i].name.front(), kKnown[i].name.back());
+        std::size_t slot =
+            slot_of(kKnown[i].name.size(), kKnown[i].name.front(), kKnown[i].name.back());
         while (slots[slot] != 0) {
             slot = (slot + 1) % kSlots;
         }
@@ -122,7 +131,8 @@ std::size_t count_in(const std::vector<Field>& fields, FieldId id) {
     return count;
 }
 
-// The line beginning at `position`, without its CRLF; the scanner has proven that each LF follows a CR.
+// The line beginning at `position`, without its CRLF; the scanner has proven that each LF follows a
+// CR.
 std::string_view line_at(std::string_view raw, std::size_t position) {
     const void* lf = std::memchr(raw.data() + position, '\n', raw.size() - position);
     if (lf == nullptr) {
@@ -132,13 +142,15 @@ std::string_view line_at(std::string_view raw, std::size_t position) {
     return raw.substr(position, end - position - 1);
 }
 
-HeadError parse_field_lines(std::string_view raw, std::size_t position, std::vector<Field>& fields) {
+HeadError parse_field_lines(std::string_view raw, std::size_t position,
+                            std::vector<Field>& fields) {
     fields.clear();
     while (position < raw.size()) {
         const std::size_t begin = position;
         if (raw[begin] == '\r') {
             // Only the empty line may begin with CR.
-            return begin + 2 == raw.size() && raw[begin + 1] == '\n' ? HeadError::none : HeadError::bad_line_end;
+            return begin + 2 == raw.size() && raw[begin + 1] == '\n' ? HeadError::none
+                                                                     : HeadError::bad_line_end;
         }
         if (raw[begin] == ' ' || raw[begin] == '\t') {
             return HeadError::obs_fold;
@@ -178,7 +190,8 @@ HeadError parse_field_lines(std::string_view raw, std::size_t position, std::vec
 }  // namespace
 
 FieldId field_id_of(std::string_view name) {
-    std::size_t slot = slot_of(name.size(), base::to_lower(name.front()), base::to_lower(name.back()));
+    std::size_t slot =
+        slot_of(name.size(), base::to_lower(name.front()), base::to_lower(name.back()));
     while (kFieldSlots[slot] != 0) {
         const KnownField& known = kKnown[kFieldSlots[slot] - 1];
         if (known.name.size() == name.size() && base::iequals(known.name, name)) {
@@ -191,33 +204,52 @@ FieldId field_id_of(std::string_view name) {
 
 std::string_view to_string(HeadError error) {
     switch (error) {
-        case HeadError::none: return "none";
-        case HeadError::bad_first_byte: return "not an HTTP request";
-        case HeadError::bad_line_end: return "line ends must be CRLF";
-        case HeadError::bad_request_line: return "malformed request line";
-        case HeadError::bad_method: return "malformed method";
-        case HeadError::bad_target: return "malformed request target";
-        case HeadError::bad_version: return "unsupported HTTP version";
-        case HeadError::bad_status_line: return "malformed status line";
-        case HeadError::bad_field_name: return "malformed header field name";
-        case HeadError::bad_field_value: return "malformed header field value";
-        case HeadError::obs_fold: return "folded header field";
-        case HeadError::too_many_fields: return "too many header fields";
-        case HeadError::connect_method: return "CONNECT is not served";
-        case HeadError::bad_host: return "missing, repeated or invalid Host";
-        case HeadError::authority_mismatch: return "request target and Host name different authorities";
-        case HeadError::bad_content_length: return "repeated or invalid Content-Length";
-        case HeadError::bad_transfer_encoding: return "unsupported Transfer-Encoding";
-        case HeadError::both_framings: return "both Content-Length and Transfer-Encoding";
-        case HeadError::framing_lookalike: return "header field that looks like message framing";
+        case HeadError::none:
+            return "none";
+        case HeadError::bad_first_byte:
+            return "not an HTTP request";
+        case HeadError::bad_line_end:
+            return "line ends must be CRLF";
+        case HeadError::bad_request_line:
+            return "malformed request line";
+        case HeadError::bad_method:
+            return "malformed method";
+        case HeadError::bad_target:
+            return "malformed request target";
+        case HeadError::bad_version:
+            return "unsupported HTTP version";
+        case HeadError::bad_status_line:
+            return "malformed status line";
+        case HeadError::bad_field_name:
+            return "malformed header field name";
+        case HeadError::bad_field_value:
+            return "malformed header field value";
+        case HeadError::obs_fold:
+            return "folded header field";
+        case HeadError::too_many_fields:
+            return "too many header fields";
+        case HeadError::connect_method:
+            return "CONNECT is not served";
+        case HeadError::bad_host:
+            return "missing, repeated or invalid Host";
+        case HeadError::authority_mismatch:
+            return "request target and Host name different authorities";
+        case HeadError::bad_content_length:
+            return "repeated or invalid Content-Length";
+        case HeadError::bad_transfer_encoding:
+            return "unsupported Transfer-Encoding";
+        case HeadError::both_framings:
+            return "both Content-Length and Transfer-Encoding";
+        case HeadError::framing_lookalike:
+            return "header field that looks like message framing";
     }
     return "unknown";
 }
 
 HeadScanner::State HeadScanner::scan(std::string_view bytes) {
     while (position_ < bytes.size()) {
-        if (position_ == begin_ && position_ == line_begin_ && kind_ == Kind::request && begin_ < 4 &&
-            bytes[position_] == '\r') {
+        if (position_ == begin_ && position_ == line_begin_ && kind_ == Kind::request &&
+            begin_ < 4 && bytes[position_] == '\r') {
             // RFC 9112 §2.2: an empty line before the request line is ignored; we bear two.
             if (bytes.size() < position_ + 2) {
                 return State::incomplete;
@@ -230,7 +262,8 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes) {
             continue;
         }
         if (position_ == begin_) {
-            const bool plausible = kind_ == Kind::request ? is_tchar(bytes[begin_]) : bytes[begin_] == 'H';
+            const bool plausible =
+                kind_ == Kind::request ? is_tchar(bytes[begin_]) : bytes[begin_] == 'H';
             if (!plausible) {
                 error_ = HeadError::bad_first_byte;
                 return State::bad;
@@ -241,20 +274,24 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes) {
             position_ = bytes.size();
             return State::incomplete;
         }
-        const std::size_t lf = static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
+        const std::size_t lf =
+            static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
         if (lf == line_begin_ || bytes[lf - 1] != '\r') {
             error_ = HeadError::bad_line_end;
             return State::bad;
         }
         const bool is_empty = lf - 1 == line_begin_;
         if (line_begin_ == begin_) {
-            // A whole start line: refuse now what no further byte can mend (HTTP/0.9 waits for an answer, HTTP/2 for a preface).
+            // A whole start line: refuse now what no further byte can mend (HTTP/0.9 waits for an
+            // answer, HTTP/2 for a preface).
             const std::string_view line = bytes.substr(begin_, lf - 1 - begin_);
             const bool good = kind_ == Kind::request
-                                  ? line.size() > 9 && (line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0"))
+                                  ? line.size() > 9 &&
+                                        (line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0"))
                                   : line.starts_with("HTTP/1.");
             if (!good) {
-                error_ = kind_ == Kind::request ? HeadError::bad_version : HeadError::bad_status_line;
+                error_ =
+                    kind_ == Kind::request ? HeadError::bad_version : HeadError::bad_status_line;
                 return State::bad;
             }
         }
@@ -266,10 +303,18 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes) {
     return State::incomplete;
 }
 
-std::string_view RequestHead::find(FieldId id) const { return find_in(fields, id); }
-std::size_t RequestHead::count(FieldId id) const { return count_in(fields, id); }
-std::string_view ResponseHead::find(FieldId id) const { return find_in(fields, id); }
-std::size_t ResponseHead::count(FieldId id) const { return count_in(fields, id); }
+std::string_view RequestHead::find(FieldId id) const {
+    return find_in(fields, id);
+}
+std::size_t RequestHead::count(FieldId id) const {
+    return count_in(fields, id);
+}
+std::string_view ResponseHead::find(FieldId id) const {
+    return find_in(fields, id);
+}
+std::size_t ResponseHead::count(FieldId id) const {
+    return count_in(fields, id);
+}
 
 HeadError parse_request_head(std::string_view raw, RequestHead& head) {
     head.raw = raw;
@@ -306,8 +351,10 @@ HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
     head.raw = raw;
     const std::string_view line = line_at(raw, 0);
     head.line = raw.substr(0, line.size() + 2);
-    // "HTTP/1.1 200" and then either nothing (seen in the wild, unambiguous) or SP and a reason, which may be empty.
-    if (line.size() < 12 || !line.starts_with("HTTP/1.") || (line[7] != '0' && line[7] != '1') || line[8] != ' ') {
+    // "HTTP/1.1 200" and then either nothing (seen in the wild, unambiguous) or SP and a reason,
+    // which may be empty.
+    if (line.size() < 12 || !line.starts_with("HTTP/1.") || (line[7] != '0' && line[7] != '1') ||
+        line[8] != ' ') {
         return HeadError::bad_status_line;
     }
     head.minor = line[7] - '0';
@@ -329,71 +376,134 @@ HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
     return parse_field_lines(raw, head.line.size(), head.fields);
 }
 
-HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) { return parse_field_lines(raw, 0, fields); }
+HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) {
+    return parse_field_lines(raw, 0, fields);
+}
 
-bool is_tchar(char c) { return is_class(c, kTchar); }
+bool is_tchar(char c) {
+    return is_class(c, kTchar);
+}
 
-bool is_token(std::string_view text) { return !text.empty() && all_of_class(text, kTchar); }
+bool is_token(std::string_view text) {
+    return !text.empty() && all_of_class(text, kTchar);
+}
 
 std::string_view reason_of(int status) {
     switch (status) {
-        case 100: return "Continue";
-        case 101: return "Switching Protocols";
-        case 102: return "Processing";
-        case 103: return "Early Hints";
-        case 200: return "OK";
-        case 201: return "Created";
-        case 202: return "Accepted";
-        case 203: return "Non-Authoritative Information";
-        case 204: return "No Content";
-        case 205: return "Reset Content";
-        case 206: return "Partial Content";
-        case 207: return "Multi-Status";
-        case 300: return "Multiple Choices";
-        case 301: return "Moved Permanently";
-        case 302: return "Found";
-        case 303: return "See Other";
-        case 304: return "Not Modified";
-        case 307: return "Temporary Redirect";
-        case 308: return "Permanent Redirect";
-        case 400: return "Bad Request";
-        case 401: return "Unauthorized";
-        case 402: return "Payment Required";
-        case 403: return "Forbidden";
-        case 404: return "Not Found";
-        case 405: return "Method Not Allowed";
-        case 406: return "Not Acceptable";
-        case 407: return "Proxy Authentication Required";
-        case 408: return "Request Timeout";
-        case 409: return "Conflict";
-        case 410: return "Gone";
-        case 411: return "Length Required";
-        case 412: return "Precondition Failed";
-        case 413: return "Content Too Large";
-        case 414: return "URI Too Long";
-        case 415: return "Unsupported Media Type";
-        case 416: return "Range Not Satisfiable";
-        case 417: return "Expectation Failed";
-        case 421: return "Misdirected Request";
-        case 422: return "Unprocessable Content";
-        case 423: return "Locked";
-        case 424: return "Failed Dependency";
-        case 425: return "Too Early";
-        case 426: return "Upgrade Required";
-        case 428: return "Precondition Required";
-        case 429: return "Too Many Requests";
-        case 431: return "Request Header Fields Too Large";
-        case 451: return "Unavailable For Legal Reasons";
-        case 499: return "Client Closed Request";
-        case 500: return "Internal Server Error";
-        case 501: return "Not Implemented";
-        case 502: return "Bad Gateway";
-        case 503: return "Service Unavailable";
-        case 504: return "Gateway Timeout";
-        case 505: return "HTTP Version Not Supported";
-        case 507: return "Insufficient Storage";
-        case 511: return "Network Authentication Required";
-        default: return "Unknown";
+        case 100:
+            return "Continue";
+        case 101:
+            return "Switching Protocols";
+        case 102:
+            return "Processing";
+        case 103:
+            return "Early Hints";
+        case 200:
+            return "OK";
+        case 201:
+            return "Created";
+        case 202:
+            return "Accepted";
+        case 203:
+            return "Non-Authoritative Information";
+        case 204:
+            return "No Content";
+        case 205:
+            return "Reset Content";
+        case 206:
+            return "Partial Content";
+        case 207:
+            return "Multi-Status";
+        case 300:
+            return "Multiple Choices";
+        case 301:
+            return "Moved Permanently";
+        case 302:
+            return "Found";
+        case 303:
+            return "See Other";
+        case 304:
+            return "Not Modified";
+        case 307:
+            return "Temporary Redirect";
+        case 308:
+            return "Permanent Redirect";
+        case 400:
+            return "Bad Request";
+        case 401:
+            return "Unauthorized";
+        case 402:
+            return "Payment Required";
+        case 403:
+            return "Forbidden";
+        case 404:
+            return "Not Found";
+        case 405:
+            return "Method Not Allowed";
+        case 406:
+            return "Not Acceptable";
+        case 407:
+            return "Proxy Authentication Required";
+        case 408:
+            return "Request Timeout";
+        case 409:
+            return "Conflict";
+        case 410:
+            return "Gone";
+        case 411:
+            return "Length Required";
+        case 412:
+            return "Precondition Failed";
+        case 413:
+            return "Content Too Large";
+        case 414:
+            return "URI Too Long";
+        case 415:
+            return "Unsupported Media Type";
+        case 416:
+            return "Range Not Satisfiable";
+        case 417:
+            return "Expectation Failed";
+        case 421:
+            return "Misdirected Request";
+        case 422:
+            return "Unprocessable Content";
+        case 423:
+            return "Locked";
+        case 424:
+            return "Failed Dependency";
+        case 425:
+            return "Too Early";
+        case 426:
+            return "Upgrade Required";
+        case 428:
+            return "Precondition Required";
+        case 429:
+            return "Too Many Requests";
+        case 431:
+            return "Request Header Fields Too Large";
+        case 451:
+            return "Unavailable For Legal Reasons";
+        case 499:
+            return "Client Closed Request";
+        case 500:
+            return "Internal Server Error";
+        case 501:
+            return "Not Implemented";
+        case 502:
+            return "Bad Gateway";
+        case 503:
+            return "Service Unavailable";
+        case 504:
+            return "Gateway Timeout";
+        case 505:
+            return "HTTP Version Not Supported";
+        case 507:
+            return "Insufficient Storage";
+        case 511:
+            return "Network Authentication Required";
+        default:
+            return "Unknown";
     }
 }
 

@@ -7,7 +7,8 @@
 namespace s3gate::http {
 namespace {
 
-// Collects neighbouring kept lines into one piece, so that a head without removals is a single view.
+// Collects neighbouring kept lines into one piece, so that a head without removals is a single
+// view.
 class PieceBuilder {
   public:
     explicit PieceBuilder(Pieces& pieces) : pieces_(pieces) {}
@@ -28,19 +29,23 @@ bool is_nominated(const std::vector<Field>& fields, std::string_view name) {
     bool found = false;
     for (const Field& field : fields) {
         if (field.id == FieldId::connection) {
-            for_each_list_member(field.value, [&](std::string_view member) { found = found || base::iequals(member, name); });
+            for_each_list_member(field.value, [&](std::string_view member) {
+                found = found || base::iequals(member, name);
+            });
         }
     }
     return found;
 }
 
-// True if any Connection option is something else than the ones every client sends: only then nominations are looked for.
+// True if any Connection option is something else than the ones every client sends: only then
+// nominations are looked for.
 bool has_nominations(const std::vector<Field>& fields) {
     bool found = false;
     for (const Field& field : fields) {
         if (field.id == FieldId::connection) {
             for_each_list_member(field.value, [&](std::string_view member) {
-                found = found || !(base::iequals(member, "close") || base::iequals(member, "keep-alive"));
+                found = found ||
+                        !(base::iequals(member, "close") || base::iequals(member, "keep-alive"));
             });
         }
     }
@@ -54,30 +59,42 @@ void append_field(std::string& own, std::string_view name, std::string_view valu
 }  // namespace
 
 bool may_be_nominated(std::string_view name) {
-    static constexpr std::string_view kProtected[] = {
-        "host",          "authorization", "date",       "range",         "expect",     "cookie",          "set-cookie",
-        "etag",          "user-agent",    "accept",     "origin",        "trailer",    "last-modified",   "location",
-        "forwarded",     "x-real-ip",     "x-session-id", "transfer-encoding", "cache-control", "www-authenticate", "server",
-        "accept-ranges", "vary",          "retry-after", "expires",      "age",        "referer",         "via"};
+    static constexpr std::string_view kProtected[] = {"host",          "authorization",
+                                                      "date",          "range",
+                                                      "expect",        "cookie",
+                                                      "set-cookie",    "etag",
+                                                      "user-agent",    "accept",
+                                                      "origin",        "trailer",
+                                                      "last-modified", "location",
+                                                      "forwarded",     "x-real-ip",
+                                                      "x-session-id",  "transfer-encoding",
+                                                      "cache-control", "www-authenticate",
+                                                      "server",        "accept-ranges",
+                                                      "vary",          "retry-after",
+                                                      "expires",       "age",
+                                                      "referer",       "via"};
     for (const std::string_view other : kProtected) {
         if (base::iequals(name, other)) {
             return false;
         }
     }
-    static constexpr std::string_view kPrefixes[] = {"x-amz-",  "x-minio-", "x-forwarded-", "content-", "if-",
-                                                     "accept-", "sec-",     "amz-",         "access-control-"};
+    static constexpr std::string_view kPrefixes[] = {"x-amz-",   "x-minio-", "x-forwarded-",
+                                                     "content-", "if-",      "accept-",
+                                                     "sec-",     "amz-",     "access-control-"};
     return std::none_of(std::begin(kPrefixes), std::end(kPrefixes),
                         [&](std::string_view prefix) { return base::istarts_with(name, prefix); });
 }
 
-void forward_request(const RequestHead& head, const RequestMeaning& meaning, const ForwardRules& rules, Pieces& pieces,
-                     std::string& own) {
+void forward_request(const RequestHead& head, const RequestMeaning& meaning,
+                     const ForwardRules& rules, Pieces& pieces, std::string& own) {
     pieces.clear();
     own.clear();
     PieceBuilder out(pieces);
-    const bool plain_line = head.minor == 1 && meaning.origin_target.data() == head.target.data() && !meaning.missing_slash &&
+    const bool plain_line = head.minor == 1 && meaning.origin_target.data() == head.target.data() &&
+                            !meaning.missing_slash &&
                             meaning.origin_target.size() == head.target.size();
-    // `own` first holds a rebuilt request line (if any), then our fields; views into it are taken only when it is complete.
+    // `own` first holds a rebuilt request line (if any), then our fields; views into it are taken
+    // only when it is complete.
     std::size_t own_line = 0;
     if (!plain_line) {
         own.append(head.method).append(" ");
@@ -139,10 +156,12 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
                 break;
         }
         if (keep && rules.replaced != nullptr) {
-            keep = std::none_of(rules.replaced->begin(), rules.replaced->end(),
-                                [&](const std::string& name) { return base::iequals(name, field.name); });
+            keep = std::none_of(
+                rules.replaced->begin(), rules.replaced->end(),
+                [&](const std::string& name) { return base::iequals(name, field.name); });
         }
-        if (keep && nominations && may_be_nominated(field.name) && field.id != FieldId::upgrade && is_nominated(head.fields, field.name)) {
+        if (keep && nominations && may_be_nominated(field.name) && field.id != FieldId::upgrade &&
+            is_nominated(head.fields, field.name)) {
             keep = false;
         }
         if (keep) {
@@ -177,12 +196,14 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning, con
     pieces.push_back(std::string_view(own).substr(own_line));
 }
 
-void forward_response(const ResponseHead& head, const ResponseRules& rules, Pieces& pieces, std::string& own) {
+void forward_response(const ResponseHead& head, const ResponseRules& rules, Pieces& pieces,
+                      std::string& own) {
     pieces.clear();
     own.clear();
     PieceBuilder out(pieces);
     std::size_t own_line = 0;
-    // A reason of spaces only is as good as none to an SDK that splits the status line at white space.
+    // A reason of spaces only is as good as none to an SDK that splits the status line at white
+    // space.
     const bool has_reason = !base::trim_ows(head.reason).empty();
     if (head.minor == 1 && has_reason) {
         out.keep(head.line);
@@ -224,7 +245,8 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
             default:
                 break;
         }
-        if (keep && nominations && field.id != FieldId::upgrade && may_be_nominated(field.name) && is_nominated(head.fields, field.name)) {
+        if (keep && nominations && field.id != FieldId::upgrade && may_be_nominated(field.name) &&
+            is_nominated(head.fields, field.name)) {
             keep = false;
         }
         if (keep) {

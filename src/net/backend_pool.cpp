@@ -12,7 +12,9 @@
 namespace s3gate::net {
 namespace {
 
-void set_option(int fd, int level, int name, int value) { ::setsockopt(fd, level, name, &value, sizeof value); }
+void set_option(int fd, int level, int name, int value) {
+    ::setsockopt(fd, level, name, &value, sizeof value);
+}
 
 // design.md §3 "Retry": a node without power must not hold clients for minutes.
 void set_backend_options(int fd) {
@@ -26,9 +28,13 @@ void set_backend_options(int fd) {
 
 }  // namespace
 
-void BackendConnection::on_stream_event() { pool_.remove(*this); }
+void BackendConnection::on_stream_event() {
+    pool_.remove(*this);
+}
 
-BackendPool::~BackendPool() { drop_all(); }
+BackendPool::~BackendPool() {
+    drop_all();
+}
 
 BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms) {
     if (slot >= parked_by_slot_.size()) {
@@ -36,7 +42,8 @@ BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms
     }
     std::vector<BackendLease>& parked = parked_by_slot_[slot];
     while (!parked.empty()) {
-        if (fresh_within_ms > 0 && reactor_.now_ms() - parked.back()->last_used_ms > fresh_within_ms) {
+        if (fresh_within_ms > 0 &&
+            reactor_.now_ms() - parked.back()->last_used_ms > fresh_within_ms) {
             return nullptr;  // the others are older still
         }
         BackendLease lease = std::move(parked.back());
@@ -87,14 +94,17 @@ void BackendPool::drop_all() {
 
 void BackendPool::remove(BackendConnection& connection) {
     std::vector<BackendLease>& parked = parked_by_slot_[connection.slot()];
-    const auto found = std::find_if(parked.begin(), parked.end(), [&](const BackendLease& lease) { return lease.get() == &connection; });
+    const auto found = std::find_if(parked.begin(), parked.end(), [&](const BackendLease& lease) {
+        return lease.get() == &connection;
+    });
     if (found != parked.end()) {
         parked.erase(found);
         --parked_;
     }
 }
 
-task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address, Tick timeout) {
+task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address,
+                                 Tick timeout) {
     sockaddr_storage storage;
     const socklen_t length = address.to_sockaddr(storage);
     const int fd = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);

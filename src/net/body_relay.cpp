@@ -13,7 +13,9 @@ constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.
 constexpr std::size_t kMaxPieces = 512;
 
-iovec piece_of(std::string_view bytes) { return {const_cast<char*>(bytes.data()), bytes.size()}; }
+iovec piece_of(std::string_view bytes) {
+    return {const_cast<char*>(bytes.data()), bytes.size()};
+}
 
 // Removes `sent` bytes from the front of the list, whose first unsent entry is `first`.
 std::size_t advance(std::vector<iovec>& iov, std::size_t first, std::size_t sent) {
@@ -70,8 +72,10 @@ Fill take_input(BodyRelay& relay, std::string_view& input, bool stable) {
             break;
         }
     } else {
-        const std::uint64_t bound = source.kind == http::BodyKind::length ? source.remaining : input.size();
-        const std::size_t take = static_cast<std::size_t>(std::min<std::uint64_t>(bound, input.size()));
+        const std::uint64_t bound =
+            source.kind == http::BodyKind::length ? source.remaining : input.size();
+        const std::size_t take =
+            static_cast<std::size_t>(std::min<std::uint64_t>(bound, input.size()));
         emit(input.substr(0, take));
         input.remove_prefix(take);
         if (source.kind == http::BodyKind::length) {
@@ -82,7 +86,8 @@ Fill take_input(BodyRelay& relay, std::string_view& input, bool stable) {
     source.received += payload;
     if (relay.chunked_out) {
         if (payload > 0) {
-            const int length = std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", payload);
+            const int length =
+                std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", payload);
             relay.iov[slot] = {relay.chunk_line, static_cast<std::size_t>(length)};
             relay.iov.push_back(piece_of("\r\n"));
         } else {
@@ -117,14 +122,17 @@ void ReplayBuffer::add(std::string_view bytes, bool stable) {
         drop();
         return;
     }
-    if (stable && rest_.empty() && (front_.empty() || front_.data() + front_.size() == bytes.data())) {
-        front_ = front_.empty() ? bytes : std::string_view(front_.data(), front_.size() + bytes.size());
+    if (stable && rest_.empty() &&
+        (front_.empty() || front_.data() + front_.size() == bytes.data())) {
+        front_ =
+            front_.empty() ? bytes : std::string_view(front_.data(), front_.size() + bytes.size());
     } else {
         rest_.append(bytes);
     }
 }
 
-void BodySource::begin(Stream& from, const http::Framing& framing, std::string_view received_already) {
+void BodySource::begin(Stream& from, const http::Framing& framing,
+                       std::string_view received_already) {
     stream = &from;
     kind = framing.kind;
     remaining = framing.length;
@@ -155,16 +163,18 @@ void BodyRelay::begin(BodySource& from, Stream& to, BufferPool& buffer_pool, Pip
 task<RelayEnd> relay_body(BodyRelay& relay) {
     BodySource& source = *relay.source;
     Stream& sink = *relay.sink;
-    std::size_t first = 0;        // first unsent piece of relay.iov
-    std::uint64_t batch = 0;      // payload bytes in relay.iov
-    std::size_t head_left = 0;    // head bytes in front of it
+    std::size_t first = 0;      // first unsent piece of relay.iov
+    std::uint64_t batch = 0;    // payload bytes in relay.iov
+    std::size_t head_left = 0;  // head bytes in front of it
     std::size_t turn_bytes = 0;
     unsigned turn_calls = 0;
     bool last_chunk_queued = false;
     bool resent = false;
     bool was_complete = source.complete;
-    std::string_view unread;      // received, not yet turned into pieces (chunked with very many chunks)
-    // What is unread dies with this relay and cannot be received again: what was kept is then no longer all of the body.
+    std::string_view
+        unread;  // received, not yet turned into pieces (chunked with very many chunks)
+    // What is unread dies with this relay and cannot be received again: what was kept is then no
+    // longer all of the body.
     struct UnreadGuard {
         BodyRelay& relay;
         const std::string_view& unread;
@@ -189,13 +199,15 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         if (relay.cancelled) {
             co_return RelayEnd::interrupted;
         }
-        // 1. Gather: what was kept from an earlier attempt, what came with the head, what the socket has.
+        // 1. Gather: what was kept from an earlier attempt, what came with the head, what the
+        // socket has.
         if (relay.resend && !resent) {
             resent = true;
             const std::size_t kept = relay.replay->size();
             if (kept > 0) {
                 if (relay.chunked_out) {
-                    const int length = std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", kept);
+                    const int length =
+                        std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", kept);
                     relay.iov.push_back({relay.chunk_line, static_cast<std::size_t>(length)});
                 }
                 relay.iov.push_back(piece_of(relay.replay->front()));
@@ -210,18 +222,21 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             if (!source.prefix.empty() || !unread.empty()) {
                 const bool from_prefix = !source.prefix.empty();
                 std::string_view& input = from_prefix ? source.prefix : unread;
-                if (take_input(relay, input, from_prefix && source.prefix_is_stable) == Fill::malformed) {
+                if (take_input(relay, input, from_prefix && source.prefix_is_stable) ==
+                    Fill::malformed) {
                     co_return RelayEnd::source_malformed;
                 }
                 batch = source.received - before;
-            } else if (source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom && first == relay.iov.size() &&
-                       source.stream->is_readable() && (relay.replay == nullptr || !relay.replay->is_whole())) {
+            } else if (source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom &&
+                       first == relay.iov.size() && source.stream->is_readable() &&
+                       (relay.replay == nullptr || !relay.replay->is_whole())) {
                 // Long and plain: through a pipe, without touching the bytes.
                 Pipe pipe = relay.pipes->acquire();
                 if (pipe) {
-                    // A pipe counts segments, and one of them may be a whole 32 KiB piece of a socket buffer: more fits than its
-                    // capacity in pages says.
-                    const std::size_t want = static_cast<std::size_t>(std::min<std::uint64_t>(source.remaining, kTurnBytes));
+                    // A pipe counts segments, and one of them may be a whole 32 KiB piece of a
+                    // socket buffer: more fits than its capacity in pages says.
+                    const std::size_t want = static_cast<std::size_t>(
+                        std::min<std::uint64_t>(source.remaining, kTurnBytes));
                     const ssize_t moved = source.stream->splice_to_pipe(pipe.write_end(), want);
                     ++turn_calls;
                     if (moved == 0) {
@@ -238,7 +253,8 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                         source.received += pipe.held;
                         source.complete = source.remaining == 0;
                         while (pipe.held > 0) {
-                            const ssize_t out = sink.splice_from_pipe(pipe.read_end(), pipe.held, false);
+                            const ssize_t out =
+                                sink.splice_from_pipe(pipe.read_end(), pipe.held, false);
                             ++turn_calls;
                             if (out > 0) {
                                 pipe.held -= static_cast<std::size_t>(out);
@@ -269,17 +285,21 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                     continue;
                 }
             }
-            // A head that waits goes out first (MSG_MORE) when the body is going to be spliced behind it.
-            const bool head_first = first < relay.iov.size() && source.kind == http::BodyKind::length &&
-                                    source.remaining >= kSpliceFrom && (relay.replay == nullptr || !relay.replay->is_whole());
-            if (batch == 0 && !head_first && !source.complete && source.prefix.empty() && unread.empty() &&
-                source.stream->is_readable()) {
+            // A head that waits goes out first (MSG_MORE) when the body is going to be spliced
+            // behind it.
+            const bool head_first = first < relay.iov.size() &&
+                                    source.kind == http::BodyKind::length &&
+                                    source.remaining >= kSpliceFrom &&
+                                    (relay.replay == nullptr || !relay.replay->is_whole());
+            if (batch == 0 && !head_first && !source.complete && source.prefix.empty() &&
+                unread.empty() && source.stream->is_readable()) {
                 if (!relay.buffer) {
                     relay.buffer = relay.buffers->acquire();
                 }
                 std::size_t want = Buffer::size();
                 if (source.kind == http::BodyKind::length) {
-                    want = static_cast<std::size_t>(std::min<std::uint64_t>(want, source.remaining));
+                    want =
+                        static_cast<std::size_t>(std::min<std::uint64_t>(want, source.remaining));
                 }
                 const ssize_t got = source.stream->receive(relay.buffer.data(), want);
                 ++turn_calls;
@@ -305,7 +325,8 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         if (source.complete && !was_complete) {
             was_complete = true;
             if (source.surplus != nullptr) {
-                // Bytes behind the body belong to the next message; `unread` does not outlive this relay.
+                // Bytes behind the body belong to the next message; `unread` does not outlive this
+                // relay.
                 source.surplus->assign(unread.empty() ? source.prefix : unread);
                 source.prefix = {};
                 unread = {};
@@ -323,9 +344,11 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         }
         while (first < relay.iov.size()) {
             // The head waits for body bytes only when they are about to be spliced behind it.
-            const bool more = batch == 0 && !source.complete && source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom &&
-                              source.stream->is_readable();
-            const ssize_t sent = sink.send(relay.iov.data() + first, std::min(relay.iov.size() - first, kMaxPieces), more);
+            const bool more = batch == 0 && !source.complete &&
+                              source.kind == http::BodyKind::length &&
+                              source.remaining >= kSpliceFrom && source.stream->is_readable();
+            const ssize_t sent = sink.send(relay.iov.data() + first,
+                                           std::min(relay.iov.size() - first, kMaxPieces), more);
             ++turn_calls;
             if (sent > 0) {
                 const auto bytes = static_cast<std::size_t>(sent);
@@ -367,7 +390,8 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         }
         if (source.complete && (!relay.chunked_out || last_chunk_queued)) {
             if (!unread.empty() || (source.surplus == nullptr && !source.prefix.empty())) {
-                relay.error = EPROTO;  // bytes behind the message: whoever sent them is not to be used again
+                relay.error =
+                    EPROTO;  // bytes behind the message: whoever sent them is not to be used again
             }
             relay.buffer.release();
             co_return RelayEnd::complete;

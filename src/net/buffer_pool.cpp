@@ -8,7 +8,8 @@
 
 namespace s3gate::net {
 
-Buffer::Buffer(Buffer&& other) noexcept : pool_(std::exchange(other.pool_, nullptr)), data_(std::move(other.data_)) {}
+Buffer::Buffer(Buffer&& other) noexcept
+    : pool_(std::exchange(other.pool_, nullptr)), data_(std::move(other.data_)) {}
 
 Buffer& Buffer::operator=(Buffer&& other) noexcept {
     if (this != &other) {
@@ -42,8 +43,8 @@ Buffer BufferPool::acquire() {
 
 namespace {
 
-// True if the kernel exempts us from pipe-user-pages-soft (CAP_SYS_RESOURCE or CAP_SYS_ADMIN, fs/pipe.c); asked of
-// /proc/self/status because capabilities, not the user id, decide.
+// True if the kernel exempts us from pipe-user-pages-soft (CAP_SYS_RESOURCE or CAP_SYS_ADMIN,
+// fs/pipe.c); asked of /proc/self/status because capabilities, not the user id, decide.
 bool is_exempt_from_pipe_limit() {
     std::FILE* file = std::fopen("/proc/self/status", "re");
     if (file == nullptr) {
@@ -94,7 +95,9 @@ bool PipeBudget::take() {
     return false;
 }
 
-void PipeBudget::give_back() { used_.fetch_sub(1, std::memory_order_relaxed); }
+void PipeBudget::give_back() {
+    used_.fetch_sub(1, std::memory_order_relaxed);
+}
 
 Pipe::Pipe(Pipe&& other) noexcept
     : held(std::exchange(other.held, 0)),
@@ -166,7 +169,8 @@ Pipe PipePool::acquire() {
         ::close(ends[0]);
         ::close(ends[1]);
     }
-    // Out of descriptors or past the user's pipe pages: copying does not fail, so do not ask again for a while.
+    // Out of descriptors or past the user's pipe pages: copying does not fail, so do not ask again
+    // for a while.
     budget_.give_back();
     refused_ = 64;
     return pipe;

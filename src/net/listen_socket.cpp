@@ -14,7 +14,9 @@ namespace {
 
 constexpr int kBacklog = 4096;
 
-void set_option(int fd, int level, int name, int value) { ::setsockopt(fd, level, name, &value, sizeof value); }
+void set_option(int fd, int level, int name, int value) {
+    ::setsockopt(fd, level, name, &value, sizeof value);
+}
 
 int bound_socket(const base::SocketAddress& address, bool shared) {
     sockaddr_storage storage;
@@ -52,7 +54,8 @@ ProbeResult probe_bind(const base::SocketAddress& address) {
         }
         return {std::generic_category().message(error), false};
     }
-    // Binding alone succeeds beside a listener that set SO_REUSEADDR only until that one listens: listen too.
+    // Binding alone succeeds beside a listener that set SO_REUSEADDR only until that one listens:
+    // listen too.
     ProbeResult result;
     if (::listen(fd, 1) != 0) {
         result.error = std::generic_category().message(errno);
@@ -68,7 +71,8 @@ std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count)
         for (const int fd : sockets) {
             ::close(fd);
         }
-        throw std::system_error(error, std::generic_category(), std::string(what) + " " + address.to_string());
+        throw std::system_error(error, std::generic_category(),
+                                std::string(what) + " " + address.to_string());
     };
     for (std::size_t i = 0; i < count; ++i) {
         const int fd = bound_socket(address, true);
@@ -83,7 +87,8 @@ std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count)
             sockaddr_storage storage{};
             socklen_t length = sizeof storage;
             ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
-            if (const auto bound = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)) {
+            if (const auto bound = base::SocketAddress::from_sockaddr(
+                    reinterpret_cast<sockaddr*>(&storage), length)) {
                 address = *bound;
             }
         }

@@ -12,8 +12,8 @@ namespace s3gate::net {
 namespace {
 
 constexpr int kEventsPerPoll = 256;
-// Rounds of polling before the io_context gets its turn again (posted messages, timers). While a worker is busy this spares
-// Asio's own epoll_wait and the re-arming of the set for most rounds.
+// Rounds of polling before the io_context gets its turn again (posted messages, timers). While a
+// worker is busy this spares Asio's own epoll_wait and the re-arming of the set for most rounds.
 constexpr int kRoundsPerTurn = 8;
 // Design "Threads": a tick later than this is our own stall.
 constexpr std::chrono::seconds kStall{2};
@@ -26,7 +26,11 @@ Tick ticks_of(base::Duration duration) {
 }
 
 Reactor::Reactor(boost::asio::io_context& context)
-    : context_(context), epoll_(epoll_create1(EPOLL_CLOEXEC)), set_(context.get_executor()), timer_(context.get_executor()), wheel_(kSlots) {
+    : context_(context),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      set_(context.get_executor()),
+      timer_(context.get_executor()),
+      wheel_(kSlots) {
     if (epoll_ < 0) {
         throw std::system_error(errno, std::generic_category(), "epoll_create1");
     }
@@ -45,7 +49,9 @@ Reactor::~Reactor() {
 
 base::TimePoint Reactor::refresh_clock() {
     now_point_ = base::Clock::now();
-    now_ms_ = static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(now_point_.time_since_epoch()).count());
+    now_ms_ = static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(now_point_.time_since_epoch())
+            .count());
     return now_point_;
 }
 
@@ -71,7 +77,8 @@ bool Reactor::add(int descriptor, EventTarget& target) {
 }
 
 void Reactor::forget(const EventTarget& target) {
-    // Events of this round that were fetched but not delivered yet must not reach an object that is gone.
+    // Events of this round that were fetched but not delivered yet must not reach an object that is
+    // gone.
     for (int i = event_index_; i < event_count_; ++i) {
         if (events_[static_cast<std::size_t>(i)].data.ptr == static_cast<const void*>(&target)) {
             events_[static_cast<std::size_t>(i)].data.ptr = nullptr;
@@ -80,11 +87,12 @@ void Reactor::forget(const EventTarget& target) {
 }
 
 void Reactor::await_set() {
-    set_.async_wait(boost::asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
-        if (!error && !stopped_) {
-            on_set_ready();
-        }
-    });
+    set_.async_wait(boost::asio::posix::descriptor_base::wait_read,
+                    [this](const boost::system::error_code& error) {
+                        if (!error && !stopped_) {
+                            on_set_ready();
+                        }
+                    });
 }
 
 void Reactor::on_set_ready() {
@@ -123,7 +131,8 @@ bool Reactor::poll_once() {
 }
 
 void Reactor::run_ready() {
-    // Only what is queued now: a coroutine that yields again waits for the next round, behind everybody's events.
+    // Only what is queued now: a coroutine that yields again waits for the next round, behind
+    // everybody's events.
     running_.swap(ready_);
     for (const std::coroutine_handle<> coroutine : running_) {
         coroutine.resume();

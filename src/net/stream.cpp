@@ -12,8 +12,9 @@
 namespace s3gate::net {
 namespace {
 
-// The wrappers of the C library are cancellation points and pay two atomic operations a call for it in a process with threads
-// (4 % of the user time at 1 KiB). We cancel no threads, so the calls are made directly.
+// The wrappers of the C library are cancellation points and pay two atomic operations a call for it
+// in a process with threads (4 % of the user time at 1 KiB). We cancel no threads, so the calls are
+// made directly.
 ssize_t plain_recv(int fd, void* buffer, std::size_t size) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
     return ::recv(fd, buffer, size, 0);  // so that the sanitizer sees what is written
@@ -22,7 +23,9 @@ ssize_t plain_recv(int fd, void* buffer, std::size_t size) {
 #endif
 }
 
-ssize_t plain_sendmsg(int fd, const msghdr* message, int flags) { return ::syscall(SYS_sendmsg, fd, message, flags); }
+ssize_t plain_sendmsg(int fd, const msghdr* message, int flags) {
+    return ::syscall(SYS_sendmsg, fd, message, flags);
+}
 
 }  // namespace
 
@@ -45,7 +48,8 @@ bool Stream::after_receive(ssize_t moved, std::size_t wanted, bool short_means_d
         if (errno == EAGAIN && !broken_) {
             readable_ = false;
         } else if (errno != EINTR) {
-            errno = errno == EAGAIN ? ECONNRESET : errno;  // broken and drained: nothing more will come
+            errno =
+                errno == EAGAIN ? ECONNRESET : errno;  // broken and drained: nothing more will come
             broken_ = true;
         }
         return false;
@@ -58,8 +62,8 @@ bool Stream::after_receive(ssize_t moved, std::size_t wanted, bool short_means_d
 }
 
 ssize_t Stream::end_of_stream() {
-    // The kernel reports a reset once and an end afterwards; an end behind a reset is no clean end (a body that lasts until
-    // the connection closes would pass for complete).
+    // The kernel reports a reset once and an end afterwards; an end behind a reset is no clean end
+    // (a body that lasts until the connection closes would pass for complete).
     if (broken_) {
         errno = ECONNRESET;
         return -1;
@@ -86,7 +90,8 @@ ssize_t Stream::discard(std::size_t size) {
         errno = EAGAIN;
         return -1;
     }
-    // MSG_TRUNC on a stream copies nothing (tcp(7)). Called directly: sanitizers would take the null pointer for a buffer.
+    // MSG_TRUNC on a stream copies nothing (tcp(7)). Called directly: sanitizers would take the
+    // null pointer for a buffer.
     const ssize_t moved = ::syscall(SYS_recvfrom, fd_, nullptr, size, MSG_TRUNC, nullptr, nullptr);
     if (moved == 0) {
         return end_of_stream();
@@ -119,11 +124,13 @@ ssize_t Stream::splice_to_pipe(int pipe, std::size_t size) {
         errno = EAGAIN;
         return -1;
     }
-    const ssize_t moved = ::splice(fd_, nullptr, pipe, nullptr, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
+    const ssize_t moved =
+        ::splice(fd_, nullptr, pipe, nullptr, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (moved == 0) {
         return end_of_stream();
     }
-    // A pipe holds a number of segments, not of bytes: a short splice says nothing about the socket.
+    // A pipe holds a number of segments, not of bytes: a short splice says nothing about the
+    // socket.
     after_receive(moved, size, false);
     return moved;
 }
@@ -133,7 +140,8 @@ ssize_t Stream::splice_from_pipe(int pipe, std::size_t size, bool more) {
         errno = broken_ ? EPIPE : EAGAIN;
         return -1;
     }
-    const ssize_t moved = ::splice(pipe, nullptr, fd_, nullptr, size, SPLICE_F_NONBLOCK | SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
+    const ssize_t moved = ::splice(pipe, nullptr, fd_, nullptr, size,
+                                   SPLICE_F_NONBLOCK | SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
     if (moved < 0) {
         if (errno == EAGAIN) {
             writable_ = false;
@@ -173,11 +181,19 @@ void Stream::close_with_reset() {
     }
 }
 
-void Stream::interrupt_read() { wake_later(read_side_, Wake::interrupted); }
-void Stream::interrupt_write() { wake_later(write_side_, Wake::interrupted); }
+void Stream::interrupt_read() {
+    wake_later(read_side_, Wake::interrupted);
+}
+void Stream::interrupt_write() {
+    wake_later(write_side_, Wake::interrupted);
+}
 
-void Stream::arm_idle(Tick timeout) { reactor_.arm(read_side_, timeout); }
-void Stream::disarm_idle() { Reactor::disarm(read_side_); }
+void Stream::arm_idle(Tick timeout) {
+    reactor_.arm(read_side_, timeout);
+}
+void Stream::disarm_idle() {
+    Reactor::disarm(read_side_);
+}
 
 void Stream::resume(Side& side, Wake wake) {
     Reactor::disarm(side);
@@ -220,7 +236,8 @@ void Stream::on_events(std::uint32_t events) {
     if ((events & EPOLLOUT) != 0) {
         writable_ = true;
     }
-    // Waiters are resumed through the queue when both sides wait, as the first one may end the object the second belongs to.
+    // Waiters are resumed through the queue when both sides wait, as the first one may end the
+    // object the second belongs to.
     const bool wake_read = news && read_side_.waiter;
     const bool wake_write = writable_ && write_side_.waiter;
     if (wake_read && wake_write) {

@@ -13,14 +13,15 @@ namespace s3gate::net {
 namespace {
 
 constexpr std::size_t kStep = 64;
-constexpr std::size_t kClasses = 64;          // up to 4 KiB
-constexpr std::size_t kMaxPerClass = 4096;    // what a burst leaves behind is bounded
+constexpr std::size_t kClasses = 64;        // up to 4 KiB
+constexpr std::size_t kMaxPerClass = 4096;  // what a burst leaves behind is bounded
 
 struct FreeFrame {
     FreeFrame* next;
 };
 
-// Trivially destructible on purpose: coroutines may still end while the thread's other objects are being destroyed.
+// Trivially destructible on purpose: coroutines may still end while the thread's other objects are
+// being destroyed.
 struct FramePool {
     std::array<FreeFrame*, kClasses> heads{};
     std::array<std::size_t, kClasses> counts{};
@@ -31,7 +32,9 @@ struct FramePool {
     return pool;
 }
 
-constexpr std::size_t class_of(std::size_t size) { return (size + kStep - 1) / kStep - 1; }
+constexpr std::size_t class_of(std::size_t size) {
+    return (size + kStep - 1) / kStep - 1;
+}
 
 }  // namespace
 

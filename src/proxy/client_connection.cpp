@@ -1,20 +1,25 @@
 #include "client_connection.hpp"
 
+#include <sys/socket.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "exchange.hpp"
 
 namespace s3gate::proxy {
 namespace {
 
-// design.md §3 "Truth about connections" says 1 MiB; SDKs with more than that in flight still have to read the error, and
-// discarding costs next to nothing (MSG_TRUNC copies no bytes).
+// design.md §3 "Truth about connections" says 1 MiB; SDKs with more than that in flight still have
+// to read the error, and discarding costs next to nothing (MSG_TRUNC copies no bytes).
 constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
-constexpr net::Tick kLingerTicks = 20;     // 5 s
-constexpr std::size_t kMaxLingering = 512; // per worker, at once
+constexpr net::Tick kLingerTicks = 20;      // 5 s
+constexpr std::size_t kMaxLingering = 512;  // per worker, at once
 
-// Closes so that the peer can still read what was sent: FIN first, then whatever it sends is discarded within bounds. A plain
-// close() with unread bytes would send RST and the kernel of the peer may drop the answer.
+// Closes so that the peer can still read what was sent: FIN first, then whatever it sends is
+// discarded within bounds. A plain close() with unread bytes would send RST and the kernel of the
+// peer may drop the answer.
 net::task<void> linger(ClientConnection& client) {
     Worker::Impl& worker = client.worker;
     net::Stream& stream = client.stream;
@@ -38,7 +43,8 @@ net::task<void> linger(ClientConnection& client) {
         if (left <= 0) {
             break;
         }
-        if (co_await stream.readable(static_cast<net::Tick>(left)) != net::Wake::ready || stream.is_broken()) {
+        if (co_await stream.readable(static_cast<net::Tick>(left)) != net::Wake::ready ||
+            stream.is_broken()) {
             break;
         }
     }
@@ -47,13 +53,32 @@ net::task<void> linger(ClientConnection& client) {
 
 }  // namespace
 
+void ClientConnection::learn_local_address() {
+    if (local_length > 0) {
+        return;
+    }
+    sockaddr_storage storage;
+    socklen_t length = sizeof storage;
+    base::SocketAddress local;
+    if (::getsockname(stream.descriptor(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
+        local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)
+                    .value_or(local);
+    }
+    const std::string text = local.ip().to_string();
+    local_length = static_cast<std::uint8_t>(std::min(text.size(), local_text.size()));
+    std::memcpy(local_text.data(), text.data(), local_length);
+    local_port = local.port();
+}
+
 net::detached serve_client(ClientConnection* client) {
     Worker::Impl& worker = client->worker;
     for (;;) {
         if (client->leftover.empty() && !client->stream.is_readable()) {
-            const SiteTicks& ticks = worker.generation->sites[worker.sockets[client->listener].site].ticks;
+            const SiteTicks& ticks =
+                worker.generation->sites[worker.sockets[client->listener].site].ticks;
             client->idle = client->requests > 0;
-            const net::Wake wake = co_await client->stream.readable(client->requests > 0 ? ticks.client_idle : ticks.client_head);
+            const net::Wake wake = co_await client->stream.readable(
+                client->requests > 0 ? ticks.client_idle : ticks.client_head);
             client->idle = false;
             if (wake != net::Wake::ready || client->cut || client->stream.is_broken()) {
                 break;

@@ -1,5 +1,6 @@
-// One client: its socket, its addresses, what is remembered between requests. Small, because tens of thousands of idle ones
-// exist; everything a request needs is in a pooled Exchange. Owned by its worker, freed by its own coroutine's end.
+// One client: its socket, its addresses, what is remembered between requests. Small, because tens
+// of thousands of idle ones exist; everything a request needs is in a pooled Exchange. Owned by its
+// worker, freed by its own coroutine's end.
 #pragma once
 
 #include <array>
@@ -12,8 +13,12 @@
 namespace s3gate::proxy {
 
 struct ClientConnection {
-    ClientConnection(Worker::Impl& owner, const base::SocketAddress& peer_address, std::size_t listener_index)
-        : worker(owner), stream(owner.reactor), peer(peer_address), listener(static_cast<std::uint32_t>(listener_index)) {}
+    ClientConnection(Worker::Impl& owner, const base::SocketAddress& peer_address,
+                     std::size_t listener_index)
+        : worker(owner),
+          stream(owner.reactor),
+          peer(peer_address),
+          listener(static_cast<std::uint32_t>(listener_index)) {}
 
     Worker::Impl& worker;
     net::Stream stream;
@@ -34,10 +39,11 @@ struct ClientConnection {
     bool has_fingerprint = false;
     std::uint64_t fingerprint_source = 0;
     std::array<char, 32> fingerprint{};
-    std::string leftover;     // bytes of the next, pipelined request
+    std::string leftover;  // bytes of the next, pipelined request
     ClientConnection* next = nullptr;
     ClientConnection* previous = nullptr;
 
+    void learn_local_address();
     std::string_view local_ip() const { return {local_text.data(), local_length}; }
     std::string_view ip() const { return {ip_text.data(), ip_length}; }
 };

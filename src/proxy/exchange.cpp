@@ -35,40 +35,6 @@ policy::MethodClass method_class_of(std::string_view method) {
     return method == "OPTIONS" ? policy::MethodClass::options : policy::MethodClass::other;
 }
 
-std::uint64_t hash_of(std::string_view a, std::string_view b) {
-    return std::hash<std::string_view>{}(a) * 0x9e3779b97f4a7c15ULL + std::hash<std::string_view>{}(b);
-}
-
-std::string_view header_of(const void* context, std::string_view name) {
-    const auto& head = *static_cast<const http::RequestHead*>(context);
-    for (const http::Field& field : head.fields) {
-        if (base::iequals(field.name, name)) {
-            return field.value;
-        }
-    }
-    return {};
-}
-
-void learn_local_address(ClientConnection& client) {
-    if (client.local_length > 0) {
-        return;
-    }
-    sockaddr_storage storage;
-    socklen_t length = sizeof storage;
-    base::SocketAddress local;
-    if (::getsockname(client.stream.descriptor(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
-        local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length).value_or(local);
-    }
-    const std::string text = local.ip().to_string();
-    client.local_length = static_cast<std::uint8_t>(std::min(text.size(), client.local_text.size()));
-    std::memcpy(client.local_text.data(), text.data(), client.local_length);
-    client.local_port = local.port();
-}
-
-bool is_allowed(const std::vector<base::Cidr>& allow, const base::IpAddress& ip) {
-    return std::any_of(allow.begin(), allow.end(), [&](const base::Cidr& block) { return block.contains(ip); });
-}
-
 }  // namespace
 
 net::task<ClientFate> Exchange::run(ClientConnection& client) {
@@ -140,7 +106,8 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         head_fill_ = client_->leftover.size();
         client_->leftover = {};  // its memory too: an idle connection keeps nothing
     }
-    // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting for.
+    // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting
+    // for.
     const net::Tick deadline = worker_.reactor.now() + state_->ticks.client_head;
     http::HeadScanner::State state = http::HeadScanner::State::incomplete;
     if (head_fill_ > 0) {
@@ -151,16 +118,20 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
             const bool line_complete = scanner_.has_start_line();
             bump(worker_.counters.refused_requests);
             if (line_complete) {
-                co_await reply(431, "RequestHeaderSectionTooLarge", "Your request header section exceeds the maximum allowed size.", true);
+                co_await reply(431, "RequestHeaderSectionTooLarge",
+                               "Your request header section exceeds the maximum allowed size.",
+                               true);
             } else {
-                co_await reply(414, "InvalidURI", "The request target is longer than the server accepts.", true);
+                co_await reply(414, "InvalidURI",
+                               "The request target is longer than the server accepts.", true);
             }
             co_return HeadRead::answered;
         }
         if (head_fill_ == head_buffer_.size()) {
             head_buffer_.resize(std::min(head_buffer_.size() * 2, std::max(limit, head_fill_)));
         }
-        const std::size_t room = std::min(head_buffer_.size(), std::max(limit, kHeadBuffer)) - head_fill_;
+        const std::size_t room =
+            std::min(head_buffer_.size(), std::max(limit, kHeadBuffer)) - head_fill_;
         const ssize_t got = stream.receive(head_buffer_.data() + head_fill_, room);
         if (got > 0) {
             head_fill_ += static_cast<std::size_t>(got);
@@ -189,14 +160,17 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
             fate_ = ClientFate::finish;
             co_return HeadRead::closed;
         }
-        co_await reply(408, "RequestTimeout", "The request head was not received within the timeout.", true);
+        co_await reply(408, "RequestTimeout",
+                       "The request head was not received within the timeout.", true);
         co_return HeadRead::answered;
     }
     http::HeadError error = scanner_.error();
     if (state == http::HeadScanner::State::complete) {
-        const std::string_view raw(head_buffer_.data() + scanner_.begin(), scanner_.end() - scanner_.begin());
+        const std::string_view raw(head_buffer_.data() + scanner_.begin(),
+                                   scanner_.end() - scanner_.begin());
         if (raw.size() > limit) {
-            co_await reply(431, "RequestHeaderSectionTooLarge", "Your request header section exceeds the maximum allowed size.", true);
+            co_await reply(431, "RequestHeaderSectionTooLarge",
+                           "Your request header section exceeds the maximum allowed size.", true);
             co_return HeadRead::answered;
         }
         error = http::parse_request_head(raw, head_);
@@ -212,14 +186,17 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
             record_.target = head_.target;
         }
         if (error == http::HeadError::too_many_fields) {
-            co_await reply(431, "RequestHeaderSectionTooLarge", "Too many request header fields.", true);
+            co_await reply(431, "RequestHeaderSectionTooLarge", "Too many request header fields.",
+                           true);
         } else {
             co_await reply(400, "InvalidRequest", http::to_string(error), true);
         }
         record_.error = http::to_string(error);
         co_return HeadRead::answered;
     }
-    body_.begin(stream, meaning_.body, std::string_view(head_buffer_.data() + scanner_.end(), head_fill_ - scanner_.end()));
+    body_.begin(
+        stream, meaning_.body,
+        std::string_view(head_buffer_.data() + scanner_.end(), head_fill_ - scanner_.end()));
     body_.prefix_is_stable = true;
     body_.surplus = &client_->leftover;
     if (body_.complete) {
@@ -251,9 +228,10 @@ net::task<void> Exchange::serve() {
     }
     // route
     const config::StatusPage& status = site_->config->status;
-    if (status.enabled && (method_ == policy::MethodClass::get || method_ == policy::MethodClass::head) &&
+    if (status.enabled &&
+        (method_ == policy::MethodClass::get || method_ == policy::MethodClass::head) &&
         meaning_.path.starts_with(status.path)) {
-        if (is_allowed(status.allow, client_->peer.ip())) {
+        if (base::contains(status.allow, client_->peer.ip())) {
             co_await reply_status_page();
         } else {
             co_await reply(403, "AccessDenied", "Access Denied.", !body_.complete);
@@ -286,7 +264,8 @@ net::task<void> Exchange::reply_status_page() {
             }
             for (const std::uint32_t index : server.peers) {
                 const Peer& peer = site.peers[index];
-                const bool up = !off && board.is_up(peer.slot) && !policy::is_marked(board.passive(peer.slot));
+                const bool up =
+                    !off && board.is_up(peer.slot) && !policy::is_marked(board.passive(peer.slot));
                 group.peers.push_back({peer.address_text, up, server.config->backup});
             }
         }
@@ -294,13 +273,18 @@ net::task<void> Exchange::reply_status_page() {
     const std::string text = observe::status_text(groups);
     const bool close = !body_.complete || !meaning_.keep_alive || worker_.draining;
     reply_.clear();
-    http::append_plain_reply(reply_, "text/plain; charset=utf-8", text, method_ == policy::MethodClass::head, close, worker_.date());
-    const net::RelayEnd end = co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
-    fate_ = end != net::RelayEnd::complete ? ClientFate::reset : close ? ClientFate::finish : ClientFate::keep;
+    http::append_plain_reply(reply_, "text/plain; charset=utf-8", text,
+                             method_ == policy::MethodClass::head, close, worker_.date());
+    const net::RelayEnd end =
+        co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
+    fate_ = end != net::RelayEnd::complete ? ClientFate::reset
+            : close                        ? ClientFate::finish
+                                           : ClientFate::keep;
     record_.status = 0;  // design.md §6: the status page is not logged
 }
 
-net::task<void> Exchange::reply(int status, std::string_view code, std::string_view message, bool close) {
+net::task<void> Exchange::reply(int status, std::string_view code, std::string_view message,
+                                bool close) {
     bump(worker_.counters.local_replies);
     if (request_id_[0] == '\0') {
         static constexpr char kDigits[] = "0123456789ABCDEF";
@@ -317,13 +301,16 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     reply.request_id = {request_id_.data(), 16};
     reply.host_id = worker_.shared.hostname;
     reply.head = head_.method == "HEAD";
-    reply.close = close || !body_.complete || !meaning_.keep_alive || head_.minor == 0 || worker_.draining || head_.raw.empty();
+    reply.close = close || !body_.complete || !meaning_.keep_alive || head_.minor == 0 ||
+                  worker_.draining || head_.raw.empty();
     reply.retry_after = status == 503 ? 1 : 0;
     reply_.clear();
     http::append_local_reply(reply_, reply, worker_.date());
     record_.status = static_cast<std::uint16_t>(status);
-    record_.ttfb_ms = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
-    const net::RelayEnd end = co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
+    record_.ttfb_ms =
+        std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
+    const net::RelayEnd end =
+        co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
     if (end != net::RelayEnd::complete) {
         fate_ = ClientFate::reset;
         record_.error = "client closed";
@@ -334,144 +321,23 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     fate_ = reply.close ? ClientFate::finish : ClientFate::keep;
 }
 
-void Exchange::find_key() {
-    const config::Balance& balance = site_->config->balance;
-    if (balance.method != config::BalanceMethod::ketama) {
-        return;
-    }
-    policy::KeyInput input;
-    input.query = meaning_.query;
-    input.client_ip = client_->ip();
-    input.salt = balance.salt;
-    input.header = &header_of;
-    input.header_context = &head_;
-    for (const http::Field& field : head_.fields) {
-        if (field.id == http::FieldId::user_agent && input.user_agent.data() == nullptr) {
-            input.user_agent = field.value;
-        } else if (field.id == http::FieldId::accept_language && input.accept_language.data() == nullptr) {
-            input.accept_language = field.value;
-        } else if (field.id == http::FieldId::cookie && input.cookie.data() == nullptr) {
-            input.cookie = field.value;
-        }
-    }
-    for (const config::KeySource& source : balance.key) {
-        switch (source.kind) {
-            case config::KeySource::Kind::fingerprint: {
-                // Two MD5 passes cost more than all the rest of routing: remembered per connection.
-                const std::uint64_t made_from = hash_of(input.user_agent, input.accept_language);
-                if (!client_->has_fingerprint || client_->fingerprint_source != made_from) {
-                    const std::string digest = policy::fingerprint(input);
-                    std::memcpy(client_->fingerprint.data(), digest.data(), client_->fingerprint.size());
-                    client_->fingerprint_source = made_from;
-                    client_->has_fingerprint = true;
-                }
-                key_.key.assign(client_->fingerprint.data(), client_->fingerprint.size());
-                break;
-            }
-            case config::KeySource::Kind::sessionid:
-            case config::KeySource::Kind::uploadid: {
-                if (meaning_.query.empty()) {
-                    break;
-                }
-                const std::string_view raw = policy::find_argument(
-                    meaning_.query, source.kind == config::KeySource::Kind::sessionid ? "sessionid" : "uploadid");
-                if (raw.find('%') == std::string_view::npos) {
-                    key_.key.assign(raw);
-                } else {
-                    key_.key = base::percent_decode(raw);
-                }
-                break;
-            }
-            default:
-                key_ = policy::affinity_key_of({&source, 1}, input);
-                break;
-        }
-        if (!key_.key.empty()) {
-            key_.source = &source;
-            return;
-        }
-    }
-}
-
-const std::string& Exchange::session_text() {
-    if (session_text_.empty()) {
-        // The decoded key may hold anything, also CR and LF: what goes into a header is escaped.
-        static constexpr char kDigits[] = "0123456789ABCDEF";
-        for (const char c : key_.key) {
-            const auto byte = static_cast<unsigned char>(c);
-            if (byte <= 0x20 || byte == 0x7f) {
-                session_text_ += '%';
-                session_text_ += kDigits[byte >> 4];
-                session_text_ += kDigits[byte & 15];
-            } else {
-                session_text_ += c;
-            }
-        }
-    }
-    return session_text_;
-}
-
-void Exchange::prepare_request() {
-    const config::Site& site = *site_->config;
-    http::ForwardRules rules;
-    rules.client_ip = client_->ip();
-    rules.scheme = "http";
-    rules.append = site.forwarded.mode == config::ForwardedMode::append && is_allowed(site.forwarded.trusted, client_->peer.ip());
-    rules.relay_upgrade = site.upgrade && meaning_.wants_upgrade && body_.complete &&
-                          !base::iequals(head_.find(http::FieldId::upgrade), "h2c");
-    rules.extra_lines = site_->extra_lines;
-    rules.replaced = site_->extra_names.empty() ? nullptr : &site_->extra_names;
-    std::string local_host;
-    if (meaning_.needs_host) {
-        learn_local_address(*client_);
-        local_host = std::string(client_->local_ip());
-        if (local_host.find(':') != std::string::npos) {
-            local_host = "[" + local_host + "]";
-        }
-        local_host += ":" + std::to_string(client_->local_port);
-        rules.local_host = local_host;
-    }
-    http::forward_request(head_, meaning_, rules, request_pieces_, request_own_);
-    meaning_.wants_upgrade = rules.relay_upgrade;
-
-    facts_ = {};
-    facts_.method = method_;
-    facts_.has_body = !body_.complete || meaning_.body.kind == http::BodyKind::chunked;
-    for (const http::Field& field : head_.fields) {
-        facts_.conditional = facts_.conditional || field.id == http::FieldId::if_match || field.id == http::FieldId::if_none_match;
-        facts_.copy = facts_.copy || field.id == http::FieldId::x_amz_copy_source;
-    }
-    record_.has_copy_source = facts_.copy;
-    facts_.upload_part = method_ == policy::MethodClass::put && facts_.has_body && !facts_.copy &&
-                         !policy::find_argument(meaning_.query, "uploadid").empty() &&
-                         !policy::find_argument(meaning_.query, "partnumber").empty();
-    // Replay: only what can be kept whole is kept at all.
-    const std::size_t limit = site.retry.replay_buffer;
-    const bool fits = !body_.complete && !(meaning_.body.kind == http::BodyKind::length && meaning_.body.length > limit) &&
-                      worker_.replay_used + limit <= worker_.shared.replay_memory;
-    if (fits) {
-        replay_reserved_ = meaning_.body.kind == http::BodyKind::length ? meaning_.body.length : limit;
-        worker_.replay_used += replay_reserved_;
-        replay_.reset(replay_reserved_);
-    } else if (!body_.complete) {
-        replay_.drop();
-    }
-}
-
 net::task<void> Exchange::reply_failure() {
     // design.md §3 "Own answers".
     if (sent_and_timed_out_) {
         co_await reply(504, "RequestTimeout", "The storage server did not answer in time.", false);
     } else if (sent_and_broken_) {
-        co_await reply(502, "InternalError", "The storage server closed the connection before it answered.", false);
+        co_await reply(502, "InternalError",
+                       "The storage server closed the connection before it answered.", false);
     } else {
-        co_await reply(503, "ServiceUnavailable", "No storage server is available. Please try again.", false);
+        co_await reply(503, "ServiceUnavailable",
+                       "No storage server is available. Please try again.", false);
     }
 }
 
 void Exchange::on_stream_event() {
-    // Nobody reads from the client: pipelined bytes wait their turn and a FIN alone is a half-close, which is legal
-    // (RFC 9112 §9.6 asks only for the connection not to be used further). A reset means that nobody wants the answer.
+    // Nobody reads from the client: pipelined bytes wait their turn and a FIN alone is a
+    // half-close, which is legal (RFC 9112 §9.6 asks only for the connection not to be used
+    // further). A reset means that nobody wants the answer.
     if (client_->stream.is_broken()) {
         on_client_broken();
     }
@@ -522,18 +388,29 @@ void Exchange::settle() {
         fate_ = ClientFate::reset;
     }
     if (record_.status != 0) {
-        learn_local_address(*client_);
+        client_->learn_local_address();
         record_.local_ip = client_->local_ip();
         record_.client_ip = client_->ip();
         record_.bytes_in = body_.received;
-        record_.duration = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_);
+        record_.duration =
+            std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_);
         if (key_.source != nullptr) {
             switch (key_.source->kind) {
-                case config::KeySource::Kind::sessionid: record_.key_source = "sessionid"; break;
-                case config::KeySource::Kind::uploadid: record_.key_source = "uploadid"; break;
-                case config::KeySource::Kind::fingerprint: record_.key_source = "fingerprint"; break;
-                case config::KeySource::Kind::cookie: record_.key_source = "cookie"; break;
-                case config::KeySource::Kind::header: record_.key_source = "header"; break;
+                case config::KeySource::Kind::sessionid:
+                    record_.key_source = "sessionid";
+                    break;
+                case config::KeySource::Kind::uploadid:
+                    record_.key_source = "uploadid";
+                    break;
+                case config::KeySource::Kind::fingerprint:
+                    record_.key_source = "fingerprint";
+                    break;
+                case config::KeySource::Kind::cookie:
+                    record_.key_source = "cookie";
+                    break;
+                case config::KeySource::Kind::header:
+                    record_.key_source = "header";
+                    break;
             }
             record_.session = key_.key;
         }

@@ -1,5 +1,6 @@
-// The life of one request (docs/architecture.md): read_head → route → affinity_key_of → prepare_request → attempts → commit →
-// relay_response or tunnel → settle. Pooled by the worker: everything a request needs in memory is here and is reused.
+// The life of one request (docs/architecture.md): read_head → route → affinity_key_of →
+// prepare_request → attempts → commit → relay_response or tunnel → settle. Pooled by the worker:
+// everything a request needs in memory is here and is reused.
 #pragma once
 
 #include <array>
@@ -54,8 +55,8 @@ class Exchange final : public net::StreamObserver {
     enum class HeadRead : std::uint8_t { complete, closed, answered };
     // How one attempt ended, beyond what policy::AttemptFacts says.
     enum class AttemptEnd : std::uint8_t {
-        facts_ready,      // facts_ is filled in: ask retry_rule
-        done,             // answered (relayed, tunnelled or replied): fate_ is set
+        facts_ready,  // facts_ is filled in: ask retry_rule
+        done,         // answered (relayed, tunnelled or replied): fate_ is set
     };
 
     void begin(ClientConnection& client);
@@ -85,7 +86,8 @@ class Exchange final : public net::StreamObserver {
     net::task<bool> relay_interim();
     net::task<void> relay_response();
     net::task<void> tunnel();
-    net::detached tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued, unsigned direction);
+    net::detached tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued,
+                              unsigned direction);
     bool judge_load() const;
     void discard_attempt();
     void finish_attempt_record();
@@ -145,7 +147,7 @@ class Exchange final : public net::StreamObserver {
     base::TimePoint attempt_started_{};
     net::BackendLease backend_;
     bool reused_ = false;
-    bool continue_seen_ = false;     // from this backend
+    bool continue_seen_ = false;  // from this backend
     bool response_byte_seen_ = false;
     bool awaiting_head_ = false;
     bool taken_down_ = false;

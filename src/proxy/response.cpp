@@ -18,11 +18,13 @@ net::task<bool> Exchange::relay_interim() {
     if (response_.status == 100) {
         continue_seen_ = true;
         if (!meaning_.expects_continue || continue_relayed_) {
-            // Nobody asked for it (an HTTP/1.0 client cannot, RFC 9110 §10.1.1), or a further attempt brings a second one.
+            // Nobody asked for it (an HTTP/1.0 client cannot, RFC 9110 §10.1.1), or a further
+            // attempt brings a second one.
             co_return true;
         }
         continue_relayed_ = true;
-        if (co_await net::send_all(client_->stream, kContinue, state_->ticks.client_write) != net::RelayEnd::complete) {
+        if (co_await net::send_all(client_->stream, kContinue, state_->ticks.client_write) !=
+            net::RelayEnd::complete) {
             co_return false;
         }
         // From now on it is the client's turn, with the client's limit.
@@ -40,7 +42,8 @@ net::task<bool> Exchange::relay_interim() {
     for (const std::string_view piece : response_pieces_) {
         reply_.append(piece);
     }
-    co_return co_await net::send_all(client_->stream, reply_, state_->ticks.client_write) == net::RelayEnd::complete;
+    co_return co_await net::send_all(client_->stream, reply_, state_->ticks.client_write) ==
+        net::RelayEnd::complete;
 }
 
 bool Exchange::judge_load() const {
@@ -51,26 +54,33 @@ bool Exchange::judge_load() const {
         return false;
     }
     const auto names_load = [](std::string_view text) {
-        return text.find("SlowDown") != std::string_view::npos || text.find("TooManyRequests") != std::string_view::npos;
+        return text.find("SlowDown") != std::string_view::npos ||
+               text.find("TooManyRequests") != std::string_view::npos;
     };
     return names_load(response_.find(http::FieldId::x_minio_error_code)) ||
-           names_load({const_cast<net::Buffer&>(response_buffer_).data() + response_begin_, response_fill_ - response_begin_});
+           names_load({const_cast<net::Buffer&>(response_buffer_).data() + response_begin_,
+                       response_fill_ - response_begin_});
 }
 
 net::task<void> Exchange::relay_response() {
-    const bool upload_complete = body_.complete && !upload_running_ && upload_end_ == net::RelayEnd::complete;
+    const bool upload_complete =
+        body_.complete && !upload_running_ && upload_end_ == net::RelayEnd::complete;
     const bool is_11 = head_.minor == 1;
     const http::BodyKind kind = response_meaning_.body.kind;
     const bool known_length = kind == http::BodyKind::none || kind == http::BodyKind::length;
-    const bool synthesize = meaning_.expects_continue && !continue_relayed_ && meaning_.body.kind == http::BodyKind::length &&
-                            meaning_.body.length == 0 && site_->config->expect_empty_body == config::EmptyExpect::synth100;
+    const bool synthesize = meaning_.expects_continue && !continue_relayed_ &&
+                            meaning_.body.kind == http::BodyKind::length &&
+                            meaning_.body.length == 0 &&
+                            site_->config->expect_empty_body == config::EmptyExpect::synth100;
 
     http::ResponseRules rules;
     rules.chunked = is_11 && kind == http::BodyKind::until_close;
     rules.drop_framing = response_.status == 204 || (!is_11 && kind == http::BodyKind::chunked);
-    // A client that still waits for a 100 would take the next response for it (docs/architecture.md "Expect").
+    // A client that still waits for a 100 would take the next response for it (docs/architecture.md
+    // "Expect").
     const bool stranded = meaning_.expects_continue && !continue_relayed_ && !synthesize;
-    rules.close = worker_.draining || !meaning_.keep_alive || !upload_complete || stranded || (!is_11 && !known_length);
+    rules.close = worker_.draining || !meaning_.keep_alive || !upload_complete || stranded ||
+                  (!is_11 && !known_length);
     rules.keep_alive_10 = !is_11 && !rules.close;
     if (!site_->config->session_header.empty()) {
         rules.session_name = site_->config->session_header;
@@ -88,28 +98,33 @@ net::task<void> Exchange::relay_response() {
                     {response_buffer_.data() + response_begin_, response_fill_ - response_begin_});
     down_.begin(download_, client_->stream, worker_.buffers, worker_.pipes);
     down_.head = &response_pieces_;
-    down_.chunked_out = is_11 && (kind == http::BodyKind::until_close || kind == http::BodyKind::chunked);
+    down_.chunked_out =
+        is_11 && (kind == http::BodyKind::until_close || kind == http::BodyKind::chunked);
     down_.read_timeout = state_->ticks.backend_body;
     down_.write_timeout = state_->ticks.client_write;
     down_.prefix_buffer = std::move(response_buffer_);
-    record_.ttfb_ms = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
+    record_.ttfb_ms =
+        std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
     committed_ = true;
     net::RelayEnd end = co_await net::relay_body(down_);
     record_.bytes_out = down_.payload_sent;
     finish_attempt_record();
     if (upload_running_) {
-        // The answer is complete before the request is: the rest of the request is nobody's business any more.
+        // The answer is complete before the request is: the rest of the request is nobody's
+        // business any more.
         co_await join_upload();
     }
 
     if (end == net::RelayEnd::complete) {
-        const bool clean = down_.error == 0 && response_meaning_.keep_alive && upload_complete &&
-                           (!meaning_.expects_continue || continue_seen_ || meaning_.body.length == 0) &&
-                           !(response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
+        const bool clean =
+            down_.error == 0 && response_meaning_.keep_alive && upload_complete &&
+            (!meaning_.expects_continue || continue_seen_ || meaning_.body.length == 0) &&
+            !(response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
         worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
         slot_counted_ = false;
         if (clean) {
-            worker_.pool.park(std::move(backend_), site_->config->backends.keepalive, state_->ticks.pool_idle);
+            worker_.pool.park(std::move(backend_), site_->config->backends.keepalive,
+                              state_->ticks.pool_idle);
         } else {
             backend_->stream.close();
         }
@@ -137,12 +152,15 @@ net::task<void> Exchange::relay_response() {
             record_.error = "client closed";
             break;
     }
-    const bool backend_fault = end == net::RelayEnd::source_closed || end == net::RelayEnd::source_timed_out || end == net::RelayEnd::source_malformed;
+    const bool backend_fault = end == net::RelayEnd::source_closed ||
+                               end == net::RelayEnd::source_timed_out ||
+                               end == net::RelayEnd::source_malformed;
     if (backend_fault && nothing_sent && !client_gone_) {
         // Nothing reached the client yet: it can still be told in words.
         const std::string_view reason = record_.error;
         if (end == net::RelayEnd::source_timed_out) {
-            co_await reply(504, "RequestTimeout", "The storage server did not answer in time.", false);
+            co_await reply(504, "RequestTimeout", "The storage server did not answer in time.",
+                           false);
         } else {
             co_await reply(502, "InternalError", "The storage server sent a broken answer.", false);
         }
@@ -150,8 +168,8 @@ net::task<void> Exchange::relay_response() {
         co_return;
     }
     bump(worker_.counters.aborted_responses);
-    // A message that says its length is visibly cut by a FIN, and the client gets every byte there was. One that lasts until
-    // the connection closes is cut by a reset only.
+    // A message that says its length is visibly cut by a FIN, and the client gets every byte there
+    // was. One that lasts until the connection closes is cut by a reset only.
     const bool self_delimiting = down_.chunked_out || kind == http::BodyKind::length;
     fate_ = backend_fault && self_delimiting ? ClientFate::cut : ClientFate::reset;
 }
@@ -167,7 +185,8 @@ net::task<void> Exchange::tunnel() {
     }
     note_passive(false);
     record_.status = 101;
-    record_.ttfb_ms = std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
+    record_.ttfb_ms =
+        std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
     committed_ = true;
     // Bytes glued to the 101 go to the client behind it, bytes glued to the request to the backend.
     reply_.append(response_buffer_.data() + response_begin_, response_fill_ - response_begin_);
@@ -199,7 +218,8 @@ net::task<void> Exchange::tunnel() {
     fate_ = ClientFate::finish;
 }
 
-net::detached Exchange::tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued, unsigned direction) {
+net::detached Exchange::tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued,
+                                    unsigned direction) {
     constexpr unsigned kCallsPerTurn = 16;
     net::Buffer buffer;
     std::string_view pending = glued;
@@ -243,7 +263,8 @@ net::detached Exchange::tunnel_half(net::Stream& from, net::Stream& to, std::str
         } else {
             buffer.release();
         }
-        // One limit for both directions: a half that only listens is alive as long as the other one moves bytes.
+        // One limit for both directions: a half that only listens is alive as long as the other one
+        // moves bytes.
         const std::uint64_t moved = tunnel_bytes_[0] + tunnel_bytes_[1];
         calls = 0;
         net::Wake wake;

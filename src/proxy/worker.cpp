@@ -5,12 +5,12 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <spdlog/spdlog.h>
 #include <algorithm>
 #include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
-#include <spdlog/spdlog.h>
 
 #include "client_connection.hpp"
 #include "exchange.hpp"
@@ -22,7 +22,7 @@ namespace s3gate::proxy {
 namespace {
 
 constexpr std::size_t kAcceptsPerTurn = 64;
-constexpr std::size_t kIdleExchanges = 64;       // kept for reuse; a burst's rest is freed
+constexpr std::size_t kIdleExchanges = 64;         // kept for reuse; a burst's rest is freed
 constexpr std::size_t kLogFlushBytes = 60 * 1024;  // design.md §4
 // Beyond this many connections over the limit a refusal is not even written.
 constexpr std::int64_t kShedRoom = 256;
@@ -51,8 +51,8 @@ class Listener final : public net::EventTarget {
             accept_clients();
         }
     }
-    // Takes everything in the queue: called before the socket is closed, so that no client that got through the handshake is
-    // reset.
+    // Takes everything in the queue: called before the socket is closed, so that no client that got
+    // through the handshake is reset.
     void empty_queue() {
         do {
             accept_clients();
@@ -74,13 +74,15 @@ class Listener final : public net::EventTarget {
             }
             sockaddr_storage storage;
             socklen_t length = sizeof storage;
-            const int client = ::accept4(fd, reinterpret_cast<sockaddr*>(&storage), &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+            const int client = ::accept4(fd, reinterpret_cast<sockaddr*>(&storage), &length,
+                                         SOCK_NONBLOCK | SOCK_CLOEXEC);
             if (client < 0) {
                 if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) {
                     continue;
                 }
                 if (errno != EAGAIN) {
-                    // EMFILE, ENFILE, ENOBUFS, ENOMEM: edge-triggered, so nothing spins; the tick tries again.
+                    // EMFILE, ENFILE, ENOBUFS, ENOMEM: edge-triggered, so nothing spins; the tick
+                    // tries again.
                     pending_ = true;
                     out_of_descriptors_ = true;
                     bump(worker_.counters.accept_paused);
@@ -94,7 +96,8 @@ class Listener final : public net::EventTarget {
                 target->post_client(client, index_);
                 continue;
             }
-            const auto peer = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+            const auto peer =
+                base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
             worker_.adopt_client(client, peer.value_or(base::SocketAddress{}), index_);
         }
     }
@@ -105,7 +108,8 @@ class Listener final : public net::EventTarget {
     bool out_of_descriptors_ = false;
 };
 
-Worker::Impl::Impl(std::size_t worker_index, Shared& shared_state, std::shared_ptr<const Snapshot> snapshot,
+Worker::Impl::Impl(std::size_t worker_index, Shared& shared_state,
+                   std::shared_ptr<const Snapshot> snapshot,
                    std::vector<ListenSocket> listen_sockets)
     : index(worker_index),
       shared(shared_state),
@@ -115,7 +119,9 @@ Worker::Impl::Impl(std::size_t worker_index, Shared& shared_state, std::shared_p
       counters(shared_state.board->counters(worker_index)),
       sockets(std::move(listen_sockets)),
       access_line(shared_state.hostname),
-      random_state(static_cast<std::uint64_t>(base::Clock::now().time_since_epoch().count()) * 0x9e3779b97f4a7c15ULL + worker_index) {
+      random_state(static_cast<std::uint64_t>(base::Clock::now().time_since_epoch().count()) *
+                       0x9e3779b97f4a7c15ULL +
+                   worker_index) {
     pool.set_total_limit(shared.parked_limit);
     use_snapshot(std::move(snapshot));
 }
@@ -139,7 +145,8 @@ void Worker::Impl::run() {
     for (std::size_t i = 0; i < sockets.size(); ++i) {
         listeners.push_back(std::make_unique<Listener>(*this, i));
         if (!listeners.back()->open()) {
-            std::terminate();  // epoll_ctl on a fresh listening socket fails only for want of kernel memory
+            std::terminate();  // epoll_ctl on a fresh listening socket fails only for want of
+                               // kernel memory
         }
     }
     context.run();
@@ -147,7 +154,9 @@ void Worker::Impl::run() {
     finished.store(true, std::memory_order_release);
 }
 
-void Worker::Impl::on_tick(void* self) { static_cast<Worker::Impl*>(self)->tick(); }
+void Worker::Impl::on_tick(void* self) {
+    static_cast<Worker::Impl*>(self)->tick();
+}
 
 void Worker::Impl::tick() {
     bump(counters.ticks);
@@ -174,9 +183,15 @@ void Worker::Impl::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
         SiteState state;
         state.weights.resize(site.peers.size());
         const config::Timeouts& t = site.config->timeouts;
-        state.ticks = {net::ticks_of(t.connect),      net::ticks_of(t.client_head),  net::ticks_of(t.client_idle),
-                       net::ticks_of(t.client_body),  net::ticks_of(t.client_write), net::ticks_of(t.backend_head),
-                       net::ticks_of(t.backend_body), net::ticks_of(t.tunnel_idle),  net::ticks_of(site.config->backends.idle_timeout)};
+        state.ticks = {net::ticks_of(t.connect),
+                       net::ticks_of(t.client_head),
+                       net::ticks_of(t.client_idle),
+                       net::ticks_of(t.client_body),
+                       net::ticks_of(t.client_write),
+                       net::ticks_of(t.backend_head),
+                       net::ticks_of(t.backend_body),
+                       net::ticks_of(t.tunnel_idle),
+                       net::ticks_of(site.config->backends.idle_timeout)};
         fresh->sites.push_back(std::move(state));
     }
     Generation* const old = generation;
@@ -231,7 +246,8 @@ Worker* Worker::Impl::hand_over_target() {
     std::int64_t least = mine;
     Worker* target = nullptr;
     for (std::size_t i = 0; i < count; ++i) {
-        const std::int64_t theirs = shared.board->counters(i).connections.load(std::memory_order_relaxed);
+        const std::int64_t theirs =
+            shared.board->counters(i).connections.load(std::memory_order_relaxed);
         sum += theirs;
         if (theirs < least) {
             least = theirs;
@@ -243,12 +259,14 @@ Worker* Worker::Impl::hand_over_target() {
     return mine + 1 > mean + mean / 4 + 4 ? target : nullptr;
 }
 
-void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer, std::size_t listener) {
+void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer,
+                                std::size_t listener) {
     const Site& site = generation->snapshot->sites[sockets[listener].site];
     const std::int64_t all = shared.board->connections();
     const std::uint64_t site_limit = site.config->limits.connections;
     const bool over = all >= static_cast<std::int64_t>(shared.connection_limit) ||
-                      (site_limit > 0 && shared.board->site_connections(site.group) >= static_cast<std::int64_t>(site_limit));
+                      (site_limit > 0 && shared.board->site_connections(site.group) >=
+                                             static_cast<std::int64_t>(site_limit));
     if (over) {
         bump(counters.shed);
         if (all >= static_cast<std::int64_t>(shared.connection_limit) + kShedRoom) {
@@ -346,10 +364,11 @@ void Worker::Impl::check_finished() {
 void Worker::Impl::note_mark(const Site& site, const Peer& peer, bool marked) {
     const config::Server& server = *site.servers[peer.server].config;
     if (marked) {
-        spdlog::warn("backend {} ({}) of {} passively marked after {} failures", server.text, peer.address_text, site.config->backends.name,
-                     site.config->passive.max_fails);
+        spdlog::warn("backend {} ({}) of {} passively marked after {} failures", server.text,
+                     peer.address_text, site.config->backends.name, site.config->passive.max_fails);
     } else {
-        spdlog::info("backend {} ({}) of {} no longer passively marked", server.text, peer.address_text, site.config->backends.name);
+        spdlog::info("backend {} ({}) of {} no longer passively marked", server.text,
+                     peer.address_text, site.config->backends.name);
     }
 }
 
@@ -385,17 +404,21 @@ const std::string& Worker::Impl::date() {
 }
 
 std::uint64_t Worker::Impl::next_random() {
-    // splitmix64 (Steele, Lea, Flood 2014): request ids and tie-breaking, nothing that must be unpredictable.
+    // splitmix64 (Steele, Lea, Flood 2014): request ids and tie-breaking, nothing that must be
+    // unpredictable.
     std::uint64_t z = (random_state += 0x9e3779b97f4a7c15ULL);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
     z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
     return z ^ (z >> 31);
 }
 
-Worker::Worker(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot, std::vector<ListenSocket> listeners)
+Worker::Worker(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot,
+               std::vector<ListenSocket> listeners)
     : impl_(std::make_unique<Impl>(index, shared, std::move(snapshot), std::move(listeners))) {}
 
-Worker::~Worker() { join(); }
+Worker::~Worker() {
+    join();
+}
 
 void Worker::start() {
     impl_->thread = std::thread([this] { impl_->run(); });
@@ -408,7 +431,9 @@ void Worker::join() {
 }
 
 void Worker::post_snapshot(std::shared_ptr<const Snapshot> snapshot) {
-    boost::asio::post(impl_->context, [this, snapshot = std::move(snapshot)]() mutable { impl_->use_snapshot(std::move(snapshot)); });
+    boost::asio::post(impl_->context, [this, snapshot = std::move(snapshot)]() mutable {
+        impl_->use_snapshot(std::move(snapshot));
+    });
 }
 
 void Worker::post_backend_down(std::uint32_t slot) {
@@ -423,7 +448,8 @@ void Worker::post_client(int descriptor, std::size_t listener) {
             ::close(descriptor);  // already gone again
             return;
         }
-        const auto peer = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+        const auto peer =
+            base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
         impl_->adopt_client(descriptor, peer.value_or(base::SocketAddress{}), listener);
     });
 }
@@ -436,8 +462,12 @@ void Worker::post_stop() {
     boost::asio::post(impl_->context, [this] { impl_->stop_now(); });
 }
 
-bool Worker::is_finished() const { return impl_->finished.load(std::memory_order_acquire); }
+bool Worker::is_finished() const {
+    return impl_->finished.load(std::memory_order_acquire);
+}
 
-std::uint64_t Worker::cut_requests() const { return impl_->cut.load(std::memory_order_relaxed); }
+std::uint64_t Worker::cut_requests() const {
+    return impl_->cut.load(std::memory_order_relaxed);
+}
 
 }  // namespace s3gate::proxy

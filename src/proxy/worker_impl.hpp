@@ -19,7 +19,8 @@ class Listener;
 
 // Timeouts of a site in ticks.
 struct SiteTicks {
-    net::Tick connect, client_head, client_idle, client_body, client_write, backend_head, backend_body, tunnel_idle, pool_idle;
+    net::Tick connect, client_head, client_idle, client_body, client_write, backend_head,
+        backend_body, tunnel_idle, pool_idle;
 };
 
 // What a worker keeps per site beside the immutable part.
@@ -28,7 +29,8 @@ struct SiteState {
     SiteTicks ticks{};
 };
 
-// A snapshot as one worker uses it: counted without atomics, deleted when it is no longer current and nobody serves with it.
+// A snapshot as one worker uses it: counted without atomics, deleted when it is no longer current
+// and nobody serves with it.
 struct Generation {
     std::shared_ptr<const Snapshot> snapshot;
     std::vector<SiteState> sites;
@@ -36,7 +38,8 @@ struct Generation {
 };
 
 struct Worker::Impl {
-    Impl(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot, std::vector<ListenSocket> sockets);
+    Impl(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot,
+         std::vector<ListenSocket> sockets);
     ~Impl();
 
     void run();

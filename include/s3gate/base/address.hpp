@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace s3gate::base {
 
@@ -70,6 +71,9 @@ class Cidr {
     IpAddress base_;
     unsigned prefix_ = 0;
 };
+
+// True if one of the blocks contains `ip`.
+bool contains(const std::vector<Cidr>& blocks, const IpAddress& ip);
 
 // A host with an optional port as operators write it.
 struct HostPort {

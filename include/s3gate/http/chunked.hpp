@@ -1,5 +1,6 @@
-// Strict incremental decoder of the chunked coding (RFC 9112 §7.1): sizes of plain hexadecimal digits, CRLF only, extensions
-// skipped within a bound, trailers collected within a bound. Never looks ahead, may be fed any split. Pure; one per body.
+// Strict incremental decoder of the chunked coding (RFC 9112 §7.1): sizes of plain hexadecimal
+// digits, CRLF only, extensions skipped within a bound, trailers collected within a bound. Never
+// looks ahead, may be fed any split. Pure; one per body.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,8 @@ class ChunkDecoder {
     static constexpr std::size_t kMaxTrailers = 64 * 1024;
 
     void reset();
-    // Takes from the front of `input`. After need_more all input was consumed. After done or bad it must not be called again.
+    // Takes from the front of `input`. After need_more all input was consumed. After done or bad it
+    // must not be called again.
     Step step(std::string_view input);
     // Payload bytes of the present chunk still to come.
     std::uint64_t chunk_left() const { return left_; }
@@ -33,7 +35,19 @@ class ChunkDecoder {
 
   private:
     enum class State : std::uint8_t {
-        size_first, size, extension, size_lf, data, data_cr, data_lf, trailer_begin, trailer_line, trailer_lf, final_lf, done, bad
+        size_first,
+        size,
+        extension,
+        size_lf,
+        data,
+        data_cr,
+        data_lf,
+        trailer_begin,
+        trailer_line,
+        trailer_lf,
+        final_lf,
+        done,
+        bad
     };
     State state_ = State::size_first;
     std::uint64_t left_ = 0;
@@ -42,8 +56,9 @@ class ChunkDecoder {
     std::string trailers_;
 };
 
-// Trailer lines that may go on: those that do not name framing, routing, authentication or connection matters
-// (RFC 9110 §6.5.1). False when the section is malformed. Appends the kept lines with CRLF to `out`.
+// Trailer lines that may go on: those that do not name framing, routing, authentication or
+// connection matters (RFC 9110 §6.5.1). False when the section is malformed. Appends the kept lines
+// with CRLF to `out`.
 bool filter_trailers(std::string_view lines, std::string& out);
 
 }  // namespace s3gate::http

@@ -1,5 +1,5 @@
-// How long a body is and how it is delimited (RFC 9112 §6), and every rule about the whole head that decides whether a message is
-// unambiguous. Refuses rather than repairs. Pure; any thread.
+// How long a body is and how it is delimited (RFC 9112 §6), and every rule about the whole head
+// that decides whether a message is unambiguous. Refuses rather than repairs. Pure; any thread.
 #pragma once
 
 #include <cstdint>
@@ -21,19 +21,21 @@ struct Framing {
 struct RequestMeaning {
     HeadError error = HeadError::none;
     Framing body;
-    bool keep_alive = true;        // the client wants the connection to stay
-    bool expects_continue = false; // Expect: 100-continue of an HTTP/1.1 client
-    bool wants_upgrade = false;    // Connection: upgrade and an Upgrade field
-    bool needs_host = false;       // HTTP/1.0 without Host: the forwarder adds one
-    std::string_view origin_target;  // what goes into the forwarded request line: the target itself, or the path of an
-                                     // absolute-form target ("" = "/" must be written before `origin_rest`)
-    std::string_view path;         // of origin_target, up to '?'
-    std::string_view query;        // behind the first '?', without it
-    std::string_view host;         // Host field, empty when absent
-    bool missing_slash = false;    // absolute-form without a path: "/" goes before origin_target
+    bool keep_alive = true;          // the client wants the connection to stay
+    bool expects_continue = false;   // Expect: 100-continue of an HTTP/1.1 client
+    bool wants_upgrade = false;      // Connection: upgrade and an Upgrade field
+    bool needs_host = false;         // HTTP/1.0 without Host: the forwarder adds one
+    std::string_view origin_target;  // what goes into the forwarded request line: the target
+                                     // itself, or the path of an absolute-form target ("" = "/"
+                                     // must be written before `origin_rest`)
+    std::string_view path;       // of origin_target, up to '?'
+    std::string_view query;      // behind the first '?', without it
+    std::string_view host;       // Host field, empty when absent
+    bool missing_slash = false;  // absolute-form without a path: "/" goes before origin_target
 };
 
-// Checks everything design.md "Parsing" lists and derives the meaning. All views point into the head.
+// Checks everything design.md "Parsing" lists and derives the meaning. All views point into the
+// head.
 RequestMeaning meaning_of(const RequestHead& head);
 
 struct ResponseMeaning {
@@ -42,11 +44,13 @@ struct ResponseMeaning {
     bool keep_alive = true;  // the backend will keep the connection
 };
 
-// `to_head`: the request was HEAD. Statuses 1xx, 204 and 304 have no body whatever their fields say (RFC 9112 §6.3).
+// `to_head`: the request was HEAD. Statuses 1xx, 204 and 304 have no body whatever their fields say
+// (RFC 9112 §6.3).
 ResponseMeaning meaning_of(const ResponseHead& head, bool to_head);
 
-// True for names that a sloppy peer could take for a framing field: equal to one once everything but letters and digits is
-// removed. The framing fields themselves are told from these by their FieldId.
+// True for names that a sloppy peer could take for a framing field: equal to one once everything
+// but letters and digits is removed. The framing fields themselves are told from these by their
+// FieldId.
 bool is_framing_lookalike(std::string_view name);
 
 // uri-host [":" port] as RFC 3986 writes it, not empty, without userinfo, without ','.

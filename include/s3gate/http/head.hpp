@@ -1,6 +1,7 @@
-// Message heads exactly as received. One strict pass over the raw bytes (RFC 9112 §2–§5) yields views into the caller's buffer;
-// nothing is copied, folded or normalised, so that what is forwarded can be the received bytes themselves. The parser is our own
-// rather than Beast's because every byte offset is needed and because each leniency of a general parser would have to be
+// Message heads exactly as received. One strict pass over the raw bytes (RFC 9112 §2–§5) yields
+// views into the caller's buffer; nothing is copied, folded or normalised, so that what is
+// forwarded can be the received bytes themselves. The parser is our own rather than Beast's because
+// every byte offset is needed and because each leniency of a general parser would have to be
 // refused in a second pass anyway. Pure; any thread.
 #pragma once
 
@@ -62,14 +63,14 @@ enum class HeadError : std::uint8_t {
     bad_request_line,  // not METHOD SP target SP version
     bad_method,
     bad_target,
-    bad_version,       // anything but HTTP/1.0 and HTTP/1.1
+    bad_version,  // anything but HTTP/1.0 and HTTP/1.1
     bad_status_line,
-    bad_field_name,    // not a token, empty, space before the colon, no colon
-    bad_field_value,   // NUL, control characters, bare CR
+    bad_field_name,   // not a token, empty, space before the colon, no colon
+    bad_field_value,  // NUL, control characters, bare CR
     obs_fold,
     too_many_fields,
     connect_method,
-    bad_host,          // missing with HTTP/1.1, repeated, or not uri-host [":" port]
+    bad_host,            // missing with HTTP/1.1, repeated, or not uri-host [":" port]
     authority_mismatch,  // absolute-form whose authority is not the Host
     bad_content_length,
     bad_transfer_encoding,
@@ -80,8 +81,9 @@ enum class HeadError : std::uint8_t {
 // Short text for logs and error messages.
 std::string_view to_string(HeadError error);
 
-// Finds the end of a head as its bytes arrive, each byte looked at once; refuses what cannot become a head as soon as it is seen,
-// so that a client that sends LF line ends or a TLS hello is not left to run into a timeout.
+// Finds the end of a head as its bytes arrive, each byte looked at once; refuses what cannot become
+// a head as soon as it is seen, so that a client that sends LF line ends or a TLS hello is not left
+// to run into a timeout.
 class HeadScanner {
   public:
     enum class Kind { request, response };
@@ -91,7 +93,8 @@ class HeadScanner {
     void reset() { *this = HeadScanner(kind_); }
     // `bytes` is everything received so far, from the same beginning each time.
     State scan(std::string_view bytes);
-    // Where the head begins (leading empty lines of a request are skipped, RFC 9112 §2.2) and ends (behind the empty line).
+    // Where the head begins (leading empty lines of a request are skipped, RFC 9112 §2.2) and ends
+    // (behind the empty line).
     std::size_t begin() const { return begin_; }
     std::size_t end() const { return position_; }
     HeadError error() const { return error_; }
@@ -106,12 +109,15 @@ class HeadScanner {
     std::size_t line_begin_ = 0;  // start of the line being scanned
 };
 
-// RFC 9110 §5 sets no bound on the number of fields; ours keeps the work per head linear in what a real client sends.
+// RFC 9110 §5 sets no bound on the number of fields; ours keeps the work per head linear in what a
+// real client sends.
 inline constexpr std::size_t kMaxFields = 1000;
+// The same for the options of all Connection fields together: each may nominate a field, and each field is compared with each.
+inline constexpr std::size_t kMaxConnectionOptions = 64;
 
 struct RequestHead {
-    std::string_view raw;     // request line up to and including the empty line
-    std::string_view line;    // request line with CRLF
+    std::string_view raw;   // request line up to and including the empty line
+    std::string_view line;  // request line with CRLF
     std::string_view method;
     std::string_view target;  // as received
     int minor = 1;            // HTTP/1.minor
@@ -167,8 +173,8 @@ void for_each_list_member(std::string_view list, const Visit& visit) {
     }
 }
 
-// The reason phrase of RFC 9110 §15 or its registry; "Unknown" for codes it does not know. Never empty: SDKs lose errors
-// whose status line ends behind the code.
+// The reason phrase of RFC 9110 §15 or its registry; "Unknown" for codes it does not know. Never
+// empty: SDKs lose errors whose status line ends behind the code.
 std::string_view reason_of(int status);
 
 }  // namespace s3gate::http

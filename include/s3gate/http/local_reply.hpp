@@ -1,4 +1,5 @@
-// The answers we write ourselves: S3 XML as MinIO's APIErrorResponse orders it, so that SDKs read a code instead of a page.
+// The answers we write ourselves: S3 XML as MinIO's APIErrorResponse orders it, so that SDKs read a
+// code instead of a page.
 #pragma once
 
 #include <cstdint>
@@ -9,21 +10,22 @@ namespace s3gate::http {
 
 struct LocalReply {
     int status = 500;
-    std::string_view code;      // "SlowDown", "InvalidRequest", …
+    std::string_view code;  // "SlowDown", "InvalidRequest", …
     std::string_view message;
     std::string_view resource;  // path of the request, escaped here
     std::string_view request_id;
     std::string_view host_id;
-    bool head = false;          // answer to HEAD: same head, no body
+    bool head = false;  // answer to HEAD: same head, no body
     bool close = true;
-    int retry_after = 0;        // seconds, 0 = no field
+    int retry_after = 0;  // seconds, 0 = no field
 };
 
 // Appends the whole message to `out`. `date` is an IMF-fixdate.
 void append_local_reply(std::string& out, const LocalReply& reply, std::string_view date);
 
 // Appends a plain answer (status page): 200, given type and body; `head` leaves the body out.
-void append_plain_reply(std::string& out, std::string_view content_type, std::string_view body, bool head, bool close, std::string_view date);
+void append_plain_reply(std::string& out, std::string_view content_type, std::string_view body,
+                        bool head, bool close, std::string_view date);
 
 // IMF-fixdate (RFC 9110 §5.6.7) of a time_t.
 std::string imf_fixdate(std::int64_t seconds_since_epoch);

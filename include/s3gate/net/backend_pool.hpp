@@ -1,5 +1,6 @@
-// Connections to backends: opened with the options of design.md §3 "Retry", parked when an exchange left them clean, lent LIFO.
-// One pool per worker; connections never change threads. A parked connection that says or does anything is closed.
+// Connections to backends: opened with the options of design.md §3 "Retry", parked when an exchange
+// left them clean, lent LIFO. One pool per worker; connections never change threads. A parked
+// connection that says or does anything is closed.
 #pragma once
 
 #include <cstdint>
@@ -16,11 +17,12 @@ class BackendPool;
 
 class BackendConnection final : public StreamObserver {
   public:
-    BackendConnection(Reactor& reactor, BackendPool& pool, std::uint32_t slot) : stream(reactor), slot_(slot), pool_(pool) {}
+    BackendConnection(Reactor& reactor, BackendPool& pool, std::uint32_t slot)
+        : stream(reactor), slot_(slot), pool_(pool) {}
     Stream stream;
     std::uint32_t slot() const { return slot_; }
-    std::uint32_t requests = 0;       // exchanges begun on it
-    std::uint64_t last_used_ms = 0;   // reactor clock
+    std::uint32_t requests = 0;      // exchanges begun on it
+    std::uint64_t last_used_ms = 0;  // reactor clock
 
   private:
     friend class BackendPool;
@@ -36,11 +38,11 @@ class BackendPool {
     explicit BackendPool(Reactor& reactor) : reactor_(reactor) {}
     ~BackendPool();
 
-    // A parked connection to this slot that has been silent ever since, or null. `fresh_within_ms` > 0: only one that was used
-    // that recently (writes, design.md §3 "Reuse").
+    // A parked connection to this slot that has been silent ever since, or null. `fresh_within_ms`
+    // > 0: only one that was used that recently (writes, design.md §3 "Reuse").
     BackendLease take(std::uint32_t slot, std::uint64_t fresh_within_ms);
-    // Parks a connection whose exchange ended exactly; the oldest one beyond `limit` is closed. Closes it instead when it is not
-    // silent.
+    // Parks a connection whose exchange ended exactly; the oldest one beyond `limit` is closed.
+    // Closes it instead when it is not silent.
     void park(BackendLease connection, std::size_t limit, Tick idle_timeout);
     // Closes what is parked for a slot (its backend was taken down, or left the configuration).
     void drop(std::uint32_t slot);
@@ -62,6 +64,7 @@ class BackendPool {
 enum class ConnectEnd : std::uint8_t { connected, refused, timed_out, no_descriptor, interrupted };
 
 // Opens a TCP connection: TCP_NODELAY, keepalive 5/2/3, TCP_USER_TIMEOUT 10 s.
-task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address, Tick timeout);
+task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address,
+                                 Tick timeout);
 
 }  // namespace s3gate::net

@@ -1,6 +1,7 @@
-// Bytes of one message from one stream to another: head pieces first, then the body, decoded and framed anew where it is
-// chunked, spliced where it is long and plain, copied through one pooled buffer otherwise. Nothing is held beyond that buffer
-// (or pipe) per direction. Decides nothing: it reports how it ended.
+// Bytes of one message from one stream to another: head pieces first, then the body, decoded and
+// framed anew where it is chunked, spliced where it is long and plain, copied through one pooled
+// buffer otherwise. Nothing is held beyond that buffer (or pipe) per direction. Decides nothing: it
+// reports how it ended.
 #pragma once
 
 #include <sys/uio.h>
@@ -23,7 +24,7 @@ inline constexpr std::uint64_t kSpliceFrom = 256 * 1024;
 
 enum class RelayEnd : std::uint8_t {
     complete,
-    source_closed,     // ended or reset before the body was complete
+    source_closed,  // ended or reset before the body was complete
     source_timed_out,
     source_malformed,  // bad chunk
     sink_closed,
@@ -31,7 +32,8 @@ enum class RelayEnd : std::uint8_t {
     interrupted,
 };
 
-// The bytes of a request body received so far, kept while they fit, so that a further attempt can begin again.
+// The bytes of a request body received so far, kept while they fit, so that a further attempt can
+// begin again.
 class ReplayBuffer {
   public:
     void reset(std::size_t limit) {
@@ -73,8 +75,9 @@ struct BodySource {
     bool prefix_is_stable = false;  // they outlive the relay (head buffer of the request)
     http::ChunkDecoder decoder;
     bool complete = false;
-    std::uint64_t received = 0;     // payload bytes
-    std::string* surplus = nullptr; // where bytes behind the end of a chunked body go (next pipelined request)
+    std::uint64_t received = 0;  // payload bytes
+    std::string* surplus =
+        nullptr;  // where bytes behind the end of a chunked body go (next pipelined request)
 
     void begin(Stream& from, const http::Framing& framing, std::string_view received_already);
 };
@@ -84,24 +87,27 @@ struct BodyRelay {
     Stream* sink = nullptr;
     BufferPool* buffers = nullptr;
     PipePool* pipes = nullptr;
-    const std::vector<std::string_view>* head = nullptr;  // sent first, with the first body bytes where they are at hand
+    const std::vector<std::string_view>* head =
+        nullptr;  // sent first, with the first body bytes where they are at hand
     ReplayBuffer* replay = nullptr;
-    bool resend = false;         // begin with what the replay buffer holds
+    bool resend = false;  // begin with what the replay buffer holds
     bool chunked_out = false;
     bool close_on_timeout = false;
     Tick read_timeout = 1;
     Tick write_timeout = 1;
     // Results, also valid while it runs.
     std::uint64_t payload_sent = 0;
-    bool head_sent = false;      // every head byte was accepted by the kernel
-    bool any_sent = false;       // at least one byte was
-    bool body_sent = false;      // at least one body byte was
-    bool cancelled = false;      // set by the owner before interrupting the streams: the relay ends with `interrupted`
-    int error = 0;               // errno of a closed end
+    bool head_sent = false;  // every head byte was accepted by the kernel
+    bool any_sent = false;   // at least one byte was
+    bool body_sent = false;  // at least one body byte was
+    bool cancelled = false;  // set by the owner before interrupting the streams: the relay ends
+                             // with `interrupted`
+    int error = 0;           // errno of a closed end
     // Memory reused from relay to relay.
     std::vector<iovec> iov;
     Buffer buffer;
-    Buffer prefix_buffer;  // what source.prefix and the head pieces point into, if it may go once they are sent
+    Buffer prefix_buffer;  // what source.prefix and the head pieces point into, if it may go once
+                           // they are sent
     char chunk_line[24];
     std::string trailer_text;
 

@@ -1,5 +1,6 @@
-// Big buffers and pipes that bodies pass through. Both are held only while bytes are in them, so that a worker needs few.
-// One pool of each per worker, no locks; the number of pipes is bounded for the whole process.
+// Big buffers and pipes that bodies pass through. Both are held only while bytes are in them, so
+// that a worker needs few. One pool of each per worker, no locks; the number of pipes is bounded
+// for the whole process.
 #pragma once
 
 #include <atomic>
@@ -40,7 +41,8 @@ class BufferPool {
 
   private:
     friend class Buffer;
-    // Free buffers kept for the next taker; a burst of slow receivers gives the rest back to the system.
+    // Free buffers kept for the next taker; a burst of slow receivers gives the rest back to the
+    // system.
     static constexpr std::size_t kKept = 4;
     std::vector<std::unique_ptr<char[]>> free_;
     std::size_t in_use_ = 0;
@@ -49,7 +51,8 @@ class BufferPool {
 // The process-wide budget of pipes and their size.
 class PipeBudget {
   public:
-    // 0 = as many as the kernel gives this user without shrinking them (pipe-user-pages-soft), or plenty for a privileged one.
+    // 0 = as many as the kernel gives this user without shrinking them (pipe-user-pages-soft), or
+    // plenty for a privileged one.
     explicit PipeBudget(std::uint64_t limit);
     bool take();
     void give_back();

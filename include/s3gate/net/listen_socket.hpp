@@ -1,5 +1,5 @@
-// Listening sockets: the probe bind that keeps a second instance out, and one SO_REUSEPORT socket per worker. Called by the
-// thread that starts the server, before any worker runs.
+// Listening sockets: the probe bind that keeps a second instance out, and one SO_REUSEPORT socket
+// per worker. Called by the thread that starts the server, before any worker runs.
 #pragma once
 
 #include <string>
@@ -9,19 +9,20 @@
 
 namespace s3gate::net {
 
-// Binds without SO_REUSEPORT and closes again. Empty text when the address is free, else the reason. A host without IPv6 gives
-// `no_ipv6` = true and an empty text.
+// Binds without SO_REUSEPORT and closes again. Empty text when the address is free, else the
+// reason. A host without IPv6 gives `no_ipv6` = true and an empty text.
 struct ProbeResult {
     std::string error;
     bool no_ipv6 = false;
 };
 ProbeResult probe_bind(const base::SocketAddress& address);
 
-// `count` listening sockets on one address; throws std::system_error when one cannot be made. The port actually bound (for port
-// 0 the first socket decides) is written to `address`.
+// `count` listening sockets on one address; throws std::system_error when one cannot be made. The
+// port actually bound (for port 0 the first socket decides) is written to `address`.
 std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count);
 
-// Options of an accepted client: TCP_NODELAY and keepalive (a client that vanished is noticed within a minute).
+// Options of an accepted client: TCP_NODELAY and keepalive (a client that vanished is noticed
+// within a minute).
 void set_client_options(int fd);
 
 }  // namespace s3gate::net

@@ -1,9 +1,10 @@
-// Readiness of one worker's data sockets: one edge-triggered epoll set whose descriptor the worker's io_context awaits, a
-// lazy timer wheel, and the queue of coroutines that go on in the next round. One per worker, used by that thread only.
+// Readiness of one worker's data sockets: one edge-triggered epoll set whose descriptor the
+// worker's io_context awaits, a lazy timer wheel, and the queue of coroutines that go on in the
+// next round. One per worker, used by that thread only.
 #pragma once
 
-#include <boost/asio/io_context.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <coroutine>
 #include <cstdint>
@@ -17,14 +18,15 @@ namespace s3gate::net {
 
 class Reactor;
 
-// Time of one worker in ticks. It stands still while the process does: a stop of more than 2 s counts as one tick, so that our
-// own stall never times anybody out (design: Threads).
+// Time of one worker in ticks. It stands still while the process does: a stop of more than 2 s
+// counts as one tick, so that our own stall never times anybody out (design: Threads).
 using Tick = std::uint32_t;
 inline constexpr std::chrono::milliseconds kTickLength{250};
 // Ticks that cover a duration, rounded up, at least one.
 Tick ticks_of(base::Duration duration);
 
-// A deadline in the wheel. Lazy: moving it later costs one store; it is looked at again when its old slot comes up.
+// A deadline in the wheel. Lazy: moving it later costs one store; it is looked at again when its
+// old slot comes up.
 class TimerNode {
   public:
     TimerNode() = default;
@@ -71,13 +73,18 @@ class Reactor {
     // Lets the io_context run out of work.
     void stop();
 
-    // Registers a descriptor for all events, edge-triggered. False (with errno) when the kernel refuses.
+    // Registers a descriptor for all events, edge-triggered. False (with errno) when the kernel
+    // refuses.
     bool add(int descriptor, EventTarget& target);
     // Must be called before `target` ends; the descriptor leaves the set when it is closed.
     void forget(const EventTarget& target);
 
-    // Resumes `coroutine` after the present round of events; the caller must be about to suspend or be unrelated to it.
-    void post(std::coroutine_handle<> coroutine) { ready_.push_back(coroutine); wake(); }
+    // Resumes `coroutine` after the present round of events; the caller must be about to suspend or
+    // be unrelated to it.
+    void post(std::coroutine_handle<> coroutine) {
+        ready_.push_back(coroutine);
+        wake();
+    }
     // co_await reactor.yield(): lets others run first (fairness).
     auto yield() {
         struct Awaiter {
@@ -122,7 +129,9 @@ class Reactor {
     boost::asio::io_context& context_;
     int epoll_ = -1;
     boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type> set_;
-    boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>, boost::asio::io_context::executor_type> timer_;
+    boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
+                                      boost::asio::io_context::executor_type>
+        timer_;
     std::vector<std::coroutine_handle<>> ready_;
     std::vector<std::coroutine_handle<>> running_;
     std::vector<epoll_event> events_;

@@ -1,6 +1,7 @@
-// One connected TCP socket on one worker: non-blocking operations that are tried directly, readiness flags kept from
-// edge-triggered events, and at most one coroutine waiting on each side, each wait with a deadline. The owner of the Stream
-// is a connection object; waiting coroutines must have ended (or been woken by abort()) before it is destroyed.
+// One connected TCP socket on one worker: non-blocking operations that are tried directly,
+// readiness flags kept from edge-triggered events, and at most one coroutine waiting on each side,
+// each wait with a deadline. The owner of the Stream is a connection object; waiting coroutines
+// must have ended (or been woken by abort()) before it is destroyed.
 #pragma once
 
 #include <sys/types.h>
@@ -24,7 +25,8 @@ enum class Wake : std::uint8_t {
 // Is told about events that no coroutine waits for.
 class StreamObserver {
   public:
-    // Data or an end arrived while nobody was reading, or the peer reset the connection. The observer may close or destroy it.
+    // Data or an end arrived while nobody was reading, or the peer reset the connection. The
+    // observer may close or destroy it.
     virtual void on_stream_event() = 0;
 
   protected:
@@ -38,14 +40,15 @@ class Stream final : public EventTarget {
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
 
-    // Takes over a non-blocking descriptor. False when it could not be registered (the descriptor is closed then).
+    // Takes over a non-blocking descriptor. False when it could not be registered (the descriptor
+    // is closed then).
     bool open(int descriptor);
     bool is_open() const { return fd_ >= 0; }
     int descriptor() const { return fd_; }
     Reactor& reactor() { return reactor_; }
 
-    // The operations return bytes moved, 0 at the end of the stream (receive only), or -1 with errno; EAGAIN without a system
-    // call when the flags already say so.
+    // The operations return bytes moved, 0 at the end of the stream (receive only), or -1 with
+    // errno; EAGAIN without a system call when the flags already say so.
     ssize_t receive(void* buffer, std::size_t size);
     // Like receive, but the bytes are thrown away inside the kernel.
     ssize_t discard(std::size_t size);
@@ -54,18 +57,22 @@ class Stream final : public EventTarget {
     ssize_t splice_from_pipe(int pipe, std::size_t size, bool more);
     // FIN to the peer.
     void shutdown_write();
-    // Closes; with `reset` the peer gets RST instead of FIN (a message that cannot be completed must not look complete).
+    // Closes; with `reset` the peer gets RST instead of FIN (a message that cannot be completed
+    // must not look complete).
     void close();
     void close_with_reset();
 
-    // True if a receive is worth trying. Also on a broken connection: what arrived before it broke is still there, perhaps
-    // without an event that says so yet (an answer in front of a reset that a send met first).
+    // True if a receive is worth trying. Also on a broken connection: what arrived before it broke
+    // is still there, perhaps without an event that says so yet (an answer in front of a reset that
+    // a send met first).
     bool is_readable() const { return readable_ || broken_; }
     bool is_writable() const { return writable_; }
-    // The peer sent FIN (bytes before it may still be unread), or the connection is gone altogether.
+    // The peer sent FIN (bytes before it may still be unread), or the connection is gone
+    // altogether.
     bool peer_finished() const { return peer_finished_; }
     bool is_broken() const { return broken_; }
-    // True while nothing at all was heard since the flags were last cleared by reading: a parked connection may be used.
+    // True while nothing at all was heard since the flags were last cleared by reading: a parked
+    // connection may be used.
     bool is_silent() const { return !readable_ && !peer_finished_ && !broken_; }
 
     struct WaitAwaiter;
@@ -82,7 +89,8 @@ class Stream final : public EventTarget {
 
     void set_observer(StreamObserver* observer) { observer_ = observer; }
 
-    // Deadline without a waiter (parked connections): observer->on_stream_event() is called when it passes.
+    // Deadline without a waiter (parked connections): observer->on_stream_event() is called when it
+    // passes.
     void arm_idle(Tick timeout);
     void disarm_idle();
 

@@ -1,5 +1,6 @@
-// Coroutines of the data path. task<T> is lazy, has one awaiter and resumes it directly when it ends; its frames come from a
-// per-thread pool, so that a request allocates nothing in the steady state. Everything here belongs to one worker thread.
+// Coroutines of the data path. task<T> is lazy, has one awaiter and resumes it directly when it
+// ends; its frames come from a per-thread pool, so that a request allocates nothing in the steady
+// state. Everything here belongs to one worker thread.
 #pragma once
 
 #include <coroutine>
@@ -10,8 +11,9 @@
 
 namespace s3gate::net {
 
-// Recycles coroutine frames by size class (64 bytes steps up to 4 KiB; larger ones go to the heap). Per thread, no locks.
-// Sanitizer builds pass everything on to the heap so that a frame used after its end is seen.
+// Recycles coroutine frames by size class (64 bytes steps up to 4 KiB; larger ones go to the heap).
+// Per thread, no locks. Sanitizer builds pass everything on to the heap so that a frame used after
+// its end is seen.
 void* allocate_frame(std::size_t size);
 void free_frame(void* frame, std::size_t size) noexcept;
 
@@ -36,7 +38,8 @@ struct PromiseBase : FrameAllocation {
     std::coroutine_handle<> continuation;
     std::suspend_always initial_suspend() const noexcept { return {}; }
     FinalAwaiter final_suspend() const noexcept { return {}; }
-    // The data path throws nothing of its own: what arrives here is exhausted memory or a broken invariant, and we die of both.
+    // The data path throws nothing of its own: what arrives here is exhausted memory or a broken
+    // invariant, and we die of both.
     [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
 };
 
@@ -47,7 +50,9 @@ class [[nodiscard]] task {
   public:
     struct promise_type : detail::PromiseBase {
         std::optional<T> value;
-        task get_return_object() { return task(std::coroutine_handle<promise_type>::from_promise(*this)); }
+        task get_return_object() {
+            return task(std::coroutine_handle<promise_type>::from_promise(*this));
+        }
         template <class U>
         void return_value(U&& result) {
             value.emplace(std::forward<U>(result));
@@ -77,7 +82,9 @@ template <>
 class [[nodiscard]] task<void> {
   public:
     struct promise_type : detail::PromiseBase {
-        task get_return_object() { return task(std::coroutine_handle<promise_type>::from_promise(*this)); }
+        task get_return_object() {
+            return task(std::coroutine_handle<promise_type>::from_promise(*this));
+        }
         void return_void() const noexcept {}
     };
 
@@ -100,8 +107,9 @@ class [[nodiscard]] task<void> {
     std::coroutine_handle<promise_type> handle_;
 };
 
-// A coroutine that starts at once and owns itself: the root of a connection, or the upload half of an exchange. Whoever
-// starts one must have a way to know that it ended (a counter, a flag that its last statement sets).
+// A coroutine that starts at once and owns itself: the root of a connection, or the upload half of
+// an exchange. Whoever starts one must have a way to know that it ended (a counter, a flag that its
+// last statement sets).
 struct detached {
     struct promise_type : detail::FrameAllocation {
         detached get_return_object() const noexcept { return {}; }

@@ -1,6 +1,7 @@
-// The few cells that threads share: health verdicts, requests in flight, passive marks, counters. Fixed arrays of relaxed
-// atomics made once for the life of the process; rows that one worker writes stand on cache lines of their own. All in-flight
-// figures sum to zero when nothing is going on. Any thread may read; the comments say who writes.
+// The few cells that threads share: health verdicts, requests in flight, passive marks, counters.
+// Fixed arrays of relaxed atomics made once for the life of the process; rows that one worker
+// writes stand on cache lines of their own. All in-flight figures sum to zero when nothing is going
+// on. Any thread may read; the comments say who writes.
 #pragma once
 
 #include <atomic>
@@ -15,19 +16,19 @@ namespace s3gate::proxy {
 
 // What a worker counts. Written by that worker only, read by anybody.
 struct alignas(64) WorkerCounters {
-    std::atomic<std::int64_t> connections{0};       // open client connections
+    std::atomic<std::int64_t> connections{0};  // open client connections
     std::atomic<std::uint64_t> accepted{0};
-    std::atomic<std::uint64_t> handed_over{0};      // accepted here, served by another worker
-    std::atomic<std::uint64_t> accept_paused{0};    // out of descriptors
-    std::atomic<std::uint64_t> shed{0};             // refused for limits.connections
+    std::atomic<std::uint64_t> handed_over{0};    // accepted here, served by another worker
+    std::atomic<std::uint64_t> accept_paused{0};  // out of descriptors
+    std::atomic<std::uint64_t> shed{0};           // refused for limits.connections
     std::atomic<std::uint64_t> requests{0};
     std::atomic<std::uint64_t> local_replies{0};
-    std::atomic<std::uint64_t> refused_requests{0}; // 4xx of our own for malformed requests
+    std::atomic<std::uint64_t> refused_requests{0};  // 4xx of our own for malformed requests
     std::atomic<std::uint64_t> retries{0};
-    std::atomic<std::uint64_t> budget_spent{0};     // retries not made because the budget was spent
+    std::atomic<std::uint64_t> budget_spent{0};  // retries not made because the budget was spent
     std::atomic<std::uint64_t> aborted_responses{0};
     std::atomic<std::uint64_t> log_lines_dropped{0};
-    std::atomic<std::uint64_t> ticks{0};            // life sign for the watchdog
+    std::atomic<std::uint64_t> ticks{0};  // life sign for the watchdog
 };
 
 // What the control thread counts about active checks. Written by that thread only, read by anybody.
@@ -47,7 +48,8 @@ void bump(std::atomic<T>& cell, T by = 1) {
 
 class Board {
   public:
-    // `slots`: room for backends (resolved addresses) over the whole life, also of later configurations; `groups` likewise.
+    // `slots`: room for backends (resolved addresses) over the whole life, also of later
+    // configurations; `groups` likewise.
     Board(std::size_t workers, std::size_t slots, std::size_t groups);
 
     std::size_t slot_count() const { return slots_; }
@@ -58,21 +60,33 @@ class Board {
     bool is_up(std::uint32_t slot) const { return up_[slot].load(std::memory_order_relaxed); }
     void set_up(std::uint32_t slot, bool up) { up_[slot].store(up, std::memory_order_relaxed); }
 
-    // In flight: requests and tunnels at a backend; of a group: client requests, and retries among them. Each worker writes its
-    // own row.
-    void add_in_flight(std::size_t worker, std::uint32_t slot, std::int32_t by) { bump(workers_[worker]->in_flight[slot], by); }
+    // In flight: requests and tunnels at a backend; of a group: client requests, and retries among
+    // them. Each worker writes its own row.
+    void add_in_flight(std::size_t worker, std::uint32_t slot, std::int32_t by) {
+        bump(workers_[worker]->in_flight[slot], by);
+    }
     std::int64_t in_flight(std::uint32_t slot) const;
-    void add_group_requests(std::size_t worker, std::uint32_t group, std::int32_t by) { bump(workers_[worker]->group_requests[group], by); }
+    void add_group_requests(std::size_t worker, std::uint32_t group, std::int32_t by) {
+        bump(workers_[worker]->group_requests[group], by);
+    }
     std::int64_t group_requests(std::uint32_t group) const;
-    void add_group_retries(std::size_t worker, std::uint32_t group, std::int32_t by) { bump(workers_[worker]->group_retries[group], by); }
+    void add_group_retries(std::size_t worker, std::uint32_t group, std::int32_t by) {
+        bump(workers_[worker]->group_retries[group], by);
+    }
     std::int64_t group_retries(std::uint32_t group) const;
-    void add_site_connections(std::size_t worker, std::uint32_t group, std::int32_t by) { bump(workers_[worker]->site_connections[group], by); }
+    void add_site_connections(std::size_t worker, std::uint32_t group, std::int32_t by) {
+        bump(workers_[worker]->site_connections[group], by);
+    }
     std::int64_t site_connections(std::uint32_t group) const;
 
     // Passive marks; any worker, compare-and-swap.
-    policy::PassiveState passive(std::uint32_t slot) const { return {passive_[slot].load(std::memory_order_relaxed)}; }
-    bool replace_passive(std::uint32_t slot, policy::PassiveState expected, policy::PassiveState desired) {
-        return passive_[slot].compare_exchange_strong(expected.bits, desired.bits, std::memory_order_relaxed);
+    policy::PassiveState passive(std::uint32_t slot) const {
+        return {passive_[slot].load(std::memory_order_relaxed)};
+    }
+    bool replace_passive(std::uint32_t slot, policy::PassiveState expected,
+                         policy::PassiveState desired) {
+        return passive_[slot].compare_exchange_strong(expected.bits, desired.bits,
+                                                      std::memory_order_relaxed);
     }
     void clear_passive(std::uint32_t slot) { passive_[slot].store(0, std::memory_order_relaxed); }
 
@@ -84,7 +98,8 @@ class Board {
     const CheckCounters& checks() const { return checks_; }
 
   private:
-    // Unused cells at the end of every array of a row: what lies behind it in memory never shares its last cache line.
+    // Unused cells at the end of every array of a row: what lies behind it in memory never shares
+    // its last cache line.
     static constexpr std::size_t kPadding = 64 / sizeof(std::atomic<std::int32_t>);
 
     struct alignas(64) Row {

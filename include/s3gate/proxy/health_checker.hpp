@@ -1,5 +1,5 @@
-// Active checks of all backends, on the control thread's io_context, with connections of its own. Results go through
-// policy::HealthState to the board; flips are logged with their reason.
+// Active checks of all backends, on the control thread's io_context, with connections of its own.
+// Results go through policy::HealthState to the board; flips are logged with their reason.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -14,17 +14,19 @@ namespace s3gate::proxy {
 
 class HealthChecker {
   public:
-    // Called on the control thread when a backend goes down: `hard` is true when the deciding check failed by connect failure or
-    // timeout (its parked connections close, exchanges waiting on it move on).
+    // Called on the control thread when a backend goes down: `hard` is true when the deciding check
+    // failed by connect failure or timeout (its parked connections close, exchanges waiting on it
+    // move on).
     using OnDown = std::function<void(std::uint32_t slot, bool hard)>;
 
     HealthChecker(boost::asio::io_context& context, Board& board, OnDown on_down);
     ~HealthChecker();
 
-    // Begins to check the peers of this generation; those that an earlier one had keep their state. Health verdicts of peers
-    // whose site has checks off are set up.
+    // Begins to check the peers of this generation; those that an earlier one had keep their state.
+    // Health verdicts of peers whose site has checks off are set up.
     void use(std::shared_ptr<const Snapshot> snapshot);
-    // Calls `done` once every peer has completed its first check, or after `limit` (design: READY waits at most timeout + 1 s).
+    // Calls `done` once every peer has completed its first check, or after `limit` (design: READY
+    // waits at most timeout + 1 s).
     void when_first_round_done(std::function<void()> done, base::Duration limit);
     // Our own process stood still: results of checks in progress are thrown away.
     void discard_running();

@@ -1,5 +1,5 @@
-// The running daemon: opens the listeners, starts workers, control thread and log thread, publishes snapshots, drains, stops.
-// Owned by main; run() is the control thread.
+// The running daemon: opens the listeners, starts workers, control thread and log thread, publishes
+// snapshots, drains, stops. Owned by main; run() is the control thread.
 #pragma once
 
 #include <memory>
@@ -11,15 +11,17 @@ namespace s3gate::proxy {
 
 // Exit codes of the daemon (docs/operations.md).
 enum ExitCode : int {
-    kExitOk = 0,           // drained and stopped, or `check` found no problem
-    kExitFailure = 1,      // could not start (address in use, log not writable, …)
-    kExitConfig = 2,       // the configuration has problems
-    kExitForced = 3,       // ended at once by a second signal, or the drain ran into shutdown_timeout with requests cut
+    kExitOk = 0,       // drained and stopped, or `check` found no problem
+    kExitFailure = 1,  // could not start (address in use, log not writable, …)
+    kExitConfig = 2,   // the configuration has problems
+    kExitForced = 3,   // ended at once by a second signal, or the drain ran into shutdown_timeout
+                       // with requests cut
 };
 
 class Server {
   public:
-    // What the daemon is told about: readiness, stopping, life signs (systemd's sd_notify; tests may pass nothing).
+    // What the daemon is told about: readiness, stopping, life signs (systemd's sd_notify; tests
+    // may pass nothing).
     struct Hooks {
         void (*ready)(void* context) = nullptr;
         void (*stopping)(void* context) = nullptr;
@@ -30,8 +32,8 @@ class Server {
     Server(std::shared_ptr<const config::Config> config, Hooks hooks);
     ~Server();
 
-    // Everything from opening sockets to the end of the drain; returns the exit code. Installs handlers for SIGTERM, SIGINT,
-    // SIGHUP and SIGUSR1, ignores SIGPIPE.
+    // Everything from opening sockets to the end of the drain; returns the exit code. Installs
+    // handlers for SIGTERM, SIGINT, SIGHUP and SIGUSR1, ignores SIGPIPE.
     int run();
 
   private:

@@ -1,5 +1,6 @@
-// One immutable generation of everything derived from configuration and name resolution: sites, groups, peers, rings. Built by
-// the control side before anybody sees it, read by all threads, freed when the last user lets go.
+// One immutable generation of everything derived from configuration and name resolution: sites,
+// groups, peers, rings. Built by the control side before anybody sees it, read by all threads,
+// freed when the last user lets go.
 #pragma once
 
 #include <cstdint>
@@ -19,10 +20,11 @@ namespace s3gate::proxy {
 // One resolved address of one configured server.
 struct Peer {
     base::SocketAddress address;
-    std::string address_text;       // "ip:port", for logs and the status page
+    std::string address_text;           // "ip:port", for logs and the status page
     base::SocketAddress check_address;  // where active checks go (health.port)
-    std::uint32_t slot = 0;         // cell on the board; the same for (group, server text, address) in every generation
-    std::uint32_t server = 0;       // index into Site::servers
+    std::uint32_t slot =
+        0;  // cell on the board; the same for (group, server text, address) in every generation
+    std::uint32_t server = 0;  // index into Site::servers
 };
 
 struct GroupServer {
@@ -38,7 +40,7 @@ struct Site {
     policy::KetamaRing ring;           // empty unless balance.method is ketama
     policy::PassiveRule passive;
     bool has_backups = false;
-    std::string extra_lines;           // headers.set as field lines
+    std::string extra_lines;               // headers.set as field lines
     std::vector<std::string> extra_names;  // their names, lower case
 };
 
@@ -47,12 +49,14 @@ struct Snapshot {
     std::vector<Site> sites;  // as Config::sites
 };
 
-// Gives each (group, server text, address) and each group a cell for the life of the process. Control side only.
+// Gives each (group, server text, address) and each group a cell for the life of the process.
+// Control side only.
 class SlotDirectory {
   public:
     SlotDirectory(std::size_t slots, std::size_t groups) : slots_(slots), groups_(groups) {}
     // nullopt when the board is full.
-    std::optional<std::uint32_t> slot_of(const std::string& group, const std::string& server, const std::string& address);
+    std::optional<std::uint32_t> slot_of(const std::string& group, const std::string& server,
+                                         const std::string& address);
     std::optional<std::uint32_t> group_of(const std::string& group);
 
   private:
@@ -62,12 +66,15 @@ class SlotDirectory {
     std::map<std::string, std::uint32_t> group_map_;
 };
 
-// Addresses of each host name, as the resolver found them; a name that is missing or has none is unresolved.
+// Addresses of each host name, as the resolver found them; a name that is missing or has none is
+// unresolved.
 using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
 
-// Builds a generation. Numeric hosts need no entry in `resolution`. Addresses that find no room on the board are left out (their
-// servers count as unresolved); a group that finds none throws std::length_error: the generation cannot serve.
-std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config, const Resolution& resolution,
+// Builds a generation. Numeric hosts need no entry in `resolution`. Addresses that find no room on
+// the board are left out (their servers count as unresolved); a group that finds none throws
+// std::length_error: the generation cannot serve.
+std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
+                                               const Resolution& resolution,
                                                SlotDirectory& directory);
 
 }  // namespace s3gate::proxy

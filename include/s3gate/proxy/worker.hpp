@@ -1,5 +1,6 @@
-// One worker: one thread, one io_context, its own listening sockets, pools, counters, log buffer. Everything a connection
-// touches belongs to its worker; other threads reach it only through the post_… functions.
+// One worker: one thread, one io_context, its own listening sockets, pools, counters, log buffer.
+// Everything a connection touches belongs to its worker; other threads reach it only through the
+// post_… functions.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -26,22 +27,23 @@ struct Shared {
     observe::LogWriter* access_log = nullptr;
     net::PipeBudget* pipes = nullptr;
     std::string hostname;
-    std::uint64_t connection_limit = 0;   // clients, whole process
-    std::size_t parked_limit = 0;         // parked backend connections per worker
-    std::size_t replay_memory = 0;        // bytes per worker
+    std::uint64_t connection_limit = 0;  // clients, whole process
+    std::size_t parked_limit = 0;        // parked backend connections per worker
+    std::size_t replay_memory = 0;       // bytes per worker
     std::vector<Worker*> workers;
 };
 
 // An open listening socket and the site it belongs to.
 struct ListenSocket {
     int descriptor = -1;
-    std::size_t site = 0;   // index into Snapshot::sites
+    std::size_t site = 0;  // index into Snapshot::sites
     base::SocketAddress address;
 };
 
 class Worker {
   public:
-    Worker(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot, std::vector<ListenSocket> listeners);
+    Worker(std::size_t index, Shared& shared, std::shared_ptr<const Snapshot> snapshot,
+           std::vector<ListenSocket> listeners);
     ~Worker();
 
     // Starts the thread.
@@ -54,7 +56,8 @@ class Worker {
     void post_backend_down(std::uint32_t slot);
     // A client that another worker accepted.
     void post_client(int descriptor, std::size_t listener);
-    // Stops accepting, announces Connection: close, ends when nothing is left; idle connections are closed after `idle_limit`.
+    // Stops accepting, announces Connection: close, ends when nothing is left; idle connections are
+    // closed after `idle_limit`.
     void post_drain(base::Duration idle_limit);
     // Ends now: whatever is open is reset. The thread returns soon after.
     void post_stop();

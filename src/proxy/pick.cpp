@@ -1,0 +1,172 @@
+// Which backend an attempt goes to: ring walk, least connections or round robin over those that are
+// usable, and the passive marks that an attempt leaves behind.
+#include <algorithm>
+#include <utility>
+
+#include "exchange.hpp"
+
+namespace s3gate::proxy {
+
+bool Exchange::is_candidate(std::uint32_t index, bool ignore_health) {
+    const Peer& peer = site_->peers[index];
+    const config::Server& server = *site_->servers[peer.server].config;
+    if (tried_[index] != 0 || server.down || server.drained) {
+        return false;
+    }
+    if (ignore_health) {
+        return true;
+    }
+    const Board& board = *worker_.shared.board;
+    return board.is_up(peer.slot) &&
+           policy::verdict(board.passive(peer.slot), site_->passive, worker_.reactor.now_ms()) !=
+               policy::PassiveVerdict::marked;
+}
+
+std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_health) {
+    candidates_.clear();
+    for (const std::uint32_t index : server.peers) {
+        if (is_candidate(index, ignore_health)) {
+            candidates_.push_back({index, 1, 0});
+        }
+    }
+    if (candidates_.size() == 1) {
+        return candidates_.front().peer;
+    }
+    return *policy::pick_round_robin(candidates_, state_->weights);
+}
+
+bool Exchange::pick_among(bool ignore_health) {
+    const config::BalanceMethod method = site_->config->balance.method;
+    if (method == config::BalanceMethod::ketama && !key_.key.empty() && !site_->ring.empty()) {
+        if (!walk_begun_) {
+            walk_begun_ = true;
+            walk_ = policy::start_walk(site_->ring, key_.key);
+        }
+        const auto usable = [&](std::uint32_t server) {
+            const GroupServer& candidate = site_->servers[server];
+            return std::any_of(
+                candidate.peers.begin(), candidate.peers.end(),
+                [&](std::uint32_t index) { return is_candidate(index, ignore_health); });
+        };
+        if (const auto server = policy::walk_to_usable(site_->ring, walk_, usable)) {
+            peer_ = choose_address(site_->servers[*server], ignore_health);
+            return true;
+        }
+    }
+    // Primaries first; backups only when no primary is usable.
+    for (const bool backups : {false, true}) {
+        candidates_.clear();
+        for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
+            const Peer& peer = site_->peers[index];
+            const config::Server& server = *site_->servers[peer.server].config;
+            if (server.backup == backups && is_candidate(index, ignore_health)) {
+                candidates_.push_back({index, server.weight,
+                                       method == config::BalanceMethod::least_conn
+                                           ? worker_.shared.board->in_flight(peer.slot)
+                                           : 0});
+            }
+        }
+        const auto picked =
+            method == config::BalanceMethod::least_conn
+                ? policy::pick_least_conn(candidates_, state_->weights, worker_.next_random())
+                : policy::pick_round_robin(candidates_, state_->weights);
+        if (picked) {
+            peer_ = *picked;
+            return true;
+        }
+    }
+    return false;
+}
+
+// True when the checks and marks may be ignored: they leave nobody, or everybody they leave was
+// tried without a byte sent.
+bool Exchange::may_ignore_health() {
+    if (site_->config->when_all_down != config::AllDown::try_anyway) {
+        return false;
+    }
+    if (sent_attempts_ == 0) {
+        return true;
+    }
+    for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
+        const std::uint8_t was_tried = std::exchange(tried_[index], std::uint8_t{0});
+        const bool usable = is_candidate(index, false);
+        tried_[index] = was_tried;
+        if (usable) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool Exchange::pick_peer() {
+    Board& board = *worker_.shared.board;
+    for (;;) {
+        bool found = has_candidate(false) && pick_among(false);
+        if (!found && may_ignore_health()) {
+            // A check that fails everywhere at once must not take the storage offline (design.md
+            // §3).
+            walk_.tries = 0;
+            found = pick_among(true);
+        }
+        if (!found) {
+            return false;
+        }
+        // Its time is over: this request is the trial, everybody else goes on avoiding it. Who
+        // loses the race for the trial sees a marked backend and picks again.
+        const std::uint32_t slot = site_->peers[peer_].slot;
+        const policy::PassiveState state = board.passive(slot);
+        const std::uint64_t now = worker_.reactor.now_ms();
+        if (state.bits == 0 ||
+            policy::verdict(state, site_->passive, now) != policy::PassiveVerdict::trial ||
+            board.replace_passive(slot, state,
+                                  policy::after_trial_pick(state, site_->passive, now))) {
+            tried_[peer_] = 1;
+            return true;
+        }
+    }
+}
+
+bool Exchange::has_candidate(bool ignore_health) {
+    for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
+        if (is_candidate(index, ignore_health)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void Exchange::note_passive(bool failed) {
+    const config::Passive& rule = site_->config->passive;
+    if (!rule.enabled) {
+        return;
+    }
+    Board& board = *worker_.shared.board;
+    const std::uint32_t slot = site_->peers[peer_].slot;
+    for (int i = 0; i < 8; ++i) {
+        const policy::PassiveState state = board.passive(slot);
+        policy::PassiveState wanted;
+        if (failed) {
+            // Never more than a third of a group, but at least one (design.md §3).
+            std::size_t marked = 0;
+            for (const Peer& peer : site_->peers) {
+                marked += policy::is_marked(board.passive(peer.slot)) ? 1 : 0;
+            }
+            const std::size_t most = std::max<std::size_t>(1, site_->peers.size() / 3);
+            wanted = policy::after_failure(state, site_->passive, worker_.reactor.now_ms(),
+                                           marked < most || policy::is_marked(state));
+        } else {
+            if (state.bits == 0) {
+                return;
+            }
+            wanted = policy::after_success(state);
+        }
+        if (board.replace_passive(slot, state, wanted)) {
+            if (policy::is_marked(wanted) != policy::is_marked(state)) {
+                worker_.note_mark(*site_, site_->peers[peer_], policy::is_marked(wanted));
+            }
+            return;
+        }
+    }
+}
+
+}  // namespace s3gate::proxy

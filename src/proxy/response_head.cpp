@@ -1,0 +1,149 @@
+// The head of a backend's answer: waiting for it while the upload goes on, interim responses,
+// strictness.
+#include <algorithm>
+#include <cerrno>
+
+#include "exchange.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+// How long a backend that stopped reading the request may take to send its answer.
+constexpr net::Tick kAnswerAfterClose = 40;  // 10 s
+
+}  // namespace
+
+net::task<Exchange::HeadEnd> Exchange::read_response_head() {
+    net::Stream& stream = backend_->stream;
+    const std::size_t limit =
+        std::min<std::size_t>(site_->config->limits.response_head, net::Buffer::size());
+    net::Tick wait = state_->ticks.backend_head;
+    for (;;) {
+        if (client_gone_ || cut_) {
+            co_return HeadEnd::client_gone;
+        }
+        if (taken_down_) {
+            record_.error = "backend taken down";
+            facts_.outcome = policy::Outcome::taken_down;
+            co_return HeadEnd::failed;
+        }
+        if (!upload_running_ && upload_end_ != net::RelayEnd::complete) {
+            switch (upload_end_) {
+                case net::RelayEnd::source_timed_out:
+                    if (meaning_.expects_continue && !continue_relayed_ && !up_.body_sent) {
+                        // The client waited for a word that this backend never gave.
+                        record_.error = "backend response timeout";
+                        facts_.outcome = policy::Outcome::timed_out;
+                        co_return HeadEnd::failed;
+                    }
+                    co_return HeadEnd::upload_failed;
+                case net::RelayEnd::source_closed:
+                case net::RelayEnd::source_malformed:
+                    co_return HeadEnd::upload_failed;
+                case net::RelayEnd::sink_timed_out:
+                    record_.error = "backend stopped reading";
+                    facts_.outcome = policy::Outcome::timed_out;
+                    co_return HeadEnd::failed;
+                default:
+                    // The backend closed its reading side; its answer may still be on the way (an
+                    // early 403 before a close).
+                    wait = std::min(wait, kAnswerAfterClose);
+                    break;
+            }
+        }
+        bool grew = false;
+        if (stream.is_readable()) {
+            if (!response_buffer_) {
+                response_buffer_ = worker_.buffers.acquire();
+                response_fill_ = response_begin_ = 0;
+                response_scanner_.reset();
+            }
+            if (response_fill_ == net::Buffer::size()) {
+                record_.error = "response head too large";
+                facts_.outcome = policy::Outcome::broken;
+                co_return HeadEnd::failed;
+            }
+            const ssize_t got = stream.receive(response_buffer_.data() + response_fill_,
+                                               net::Buffer::size() - response_fill_);
+            if (got > 0) {
+                response_fill_ += static_cast<std::size_t>(got);
+                response_byte_seen_ = true;
+                grew = true;
+            } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+                record_.error = response_byte_seen_ ? "backend closed in head" : "backend closed";
+                facts_.outcome = policy::Outcome::broken;
+                co_return HeadEnd::failed;
+            }
+        }
+        while (grew && response_fill_ > response_begin_) {
+            const std::string_view bytes(response_buffer_.data() + response_begin_,
+                                         response_fill_ - response_begin_);
+            const http::HeadScanner::State state = response_scanner_.scan(bytes);
+            if (state == http::HeadScanner::State::incomplete) {
+                if (bytes.size() >= limit) {
+                    record_.error = "response head too large";
+                    facts_.outcome = policy::Outcome::broken;
+                    co_return HeadEnd::failed;
+                }
+                break;
+            }
+            http::HeadError error = response_scanner_.error();
+            if (state == http::HeadScanner::State::complete) {
+                const std::string_view raw = bytes.substr(0, response_scanner_.end());
+                error = raw.size() > limit ? http::HeadError::too_many_fields
+                                           : http::parse_response_head(raw, response_);
+                if (error == http::HeadError::none) {
+                    response_meaning_ =
+                        http::meaning_of(response_, method_ == policy::MethodClass::head);
+                    error = response_meaning_.error;
+                }
+            }
+            if (error != http::HeadError::none) {
+                record_.error = "malformed response";
+                facts_.outcome = policy::Outcome::broken;
+                co_return HeadEnd::failed;
+            }
+            response_begin_ += response_scanner_.end();
+            response_scanner_.reset();
+            if (response_.status == 101) {
+                const bool matches =
+                    meaning_.wants_upgrade && !response_.find(http::FieldId::upgrade).empty();
+                if (!matches) {
+                    record_.error = "unrequested 101";
+                    facts_.outcome = policy::Outcome::broken;
+                    co_return HeadEnd::failed;
+                }
+                co_return HeadEnd::switching;
+            }
+            if (response_.status >= 200) {
+                co_return HeadEnd::final_head;
+            }
+            // Interim responses are relayed, but a backend cannot keep us busy with them for ever.
+            if (++interim_count_ > kMaxInterim) {
+                record_.error = "too many interim responses";
+                facts_.outcome = policy::Outcome::broken;
+                co_return HeadEnd::failed;
+            }
+            if (!co_await relay_interim()) {
+                co_return HeadEnd::client_gone;
+            }
+        }
+        if (response_buffer_ && response_begin_ == response_fill_) {
+            // Nothing of a next head yet: a backend that thinks for minutes does not hold a buffer.
+            response_buffer_.release();
+            response_fill_ = response_begin_ = 0;
+        }
+        if (!stream.is_readable()) {
+            const net::Wake wake = co_await stream.readable(wait);
+            // While the body is still going up, its own limits decide; the answer's clock begins
+            // when the request is complete.
+            if (wake == net::Wake::timed_out && !upload_running_) {
+                record_.error = "backend response timeout";
+                facts_.outcome = policy::Outcome::timed_out;
+                co_return HeadEnd::failed;
+            }
+        }
+    }
+}
+
+}  // namespace s3gate::proxy
