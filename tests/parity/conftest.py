@@ -3,4 +3,15 @@
 import pathlib
 import sys
 
+import pytest
+
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "real"))
+
+from support_real import require_program, s3gate_binary  # noqa: E402
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs():
+    """Without the daemon or nginx every test skips before it starts anything."""
+    s3gate_binary()
+    require_program("nginx")

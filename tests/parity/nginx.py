@@ -44,8 +44,12 @@ class Nginx:
                 stdout=errors,
                 stderr=errors,
             )
-        for address in addresses:
-            wait_until(lambda where=address: self._accepts(where), 10, f"nginx on {address}")
+        try:
+            for address in addresses:
+                wait_until(lambda where=address: self._accepts(where), 10, f"nginx on {address}")
+        except BaseException:
+            self.stop()
+            raise
 
     def _accepts(self, address):
         assert self._process.poll() is None, tail(self.dir / "stderr") + tail(

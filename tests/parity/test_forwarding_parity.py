@@ -87,10 +87,12 @@ def ways():
         [nginx_address],
     )
     site = s3_site("echo", gate_address, [node.address], balance={"salt": "x"})
-    with S3gate([site]):
-        yield nginx_address, gate_address
-    running.stop()
-    stop_all([node])
+    try:
+        with S3gate([site]):
+            yield nginx_address, gate_address
+    finally:
+        running.stop()
+        stop_all([node])
 
 
 def received(address, request):

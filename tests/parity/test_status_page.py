@@ -29,7 +29,7 @@ def setup():
         addresses[0],
         [servers[0], {"address": servers[1], "down": True}, servers[2]],
         balance={"salt": "x"},
-        health={"interval": "200ms", "timeout": "200ms", "fall": 2, "rise": 2},
+        health={"interval": "200ms", "timeout": "5s", "fall": 2, "rise": 2},
         status={"path": "/upstream/health/", "allow": [f"{friend}/32"]},
     )
     first["backends"]["name"] = "backend_cluster01-minio-xunku-in"
@@ -43,9 +43,11 @@ def setup():
             "servers": [servers[2], {"address": servers[0], "backup": True}],
         },
     }
-    with S3gate([first, second]):
-        yield nodes, servers, addresses[0], friend
-    stop_all(nodes)
+    try:
+        with S3gate([first, second]):
+            yield nodes, servers, addresses[0], friend
+    finally:
+        stop_all(nodes)
 
 
 def expected(servers, third):

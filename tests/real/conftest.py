@@ -4,7 +4,13 @@ of it."""
 import pytest
 
 import rgw
-from support_real import ADDRESSES, S3gate, s3_site
+from support_real import ADDRESSES, S3gate, s3_site, s3gate_binary
+
+
+@pytest.fixture(scope="session", autouse=True)
+def daemon_program():
+    """Without the daemon every test skips before it starts anything else."""
+    s3gate_binary()
 
 
 @pytest.fixture(scope="session")

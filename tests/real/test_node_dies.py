@@ -47,6 +47,13 @@ class Setup:
         ]
         self.nodes = []
         self.gate = None
+        try:
+            self._start(last_node, node_options)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, last_node, node_options):
         for path in self.ready_files:
             path.touch()
         for number in range(NODES):
