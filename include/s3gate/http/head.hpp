@@ -112,7 +112,8 @@ class HeadScanner {
 // RFC 9110 §5 sets no bound on the number of fields; ours keeps the work per head linear in what a
 // real client sends.
 inline constexpr std::size_t kMaxFields = 1000;
-// The same for the options of all Connection fields together: each may nominate a field, and each field is compared with each.
+// The same for the options of all Connection fields together: each may nominate a field, and each
+// field is compared with each.
 inline constexpr std::size_t kMaxConnectionOptions = 64;
 
 struct RequestHead {

@@ -503,5 +503,22 @@ TEST(RequestConnection, FollowsTheTable) {
     }
 }
 
+TEST(ConnectionOptions, AreBounded) {
+    // Each option may nominate a field: without a bound one head costs options × fields
+    // comparisons.
+    std::string most = "Connection: close\r\nConnection: ";
+    for (std::size_t i = 1; i < kMaxConnectionOptions; ++i) {
+        most += "x,,";
+    }
+    EXPECT_EQ(meaning_of(request("GET / HTTP/1.1\r\nHost: h\r\n" + most + "\r\n\r\n")).error,
+              HeadError::none);
+    EXPECT_EQ(meaning_of(request("GET / HTTP/1.1\r\nHost: h\r\n" + most + "y\r\n\r\n")).error,
+              HeadError::too_many_fields);
+    EXPECT_EQ(meaning_of(response("HTTP/1.1 200 OK\r\n" + most + "\r\n\r\n"), false).error,
+              HeadError::none);
+    EXPECT_EQ(meaning_of(response("HTTP/1.1 200 OK\r\n" + most + "y\r\n\r\n"), false).error,
+              HeadError::too_many_fields);
+}
+
 }  // namespace
 }  // namespace s3gate::http
