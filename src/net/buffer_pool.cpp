@@ -78,8 +78,8 @@ std::uint64_t automatic_pipe_limit() {
     if (pages == 0) {
         return kPrivileged;  // 0 = no limit
     }
-    // 64 pages a pipe; an eighth is left for other programs of the same user.
-    const std::uint64_t pipes = pages / 64;
+    // 256 pages a pipe; an eighth is left for other programs of the same user.
+    const std::uint64_t pipes = pages / 256;
     return pipes - pipes / 8;
 }
 

@@ -31,6 +31,13 @@ int bound_socket(const base::SocketAddress& address, bool shared) {
     }
     // A VIP that keepalived has not put here yet (design.md §2 "Listening").
     set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+    // What clients need is set once here: accepted sockets inherit it (tcp(7), socket(7)), five
+    // system calls less for each. A client that vanished without a word is noticed within a minute.
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
     if (address.ip().is_v6()) {
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     }
@@ -94,14 +101,6 @@ std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count)
         }
     }
     return sockets;
-}
-
-void set_client_options(int fd) {
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
 }
 
 }  // namespace s3gate::net

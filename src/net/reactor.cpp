@@ -177,6 +177,8 @@ void Reactor::on_timer() {
         remainder_ %= kTickLength;
     } else {
         remainder_ = base::Duration{0};
+    }
+    if (advance > 1 || passed >= kStall) {
         // What arrived while we stood still is looked at before anybody is declared late.
         poll_once();
         run_ready();

@@ -31,6 +31,13 @@ RetryVerdict give_up(const AttemptFacts& facts, int row) {
     return {has_answer ? RetryAction::relay : RetryAction::fail, row, false, false};
 }
 
+// True for attempts whose backend went away: its death hits everything in flight there at one
+// moment, and a budget made for backends that answer badly would fail most of it. Row 7 bounds
+// these by itself, one further backend per request.
+bool is_exempt_from_budget(const AttemptFacts& facts, int row) {
+    return row == 7 && (facts.outcome == Outcome::broken || facts.outcome == Outcome::taken_down);
+}
+
 // Rows 3, 5, 6 and 7, once the row itself allows another backend: the limits they share.
 RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retry& retry, int row) {
     // An exchange that waited for a backend which the active checks then took down did not choose
@@ -40,12 +47,13 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
     if (!facts.candidate_left || !is_time_left || facts.sent_attempts >= retry.max_tries) {
         return verdict;
     }
-    if (!facts.budget_left) {
+    const bool is_exempt = is_exempt_from_budget(facts, row);
+    if (!is_exempt && !facts.budget_left) {
         verdict.budget_spent = true;
         return verdict;
     }
     verdict.action = RetryAction::next_backend;
-    verdict.counts_budget = true;
+    verdict.counts_budget = !is_exempt;
     return verdict;
 }
 

@@ -211,7 +211,8 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     facts_.response_byte_seen = response_byte_seen_;
     facts_.body_byte_sent = up_.body_sent;
     facts_.expect_pending = meaning_.expects_continue && facts_.has_body && !continue_seen_ &&
-                            !up_.body_sent && (body_.received == 0 || up_.replay != nullptr);
+                            !up_.body_sent &&
+                            (body_.received == 0 || (up_.replay != nullptr && replay_.is_whole()));
     switch (end) {
         case HeadEnd::final_head:
             facts_.outcome = policy::Outcome::answered;

@@ -94,7 +94,8 @@ net::detached serve_client(ClientConnection* client) {
         if (fate == ClientFate::keep) {
             continue;
         }
-        if (fate == ClientFate::finish) {
+        if (fate == ClientFate::linger ||
+            (fate == ClientFate::finish && client->stream.is_readable())) {
             co_await linger(*client);
         } else if (fate == ClientFate::reset) {
             client->stream.close_with_reset();

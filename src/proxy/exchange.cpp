@@ -278,7 +278,7 @@ net::task<void> Exchange::reply_status_page() {
     const net::RelayEnd end =
         co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
     fate_ = end != net::RelayEnd::complete ? ClientFate::reset
-            : close                        ? ClientFate::finish
+            : close                        ? ClientFate::linger
                                            : ClientFate::keep;
     record_.status = 0;  // design.md §6: the status page is not logged
 }
@@ -318,7 +318,7 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     }
     const std::size_t body_at = reply_.find("\r\n\r\n");
     record_.bytes_out = reply_.size() - body_at - 4;
-    fate_ = reply.close ? ClientFate::finish : ClientFate::keep;
+    fate_ = reply.close ? ClientFate::linger : ClientFate::keep;
 }
 
 net::task<void> Exchange::reply_failure() {

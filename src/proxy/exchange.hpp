@@ -26,7 +26,8 @@ struct ClientConnection;
 // What becomes of the client connection after an exchange.
 enum class ClientFate : std::uint8_t {
     keep,    // wait for the next request
-    finish,  // everything was said: FIN, discard what still arrives for a while, close
+    finish,  // everything was said and the client wanted no more: close
+    linger,  // everything was said, but the client may still be sending: FIN, discard for a while, close
     cut,     // a message that says its length is incomplete: close, the client sees what is missing
     reset,   // something was cut that only a reset makes visible, or the client is gone
 };

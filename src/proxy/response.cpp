@@ -129,7 +129,10 @@ net::task<void> Exchange::relay_response() {
             backend_->stream.close();
         }
         backend_.reset();
-        fate_ = rules.close ? ClientFate::finish : ClientFate::keep;
+        // A client that asked for the close, and whose request was read to its end, sends nothing
+        // more.
+        const bool is_last = !meaning_.keep_alive && upload_complete;
+        fate_ = !rules.close ? ClientFate::keep : is_last ? ClientFate::finish : ClientFate::linger;
         co_return;
     }
 

@@ -15,7 +15,6 @@
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "s3gate/http/local_reply.hpp"
-#include "s3gate/net/listen_socket.hpp"
 #include "worker_impl.hpp"
 
 namespace s3gate::proxy {
@@ -274,7 +273,6 @@ void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer,
             return;
         }
     }
-    net::set_client_options(descriptor);
     auto* client = new ClientConnection(*this, peer, listener);
     client->shed = over;
     client->group = site.group;

@@ -11,6 +11,9 @@ from support import wire
 from support.waiting import wait_until
 
 
+# Whether a connection is used again must not depend on the worker a client lands on.
+ONE = {"workers": 1}
+
 def test_bytes_on_an_idle_connection_are_never_an_answer(one):
     poisoned = []
 
@@ -22,7 +25,7 @@ def test_bytes_on_an_idle_connection_are_never_an_answer(one):
             exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
             poisoned.append((exchange.connection, exchange.connection.requests))
 
-    daemon, _ = one(handler)
+    daemon, _ = one(handler, top=ONE)
     with daemon.client() as client:
         for number in range(5):
             assert client.request(target="/b/poison").data == b"good"
@@ -42,7 +45,7 @@ def test_bytes_glued_behind_a_response_spoil_the_connection(one):
         )
         exchange.wait_closed()
 
-    daemon, backend = one(handler)
+    daemon, backend = one(handler, top=ONE)
     with daemon.client() as client:
         for _ in range(3):
             client.send(client.head())
@@ -62,7 +65,7 @@ def test_bytes_behind_the_last_chunk_spoil_the_connection(one):
         )
         exchange.wait_closed()
 
-    daemon, backend = one(handler)
+    daemon, backend = one(handler, top=ONE)
     with daemon.client() as client:
         for _ in range(3):
             client.send(client.head())
@@ -79,7 +82,7 @@ def test_connection_closed_while_parked_is_replaced(one):
         wire.sleep_briefly()
         exchange.close()
 
-    daemon, backend = one(handler)
+    daemon, backend = one(handler, top=ONE)
     with daemon.client() as client:
         for number in range(6):
             method = ("GET", "PUT")[number % 2]
@@ -97,7 +100,7 @@ def test_connection_closed_while_parked_is_replaced(one):
 def test_parked_connection_ends_after_idle_timeout(one):
     """MinIO closes at 30 s; whoever closes second loses a request. Ours ends first, and needs no
     other traffic to do so."""
-    daemon, backend = one(backends={"idle_timeout": "300ms"})
+    daemon, backend = one(backends={"idle_timeout": "300ms"}, top=ONE)
     with daemon.client() as client:
         assert client.request().status == 200
         wait_until(lambda: not backend.open_connections)
@@ -108,7 +111,7 @@ def test_parked_connection_ends_after_idle_timeout(one):
 def test_writes_prefer_a_fresh_connection(one):
     """Five seconds after its last use a parked connection serves reads, but no longer a write that
     could not be repeated."""
-    daemon, backend = one(backends={"idle_timeout": "60s"})
+    daemon, backend = one(backends={"idle_timeout": "60s"}, top=ONE)
     with daemon.client() as client:
         assert client.request(target="/b/park").status == 200
         assert client.request("PUT", "/b/soon", body=b"x").status == 200
@@ -140,7 +143,7 @@ def test_keepalive_bounds_the_parked(one):
 
 
 def test_keepalive_zero_never_parks(one):
-    daemon, backend = one(backends={"keepalive": 0})
+    daemon, backend = one(backends={"keepalive": 0}, top=ONE)
     with daemon.client() as client:
         for _ in range(3):
             assert client.request().status == 200
@@ -161,7 +164,7 @@ def test_connection_with_a_rest_of_request_is_not_reused(one):
             exchange.read_body()
             exchange.respond(200)
 
-    daemon, backend = one(handler)
+    daemon, backend = one(handler, top=ONE)
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/early", [("Content-Length", "100000")]) + b"x" * 1000)
         assert client.read_response().data == b"early"

@@ -50,11 +50,14 @@ def test_head_of_a_missing_object(one):
             assert response.header("x-minio-error-code") == "NoSuchKey"
 
 
+@pytest.mark.parametrize("field", [b"", b"Content-Length: 0\r\n", b"Content-Length: 5\r\n"])
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
-def test_204(one, method):
+def test_204(one, method, field):
+    """RFC 9110 §8.6: a 204 with a Content-Length is wrong; strict clients would refuse it."""
+
     def handler(exchange):
         exchange.read_body()
-        exchange.send(b"HTTP/1.1 204 No Content\r\nX-A: b\r\n\r\n")
+        exchange.send(b"HTTP/1.1 204 No Content\r\nX-A: b\r\n" + field + b"\r\n")
 
     daemon, backend = one(handler)
     with daemon.client() as client:

@@ -83,7 +83,7 @@ def test_refusal_without_a_100(one, framing):
         exchange.respond(403, [], b"<Error><Code>AccessDenied</Code></Error>", "Forbidden")
         exchange.wait_closed()
 
-    daemon, backend = one(handler)
+    daemon, backend = one(handler, top={"workers": 1})
     field = (
         ("Content-Length", "1000000") if framing == "length" else ("Transfer-Encoding", "chunked")
     )
@@ -217,3 +217,22 @@ def test_large_upload_after_100(one):
         assert client.read_response().status == 200
         sender.join()
     assert backend.requests[0].body.sha256 == wire.sha256(data)
+
+
+def test_waiting_for_a_late_100_is_no_stall(one):
+    """The client is silent by right until it is asked: client_body begins with the 100, not with the head."""
+    pause = threading.Event()
+
+    def handler(exchange):
+        pause.wait(2)
+        exchange.continue_100()
+        exchange.read_body()
+        exchange.respond(200)
+
+    daemon, backend = one(handler, timeouts={"client_body": "300ms"})
+    with daemon.client() as client:
+        client.send(client.head("PUT", "/b/k", [EXPECT, ("Content-Length", "5")]))
+        assert client.read_head()[2] == 100
+        client.send(b"hello")
+        assert client.read_response().status == 200
+    assert backend.requests[0].body.data == b"hello"

@@ -105,9 +105,9 @@ def test_path_is_a_prefix_and_nothing_more(setup):
     assert page(address, "/upstream/health", source=friend).header("x-node") is not None
 
 
-def test_passive_marks_do_not_show(setup):
-    """As on the old page, UP and DOWN are the checks' and the configuration's word only; passive
-    marks are not seen."""
+def test_passive_marks_show_as_down(setup):
+    """Unlike the old page, ours also shows as DOWN what passive marks keep requests away from: the
+    page answers "where do requests go now"."""
     nodes, servers, _, _ = setup
     address, friend = f"{ADDRESSES.take()}:9000", ADDRESSES.take()
     site = s3_site(
@@ -133,4 +133,4 @@ def test_passive_marks_do_not_show(setup):
             shown = page(address, source=friend).body.decode()
         finally:
             nodes[0].revive()
-    assert f"        {servers[0]} UP\n" in shown
+    assert f"        {servers[0]} DOWN\n" in shown

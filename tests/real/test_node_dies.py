@@ -239,9 +239,8 @@ def test_frozen_while_everybody_waits(setup):
     """The worst case: readers of changing keys all end up waiting on the frozen node before the
     checks notice.
 
-    Moving all of them at once is what the retry budget forbids, so that a struggling cluster is not
-    asked everything twice: what it allows is answered by another node, the others get 504, and
-    nobody waits longer than the checks need. Afterwards nothing fails.
+    All of them are moved at once: the retry budget is for backends that answer badly, not for one
+    that is gone. Nobody waits longer than the checks need, and nothing fails.
     """
     victim = setup.nodes[2]
     count = 30
@@ -266,15 +265,13 @@ def test_frozen_while_everybody_waits(setup):
             "GETs": len(answers),
             "GETs that waited": len(waited),
             "answered by another node": len(moved),
-            "504 (retry budget spent)": len(waited) - len(moved),
             "longest wait (s)": longest(waited),
         },
     )
     assert len(waited) > count // 2, "too few waited: the test proves nothing"
-    assert len(moved) >= min(len(waited), max(3, count // 5)), "the budget was not used"
-    assert all(answer.status in (200, 504) for answer in waited)
+    assert len(moved) == len(waited)
     assert longest(waited) <= NOTICED
-    assert not failures([answer for answer in answers if answer not in waited])
+    assert not failures(answers)
 
 
 class Namespace:

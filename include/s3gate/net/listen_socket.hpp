@@ -17,12 +17,9 @@ struct ProbeResult {
 };
 ProbeResult probe_bind(const base::SocketAddress& address);
 
-// `count` listening sockets on one address; throws std::system_error when one cannot be made. The
-// port actually bound (for port 0 the first socket decides) is written to `address`.
+// `count` listening sockets on one address, with the options (TCP_NODELAY, keepalive) that accepted
+// clients inherit; throws std::system_error when one cannot be made. The port actually bound (for
+// port 0 the first socket decides) is written to `address`.
 std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count);
-
-// Options of an accepted client: TCP_NODELAY and keepalive (a client that vanished is noticed
-// within a minute).
-void set_client_options(int fd);
 
 }  // namespace s3gate::net

@@ -409,7 +409,7 @@ TEST(RetryRuleRow7, SilenceGoesOnForReadsWithoutBody) {
         for (const MethodClass method :
              {MethodClass::get, MethodClass::head, MethodClass::options}) {
             expect(silent(method, outcome), RetryAction::next_backend, 7);
-            EXPECT_TRUE(decide(silent(method, outcome)).counts_budget);
+            EXPECT_EQ(decide(silent(method, outcome)).counts_budget, outcome == Outcome::timed_out);
             AttemptFacts with_body = silent(method, outcome);
             with_body.has_body = true;
             expect(with_body, RetryAction::fail, 7);
@@ -521,8 +521,24 @@ TEST(RetryRuleLimits, Candidates) {
     }
 }
 
+// A backend that went away fails all that is in flight there at one moment: none of it may depend
+// on a budget.
+TEST(RetryRuleLimits, ABackendThatWentAwayNeedsNoBudget) {
+    for (const Outcome outcome : {Outcome::broken, Outcome::taken_down}) {
+        for (AttemptFacts facts : {silent(MethodClass::get, outcome), upload_part(outcome)}) {
+            facts.budget_left = false;
+            expect(facts, RetryAction::next_backend, 7);
+            EXPECT_FALSE(decide(facts).counts_budget);
+            EXPECT_FALSE(decide(facts).budget_spent);
+        }
+    }
+}
+
 TEST(RetryRuleLimits, SpentBudgetPassesThroughAndIsCounted) {
     for (auto [facts, otherwise] : limited_rows()) {
+        if (decide(facts).row == 7 && facts.outcome != Outcome::timed_out) {
+            continue;
+        }
         EXPECT_FALSE(decide(facts).budget_spent);
         facts.budget_left = false;
         EXPECT_EQ(decide(facts).action, otherwise);
@@ -675,7 +691,9 @@ TEST(RetryRuleProperty, LimitsHold) {
         const bool next = verdict.action == RetryAction::next_backend;
         EXPECT_EQ(verdict.action == RetryAction::same_backend,
                   is_retry(verdict) && verdict.row == 4);
-        EXPECT_EQ(verdict.counts_budget, next && verdict.row != 2);
+        const bool exempt =
+            verdict.row == 2 || (verdict.row == 7 && facts.outcome != Outcome::timed_out);
+        EXPECT_EQ(verdict.counts_budget, next && !exempt);
         EXPECT_TRUE(!next || facts.candidate_left);
         EXPECT_TRUE(!verdict.counts_budget ||
                     (facts.budget_left && facts.sent_attempts < retry.max_tries));
