@@ -14,6 +14,7 @@ from support.waiting import wait_until
 # Whether a connection is used again must not depend on the worker a client lands on.
 ONE = {"workers": 1}
 
+
 def test_bytes_on_an_idle_connection_are_never_an_answer(one):
     poisoned = []
 
