@@ -16,7 +16,7 @@ void set_option(int fd, int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-// design.md §3 "Retry": a node without power must not hold clients for minutes.
+// docs/architecture.md, "Retry": a node without power must not hold clients for minutes.
 void set_backend_options(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);

@@ -7,7 +7,7 @@
 namespace s3gate::net {
 namespace {
 
-// Fairness (design.md §2): what one relay may do before others get their turn.
+// Fairness (docs/architecture.md): what one relay may do before others get their turn.
 constexpr std::size_t kTurnBytes = 1024 * 1024;
 constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.

@@ -29,7 +29,7 @@ int bound_socket(const base::SocketAddress& address, bool shared) {
     if (shared) {
         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     }
-    // A VIP that keepalived has not put here yet (design.md §2 "Listening").
+    // A VIP that keepalived has not put here yet (docs/architecture.md, "Start, drain, stop").
     set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
     // What clients need is set once here: accepted sockets inherit it (tcp(7), socket(7)), five
     // system calls less for each. A client that vanished without a word is noticed within a minute.

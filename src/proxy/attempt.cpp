@@ -9,7 +9,8 @@
 namespace s3gate::proxy {
 namespace {
 
-// design.md §3 "Reuse": writes prefer a connection used less than 5 s ago.
+// docs/architecture.md, "Reuse of pooled connections": writes prefer a connection used less than 5
+// s ago.
 constexpr std::uint64_t kFreshForWrites = 5000;
 }  // namespace
 
@@ -67,8 +68,8 @@ net::task<void> Exchange::attempts() {
                 worker_.shared.board->add_group_retries(worker_.index, site_->group, 1);
             }
             if (verdict.row == 6 && site_->config->type == config::SiteType::http) {
-                note_passive(true);  // there a status that cost a retry counts (design.md §3
-                                     // "Passive marks")
+                note_passive(true);  // there a status that cost a retry counts
+                                     // (docs/architecture.md "Passive marks")
             }
             free_retry_used_ = free_retry_used_ || verdict.row == 4;
             blind_retry_used_ = blind_retry_used_ || verdict.row == 7;

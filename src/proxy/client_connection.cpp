@@ -11,7 +11,7 @@
 namespace s3gate::proxy {
 namespace {
 
-// design.md §3 "Truth about connections" says 1 MiB; SDKs with more than that in flight still have
+// 1 MiB was the first thought; SDKs with more than that in flight still have
 // to read the error, and discarding costs next to nothing (MSG_TRUNC copies no bytes).
 constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
 constexpr net::Tick kLingerTicks = 20;      // 5 s

@@ -35,7 +35,7 @@ struct ClientConnection {
     std::array<char, 46> local_text{};
     std::uint8_t local_length = 0;
     std::uint16_t local_port = 0;
-    // The fingerprint of the last request and what it was made from (design.md §4).
+    // The fingerprint of the last request and what it was made from (docs/architecture.md).
     bool has_fingerprint = false;
     std::uint64_t fingerprint_source = 0;
     std::array<char, 32> fingerprint{};

@@ -280,7 +280,7 @@ net::task<void> Exchange::reply_status_page() {
     fate_ = end != net::RelayEnd::complete ? ClientFate::reset
             : close                        ? ClientFate::linger
                                            : ClientFate::keep;
-    record_.status = 0;  // design.md §6: the status page is not logged
+    record_.status = 0;  // docs/operations.md: the status page is not logged
 }
 
 net::task<void> Exchange::reply(int status, std::string_view code, std::string_view message,
@@ -322,7 +322,7 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
 }
 
 net::task<void> Exchange::reply_failure() {
-    // design.md §3 "Own answers".
+    // docs/architecture.md, "The life of one request".
     if (sent_and_timed_out_) {
         co_await reply(504, "RequestTimeout", "The storage server did not answer in time.", false);
     } else if (sent_and_broken_) {

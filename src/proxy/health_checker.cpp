@@ -37,8 +37,8 @@ struct SiteChecks {
 
 // The checks of one backend, for as long as some generation holds it.
 struct Check {
-    explicit Check(asio::io_context& context, unsigned fall, unsigned rise)
-        : timer(context), state(fall, rise) {}
+    explicit Check(asio::io_context& context, unsigned fall, unsigned rise_wanted)
+        : timer(context), state(fall, rise_wanted), rise(rise_wanted) {}
 
     std::uint32_t slot = 0;
     std::string group;
@@ -53,6 +53,8 @@ struct Check {
     std::shared_ptr<Probe> probe;            // null while none is running
     std::shared_ptr<SiteChecks> probe_site;  // the one the running probe counts in
     policy::HealthState state;
+    unsigned rise;
+    unsigned passed_while_marked = 0;  // in a row, since requests marked it
 };
 
 // Share of the interval after which a backend's second check comes: evenly over the backends of a
@@ -228,6 +230,16 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     if (!has_passed) {
         spdlog::debug("{}: check of {} ({}) failed: {}", check.group, check.server,
                       check.address_text, result.reason);
+    }
+    // A backend that was gone for less than `fall` checks never flips; its mark would keep its keys
+    // away for all of fail_timeout although it has long been back.
+    const bool is_marked = policy::is_marked(board.passive(check.slot));
+    check.passed_while_marked = is_marked && has_passed ? check.passed_while_marked + 1 : 0;
+    if (check.passed_while_marked >= check.rise) {
+        check.passed_while_marked = 0;
+        board.clear_passive(check.slot);
+        spdlog::info("{}: {} ({}) is no longer passively marked: {} passed checks", check.group,
+                     check.server, check.address_text, check.rise);
     }
     switch (check.state.on_check(has_passed)) {
         case policy::HealthFlip::went_down:

@@ -200,7 +200,7 @@ void HttpProbe::finish(ProbeEnd end, std::string reason) {
     }
     close();
     // Our own process stood still (VM pause, SIGSTOP): whatever was seen after that, a timeout
-    // above all, is not the backend's fault (design.md §2).
+    // above all, is not the backend's fault (docs/architecture.md).
     if (base::Clock::now() > deadline_ + kOwnStall) {
         end = ProbeEnd::inconclusive;
         reason = "this process stood still";

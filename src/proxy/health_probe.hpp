@@ -17,7 +17,7 @@
 namespace s3gate::proxy {
 
 // A tick, or an end of a check, that comes this much too late says that we stood still, not the
-// backend (design.md §2).
+// backend (docs/architecture.md).
 inline constexpr base::Duration kOwnStall{2000};
 
 // What all checks of one site have in common.

@@ -103,8 +103,8 @@ bool Exchange::pick_peer() {
     for (;;) {
         bool found = has_candidate(false) && pick_among(false);
         if (!found && may_ignore_health()) {
-            // A check that fails everywhere at once must not take the storage offline (design.md
-            // §3).
+            // A check that fails everywhere at once must not take the storage offline
+            // (docs/architecture.md).
             walk_.tries = 0;
             found = pick_among(true);
         }
@@ -146,7 +146,7 @@ void Exchange::note_passive(bool failed) {
         const policy::PassiveState state = board.passive(slot);
         policy::PassiveState wanted;
         if (failed) {
-            // Never more than a third of a group, but at least one (design.md §3).
+            // Never more than a third of a group, but at least one (docs/architecture.md).
             std::size_t marked = 0;
             for (const Peer& peer : site_->peers) {
                 marked += policy::is_marked(board.passive(peer.slot)) ? 1 : 0;

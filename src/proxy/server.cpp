@@ -78,7 +78,8 @@ std::size_t count_backends(const config::Config& config, const Resolution& resol
     return count;
 }
 
-// READY waits for the first round of checks, but at most this long (design.md §3 "Health").
+// READY waits for the first round of checks, but at most this long (docs/architecture.md,
+// "Health").
 base::Duration first_round_limit(const config::Config& config) {
     base::Duration longest{0};
     for (const config::Site& site : config.sites) {
@@ -276,7 +277,7 @@ void Server::Impl::resolve_names() {
 }
 
 // Before anything listens: a second instance would otherwise share the clients of the first one
-// (SO_REUSEPORT), silently (design.md §2 "Listening").
+// (SO_REUSEPORT), silently (docs/architecture.md, "Start, drain, stop").
 void Server::Impl::probe_listeners() {
     for (std::size_t i = 0; i < config->sites.size(); ++i) {
         for (const config::Listen& listen : config->sites[i].listen) {

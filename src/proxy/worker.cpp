@@ -22,7 +22,7 @@ namespace {
 
 constexpr std::size_t kAcceptsPerTurn = 64;
 constexpr std::size_t kIdleExchanges = 64;         // kept for reuse; a burst's rest is freed
-constexpr std::size_t kLogFlushBytes = 60 * 1024;  // design.md §4
+constexpr std::size_t kLogFlushBytes = 60 * 1024;  // docs/architecture.md
 // Beyond this many connections over the limit a refusal is not even written.
 constexpr std::int64_t kShedRoom = 256;
 
@@ -253,7 +253,7 @@ Worker* Worker::Impl::hand_over_target() {
             target = shared.workers[i];
         }
     }
-    // design.md §2: more than 25 % + 4 connections above the mean.
+    // docs/architecture.md: more than 25 % + 4 connections above the mean.
     const std::int64_t mean = sum / static_cast<std::int64_t>(count);
     return mine + 1 > mean + mean / 4 + 4 ? target : nullptr;
 }

@@ -115,6 +115,8 @@ class Exchange:
 
 
 class Connection:
+    """One accepted connection. Only the thread that serves it closes the socket (see wire.abort)."""
+
     def __init__(self, sock, number):
         self.sock = sock
         self.number = number
@@ -122,18 +124,23 @@ class Connection:
         self.open = True
         self.ended = None  # how the daemon ended it: eof | reset
         self.requests = 0
+        self.thread = None
 
     def close(self):
-        """FIN, at once, even while another thread reads."""
+        """FIN, at once, even while its thread reads."""
         self.open = False
         with contextlib.suppress(OSError):
             self.sock.shutdown(socket.SHUT_RDWR)
-        self.sock.close()
+        if threading.current_thread() is self.thread:
+            self.sock.close()
 
     def reset(self):
+        """RST, at once, even while its thread reads."""
         self.open = False
-        wire.set_reset_on_close(self.sock)
-        self.sock.close()
+        with contextlib.suppress(OSError):
+            wire.abort(self.sock)
+        if threading.current_thread() is self.thread:
+            self.sock.close()
 
     def __repr__(self):
         return f"connection {self.number}"
@@ -170,7 +177,6 @@ class ScriptedBackend:
         self.problems = []
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._threads = []
         self._listener = None
         self.port = 0
         self.listen()
@@ -190,7 +196,6 @@ class ScriptedBackend:
         self.port = self._listener.getsockname()[1]
         thread = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
         thread.start()
-        self._threads.append(thread)
 
     def refuse(self, drop_connections=True):
         """From now on connects are refused; with `drop_connections` the open ones are reset."""
@@ -202,8 +207,7 @@ class ScriptedBackend:
         if drop_connections:
             for connection in list(self.connections):
                 if connection.open:
-                    with contextlib.suppress(OSError):
-                        connection.reset()
+                    connection.reset()
 
     def stop(self):
         listener, self._listener = self._listener, None
@@ -212,8 +216,7 @@ class ScriptedBackend:
                 listener.shutdown(socket.SHUT_RDWR)
             listener.close()
         for connection in list(self.connections):
-            with contextlib.suppress(OSError):
-                connection.close()
+            connection.close()
 
     # Records
 
@@ -260,6 +263,7 @@ class ScriptedBackend:
             thread.start()
 
     def _serve(self, connection):
+        connection.thread = threading.current_thread()
         try:
             while connection.open and self._serve_one(connection):
                 pass
@@ -272,8 +276,7 @@ class ScriptedBackend:
         finally:
             if connection.open:
                 connection.ended = connection.ended or connection.reader.ended
-                with contextlib.suppress(OSError):
-                    connection.close()
+            connection.close()
 
     def _serve_one(self, connection):
         reader = connection.reader

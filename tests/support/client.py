@@ -1,5 +1,6 @@
 """A client that sends exactly the bytes it is given and reads answers strictly."""
 
+import contextlib
 import select
 import socket
 import threading
@@ -64,6 +65,7 @@ class RawClient:
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.reader = wire.ByteReader(self.sock, timeout)
         self.timeout = timeout
+        self._senders = []
 
     def __enter__(self):
         return self
@@ -97,6 +99,7 @@ class RawClient:
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
+        self._senders.append(thread)
         return thread
 
     def head(
@@ -125,11 +128,25 @@ class RawClient:
         self.sock.shutdown(socket.SHUT_WR)
 
     def reset(self):
-        wire.set_reset_on_close(self.sock)
-        self.sock.close()
+        """RST, at once."""
+        if self._sending():
+            wire.abort(self.sock)
+        else:
+            wire.set_reset_on_close(self.sock)
+        self.close()
 
     def close(self):
+        """An ordinary close(): RST instead of FIN where received bytes were not read."""
+        if self._sending():
+            # A thread inside poll() would keep the connection (see wire.abort).
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RDWR)
+            for sender in self._senders:
+                sender.join()
         self.sock.close()
+
+    def _sending(self):
+        return any(sender.is_alive() for sender in self._senders)
 
     # Receiving
 

@@ -5,6 +5,7 @@ Used on both sides of the daemon, so that a test fails when s3gate sends somethi
 anybody.
 """
 
+import ctypes
 import hashlib
 import random
 import re
@@ -56,6 +57,17 @@ def payload(size, seed=1):
 
 def sha256(data):
     return hashlib.sha256(data).hexdigest()
+
+
+def abort(sock):
+    """Sends RST at once and wakes whoever waits on the socket, without closing it.
+
+    close() would do neither while another thread is inside poll() on the same socket: the kernel
+    keeps the connection until that call returns, and it looks the number up again, which may by
+    then be another socket's. connect() to AF_UNSPEC is the way to reset (connect(2)).
+    """
+    unspecified = (ctypes.c_char * 16)()
+    ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspecified, 16)
 
 
 def set_reset_on_close(sock):

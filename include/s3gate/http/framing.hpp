@@ -28,13 +28,13 @@ struct RequestMeaning {
     std::string_view origin_target;  // what goes into the forwarded request line: the target
                                      // itself, or the path of an absolute-form target ("" = "/"
                                      // must be written before `origin_rest`)
-    std::string_view path;       // of origin_target, up to '?'
-    std::string_view query;      // behind the first '?', without it
-    std::string_view host;       // Host field, empty when absent
-    bool missing_slash = false;  // absolute-form without a path: "/" goes before origin_target
+    std::string_view path;           // of origin_target, up to '?'
+    std::string_view query;          // behind the first '?', without it
+    std::string_view host;           // Host field, empty when absent
+    bool missing_slash = false;      // absolute-form without a path: "/" goes before origin_target
 };
 
-// Checks everything design.md "Parsing" lists and derives the meaning. All views point into the
+// Checks everything docs/security.md lists and derives the meaning. All views point into the
 // head.
 RequestMeaning meaning_of(const RequestHead& head);
 

@@ -1,6 +1,6 @@
-// Connections to backends: opened with the options of design.md §3 "Retry", parked when an exchange
-// left them clean, lent LIFO. One pool per worker; connections never change threads. A parked
-// connection that says or does anything is closed.
+// Connections to backends: opened with the options of docs/architecture.md, "Retry", parked when an
+// exchange left them clean, lent LIFO. One pool per worker; connections never change threads. A
+// parked connection that says or does anything is closed.
 #pragma once
 
 #include <cstdint>
@@ -39,7 +39,8 @@ class BackendPool {
     ~BackendPool();
 
     // A parked connection to this slot that has been silent ever since, or null. `fresh_within_ms`
-    // > 0: only one that was used that recently (writes, design.md §3 "Reuse").
+    // > 0: only one that was used that recently (writes, docs/architecture.md, "Reuse of pooled
+    // connections").
     BackendLease take(std::uint32_t slot, std::uint64_t fresh_within_ms);
     // Parks a connection whose exchange ended exactly; the oldest one beyond `limit` is closed.
     // Closes it instead when it is not silent.

@@ -19,7 +19,7 @@
 
 namespace s3gate::net {
 
-// Bodies at least this long are spliced (design.md §4).
+// Bodies at least this long are spliced (docs/architecture.md).
 inline constexpr std::uint64_t kSpliceFrom = 256 * 1024;
 
 enum class RelayEnd : std::uint8_t {

@@ -11,7 +11,7 @@
 
 namespace s3gate::net {
 
-// design.md §4: one 256 KiB buffer carries everything that is not spliced.
+// docs/architecture.md: one 256 KiB buffer carries everything that is not spliced.
 inline constexpr std::size_t kBufferSize = 256 * 1024;
 
 class BufferPool;
@@ -99,7 +99,8 @@ class PipePool {
     friend class Pipe;
     // Idle pipes kept per worker; they count against the budget.
     static constexpr std::size_t kKept = 8;
-    // What the kernel gives a user past its soft limit is 8 KiB: worse than copying (design.md §5).
+    // What the kernel gives a user past its soft limit is 8 KiB: worse than copying
+    // (docs/architecture.md).
     static constexpr std::size_t kSmallest = 64 * 1024;
     // 1 MiB, the most an unprivileged process may ask for (pipe-max-size), needs a quarter less CPU
     // per byte than 256 KiB.

@@ -19,7 +19,8 @@ namespace s3gate::net {
 class Reactor;
 
 // Time of one worker in ticks. It stands still while the process does: a stop of more than 2 s
-// counts as one tick, so that our own stall never times anybody out (design: Threads).
+// counts as one tick, so that our own stall never times anybody out (docs/architecture.md, "Threads
+// and ownership").
 using Tick = std::uint32_t;
 inline constexpr std::chrono::milliseconds kTickLength{250};
 // Ticks that cover a duration, rounded up, at least one.

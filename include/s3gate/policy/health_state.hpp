@@ -1,4 +1,5 @@
-// Active checks: consecutive results of one backend become up or down. Value type, no clock, no I/O; owned by the control thread.
+// Active checks: consecutive results of one backend become up or down. Value type, no clock, no
+// I/O; owned by the control thread.
 #pragma once
 
 namespace s3gate::policy {
@@ -7,7 +8,8 @@ enum class HealthFlip { none, went_up, went_down };
 
 class HealthState {
   public:
-    // Starts up. The first completed check decides alone (design: Health); later `fall` failures or `rise` successes in a row.
+    // Starts up. The first completed check decides alone (docs/architecture.md, "Health"); later
+    // `fall` failures or `rise` successes in a row.
     HealthState(unsigned fall, unsigned rise) : fall_(fall), rise_(rise) {}
 
     // Takes the result of one completed check, says whether the verdict changed.

@@ -25,8 +25,8 @@ class HealthChecker {
     // Begins to check the peers of this generation; those that an earlier one had keep their state.
     // Health verdicts of peers whose site has checks off are set up.
     void use(std::shared_ptr<const Snapshot> snapshot);
-    // Calls `done` once every peer has completed its first check, or after `limit` (design: READY
-    // waits at most timeout + 1 s).
+    // Calls `done` once every peer has completed its first check, or after `limit`
+    // (docs/architecture.md: READY waits at most timeout + 1 s).
     void when_first_round_done(std::function<void()> done, base::Duration limit);
     // Our own process stood still: results of checks in progress are thrown away.
     void discard_running();
