@@ -110,7 +110,7 @@ def test_chunk_boundaries_at_every_split(one):
 
 
 def test_aws_chunked_is_body_content(one):
-    """aws-chunked framing and its trailers are body bytes, also inside Transfer-Encoding: chunked."""
+    """aws-chunked framing and trailers are body bytes, also inside Transfer-Encoding."""
     body = (
         b"5;chunk-signature=0000\r\nhello\r\n0;chunk-signature=1111\r\n"
         b"x-amz-checksum-crc32:AAAAAA==\r\nx-amz-trailer-signature:22\r\n\r\n"

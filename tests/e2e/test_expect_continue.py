@@ -220,7 +220,7 @@ def test_large_upload_after_100(one):
 
 
 def test_waiting_for_a_late_100_is_no_stall(one):
-    """The client is silent by right until it is asked: client_body begins with the 100, not with the head."""
+    """A client is silent by right until it is asked: client_body begins with the 100."""
     pause = threading.Event()
 
     def handler(exchange):

@@ -35,7 +35,7 @@ def test_client_keep_alive(one):
 
 
 def test_client_without_host(one):
-    """The address it connected to stands in, so that the backend (which demands Host) can answer."""
+    """The address it connected to stands in: the backend demands a Host."""
     daemon, backend = one()
     with daemon.client() as client:
         client.send(b"GET /b/k HTTP/1.0\r\n\r\n")

@@ -47,7 +47,7 @@ def test_pipelined_requests_are_answered_in_order(one):
 
 
 def test_pipelined_bytes_never_reach_the_first_requests_backend_early(one):
-    """The second request leaves only after the first is answered: it may belong to another backend."""
+    """The second request leaves only after the first is answered: its backend may be another."""
     import threading  # pylint: disable=import-outside-toplevel
 
     go = threading.Event()

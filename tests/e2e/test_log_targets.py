@@ -88,7 +88,7 @@ def test_fifo_nobody_reads(make_backend, start, tmp_path):
 
 
 def test_fifo_without_any_reader(make_backend, start, tmp_path):
-    """open() of such a pipe for writing would block for ever; requests must be served all the same."""
+    """open() of such a pipe for writing blocks for ever; requests must be served all the same."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     daemon = start(

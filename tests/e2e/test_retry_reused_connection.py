@@ -11,7 +11,7 @@ import pytest
 
 
 class Racing:
-    """One backend that serves one request per connection and resets it when the next one arrives."""
+    """Serves one request per connection and resets it when the next one arrives."""
 
     def __init__(self):
         self.lock = threading.Lock()

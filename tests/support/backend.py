@@ -115,7 +115,7 @@ class Exchange:
 
 
 class Connection:
-    """One accepted connection. Only the thread that serves it closes the socket (see wire.abort)."""
+    """An accepted connection. Only the thread that serves it closes its socket (wire.abort)."""
 
     def __init__(self, sock, number):
         self.sock = sock

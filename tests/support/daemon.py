@@ -249,7 +249,7 @@ class Daemon:
 
     @property
     def sockets(self):
-        """Open sockets: connections, listeners, and nothing that a pool of pipes keeps for later."""
+        """Open sockets: connections and listeners, not what a pool of pipes keeps for later."""
         folder, count = f"/proc/{self.process.pid}/fd", 0
         for name in os.listdir(folder):
             try:
