@@ -1,5 +1,6 @@
 """The real daemon in a folder of its own: started, watched, stopped and checked."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -109,7 +110,11 @@ class Daemon:
         if notify:
             environment["NOTIFY_SOCKET"] = str(self.dir / "notify")
 
+        libc = ctypes.CDLL(None)
+
         def limits():
+            # A test run that is killed takes its daemons along (PR_SET_PDEATHSIG).
+            libc.prctl(1, signal.SIGKILL)
             if nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
 
