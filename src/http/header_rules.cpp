@@ -230,7 +230,7 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
                 keep = rules.relay_upgrade;
                 break;
             case FieldId::transfer_encoding:
-                keep = !rules.drop_framing && !rules.chunked;
+                keep = !rules.drop_framing && !rules.drop_coding && !rules.chunked;
                 break;
             case FieldId::content_length:
                 keep = !rules.drop_framing;

@@ -23,10 +23,14 @@ void set_backend_options(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 5);
     set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 2);
     set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
-    set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, 10000);
+    set_user_timeout(fd, kBackendUserTimeout);
 }
 
 }  // namespace
+
+void set_user_timeout(int descriptor, base::Duration limit) {
+    set_option(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(limit.count()));
+}
 
 void BackendConnection::on_stream_event() {
     pool_.remove(*this);
@@ -59,7 +63,7 @@ BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms
 }
 
 void BackendPool::park(BackendLease connection, std::size_t limit, Tick idle_timeout) {
-    if (!connection->stream.is_silent() || limit == 0) {
+    if (limit == 0 || !connection->stream.settle()) {
         return;
     }
     const std::uint32_t slot = connection->slot();
@@ -114,8 +118,11 @@ task<ConnectEnd> connect_backend(BackendConnection& connection, const base::Sock
     set_backend_options(fd);
     const int result = ::connect(fd, reinterpret_cast<const sockaddr*>(&storage), length);
     if (result != 0 && errno != EINPROGRESS) {
+        // No port or no memory left on this side says nothing about the backend.
+        const bool is_ours =
+            errno == EAGAIN || errno == EADDRNOTAVAIL || errno == ENOBUFS || errno == ENOMEM;
         ::close(fd);
-        co_return ConnectEnd::refused;
+        co_return is_ours ? ConnectEnd::no_descriptor : ConnectEnd::refused;
     }
     // Registered only now: an unconnected socket would report a hang-up.
     if (!connection.stream.open(fd)) {

@@ -1,8 +1,14 @@
 #include "s3gate/net/body_relay.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+
+#include "s3gate/net/backend_pool.hpp"
 
 namespace s3gate::net {
 namespace {
@@ -12,6 +18,17 @@ constexpr std::size_t kTurnBytes = 1024 * 1024;
 constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.
 constexpr std::size_t kMaxPieces = 512;
+
+// How often a blocked backend is asked for a sign of life: well inside kBackendUserTimeout.
+constexpr Tick kAliveCheck = 16;  // 4 s
+
+// True if the kernel received anything from the peer in the last `limit`.
+bool has_acknowledged_within(int fd, base::Duration limit) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           base::Duration{info.tcpi_last_ack_recv} <= limit;
+}
 
 iovec piece_of(std::string_view bytes) {
     return {const_cast<char*>(bytes.data()), bytes.size()};
@@ -32,6 +49,16 @@ std::size_t advance(std::vector<iovec>& iov, std::size_t first, std::size_t sent
         ++first;
     }
     return first;
+}
+
+// Payload bytes of a batch that went out before it was cut, as near as framing bytes in between
+// allow.
+std::uint64_t sent_of(const std::vector<iovec>& iov, std::size_t first, std::uint64_t batch) {
+    std::uint64_t unsent = 0;
+    for (std::size_t i = first; i < iov.size(); ++i) {
+        unsent += iov[i].iov_len;
+    }
+    return batch > unsent ? batch - unsent : 0;
 }
 
 enum class Fill { bytes, end, malformed, need_more };
@@ -100,6 +127,40 @@ Fill take_input(BodyRelay& relay, std::string_view& input, bool stable) {
     return result;
 }
 
+// Suspends until the sink takes bytes again. A backend's TCP_USER_TIMEOUT is short, because a node
+// without power must be noticed, but the kernel also counts the time in which a living peer keeps
+// its window shut (tcp(7)), and a storage server may stall on its disks for longer than that. So
+// while a blocked backend goes on acknowledging, the kernel's limit is lifted to ours.
+task<Wake> wait_for_sink(BodyRelay& relay) {
+    Stream& sink = *relay.sink;
+    Tick left = relay.write_timeout;
+    bool is_lifted = false;
+    for (;;) {
+        const Tick slice = relay.sink_is_backend ? std::min(left, kAliveCheck) : left;
+        const Wake wake = co_await sink.writable(slice);
+        if (wake != Wake::timed_out || relay.cancelled) {
+            if (is_lifted && sink.is_open()) {
+                set_user_timeout(sink.descriptor(), kBackendUserTimeout);
+            }
+            co_return wake;
+        }
+        left -= slice;
+        if (left == 0) {
+            co_return Wake::timed_out;
+        }
+        // Probes of a shut window come at doubling distances: the last answer may be as old as half
+        // of the wait.
+        const base::Duration waited = (relay.write_timeout - left) * kTickLength;
+        const bool is_alive = has_acknowledged_within(sink.descriptor(), waited * 2 / 3);
+        if (is_alive != is_lifted) {
+            is_lifted = is_alive;
+            set_user_timeout(
+                sink.descriptor(),
+                is_alive ? base::Duration{relay.write_timeout * kTickLength} : kBackendUserTimeout);
+        }
+    }
+}
+
 // The end of a chunked message: last chunk, trailers that may go on, empty line (RFC 9112 §7.1).
 bool append_last_chunk(BodyRelay& relay) {
     relay.trailer_text = "0\r\n";
@@ -151,7 +212,7 @@ void BodyRelay::begin(BodySource& from, Stream& to, BufferPool& buffer_pool, Pip
     pipes = &pipe_pool;
     head = nullptr;
     replay = nullptr;
-    resend = chunked_out = close_on_timeout = false;
+    resend = chunked_out = sink_is_backend = false;
     payload_sent = 0;
     head_sent = any_sent = body_sent = cancelled = false;
     error = 0;
@@ -265,7 +326,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                             }
                             if (out < 0 && (errno == EAGAIN || errno == EINTR)) {
                                 turn_bytes = turn_calls = 0;
-                                const Wake wake = co_await sink.writable(relay.write_timeout);
+                                const Wake wake = co_await wait_for_sink(relay);
                                 if (relay.cancelled) {
                                     co_return RelayEnd::interrupted;
                                 }
@@ -296,12 +357,10 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 if (!relay.buffer) {
                     relay.buffer = relay.buffers->acquire();
                 }
-                std::size_t want = Buffer::size();
-                if (source.kind == http::BodyKind::length) {
-                    want =
-                        static_cast<std::size_t>(std::min<std::uint64_t>(want, source.remaining));
-                }
-                const ssize_t got = source.stream->receive(relay.buffer.data(), want);
+                // Always a whole buffer, also where less remains: only a short read proves that the
+                // socket is drained, and what lies behind the body is needed anyway (the next
+                // request) or damning (a backend's surplus).
+                const ssize_t got = source.stream->receive(relay.buffer.data(), Buffer::size());
                 ++turn_calls;
                 if (got > 0) {
                     std::string_view input(relay.buffer.data(), static_cast<std::size_t>(got));
@@ -355,7 +414,8 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 relay.any_sent = true;
                 turn_bytes += bytes;
                 if (bytes > head_left) {
-                    relay.body_sent = relay.body_sent || batch > 0;
+                    relay.body_sent =
+                        true;  // chunk framing counts: an empty chunked body is a body
                     head_left = 0;
                 } else {
                     head_left -= bytes;
@@ -366,16 +426,19 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             }
             if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
                 turn_bytes = turn_calls = 0;
-                const Wake wake = co_await sink.writable(relay.write_timeout);
+                const Wake wake = co_await wait_for_sink(relay);
                 if (relay.cancelled) {
+                    relay.payload_sent += sent_of(relay.iov, first, batch);
                     co_return RelayEnd::interrupted;
                 }
                 if (wake == Wake::timed_out) {
+                    relay.payload_sent += sent_of(relay.iov, first, batch);
                     co_return RelayEnd::sink_timed_out;
                 }
                 continue;
             }
             relay.error = errno;
+            relay.payload_sent += sent_of(relay.iov, first, batch);
             co_return RelayEnd::sink_closed;
         }
         relay.payload_sent += batch;

@@ -152,6 +152,15 @@ ssize_t Stream::splice_from_pipe(int pipe, std::size_t size, bool more) {
     return moved;
 }
 
+bool Stream::settle() {
+    char byte;
+    if (readable_ && !broken_ && !peer_finished_ &&
+        ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
+        readable_ = false;
+    }
+    return is_silent();
+}
+
 void Stream::shutdown_write() {
     if (fd_ >= 0) {
         ::shutdown(fd_, SHUT_WR);

@@ -35,7 +35,8 @@ RetryVerdict give_up(const AttemptFacts& facts, int row) {
 // moment, and a budget made for backends that answer badly would fail most of it. Row 7 bounds
 // these by itself, one further backend per request.
 bool is_exempt_from_budget(const AttemptFacts& facts, int row) {
-    return row == 7 && (facts.outcome == Outcome::broken || facts.outcome == Outcome::taken_down);
+    return row == 7 && ((facts.outcome == Outcome::broken && !facts.malformed) ||
+                        facts.outcome == Outcome::taken_down);
 }
 
 // Rows 3, 5, 6 and 7, once the row itself allows another backend: the limits they share.
@@ -59,7 +60,8 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
 
 // Row 2: nothing was sent, so any method may go on; what bounds it is the number of backends.
 RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retry) {
-    if (retry.on.error && facts.candidate_left && is_in_time(facts, retry)) {
+    const bool is_on = facts.connect_timed_out ? retry.on.timeout : retry.on.error;
+    if (is_on && facts.candidate_left && is_in_time(facts, retry)) {
         return {RetryAction::next_backend, 2, false, false};
     }
     return give_up(facts, 2);
@@ -72,7 +74,8 @@ RetryVerdict after_answer(const AttemptFacts& facts, const config::Retry& retry)
     const bool is_simple_write =
         (facts.method == MethodClass::put || facts.method == MethodClass::delete_) &&
         !facts.conditional && !facts.copy;
-    if (facts.expect_pending && is_unavailable) {
+    // Row 3 stands above row 5: also a busy node's 503, as nothing of the body has been sent.
+    if (facts.expect_pending && is_503) {
         return retry.on.http_503 ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
     }
     // A busy cluster is not helped by asking its next node as well.

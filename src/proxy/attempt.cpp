@@ -117,6 +117,7 @@ net::task<bool> Exchange::obtain_connection() {
         co_return true;
     }
     backend_ = std::make_unique<net::BackendConnection>(worker_.reactor, worker_.pool, peer.slot);
+    own_lack_ = false;
     const net::ConnectEnd end =
         co_await net::connect_backend(*backend_, peer.address, state_->ticks.connect);
     switch (end) {
@@ -127,9 +128,11 @@ net::task<bool> Exchange::obtain_connection() {
             break;
         case net::ConnectEnd::timed_out:
             record_.error = "connect timed out";
+            facts_.connect_timed_out = true;
             break;
         case net::ConnectEnd::no_descriptor:
             record_.error = "out of descriptors";
+            own_lack_ = true;
             break;
         case net::ConnectEnd::interrupted:
             break;
@@ -141,7 +144,8 @@ net::task<bool> Exchange::obtain_connection() {
 }
 
 net::task<Exchange::AttemptEnd> Exchange::attempt() {
-    continue_seen_ = response_byte_seen_ = taken_down_ = false;
+    continue_seen_ = response_byte_seen_ = taken_down_ = malformed_ = false;
+    facts_.connect_timed_out = false;
     worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, 1);
     slot_counted_ = true;
     if (!co_await obtain_connection()) {
@@ -171,6 +175,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     up_.read_timeout = meaning_.expects_continue && !continue_relayed_ ? state_->ticks.backend_head
                                                                        : state_->ticks.client_body;
     up_.write_timeout = state_->ticks.backend_body;
+    up_.sink_is_backend = true;
     upload_end_ = net::RelayEnd::complete;
     if (meaning_.body.kind == http::BodyKind::none) {
         // Nothing to upload beside the head: no second coroutine.
@@ -258,13 +263,26 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             break;  // outcome is set by read_response_head
     }
     if (end == HeadEnd::failed) {
-        const bool stale =
-            reused_ && !response_byte_seen_ && facts_.outcome == policy::Outcome::broken;
-        sent_and_timed_out_ = facts_.outcome == policy::Outcome::timed_out ||
-                              facts_.outcome == policy::Outcome::taken_down;
-        // A read that met a connection which had died while parked was not looked at by anybody.
-        sent_and_broken_ = !sent_and_timed_out_ && !(stale && policy::is_read(method_));
-        if ((!stale && facts_.outcome == policy::Outcome::broken) ||
+        const bool broke = facts_.outcome == policy::Outcome::broken && !malformed_;
+        const bool stale = broke && reused_ && !response_byte_seen_;
+        facts_.malformed = malformed_;
+        if (broke && !up_.any_sent && !response_byte_seen_ && !policy::is_read(method_) &&
+            (body_.received == 0 || (up_.replay != nullptr && replay_.is_whole()))) {
+            // The connection had died before the first byte left us: whatever the method, nothing
+            // was executed.
+            facts_.outcome = policy::Outcome::not_sent;
+            --sent_attempts_;
+        } else {
+            sent_and_timed_out_ = facts_.outcome == policy::Outcome::timed_out ||
+                                  facts_.outcome == policy::Outcome::taken_down;
+            // A read that met a connection which had died while parked was not looked at by
+            // anybody.
+            sent_and_broken_ = !sent_and_timed_out_ && !(stale && policy::is_read(method_));
+        }
+        // A backend that gave up on a client which sent nothing is not to blame, nor is one for the
+        // object it has.
+        const bool client_stalled = upload_running_ && client_->stream.has_reader();
+        if ((broke && !stale && !client_stalled) ||
             (facts_.outcome == policy::Outcome::timed_out &&
              site_->config->type == config::SiteType::http)) {
             note_passive(true);
@@ -306,7 +324,9 @@ net::task<void> Exchange::join_upload() {
     }
     up_.cancelled = true;
     client_->stream.interrupt_read();
-    backend_->stream.interrupt_write();
+    if (backend_) {
+        backend_->stream.interrupt_write();
+    }
     struct Join {
         Exchange& exchange;
         bool await_ready() const noexcept { return !exchange.upload_running_; }

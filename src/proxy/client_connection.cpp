@@ -73,14 +73,17 @@ void ClientConnection::learn_local_address() {
 net::detached serve_client(ClientConnection* client) {
     Worker::Impl& worker = client->worker;
     for (;;) {
-        if (client->leftover.empty() && !client->stream.is_readable()) {
+        if (client->leftover.empty() &&
+            (client->stream.settle() || !client->stream.is_readable())) {
             const SiteTicks& ticks =
                 worker.generation->sites[worker.sockets[client->listener].site].ticks;
             client->idle = client->requests > 0;
             const net::Wake wake = co_await client->stream.readable(
                 client->requests > 0 ? ticks.client_idle : ticks.client_head);
             client->idle = false;
-            if (wake != net::Wake::ready || client->cut || client->stream.is_broken()) {
+            // A request that came in the very round in which the wait ended is served.
+            if (client->cut || client->stream.is_broken() ||
+                (wake != net::Wake::ready && !client->stream.is_readable())) {
                 break;
             }
         }

@@ -82,7 +82,7 @@ void Exchange::begin(ClientConnection& client) {
     fresh_only_ = false;
     sent_attempts_ = 0;
     free_retry_used_ = blind_retry_used_ = holds_retry_ = false;
-    sent_and_broken_ = sent_and_timed_out_ = false;
+    sent_and_broken_ = sent_and_timed_out_ = own_lack_ = false;
     awaiting_head_ = taken_down_ = slot_counted_ = false;
     upload_running_ = false;
     committed_ = false;
@@ -301,8 +301,11 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     reply.request_id = {request_id_.data(), 16};
     reply.host_id = worker_.shared.hostname;
     reply.head = head_.method == "HEAD";
-    reply.close = close || !body_.complete || !meaning_.keep_alive || head_.minor == 0 ||
-                  worker_.draining || head_.raw.empty();
+    reply.close =
+        close || !body_.complete || !meaning_.keep_alive || head_.minor == 0 || worker_.draining ||
+        head_.raw.empty() ||
+        // A client that still waits for its 100 would take the next answer for this one's.
+        (meaning_.expects_continue && !continue_relayed_);
     reply.retry_after = status == 503 ? 1 : 0;
     reply_.clear();
     http::append_local_reply(reply_, reply, worker_.date());
@@ -328,6 +331,9 @@ net::task<void> Exchange::reply_failure() {
     } else if (sent_and_broken_) {
         co_await reply(502, "InternalError",
                        "The storage server closed the connection before it answered.", false);
+    } else if (own_lack_) {
+        co_await reply(503, "SlowDown",
+                       "The proxy is out of connections. Please reduce your request rate.", false);
     } else {
         co_await reply(503, "ServiceUnavailable",
                        "No storage server is available. Please try again.", false);
@@ -347,6 +353,7 @@ void Exchange::on_client_broken() {
     if (!client_gone_) {
         client_gone_ = true;
         down_.cancelled = true;
+        tunnel_broken_ = true;
         wake_main();
     }
 }

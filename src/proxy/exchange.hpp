@@ -27,7 +27,8 @@ struct ClientConnection;
 enum class ClientFate : std::uint8_t {
     keep,    // wait for the next request
     finish,  // everything was said and the client wanted no more: close
-    linger,  // everything was said, but the client may still be sending: FIN, discard for a while, close
+    linger,  // everything was said, but the client may still be sending: FIN, discard for a while,
+             // close
     cut,     // a message that says its length is incomplete: close, the client sees what is missing
     reset,   // something was cut that only a reset makes visible, or the client is gone
 };
@@ -145,6 +146,8 @@ class Exchange final : public net::StreamObserver {
     bool holds_retry_ = false;
     bool sent_and_broken_ = false;
     bool sent_and_timed_out_ = false;
+    bool own_lack_ = false;  // the last attempt failed for want of descriptors or ports on our side
+    bool malformed_ = false;  // the backend answered, but not HTTP as we accept it
     base::TimePoint attempt_started_{};
     net::BackendLease backend_;
     bool reused_ = false;

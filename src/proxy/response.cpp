@@ -75,6 +75,7 @@ net::task<void> Exchange::relay_response() {
 
     http::ResponseRules rules;
     rules.chunked = is_11 && kind == http::BodyKind::until_close;
+    rules.drop_coding = !is_11;
     rules.drop_framing = response_.status == 204 || (!is_11 && kind == http::BodyKind::chunked);
     // A client that still waits for a 100 would take the next response for it (docs/architecture.md
     // "Expect").
@@ -118,7 +119,8 @@ net::task<void> Exchange::relay_response() {
     if (end == net::RelayEnd::complete) {
         const bool clean =
             down_.error == 0 && response_meaning_.keep_alive && upload_complete &&
-            (!meaning_.expects_continue || continue_seen_ || meaning_.body.length == 0) &&
+            (!meaning_.expects_continue || continue_seen_ ||
+             (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0)) &&
             !(response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
         worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
         slot_counted_ = false;
@@ -188,6 +190,7 @@ net::task<void> Exchange::tunnel() {
     }
     note_passive(false);
     record_.status = 101;
+    record_.error = {};
     record_.ttfb_ms =
         std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
     committed_ = true;

@@ -60,6 +60,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             }
             if (response_fill_ == net::Buffer::size()) {
                 record_.error = "response head too large";
+                malformed_ = true;
                 facts_.outcome = policy::Outcome::broken;
                 co_return HeadEnd::failed;
             }
@@ -82,6 +83,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             if (state == http::HeadScanner::State::incomplete) {
                 if (bytes.size() >= limit) {
                     record_.error = "response head too large";
+                    malformed_ = true;
                     facts_.outcome = policy::Outcome::broken;
                     co_return HeadEnd::failed;
                 }
@@ -100,16 +102,18 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             }
             if (error != http::HeadError::none) {
                 record_.error = "malformed response";
+                malformed_ = true;
                 facts_.outcome = policy::Outcome::broken;
                 co_return HeadEnd::failed;
             }
             response_begin_ += response_scanner_.end();
             response_scanner_.reset();
             if (response_.status == 101) {
-                const bool matches =
-                    meaning_.wants_upgrade && !response_.find(http::FieldId::upgrade).empty();
+                const bool matches = meaning_.wants_upgrade && !upload_running_ &&
+                                     !response_.find(http::FieldId::upgrade).empty();
                 if (!matches) {
                     record_.error = "unrequested 101";
+                    malformed_ = true;
                     facts_.outcome = policy::Outcome::broken;
                     co_return HeadEnd::failed;
                 }
@@ -121,6 +125,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             // Interim responses are relayed, but a backend cannot keep us busy with them for ever.
             if (++interim_count_ > kMaxInterim) {
                 record_.error = "too many interim responses";
+                malformed_ = true;
                 facts_.outcome = policy::Outcome::broken;
                 co_return HeadEnd::failed;
             }

@@ -122,6 +122,8 @@ Worker::Impl::Impl(std::size_t worker_index, Shared& shared_state,
                        0x9e3779b97f4a7c15ULL +
                    worker_index) {
     pool.set_total_limit(shared.parked_limit);
+    listening = true;
+    shared.listening.fetch_add(1);
     use_snapshot(std::move(snapshot));
 }
 
@@ -319,13 +321,11 @@ void Worker::Impl::drain(base::Duration idle_limit) {
     if (draining) {
         return;
     }
+    draining = true;  // first: from now on nothing is handed over
     for (const auto& listener : listeners) {
         listener->empty_queue();
     }
-    draining = true;
-    for (const auto& listener : listeners) {
-        listener->close();
-    }
+    close_listeners();
     drain_idle_deadline = reactor.now() + net::ticks_of(idle_limit);
     check_finished();
 }
@@ -333,9 +333,7 @@ void Worker::Impl::drain(base::Duration idle_limit) {
 void Worker::Impl::stop_now() {
     draining = true;
     stopping = true;
-    for (const auto& listener : listeners) {
-        listener->close();
-    }
+    close_listeners();
     std::uint64_t served = 0;
     for (Exchange* exchange = active; exchange != nullptr; exchange = exchange->next) {
         served += exchange->is_serving() ? 1 : 0;
@@ -350,13 +348,31 @@ void Worker::Impl::stop_now() {
     check_finished();
 }
 
-void Worker::Impl::check_finished() {
-    if (draining && client_count == 0) {
-        flush_log();
-        pool.drop_all();
-        reactor.stop();
-        context.stop();
+void Worker::Impl::close_listeners() {
+    for (const auto& listener : listeners) {
+        listener->close();
     }
+    if (listening) {
+        listening = false;
+        shared.listening.fetch_sub(1);
+    }
+}
+
+void Worker::Impl::check_finished() {
+    if (!draining || client_count != 0 || finishing || shared.listening.load() != 0) {
+        return;
+    }
+    // Nobody hands clients over any more; those that are queued come before this.
+    finishing = true;
+    boost::asio::post(context, [this] {
+        finishing = false;
+        if (client_count == 0) {
+            flush_log();
+            pool.drop_all();
+            reactor.stop();
+            context.stop();
+        }
+    });
 }
 
 void Worker::Impl::note_mark(const Site& site, const Peer& peer, bool marked) {

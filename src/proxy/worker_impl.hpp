@@ -62,6 +62,7 @@ struct Worker::Impl {
     void backend_down(std::uint32_t slot);
     void drain(base::Duration idle_limit);
     void stop_now();
+    void close_listeners();
     void check_finished();
 
     // One operational log line about a passive mark set or cleared.
@@ -89,6 +90,8 @@ struct Worker::Impl {
     std::size_t lingering = 0;
     std::size_t replay_used = 0;
     bool draining = false;
+    bool listening = false;  // counted in shared.listening
+    bool finishing = false;  // the end is posted behind the hand-overs that are queued already
     bool stopping = false;
     net::Tick drain_idle_deadline = 0;
     observe::AccessLine access_line;

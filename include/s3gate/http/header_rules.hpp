@@ -38,6 +38,7 @@ struct ResponseRules {
     bool chunked = false;        // body becomes chunked: add Transfer-Encoding
     bool drop_framing =
         false;  // leave out Content-Length and Transfer-Encoding (204, or the coding was removed)
+    bool drop_coding = false;  // leave out Transfer-Encoding: HTTP/1.0 knows none (RFC 9112 §6.1)
     bool relay_upgrade = false;     // 101: Connection and Upgrade stay
     std::string_view session_name;  // header to add, empty = none
     std::string_view session_value;

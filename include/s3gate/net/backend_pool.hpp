@@ -62,6 +62,10 @@ class BackendPool {
     std::size_t total_limit_ = 1024;
 };
 
+// TCP_USER_TIMEOUT of backend connections (docs/architecture.md, "Retry").
+inline constexpr base::Duration kBackendUserTimeout{10000};
+void set_user_timeout(int descriptor, base::Duration limit);
+
 enum class ConnectEnd : std::uint8_t { connected, refused, timed_out, no_descriptor, interrupted };
 
 // Opens a TCP connection: TCP_NODELAY, keepalive 5/2/3, TCP_USER_TIMEOUT 10 s.

@@ -73,6 +73,9 @@ class Stream final : public EventTarget {
     bool is_broken() const { return broken_; }
     // True while nothing at all was heard since the flags were last cleared by reading: a parked
     // connection may be used.
+    // Asks the socket whether anything is unread where the flags do not know (behind a splice or a
+    // read that filled its buffer). Returns is_silent().
+    bool settle();
     bool is_silent() const { return !readable_ && !peer_finished_ && !broken_; }
 
     struct WaitAwaiter;

@@ -1,5 +1,6 @@
-// The one place that decides what follows a failed or unwelcome attempt: relay it, try elsewhere, or give up. A pure function;
-// the rows are those of docs/architecture.md "Retry", from top to bottom, the first that matches decides.
+// The one place that decides what follows a failed or unwelcome attempt: relay it, try elsewhere,
+// or give up. A pure function; the rows are those of docs/architecture.md "Retry", from top to
+// bottom, the first that matches decides.
 #pragma once
 
 #include <cstdint>
@@ -13,36 +14,43 @@ enum class MethodClass { get, head, options, put, delete_, other };
 
 // How an attempt ended.
 enum class Outcome {
-    answered,         // a final response head arrived; `status` says which
-    not_sent,         // refused, unreachable, connect timeout, TLS failure, no slot: no request byte left us
-    broken,           // sent, then reset, closed or unparsable before a response head was complete
-    timed_out,        // sent, then no response head in time
-    taken_down,       // sent, no response byte, and the active checks took the backend down meanwhile
+    answered,   // a final response head arrived; `status` says which
+    not_sent,   // refused, unreachable, connect timeout, TLS failure, no slot: no request byte left
+                // us
+    broken,     // sent, then reset, closed or unparsable before a response head was complete
+    timed_out,  // sent, then no response head in time
+    taken_down,  // sent, no response byte, and the active checks took the backend down meanwhile
 };
 
 // Everything the rule looks at.
 struct AttemptFacts {
     Outcome outcome = Outcome::answered;
     MethodClass method = MethodClass::get;
-    int status = 0;                   // for Outcome::answered
-    bool is_load = false;             // row 5: 429, or the answer names SlowDown… or TooManyRequests
+    int status = 0;        // for Outcome::answered
+    bool is_load = false;  // row 5: 429, or the answer names SlowDown… or TooManyRequests
+    bool connect_timed_out = false;  // Outcome::not_sent because the connect ran into its limit
+    bool malformed = false;  // Outcome::broken because the backend sent what is no answer, not
+                             // because it went away
     bool client_gone = false;
-    bool response_relayed = false;    // a response byte (an interim 100 does not count) reached the client
+    bool response_relayed =
+        false;  // a response byte (an interim 100 does not count) reached the client
     bool response_byte_seen = false;  // any byte came from the backend in this attempt
     bool reused_connection = false;
-    bool has_body = false;            // the request announces a body longer than zero
-    bool body_byte_sent = false;      // to this backend, in this attempt
-    bool expect_pending = false;      // a body is announced with Expect, no 100 came from this backend, no body byte sent to it
-    bool in_hand = true;              // no body, or all of it received so far and still in the replay buffer
-    bool upload_part = false;         // PUT with uploadId and partNumber, body > 0, no x-amz-copy-source
-    bool conditional = false;         // If-Match or If-None-Match present
-    bool copy = false;                // x-amz-copy-source present
-    unsigned sent_attempts = 1;       // attempts with something sent, this one included (this one excluded for not_sent)
-    bool free_retry_used = false;     // row 4 was used by this request
-    bool blind_retry_used = false;    // row 7 was used by this request
-    base::Duration elapsed{0};        // since the first attempt began
-    bool budget_left = true;          // the group's retry budget has room
-    bool candidate_left = true;       // a usable backend that this request has not tried exists
+    bool has_body = false;        // the request announces a body longer than zero
+    bool body_byte_sent = false;  // to this backend, in this attempt
+    bool expect_pending = false;  // a body is announced with Expect, no 100 came from this backend,
+                                  // no body byte sent to it
+    bool in_hand = true;  // no body, or all of it received so far and still in the replay buffer
+    bool upload_part = false;  // PUT with uploadId and partNumber, body > 0, no x-amz-copy-source
+    bool conditional = false;  // If-Match or If-None-Match present
+    bool copy = false;         // x-amz-copy-source present
+    unsigned sent_attempts =
+        1;  // attempts with something sent, this one included (this one excluded for not_sent)
+    bool free_retry_used = false;   // row 4 was used by this request
+    bool blind_retry_used = false;  // row 7 was used by this request
+    base::Duration elapsed{0};      // since the first attempt began
+    bool budget_left = true;        // the group's retry budget has room
+    bool candidate_left = true;     // a usable backend that this request has not tried exists
 };
 
 enum class RetryAction {
@@ -55,7 +63,7 @@ enum class RetryAction {
 
 struct RetryVerdict {
     RetryAction action = RetryAction::relay;
-    int row = 0;                 // the row that decided, 1…7; 0 = no row applies (an ordinary answer)
+    int row = 0;  // the row that decided, 1…7; 0 = no row applies (an ordinary answer)
     bool counts_budget = false;  // this retry takes one from the group's budget
     bool budget_spent = false;   // a retry was due but the budget is spent: count it
 };
@@ -64,7 +72,8 @@ RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry);
 
 // True for requests whose repetition nobody notices (GET, HEAD, OPTIONS).
 constexpr bool is_read(MethodClass method) {
-    return method == MethodClass::get || method == MethodClass::head || method == MethodClass::options;
+    return method == MethodClass::get || method == MethodClass::head ||
+           method == MethodClass::options;
 }
 
 // Most retries in progress that a group with `in_flight` requests may have: 20 %, at least 3.

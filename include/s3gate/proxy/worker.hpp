@@ -3,6 +3,7 @@
 // post_… functions.
 #pragma once
 
+#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <cstdint>
 #include <memory>
@@ -31,6 +32,9 @@ struct Shared {
     std::size_t parked_limit = 0;        // parked backend connections per worker
     std::size_t replay_memory = 0;       // bytes per worker
     std::vector<Worker*> workers;
+    // Workers whose listeners are open, and who may therefore still hand clients to others: nobody
+    // ends before it is zero.
+    std::atomic<std::size_t> listening{0};
 };
 
 // An open listening socket and the site it belongs to.

@@ -181,9 +181,13 @@ TEST(RetryRuleRow3, ExpectPendingAnd503GoesOnWithAnyMethod) {
     }
 }
 
-TEST(RetryRuleRow3, LoadAndOtherStatusesAreRelayed) {
+// Row 3 stands above row 5: nothing of the body was sent, so a busy node's 503 moves on as well
+// (429 does not).
+TEST(RetryRuleRow3, AnyOther503MovesOnOtherStatusesAreRelayed) {
     AttemptFacts facts = expecting(MethodClass::put, Outcome::answered, 503);
     facts.is_load = true;
+    expect(facts, RetryAction::next_backend, 3);
+    facts.status = 429;
     expect(facts, RetryAction::relay, 5);
     expect(expecting(MethodClass::put, Outcome::answered, 500), RetryAction::relay, 6);
     expect(expecting(MethodClass::put, Outcome::answered, 417), RetryAction::relay, 0);
@@ -534,6 +538,29 @@ TEST(RetryRuleLimits, ABackendThatWentAwayNeedsNoBudget) {
     }
 }
 
+TEST(RetryRuleLimits, NonsenseIsNoDeathAndNeedsTheBudget) {
+    AttemptFacts facts = silent(MethodClass::get, Outcome::broken);
+    facts.malformed = true;
+    EXPECT_TRUE(decide(facts).counts_budget);
+    facts.budget_left = false;
+    expect(facts, RetryAction::fail, 7);
+    EXPECT_TRUE(decide(facts).budget_spent);
+}
+
+TEST(RetryRuleRow2, AConnectTimeoutIsSwitchedByTimeout) {
+    AttemptFacts facts;
+    facts.outcome = Outcome::not_sent;
+    facts.connect_timed_out = true;
+    config::Retry retry;
+    retry.on.error = false;
+    expect(facts, RetryAction::next_backend, 2, retry);
+    retry.on.error = true;
+    retry.on.timeout = false;
+    expect(facts, RetryAction::fail, 2, retry);
+    facts.connect_timed_out = false;
+    expect(facts, RetryAction::next_backend, 2, retry);
+}
+
 TEST(RetryRuleLimits, SpentBudgetPassesThroughAndIsCounted) {
     for (auto [facts, otherwise] : limited_rows()) {
         if (decide(facts).row == 7 && facts.outcome != Outcome::timed_out) {
@@ -680,9 +707,10 @@ TEST(RetryRuleProperty, ActionFitsTheOutcome) {
     });
 }
 
-TEST(RetryRuleProperty, LoadIsNeverRepeated) {
+TEST(RetryRuleProperty, LoadIsRepeatedOnlyWhileTheClientHoldsTheBody) {
     for_random_cases([](const auto& facts, const auto&, const auto& verdict) {
-        EXPECT_FALSE(facts.outcome == Outcome::answered && facts.is_load && is_retry(verdict));
+        EXPECT_FALSE(facts.outcome == Outcome::answered && facts.is_load && is_retry(verdict) &&
+                     verdict.row != 3);
     });
 }
 
