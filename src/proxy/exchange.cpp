@@ -283,9 +283,7 @@ net::task<void> Exchange::reply_status_page() {
     record_.status = 0;  // docs/operations.md: the status page is not logged
 }
 
-net::task<void> Exchange::reply(int status, std::string_view code, std::string_view message,
-                                bool close) {
-    bump(worker_.counters.local_replies);
+void Exchange::make_request_id() {
     if (request_id_[0] == '\0') {
         static constexpr char kDigits[] = "0123456789ABCDEF";
         std::uint64_t id = worker_.next_random();
@@ -293,6 +291,12 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
             request_id_[i] = kDigits[id & 15];
         }
     }
+}
+
+net::task<void> Exchange::reply(int status, std::string_view code, std::string_view message,
+                                bool close) {
+    bump(worker_.counters.local_replies);
+    make_request_id();
     http::LocalReply reply;
     reply.status = status;
     reply.code = code;
@@ -421,9 +425,8 @@ void Exchange::settle() {
             }
             record_.session = key_.key;
         }
-        if (request_id_[0] != '\0') {
-            record_.request_id = {request_id_.data(), 16};
-        }
+        make_request_id();
+        record_.request_id = {request_id_.data(), 16};
         record_.backend_request_id = backend_request_id_;
         worker_.log(record_);
     }

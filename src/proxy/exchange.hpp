@@ -95,6 +95,7 @@ class Exchange final : public net::StreamObserver {
     void finish_attempt_record();
     void rest_of_head(std::size_t sent);
     void note_passive(bool failed);
+    void make_request_id();
     void settle();
 
     void on_stream_event() override;
