@@ -127,3 +127,21 @@ def test_backend_speaks_10_with_chunked_is_refused(one):
     daemon, _ = one(handler)
     with daemon.client() as client:
         assert client.request().status == 502
+
+
+def test_head_of_a_10_client_has_no_transfer_encoding(one):
+    """RFC 9112 §6.1: a server must not send Transfer-Encoding to an HTTP/1.0 client; a HEAD answer
+    is no exception."""
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-End: 1\r\n\r\n")
+
+    daemon, _ = one(handler)
+    with daemon.client() as client:
+        client.send(client.head("HEAD", version="1.0"))
+        response = client.read_response("HEAD")
+        assert response.status == 200
+        assert response.values("transfer-encoding") == []
+        assert response.values("x-end") == ["1"]
+        assert client.expect_close() == "eof"

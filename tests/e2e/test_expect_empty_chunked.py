@@ -1,0 +1,24 @@
+"""A chunked body without a byte, behind Expect, is a body that was sent: executed once.
+
+"Nothing of the body went out" lets a request move on to the next backend, whatever its method; the
+last chunk alone completes an empty upload, and the backend may have stored it.
+"""
+
+import pytest
+
+
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+def test_executed_once(make_backend, gate, method):
+    def handler(exchange):
+        exchange.read_body()
+        exchange.reset()
+
+    backends = [make_backend(handler) for _ in range(3)]
+    daemon = gate(backends, passive="off")
+    fields = [("Expect", "100-continue"), ("Transfer-Encoding", "chunked")]
+    with daemon.client() as client:
+        client.send(client.head(method, "/b/empty", fields) + b"0\r\n\r\n")
+        assert client.read_response().status == 502
+    requests = [request for backend in backends for request in backend.find("/b/empty")]
+    assert len(requests) == 1
+    assert requests[0].body.complete and requests[0].body.length == 0

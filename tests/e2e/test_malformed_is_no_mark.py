@@ -1,0 +1,39 @@
+"""An answer that is not HTTP as we accept it is the object's fault, not the node's: no mark.
+
+An object with too much metadata is answered the same by every node; reading it a few times would
+mark them one after the other.
+"""
+
+import pytest
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n"
+ANSWERS = {
+    "large": OK + b"x-amz-meta-a: " + b"y" * 140000 + b"\r\n\r\n",
+    "garbage": b"SSH-2.0-OpenSSH_9.2\r\n\r\n",
+    "two lengths": OK + b"Content-Length: 1\r\n\r\n",
+    "unrequested 101": b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_no_mark(make_backend, gate, kind):
+    def handler(exchange):
+        exchange.read_body()
+        if "bad" in exchange.request.target:
+            exchange.send(ANSWERS[kind])
+            exchange.wait_closed()
+        else:
+            exchange.respond(200, [], exchange.backend.name.encode())
+
+    backends = [make_backend(handler) for _ in range(3)]
+    daemon = gate(backends, passive={"max_fails": 1, "fail_timeout": "60s"})
+
+    def ask(target):
+        with daemon.client() as client:
+            return client.request(target=target)
+
+    keys = [f"k{number}" for number in range(9)]
+    before = {key: ask(f"/b/k?sessionid={key}").data for key in keys}
+    for key in keys:
+        assert ask(f"/b/bad?sessionid={key}").status == 502
+    assert {key: ask(f"/b/k?sessionid={key}").data for key in keys} == before

@@ -1,0 +1,53 @@
+"""A write given to a parked connection that was dead before its first byte goes on elsewhere.
+
+Nothing left us, so nothing was executed, whatever the method: an error here would tell the client
+of a danger that does not exist.
+"""
+
+import signal
+
+import pytest
+
+from support import wire
+from support.waiting import wait_until
+
+
+def freeze(daemon):
+    """Stops the process, and waits until it stands still."""
+    daemon.signal(signal.SIGSTOP)
+
+    def state():
+        with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as stat:
+            return stat.read().rsplit(")", 1)[1].split()[0]
+
+    wait_until(lambda: state() == "T", what="the daemon stands still")
+
+
+@pytest.mark.parametrize(
+    "method,fields,body",
+    [
+        ("PUT", [("Content-Length", "3")], b"abc"),
+        ("PUT", [("Content-Length", "0")], b""),
+        ("PUT", [("Transfer-Encoding", "chunked")], b"3\r\nabc\r\n0\r\n\r\n"),
+        ("POST", [("Content-Length", "3")], b"abc"),
+        ("DELETE", [], b""),
+    ],
+    ids=["put", "empty", "chunked", "post", "delete"],
+)
+def test_executed_elsewhere_or_again(make_backend, gate, method, fields, body):
+    backends = [make_backend() for _ in range(2)]
+    daemon = gate(backends, passive="off", top={"workers": 1})
+    with daemon.client() as client:
+        assert client.request("PUT", "/b/warm?uploadId=a", body=b"x").status == 200
+        (home,) = [backend for backend in backends if backend.count("/b/warm")]
+        # The request is there before the news of the reset: the connection is taken for alive.
+        freeze(daemon)
+        client.send(client.head(method, "/b/write?uploadId=a", fields) + body)
+        for connection in home.data_connections:
+            connection.reset()
+        daemon.signal(signal.SIGCONT)
+        assert client.read_response(method).status == 200
+    requests = [request for backend in backends for request in backend.find("/b/write")]
+    assert len(requests) == 1
+    if body:
+        assert requests[0].body.sha256 == wire.sha256(b"abc")
