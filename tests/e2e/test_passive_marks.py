@@ -25,7 +25,7 @@ def homes(daemon, keys):
 def test_refused_is_marked_and_comes_back(make_backend, gate):
     backends = [make_backend() for _ in range(3)]
     daemon = gate(backends, passive={"max_fails": 2, "fail_timeout": "1s"}, retry={"max_tries": 3})
-    keys = [f"k{number}" for number in range(12)]
+    keys = [f"k{number}" for number in range(60)]
     before = homes(daemon, keys)
     victim = backends[0]
     mine = [key for key in keys if before[key] == victim.name]
@@ -53,7 +53,7 @@ def test_marked_backend_is_not_tried_again_and_again(make_backend, gate):
 
     backends = [make_backend(handler) for _ in range(3)]
     daemon = gate(backends, passive={"max_fails": 2, "fail_timeout": "60s"})
-    before = homes(daemon, [f"k{number}" for number in range(12)])
+    before = homes(daemon, [f"k{number}" for number in range(60)])
     mine = [key for key, name in before.items() if name == "b1"]
     assert mine
     doomed.set()
@@ -125,7 +125,7 @@ def test_checks_and_marks_together(make_backend, gate, passive):
     and both are."""
     backends = [make_backend() for _ in range(3)]
     daemon = gate(backends, passive=passive, health=FAST_HEALTH)
-    keys = [f"k{number}" for number in range(12)]
+    keys = [f"k{number}" for number in range(60)]
     before = homes(daemon, keys)
     backends[1].refuse()
     daemon.wait_stderr(r"(?i)down")
