@@ -58,7 +58,7 @@ def test_connections_after_uploads(one, size, chunked):
     assert {request.body.sha256 for request in backend.requests} == {wire.sha256(data)}
 
 
-@pytest.mark.parametrize("size", [5, 64 * KIB, 1024 * KIB])
+@pytest.mark.parametrize("size", [5, 64 * KIB, 256 * KIB, 1024 * KIB, 8192 * KIB])
 def test_client_waits_by_client_idle_after_an_upload(one, size):
     """client_head is for a request that was begun, or never came on a fresh connection."""
     data = wire.payload(size)
