@@ -2,8 +2,11 @@
 #include <unistd.h>
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <cerrno>
 #include <cstdio>
+#include <fstream>
+#include <string>
 #include <system_error>
 #include <utility>
 
@@ -85,11 +88,38 @@ void check_log(const std::string& target, const config::Problem& place) {
               std::generic_category().message(error)});
 }
 
+// The line of a top-level key of the main file, 0 when it is not found there.
+int line_of(const std::string& file, const std::string& key) {
+    std::ifstream in(file);
+    std::string line;
+    for (int number = 1; std::getline(in, line); ++number) {
+        if (line.starts_with(key + ":")) {
+            return number;
+        }
+    }
+    return 0;
+}
+
+// A start would fail on a user that does not exist.
+bool is_user_known(const config::Config& config) {
+    if (config.user.empty() || ::getpwnam(config.user.c_str()) != nullptr) {
+        return true;
+    }
+    const config::Problem problem{{config.file, line_of(config.file, "user")},
+                                  "user",
+                                  "there is no user " + config.user + " on this host"};
+    std::printf("%s\n", problem.to_string().c_str());
+    return false;
+}
+
 }  // namespace
 
 int run_check(const std::string& file) {
     const std::shared_ptr<const config::Config> config = load_or_report(file, stdout);
     if (!config) {
+        return proxy::kExitConfig;
+    }
+    if (!is_user_known(*config)) {
         return proxy::kExitConfig;
     }
     check_names(*config);

@@ -12,8 +12,24 @@
 namespace s3gate::app {
 namespace {
 
+// Keys come decoded and may hold anything; a terminal and the next line are not theirs to write to.
+std::string printable(const std::string& text) {
+    std::string out;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f) {
+            char escaped[8];
+            std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+            out += escaped;
+        } else {
+            out += c;
+        }
+    }
+    return out;
+}
+
 void print(const char* label, const std::string& value) {
-    std::printf("%-10s %s\n", label, value.c_str());
+    std::printf("%-10s %s\n", label, printable(value).c_str());
 }
 
 std::string hex(std::uint32_t value) {

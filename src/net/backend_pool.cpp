@@ -55,7 +55,9 @@ BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms
         --parked_;
         lease->stream.disarm_idle();
         lease->stream.set_observer(nullptr);
-        if (lease->stream.is_silent()) {
+        // A write cannot be repeated when the backend was just closing: it also asks the socket, in
+        // case the event is on its way.
+        if (fresh_within_ms > 0 ? lease->stream.is_quiet_now() : lease->stream.is_silent()) {
             return lease;
         }
     }

@@ -161,6 +161,11 @@ bool Stream::settle() {
     return is_silent();
 }
 
+bool Stream::is_quiet_now() {
+    char byte;
+    return is_silent() && ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
+}
+
 void Stream::shutdown_write() {
     if (fd_ >= 0) {
         ::shutdown(fd_, SHUT_WR);

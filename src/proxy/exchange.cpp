@@ -293,6 +293,18 @@ void Exchange::make_request_id() {
     }
 }
 
+// The path of a request whose head was refused: what a complete request line lets read.
+std::string_view Exchange::refused_path() const {
+    const std::string_view received(head_buffer_.data() + scanner_.begin(),
+                                    head_fill_ - scanner_.begin());
+    const std::string_view line = received.substr(0, received.find('\r'));
+    const std::size_t begin = line.find(" /");
+    if (!scanner_.has_start_line() || begin == std::string_view::npos) {
+        return "/";
+    }
+    return line.substr(begin + 1, line.find_first_of(" ?", begin + 1) - begin - 1);
+}
+
 net::task<void> Exchange::reply(int status, std::string_view code, std::string_view message,
                                 bool close) {
     bump(worker_.counters.local_replies);
@@ -301,7 +313,7 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     reply.status = status;
     reply.code = code;
     reply.message = message;
-    reply.resource = meaning_.path.empty() ? std::string_view("/") : meaning_.path;
+    reply.resource = meaning_.path.empty() ? refused_path() : meaning_.path;
     reply.request_id = {request_id_.data(), 16};
     reply.host_id = worker_.shared.hostname;
     reply.head = head_.method == "HEAD";
@@ -332,6 +344,8 @@ net::task<void> Exchange::reply_failure() {
     // docs/architecture.md, "The life of one request".
     if (sent_and_timed_out_) {
         co_await reply(504, "RequestTimeout", "The storage server did not answer in time.", false);
+    } else if (sent_and_broken_ && malformed_) {
+        co_await reply(502, "InternalError", "The storage server sent a broken answer.", false);
     } else if (sent_and_broken_) {
         co_await reply(502, "InternalError",
                        "The storage server closed the connection before it answered.", false);

@@ -96,6 +96,7 @@ class Exchange final : public net::StreamObserver {
     void rest_of_head(std::size_t sent);
     void note_passive(bool failed);
     void make_request_id();
+    std::string_view refused_path() const;
     void settle();
 
     void on_stream_event() override;

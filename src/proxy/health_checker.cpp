@@ -280,6 +280,12 @@ void HealthChecker::Impl::schedule_next(const std::shared_ptr<Check>& check) {
     const base::TimePoint now = base::Clock::now();
     const base::Duration interval = check->site->interval;
     check->due += std::exchange(check->phase, interval);
+    if (check->state.is_up() && check->state.failures() > 0) {
+        // A suspect is looked at a little sooner: with 3 s, 1 s and fall 3 the verdict on a node
+        // that froze right behind a good check falls in 9.5 s, so that who waits on it is moved in
+        // less than 10.
+        check->due -= interval / 12;
+    }
     if (check->due <= now) {
         check->due += ((now - check->due) / interval + 1) * interval;
     }

@@ -142,7 +142,10 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             const net::Wake wake = co_await stream.readable(wait);
             // While the body is still going up, its own limits decide; the answer's clock begins
             // when the request is complete.
-            if (wake == net::Wake::timed_out && !upload_running_) {
+            // An upload that ended in this very tick (a client that stalled) is looked at first.
+            const bool is_told =
+                upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
+            if (wake == net::Wake::timed_out && !upload_running_ && is_told) {
                 record_.error = "backend response timeout";
                 facts_.outcome = policy::Outcome::timed_out;
                 co_return HeadEnd::failed;

@@ -76,6 +76,8 @@ class Stream final : public EventTarget {
     // Asks the socket whether anything is unread where the flags do not know (behind a splice or a
     // read that filled its buffer). Returns is_silent().
     bool settle();
+    // is_silent(), and the socket itself has nothing to say either (one system call).
+    bool is_quiet_now();
     bool is_silent() const { return !readable_ && !peer_finished_ && !broken_; }
 
     struct WaitAwaiter;
