@@ -187,3 +187,25 @@ def test_route_of_a_named_site(tmp_path):
     done = run_command("route", "--config", path, "--site", "b", "abc")
     assert done.returncode == 0 and "10.0.0.1:9000" in done.stdout and SIX[1] not in done.stdout
     assert run_command("route", "--config", path, "--site", "missing", "abc").returncode != 0
+
+
+def test_check_knows_users(tmp_path):
+    """A start fails on an unknown user: `check` must say so, with file and line."""
+    site = 'name: a\nlisten: ["127.0.0.1:0"]\nbalance: {salt: q}\nbackends: {servers: ["127.0.0.1:1"]}\n'
+    (tmp_path / "site.yaml").write_text(site)
+    (tmp_path / "main.yaml").write_text("workers: 1\nuser: no-such-user-here\ninclude: [site.yaml]\n")
+    done = run_command("check", "--config", str(tmp_path / "main.yaml"))
+    assert done.returncode == 2
+    assert f"{tmp_path / 'main.yaml'}:2: user: " in done.stdout
+
+
+def test_route_prints_no_control_bytes(tmp_path):
+    """Keys come decoded: a newline in one would forge a line of the answer."""
+    site = 'sites: [{name: a, listen: ["127.0.0.1:0"], balance: {salt: q}, backends: {servers: ["127.0.0.1:1"]}}]\n'
+    (tmp_path / "main.yaml").write_text(site)
+    done = run_command(
+        "route", "--config", str(tmp_path / "main.yaml"), "?sessionid=a%0aserver%20x%1b[31m"
+    )
+    assert done.returncode == 0
+    assert "\x1b" not in done.stdout
+    assert "\nserver x" not in done.stdout
