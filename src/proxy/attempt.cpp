@@ -195,7 +195,6 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             up_.head_sent = up_.any_sent = true;
         } else if (sent > 0) {
             up_.any_sent = true;
-            static_cast<void>(sent);
             rest_of_head(static_cast<std::size_t>(sent));
             up_.head = &rest_pieces_;
             upload_half();

@@ -102,7 +102,6 @@ class Exchange final : public net::StreamObserver {
     void on_stream_event() override;
     void on_client_broken();
     void wake_main();
-    bool client_gone() const { return client_gone_; }
 
     Worker::Impl& worker_;
     ClientConnection* client_ = nullptr;
