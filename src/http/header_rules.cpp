@@ -52,6 +52,21 @@ bool has_nominations(const std::vector<Field>& fields) {
     return found;
 }
 
+// Fields that concern one connection only (RFC 9110 §7.6.1), in either direction.
+bool is_hop_by_hop(FieldId id) {
+    switch (id) {
+        case FieldId::connection:
+        case FieldId::keep_alive:
+        case FieldId::proxy_connection:
+        case FieldId::proxy_authenticate:
+        case FieldId::proxy_authorization:
+        case FieldId::te:
+            return true;
+        default:
+            return false;
+    }
+}
+
 void append_field(std::string& own, std::string_view name, std::string_view value) {
     own.append(name).append(": ").append(value).append("\r\n");
 }
@@ -112,16 +127,8 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
     bool has_proto = false;
     bool has_real_ip = false;
     for (const Field& field : head.fields) {
-        bool keep = true;
+        bool keep = !is_hop_by_hop(field.id);
         switch (field.id) {
-            case FieldId::connection:
-            case FieldId::keep_alive:
-            case FieldId::proxy_connection:
-            case FieldId::proxy_authenticate:
-            case FieldId::proxy_authorization:
-            case FieldId::te:
-                keep = false;  // RFC 9110 §7.6.1
-                break;
             case FieldId::upgrade:
                 keep = rules.relay_upgrade;
                 break;
@@ -216,16 +223,8 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
     const bool nominations = has_nominations(head.fields);
     bool has_request_id = false;
     for (const Field& field : head.fields) {
-        bool keep = true;
+        bool keep = !is_hop_by_hop(field.id);
         switch (field.id) {
-            case FieldId::connection:
-            case FieldId::keep_alive:
-            case FieldId::proxy_connection:
-            case FieldId::proxy_authenticate:
-            case FieldId::proxy_authorization:
-            case FieldId::te:
-                keep = false;
-                break;
             case FieldId::upgrade:
                 keep = rules.relay_upgrade;
                 break;

@@ -12,6 +12,7 @@ namespace {
 // docs/architecture.md, "Reuse of pooled connections": writes prefer a connection used less than 5
 // s ago.
 constexpr std::uint64_t kFreshForWrites = 5000;
+
 }  // namespace
 
 net::task<void> Exchange::attempts() {
@@ -47,7 +48,7 @@ net::task<void> Exchange::attempts() {
         facts_.in_hand =
             meaning_.body.kind == http::BodyKind::none ||
             (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0) ||
-            (body_.received == 0 && body_.complete) || (replay_.is_whole() && replay_reserved_ > 0);
+            (body_.received == 0 && body_.complete) || holds_whole_body();
         facts_.elapsed =
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - first_attempt);
         facts_.candidate_left =
@@ -216,8 +217,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     facts_.response_byte_seen = response_byte_seen_;
     facts_.body_byte_sent = up_.body_sent;
     facts_.expect_pending = meaning_.expects_continue && facts_.has_body && !continue_seen_ &&
-                            !up_.body_sent &&
-                            (body_.received == 0 || (up_.replay != nullptr && replay_.is_whole()));
+                            !up_.body_sent && may_start_over();
     switch (end) {
         case HeadEnd::final_head:
             facts_.outcome = policy::Outcome::answered;
@@ -266,7 +266,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         const bool stale = broke && reused_ && !response_byte_seen_;
         facts_.malformed = malformed_;
         if (broke && !up_.any_sent && !response_byte_seen_ && !policy::is_read(method_) &&
-            (body_.received == 0 || (up_.replay != nullptr && replay_.is_whole()))) {
+            may_start_over()) {
             // The connection had died before the first byte left us: whatever the method, nothing
             // was executed.
             facts_.outcome = policy::Outcome::not_sent;
@@ -345,11 +345,15 @@ void Exchange::finish_attempt_record() {
     }
 }
 
-void Exchange::discard_attempt() {
+void Exchange::release_slot() {
     if (slot_counted_) {
         slot_counted_ = false;
         worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
     }
+}
+
+void Exchange::discard_attempt() {
+    release_slot();
     response_buffer_.release();
     if (backend_) {
         backend_->stream.close_with_reset();

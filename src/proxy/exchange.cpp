@@ -78,7 +78,7 @@ void Exchange::begin(ClientConnection& client) {
     body_.complete = true;
     body_.received = 0;
     body_.prefix = {};
-    walk_begun_ = walk_over_ = false;
+    walk_begun_ = false;
     fresh_only_ = false;
     sent_attempts_ = 0;
     free_retry_used_ = blind_retry_used_ = holds_retry_ = false;

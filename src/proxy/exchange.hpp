@@ -91,7 +91,13 @@ class Exchange final : public net::StreamObserver {
     net::detached tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued,
                               unsigned direction);
     bool judge_load() const;
+    // Takes this attempt out of its backend's in-flight count; once is enough, twice does no harm.
+    void release_slot();
     void discard_attempt();
+    // True if every body byte received so far is still in the replay buffer.
+    bool holds_whole_body() const { return replay_reserved_ > 0 && replay_.is_whole(); }
+    // True if a further backend would get the body from its first byte.
+    bool may_start_over() const { return body_.received == 0 || holds_whole_body(); }
     void finish_attempt_record();
     void rest_of_head(std::size_t sent);
     void note_passive(bool failed);
@@ -135,7 +141,6 @@ class Exchange final : public net::StreamObserver {
     // Attempts.
     policy::RingWalk walk_;
     bool walk_begun_ = false;
-    bool walk_over_ = false;
     std::vector<std::uint8_t> tried_;
     std::vector<policy::Candidate> candidates_;
     std::uint32_t peer_ = 0;

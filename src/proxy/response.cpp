@@ -122,8 +122,7 @@ net::task<void> Exchange::relay_response() {
             (!meaning_.expects_continue || continue_seen_ ||
              (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0)) &&
             !(response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
-        worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
-        slot_counted_ = false;
+        release_slot();
         if (clean) {
             worker_.pool.park(std::move(backend_), site_->config->backends.keepalive,
                               state_->ticks.pool_idle);
@@ -217,8 +216,7 @@ net::task<void> Exchange::tunnel() {
         fate_ = ClientFate::reset;
         co_return;
     }
-    worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
-    slot_counted_ = false;
+    release_slot();
     backend_->stream.close();
     backend_.reset();
     fate_ = ClientFate::finish;
