@@ -1,8 +1,7 @@
 // The load generator of the bench: a closed-loop HTTP/1.1 client, one thread, one epoll set.
 //
 //     loadgen port=N [host=127.0.0.1] [mode=get|put|close|idle] [obj=1k|64k|1m|64m] [body=BYTES]
-//     [conns=64] [secs=2] [hold=2]
-//             [snd=copy|sendfile]
+//     [conns=64] [secs=2] [hold=2] [requests=N] [snd=copy|sendfile]
 //
 // It costs next to nothing beside the proxy: requests are made beforehand (4096 S3-like ones: half
 // with a sessionid, a quarter with an uploadId, a quarter with neither), response bodies are
@@ -10,8 +9,9 @@
 // X-Origin is compared with the one seen before for the same key ("moved" counts differences).
 //
 // `close` opens a connection per request. `idle` opens the connections, sends one request on each,
-// prints HELD, and holds them. After `secs` no request is started; those in flight have 5 s. The
-// figures come as one JSON line on stdout. Loopback only.
+// prints HELD, and holds them. After `secs`, or after `requests` of them where that is given, no
+// request is started; those in flight have 5 s. The figures come as one JSON line on stdout.
+// Loopback only.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -64,6 +64,7 @@ struct Options {
     int port = 0;
     int connections = 64;
     std::uint64_t body = 0;
+    std::uint64_t requests = UINT64_MAX;
     double seconds = 2;
     double hold = 2;
     bool copy = true;
@@ -131,7 +132,7 @@ class Generator {
     std::uint32_t random_ = 12345;
     bool stopping_ = false;
     int in_flight_ = 0;
-    std::uint64_t begun_ = 0, last_answer_ = 0;
+    std::uint64_t begun_ = 0, last_answer_ = 0, started_ = 0;
     std::uint64_t done_ = 0, bytes_ = 0, errors_ = 0, non200_ = 0, moved_ = 0, reconnects_ = 0;
     long last_error_ = 0;
 };
@@ -251,10 +252,12 @@ void Generator::dial(Connection& connection) {
 }
 
 void Generator::begin(Connection& connection) {
+    stopping_ = stopping_ || started_ == options_.requests;
     if (stopping_) {
         connection.state = State::idle;
         return;
     }
+    ++started_;
     connection.request = random_request();
     connection.sent = 0;
     connection.upload_left = flowing_body_;
@@ -573,6 +576,8 @@ bool parse(Options& options, std::string_view name, const std::string& value) {
         options.seconds = std::atof(value.c_str());
     } else if (name == "hold") {
         options.hold = std::atof(value.c_str());
+    } else if (name == "requests") {
+        options.requests = std::strtoull(value.c_str(), nullptr, 10);
     } else if (name == "obj") {
         options.object = value;
     } else if (name == "body") {
