@@ -473,7 +473,8 @@ void read_limits(const Section& site, SiteLimits& out) {
     // 4 KiB: below, ordinary signed requests would be refused. 1 MiB: what Go's servers, MinIO
     // among them, take at most.
     assign(out.head, limits->size("head", {4 * kKiB, kMiB}));
-    // The whole head has to fit into the one buffer that a response passes through (net::kBufferSize).
+    // The whole head has to fit into the one buffer that a response passes through
+    // (net::kBufferSize).
     assign(out.response_head, limits->size("response_head", {4 * kKiB, 256 * kKiB}));
     assign(out.connections, limits->number("connections", {1, 10'000'000, "off"}));
 }
@@ -492,7 +493,8 @@ void read_forwarded(const Section& site, Forwarded& out) {
 void read_headers(const Section& site, SiteType type, Site& out) {
     if (type == SiteType::s3 && site.has("headers")) {
         site.problem("headers",
-                     "is for type: http only; S3 requests are signed and go out as they came");
+                     "is for type: http only; a client may have signed any field of an S3 request, "
+                     "so these go out as they came");
         return;
     }
     const auto headers =

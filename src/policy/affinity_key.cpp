@@ -28,11 +28,26 @@ std::string value_of(const config::KeySource& source, const KeyInput& input) {
         case Kind::fingerprint:
             return fingerprint(input);
         case Kind::cookie:
-            return std::string(find_cookie(input.cookie, source.name));
+            return std::string(find_cookie(input, source.name));
         case Kind::header:
-            return input.header == nullptr
-                       ? std::string()
-                       : std::string(input.header(input.header_context, source.name));
+            return std::string(find_header(input, source.name));
+    }
+    return {};
+}
+
+// What `value_in` makes of the first field `name` for which that is not empty.
+template <class ValueIn>
+std::string_view first_value(const KeyInput& input, std::string_view name,
+                             const ValueIn& value_in) {
+    std::size_t position = 0;
+    while (input.next_header != nullptr) {
+        const auto field = input.next_header(input.header_context, name, position);
+        if (!field) {
+            break;
+        }
+        if (const std::string_view value = value_in(*field); !value.empty()) {
+            return value;
+        }
     }
     return {};
 }
@@ -52,15 +67,34 @@ std::string_view find_argument(std::string_view query, std::string_view name) {
 }
 
 std::string_view find_cookie(std::string_view cookie, std::string_view name) {
-    // RFC 6265 §4.2.1: cookie-pair *( ";" SP cookie-pair ). Clients that leave the space out are
-    // understood too; a quoted value keeps its quotes.
+    // RFC 6265 §4.2.1: cookie-pair *( ";" SP cookie-pair ). Clients that leave the space out or put
+    // others in are understood too. Quotes around a value do not belong to it for Go's servers, so
+    // one session must not have two keys.
     while (!cookie.empty()) {
-        const std::string_view pair = base::trim_ows(next_part(cookie, ';'));
-        if (pair.size() > name.size() && pair[name.size()] == '=' && pair.starts_with(name)) {
-            return pair.substr(name.size() + 1);
+        std::string_view value = next_part(cookie, ';');
+        if (value.find('=') == std::string_view::npos ||
+            base::trim_ows(next_part(value, '=')) != name) {
+            continue;
+        }
+        value = base::trim_ows(value);
+        if (value.size() >= 2 && value.front() == '"' && value.back() == '"') {
+            value = value.substr(1, value.size() - 2);
+        }
+        if (!value.empty()) {
+            return value;
         }
     }
     return {};
+}
+
+std::string_view find_cookie(const KeyInput& input, std::string_view name) {
+    // RFC 6265 §5.4 allows clients one field; gateways from HTTP/2 forward as many as they got.
+    return first_value(input, "Cookie",
+                       [&](std::string_view field) { return find_cookie(field, name); });
+}
+
+std::string_view find_header(const KeyInput& input, std::string_view name) {
+    return first_value(input, name, [](std::string_view field) { return field; });
 }
 
 std::string fingerprint(const KeyInput& input) {
@@ -93,6 +127,10 @@ std::string to_string(const config::KeySource& source) {
             return "header:" + source.name;
     }
     return {};
+}
+
+bool is_secret(const config::KeySource& source) {
+    return source.kind == Kind::cookie || source.kind == Kind::header;
 }
 
 }  // namespace s3gate::policy

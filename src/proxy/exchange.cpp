@@ -420,24 +420,9 @@ void Exchange::settle() {
         record_.duration =
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_);
         if (key_.source != nullptr) {
-            switch (key_.source->kind) {
-                case config::KeySource::Kind::sessionid:
-                    record_.key_source = "sessionid";
-                    break;
-                case config::KeySource::Kind::uploadid:
-                    record_.key_source = "uploadid";
-                    break;
-                case config::KeySource::Kind::fingerprint:
-                    record_.key_source = "fingerprint";
-                    break;
-                case config::KeySource::Kind::cookie:
-                    record_.key_source = "cookie";
-                    break;
-                case config::KeySource::Kind::header:
-                    record_.key_source = "header";
-                    break;
-            }
-            record_.session = key_.key;
+            record_.key_source = site_->key_sources[static_cast<std::size_t>(
+                key_.source - site_->config->balance.key.data())];
+            record_.session = policy::is_secret(*key_.source) ? session_text() : key_.key;
         }
         make_request_id();
         record_.request_id = {request_id_.data(), 16};

@@ -1,9 +1,11 @@
 // What is derived from a request once, before any attempt: the affinity key and the head that goes
 // out.
 #include <cstring>
+#include <optional>
 
 #include "client_connection.hpp"
 #include "exchange.hpp"
+#include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::proxy {
@@ -14,14 +16,16 @@ std::uint64_t hash_of(std::string_view a, std::string_view b) {
            std::hash<std::string_view>{}(b);
 }
 
-std::string_view header_of(const void* context, std::string_view name) {
-    const auto& head = *static_cast<const http::RequestHead*>(context);
-    for (const http::Field& field : head.fields) {
+std::optional<std::string_view> next_header(const void* context, std::string_view name,
+                                            std::size_t& position) {
+    const auto& fields = static_cast<const http::RequestHead*>(context)->fields;
+    while (position < fields.size()) {
+        const http::Field& field = fields[position++];
         if (base::iequals(field.name, name)) {
             return field.value;
         }
     }
-    return {};
+    return std::nullopt;
 }
 
 }  // namespace
@@ -35,7 +39,7 @@ void Exchange::find_key() {
     input.query = meaning_.query;
     input.client_ip = client_->ip();
     input.salt = balance.salt;
-    input.header = &header_of;
+    input.next_header = &next_header;
     input.header_context = &head_;
     for (const http::Field& field : head_.fields) {
         if (field.id == http::FieldId::user_agent && input.user_agent.data() == nullptr) {
@@ -43,8 +47,6 @@ void Exchange::find_key() {
         } else if (field.id == http::FieldId::accept_language &&
                    input.accept_language.data() == nullptr) {
             input.accept_language = field.value;
-        } else if (field.id == http::FieldId::cookie && input.cookie.data() == nullptr) {
-            input.cookie = field.value;
         }
     }
     for (const config::KeySource& source : balance.key) {
@@ -77,8 +79,11 @@ void Exchange::find_key() {
                 }
                 break;
             }
-            default:
-                key_ = policy::affinity_key_of({&source, 1}, input);
+            case config::KeySource::Kind::cookie:
+                key_.key.assign(policy::find_cookie(input, source.name));
+                break;
+            case config::KeySource::Kind::header:
+                key_.key.assign(policy::find_header(input, source.name));
                 break;
         }
         if (!key_.key.empty()) {
@@ -89,7 +94,15 @@ void Exchange::find_key() {
 }
 
 const std::string& Exchange::session_text() {
-    if (session_text_.empty()) {
+    if (session_text_.empty() && key_.source != nullptr && policy::is_secret(*key_.source)) {
+        // A session cookie in a log, or in a field that scripts of a page can read, is a stolen
+        // session.
+        static constexpr char kDigits[] = "0123456789abcdef";
+        const std::uint32_t crc = base::crc32(key_.key);
+        for (int shift = 28; shift >= 0; shift -= 4) {
+            session_text_ += kDigits[crc >> shift & 15];
+        }
+    } else if (session_text_.empty()) {
         // The decoded key may hold anything, also CR and LF: what goes into a header is escaped.
         static constexpr char kDigits[] = "0123456789ABCDEF";
         for (const char c : key_.key) {

@@ -4,6 +4,7 @@
 #include <stdexcept>
 
 #include "s3gate/base/text.hpp"
+#include "s3gate/policy/affinity_key.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -96,6 +97,9 @@ Site build_site(const config::Site& config, const Resolution& resolution,
         site.extra_lines += name + ": " + value + "\r\n";
         std::string& lower = site.extra_names.emplace_back(name);
         std::ranges::transform(lower, lower.begin(), base::to_lower);
+    }
+    for (const config::KeySource& source : config.balance.key) {
+        site.key_sources.push_back(policy::to_string(source));
     }
     return site;
 }

@@ -42,6 +42,7 @@ struct Site {
     bool has_backups = false;
     std::string extra_lines;               // headers.set as field lines
     std::vector<std::string> extra_names;  // their names, lower case
+    std::vector<std::string> key_sources;  // balance.key as the log names them, in its order
 };
 
 struct Snapshot {

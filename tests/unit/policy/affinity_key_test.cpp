@@ -2,9 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
+#include <cstddef>
+#include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "s3gate/base/text.hpp"
@@ -66,12 +68,23 @@ TEST(FindCookie, Rfc6265Pairs) {
     EXPECT_EQ(find_cookie("ab=1; b=2", "b"), "2");
     EXPECT_EQ(find_cookie("b=1; b=2", "b"), "1");
     EXPECT_EQ(find_cookie("b=x=y", "b"), "x=y");
-    EXPECT_EQ(find_cookie("b=\"q\"", "b"), "\"q\"");
     EXPECT_EQ(find_cookie("b=2 ", "b"), "2");
     EXPECT_EQ(find_cookie("a=b=1", "b"), "");
-    for (const char* cookie : {"", "b", "b=", "B=1", "bb=1", "; ;", "=1"}) {
+    EXPECT_EQ(find_cookie("b=; b=2", "b"), "2") << "an empty value counts as absent";
+    EXPECT_EQ(find_cookie(" a = 1 ;\tb = 2\t; b=3", "b"), "2") << "spaces do not belong to it";
+    EXPECT_EQ(find_cookie("b=x y", "b"), "x y");
+    for (const char* cookie : {"", "b", "b=", "B=1", "bb=1", "; ;", "=1", "b;=1", "b= ", "b=\"\"",
+                               "b =", "a=\"; c=1\""}) {
         EXPECT_EQ(find_cookie(cookie, "b"), "") << cookie;
     }
+}
+
+TEST(FindCookie, QuotesDoNotBelongToTheValue) {
+    EXPECT_EQ(find_cookie("b=\"q\"", "b"), "q");
+    EXPECT_EQ(find_cookie("b=\"q=r\"; c", "b"), "q=r");
+    EXPECT_EQ(find_cookie("b=\"q", "b"), "\"q") << "half a pair is no pair";
+    EXPECT_EQ(find_cookie("b=\"", "b"), "\"");
+    EXPECT_EQ(find_cookie("b=q\"r\"", "b"), "q\"r\"");
 }
 
 TEST(Fingerprint, EqualsTheRecordedOne) {
@@ -148,22 +161,65 @@ TEST(AffinityKey, NoSourceYields) {
     EXPECT_EQ(affinity_key_of({}, input_of("sessionid=s")).source, nullptr);
 }
 
-using Headers = std::map<std::string, std::string, std::less<>>;
+using Headers = std::vector<std::pair<std::string, std::string>>;
+
+// A request with these header lines and nothing else.
+KeyInput input_with(const Headers& headers) {
+    KeyInput input = input_of("");
+    input.header_context = &headers;
+    input.next_header = [](const void* context, std::string_view name,
+                           std::size_t& position) -> std::optional<std::string_view> {
+        const auto& lines = *static_cast<const Headers*>(context);
+        while (position < lines.size()) {
+            const auto& [key, value] = lines[position++];
+            if (base::iequals(key, name)) {
+                return value;
+            }
+        }
+        return std::nullopt;
+    };
+    return input;
+}
 
 TEST(AffinityKey, CookiesAndHeadersAreTakenAsTheyAre) {
-    const Headers headers = {{"X-Key", "h%41"}};
-    KeyInput input = input_of("");
-    input.cookie = "a=1; sid=c%41";
-    input.header_context = &headers;
-    input.header = [](const void* context, std::string_view name) -> std::string_view {
-        const auto& map = *static_cast<const Headers*>(context);
-        const auto found = map.find(name);
-        return found == map.end() ? std::string_view{} : std::string_view(found->second);
-    };
+    const Headers headers = {{"x-key", "h%41"}, {"cookie", "a=1; sid=c%41"}};
+    const KeyInput input = input_with(headers);
     const std::vector<KeySource> cookie = {{Kind::cookie, "none"}, {Kind::cookie, "sid"}};
     EXPECT_EQ(affinity_key_of(cookie, input).key, "c%41");
     const std::vector<KeySource> header = {{Kind::header, "none"}, {Kind::header, "X-Key"}};
     EXPECT_EQ(affinity_key_of(header, input).key, "h%41");
+}
+
+// RFC 6265 §5.4 allows one Cookie field; gateways from HTTP/2 pass on several.
+TEST(AffinityKey, AllCookieFieldsAreLookedAt) {
+    const Headers headers = {{"Cookie", "a=1"},      {"Cookie", ""},       {"cookie", "sid="},
+                             {"X-Sid", "sid=wrong"}, {"COOKIE", "x; y=2"}, {"Cookie", "sid=\"s1\""},
+                             {"Cookie", "sid=s2"}};
+    const KeyInput input = input_with(headers);
+    const std::vector<KeySource> sources = {{Kind::cookie, "none"}, {Kind::cookie, "sid"}};
+    EXPECT_EQ(affinity_key_of(sources, input).key, "s1");
+    EXPECT_EQ(affinity_key_of(sources, input).source, &sources[1]);
+    EXPECT_EQ(find_cookie(input, "y"), "2");
+    EXPECT_EQ(find_cookie(input, "Sid"), "");
+    const Headers nothing;
+    EXPECT_EQ(find_cookie(input_with(nothing), "sid"), "");
+    EXPECT_EQ(find_cookie(input_of(""), "sid"), "");
+}
+
+TEST(AffinityKey, AnEmptyHeaderCountsAsAbsent) {
+    const Headers headers = {{"X-Key", ""}, {"x-key", "v1"}, {"X-Key", "v2"}};
+    EXPECT_EQ(find_header(input_with(headers), "X-KEY"), "v1");
+    const Headers empty = {{"X-Key", ""}};
+    const std::vector<KeySource> sources = {{Kind::header, "X-Key"}, {Kind::fingerprint, {}}};
+    EXPECT_EQ(affinity_key_of(sources, input_with(empty)).source, &sources[1]);
+}
+
+TEST(AffinityKey, WhatMayBeShown) {
+    EXPECT_FALSE(is_secret({Kind::sessionid, {}}));
+    EXPECT_FALSE(is_secret({Kind::uploadid, {}}));
+    EXPECT_FALSE(is_secret({Kind::fingerprint, {}}));
+    EXPECT_TRUE(is_secret({Kind::cookie, "token"}));
+    EXPECT_TRUE(is_secret({Kind::header, "Authorization"}));
 }
 
 TEST(AffinityKey, NamesOfSources) {
