@@ -5,8 +5,6 @@ was neither served nor closed.
 """
 
 import contextlib
-import os
-import re
 import select
 import signal
 import socket
@@ -18,37 +16,9 @@ from support import wire
 from support.client import split_address
 from support.config import dead_address, make_config, make_site
 from support.waiting import DEADLINE, wait_until
+from support.workers import workers_of
 
 REQUEST = b"GET /b/new HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
-
-
-def read_link(path):
-    with contextlib.suppress(OSError):
-        return os.readlink(path)
-    return ""
-
-
-def workers_of(daemon):
-    """Which worker serves whom: {client's port: a number that stands for the worker}. Every worker
-    has an epoll set of its own, and the kernel tells what is in it."""
-    folder = f"/proc/{daemon.process.pid}"
-    port_of_inode = {}
-    with open(f"{folder}/net/tcp", encoding="ascii") as table:
-        for line in table.readlines()[1:]:
-            fields = line.split()
-            port_of_inode[fields[9]] = int(fields[2].rpartition(":")[2], 16)
-    links = {number: read_link(f"{folder}/fd/{number}") for number in os.listdir(f"{folder}/fd")}
-    out = {}
-    for number, link in links.items():
-        if link != "anon_inode:[eventpoll]":
-            continue
-        with open(f"{folder}/fdinfo/{number}", encoding="ascii") as info:
-            members = re.findall(r"^tfd:\s*(\d+)", info.read(), re.MULTILINE)
-        for member in members:
-            match = re.fullmatch(r"socket:\[(\d+)\]", links.get(member, ""))
-            if match and match.group(1) in port_of_inode:
-                out[port_of_inode[match.group(1)]] = int(number)
-    return out
 
 
 def longest_queue():
