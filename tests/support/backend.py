@@ -164,7 +164,7 @@ def answer_ok(exchange):
 
 
 class ScriptedBackend:
-    def __init__(self, handler=answer_ok, name="b1", host="127.0.0.1", strict=True):
+    def __init__(self, handler=answer_ok, name="b1", host="127.0.0.1", strict=True, port=0):
         self.handler = handler
         self.name = name
         self.host = host
@@ -178,7 +178,7 @@ class ScriptedBackend:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self._listener = None
-        self.port = 0
+        self.port = port  # 0: any
         self.listen()
 
     def __repr__(self):
