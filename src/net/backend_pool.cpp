@@ -60,12 +60,17 @@ BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms
         if (fresh_within_ms > 0 ? lease->stream.is_quiet_now() : lease->stream.is_silent()) {
             return lease;
         }
+        note_unasked(*lease);
     }
     return nullptr;
 }
 
 void BackendPool::park(BackendLease connection, std::size_t limit, Tick idle_timeout) {
-    if (limit == 0 || !connection->stream.settle()) {
+    if (limit == 0) {
+        return;
+    }
+    if (!connection->stream.settle()) {
+        note_unasked(*connection);
         return;
     }
     const std::uint32_t slot = connection->slot();
@@ -104,9 +109,14 @@ void BackendPool::remove(BackendConnection& connection) {
         return lease.get() == &connection;
     });
     if (found != parked.end()) {
+        note_unasked(connection);
         parked.erase(found);
         --parked_;
     }
+}
+
+void BackendPool::note_unasked(BackendConnection& connection) {
+    unasked_ += connection.stream.has_unread() ? 1 : 0;
 }
 
 task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address,

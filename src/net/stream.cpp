@@ -166,6 +166,11 @@ bool Stream::is_quiet_now() {
     return is_silent() && ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
+bool Stream::has_unread() {
+    char byte;
+    return fd_ >= 0 && ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
 void Stream::shutdown_write() {
     if (fd_ >= 0) {
         ::shutdown(fd_, SHUT_WR);

@@ -12,6 +12,8 @@ namespace {
 // docs/architecture.md, "Reuse of pooled connections": writes prefer a connection used less than 5
 // s ago.
 constexpr std::uint64_t kFreshForWrites = 5000;
+// What the tunnel says in the access log when nothing moved for timeouts.tunnel_idle.
+constexpr std::string_view kTunnelIdle = "tunnel idle timeout";
 
 }  // namespace
 
@@ -21,12 +23,14 @@ net::task<void> Exchange::attempts() {
     bool same_backend = false;
     for (;;) {
         if (cut_ || client_gone_) {
+            note_client(ClientFault::gone);
             record_.status = 499;
-            record_.error = "client closed";
+            record_.error = client_error();
             fate_ = ClientFate::reset;
             co_return;
         }
         if (!same_backend && !pick_peer()) {
+            bump(worker_.counters.no_backend);
             record_.error = record_.error.empty() ? "no backend available" : record_.error;
             co_await reply_failure();
             co_return;
@@ -95,8 +99,9 @@ net::task<void> Exchange::attempts() {
         discard_attempt();
         if (verdict.action == policy::RetryAction::abort) {
             if (client_gone_) {
+                note_client(ClientFault::gone);
                 record_.status = record_.status == 0 ? 499 : record_.status;
-                record_.error = "client closed";
+                record_.error = client_error();
             }
             fate_ = ClientFate::reset;
             co_return;
@@ -125,13 +130,16 @@ net::task<bool> Exchange::obtain_connection() {
         case net::ConnectEnd::connected:
             co_return true;
         case net::ConnectEnd::refused:
+            bump(worker_.counters.connects_refused);
             record_.error = "connect refused";
             break;
         case net::ConnectEnd::timed_out:
+            bump(worker_.counters.connect_timeouts);
             record_.error = "connect timed out";
             facts_.connect_timed_out = true;
             break;
         case net::ConnectEnd::no_descriptor:
+            bump(worker_.counters.connects_lacking);
             record_.error = "out of descriptors";
             own_lack_ = true;
             break;
@@ -229,6 +237,9 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             break;
         case HeadEnd::switching:
             co_await tunnel();
+            if (record_.error == kTunnelIdle) {
+                bump(worker_.counters.tunnel_idle_timeouts);
+            }
             co_return AttemptEnd::done;
         case HeadEnd::client_gone:
             client_gone_ = true;
@@ -242,6 +253,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             }
             if (upload_end_ == net::RelayEnd::source_timed_out) {
                 discard_attempt();
+                bump(worker_.counters.client_body_timeouts);
                 co_await reply(408, "RequestTimeout",
                                "The request body was not received within the timeout.", true);
                 record_.error = "client body timeout";
@@ -265,6 +277,15 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         const bool broke = facts_.outcome == policy::Outcome::broken && !malformed_;
         const bool stale = broke && reused_ && !response_byte_seen_;
         facts_.malformed = malformed_;
+        if (facts_.outcome == policy::Outcome::taken_down) {
+            bump(worker_.counters.backend_taken_down);
+        } else if (malformed_) {
+            bump(worker_.counters.backend_malformed);
+        } else if (stale) {
+            bump(worker_.counters.backend_stale);
+        } else if (broke) {
+            bump(worker_.counters.backend_broken);
+        }
         if (broke && !up_.any_sent && !response_byte_seen_ && !policy::is_read(method_) &&
             may_start_over()) {
             // The connection had died before the first byte left us: whatever the method, nothing

@@ -50,4 +50,12 @@ std::int64_t Board::connections() const {
     return total;
 }
 
+std::uint64_t Board::total(Counter WorkerCounterCells::*cell) const {
+    std::uint64_t total = 0;
+    for (const auto& row : workers_) {
+        total += (row->counters.*cell).load(std::memory_order_relaxed);
+    }
+    return total;
+}
+
 }  // namespace s3gate::proxy

@@ -81,6 +81,10 @@ net::detached serve_client(ClientConnection* client) {
             const net::Wake wake = co_await client->stream.readable(
                 client->requests > 0 ? ticks.client_idle : ticks.client_head);
             client->idle = false;
+            if (wake == net::Wake::timed_out && !client->cut && !client->stream.is_broken() &&
+                !client->stream.is_readable()) {
+                bump(worker.counters.client_idle_closed);
+            }
             // A request that came in the very round in which the wait ended is served.
             if (client->cut || client->stream.is_broken() ||
                 (wake != net::Wake::ready && !client->stream.is_readable())) {

@@ -60,6 +60,7 @@ void Exchange::begin(ClientConnection& client) {
     state_ = &generation_->sites[site];
     fate_ = ClientFate::reset;
     serving_ = client_gone_ = cut_ = false;
+    client_fault_ = ClientFault::none;
     head_fill_ = 0;
     if (head_buffer_.empty()) {
         head_buffer_.resize(kHeadBuffer);
@@ -143,6 +144,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
             if (head_fill_ > 0) {
                 record_.status = 499;
                 record_.error = "client closed in head";
+                note_client(ClientFault::gone);
             }
             co_return HeadRead::closed;
         }
@@ -157,11 +159,14 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
             }
         }
         if (head_fill_ == 0) {
+            bump(worker_.counters.client_idle_closed);
             fate_ = ClientFate::finish;
             co_return HeadRead::closed;
         }
+        bump(worker_.counters.client_head_timeouts);
         co_await reply(408, "RequestTimeout",
                        "The request head was not received within the timeout.", true);
+        record_.error = "client head timeout";
         co_return HeadRead::answered;
     }
     http::HeadError error = scanner_.error();
@@ -234,6 +239,7 @@ net::task<void> Exchange::serve() {
         if (base::contains(status.allow, client_->peer.ip())) {
             co_await reply_status_page();
         } else {
+            bump(worker_.counters.status_page_denied);
             co_await reply(403, "AccessDenied", "Access Denied.", !body_.complete);
             record_.error = "status page denied";
         }
@@ -275,11 +281,9 @@ net::task<void> Exchange::reply_status_page() {
     reply_.clear();
     http::append_plain_reply(reply_, "text/plain; charset=utf-8", text,
                              method_ == policy::MethodClass::head, close, worker_.date());
-    const net::RelayEnd end =
-        co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
-    fate_ = end != net::RelayEnd::complete ? ClientFate::reset
-            : close                        ? ClientFate::linger
-                                           : ClientFate::keep;
+    const bool taken = has_client_taken(
+        co_await net::send_all(client_->stream, reply_, state_->ticks.client_write));
+    fate_ = !taken ? ClientFate::reset : close ? ClientFate::linger : ClientFate::keep;
     record_.status = 0;  // docs/operations.md: the status page is not logged
 }
 
@@ -328,11 +332,10 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     record_.status = static_cast<std::uint16_t>(status);
     record_.ttfb_ms =
         std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
-    const net::RelayEnd end =
-        co_await net::send_all(client_->stream, reply_, state_->ticks.client_write);
-    if (end != net::RelayEnd::complete) {
+    if (!has_client_taken(
+            co_await net::send_all(client_->stream, reply_, state_->ticks.client_write))) {
         fate_ = ClientFate::reset;
-        record_.error = "client closed";
+        record_.error = client_error();
         co_return;
     }
     const std::size_t body_at = reply_.find("\r\n\r\n");
@@ -356,6 +359,14 @@ net::task<void> Exchange::reply_failure() {
         co_await reply(503, "ServiceUnavailable",
                        "No storage server is available. Please try again.", false);
     }
+}
+
+bool Exchange::has_client_taken(net::RelayEnd end) {
+    if (end == net::RelayEnd::complete) {
+        return true;
+    }
+    note_client(end == net::RelayEnd::sink_timed_out ? ClientFault::stuck : ClientFault::gone);
+    return false;
 }
 
 void Exchange::on_stream_event() {
@@ -409,6 +420,10 @@ void Exchange::settle() {
     worker_.replay_used -= replay_reserved_;
     replay_reserved_ = 0;
     client_->stream.set_observer(nullptr);
+    if (client_fault_ != ClientFault::none && !cut_ && !client_->cut) {
+        bump(client_fault_ == ClientFault::stuck ? worker_.counters.client_write_timeouts
+                                                 : worker_.counters.clients_gone);
+    }
     if (fate_ == ClientFate::keep && (client_->stream.is_broken() || cut_)) {
         fate_ = ClientFate::reset;
     }

@@ -55,6 +55,7 @@ class Exchange final : public net::StreamObserver {
     // 1xx answers that one request may bring; real servers send one or two.
     static constexpr unsigned kMaxInterim = 32;
     enum class HeadRead : std::uint8_t { complete, closed, answered };
+    enum class ClientFault : std::uint8_t { none, gone, stuck };
     // How one attempt ended, beyond what policy::AttemptFacts says.
     enum class AttemptEnd : std::uint8_t {
         facts_ready,  // facts_ is filled in: ask retry_rule
@@ -107,6 +108,15 @@ class Exchange final : public net::StreamObserver {
 
     void on_stream_event() override;
     void on_client_broken();
+    // How the client failed, counted once by settle(): the first word stands.
+    void note_client(ClientFault fault) {
+        client_fault_ = client_fault_ == ClientFault::none ? fault : client_fault_;
+    }
+    // Notes how sending to the client ended; true if everything went out.
+    bool has_client_taken(net::RelayEnd end);
+    std::string_view client_error() const {
+        return client_fault_ == ClientFault::stuck ? "client write timeout" : "client closed";
+    }
     void wake_main();
 
     Worker::Impl& worker_;
@@ -118,6 +128,7 @@ class Exchange final : public net::StreamObserver {
     bool serving_ = false;
     bool client_gone_ = false;
     bool cut_ = false;
+    ClientFault client_fault_ = ClientFault::none;
 
     // The request.
     std::vector<char> head_buffer_;

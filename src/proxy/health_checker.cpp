@@ -215,7 +215,7 @@ void HealthChecker::Impl::on_result(const std::shared_ptr<Check>& check, std::ui
     if (begun_in == stalls && result.end != ProbeEnd::inconclusive) {
         record(*check, result);
     } else {
-        bump(board.checks().discarded);
+        bump(board.control().discarded);
         spdlog::debug("{}: a check of {} ({}) says nothing: {}", check->group, check->server,
                       check->address_text, result.reason);
     }
@@ -226,7 +226,7 @@ void HealthChecker::Impl::on_result(const std::shared_ptr<Check>& check, std::ui
 
 void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     const bool has_passed = result.end == ProbeEnd::passed;
-    bump(has_passed ? board.checks().passed : board.checks().failed);
+    bump(has_passed ? board.control().passed : board.control().failed);
     if (!has_passed) {
         spdlog::debug("{}: check of {} ({}) failed: {}", check.group, check.server,
                       check.address_text, result.reason);
@@ -237,6 +237,7 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     check.passed_while_marked = is_marked && has_passed ? check.passed_while_marked + 1 : 0;
     if (check.passed_while_marked >= check.rise) {
         check.passed_while_marked = 0;
+        bump(board.control().marks_cleared);
         board.clear_passive(check.slot);
         spdlog::info("{}: {} ({}) is no longer passively marked: {} passed checks", check.group,
                      check.server, check.address_text, check.rise);
@@ -255,7 +256,7 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
 
 void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& result) {
     board.set_up(check.slot, false);
-    bump(board.checks().went_down);
+    bump(board.control().went_down);
     spdlog::warn("{}: {} ({}) is down after {} failed check{}: {}", check.group, check.server,
                  check.address_text, check.state.failures(), check.state.failures() == 1 ? "" : "s",
                  result.reason);
@@ -266,9 +267,12 @@ void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& resul
 
 void HealthChecker::Impl::bring_up(const Check& check) {
     // The marks were set before it came back; they say nothing about it now.
+    if (policy::is_marked(board.passive(check.slot))) {
+        bump(board.control().marks_cleared);
+    }
     board.clear_passive(check.slot);
     board.set_up(check.slot, true);
-    bump(board.checks().went_up);
+    bump(board.control().went_up);
     spdlog::info("{}: {} ({}) is up after {} passed check{}", check.group, check.server,
                  check.address_text, check.state.successes(),
                  check.state.successes() == 1 ? "" : "s");

@@ -23,8 +23,8 @@ net::task<bool> Exchange::relay_interim() {
             co_return true;
         }
         continue_relayed_ = true;
-        if (co_await net::send_all(client_->stream, kContinue, state_->ticks.client_write) !=
-            net::RelayEnd::complete) {
+        if (!has_client_taken(
+                co_await net::send_all(client_->stream, kContinue, state_->ticks.client_write))) {
             co_return false;
         }
         // From now on it is the client's turn, with the client's limit.
@@ -42,8 +42,8 @@ net::task<bool> Exchange::relay_interim() {
     for (const std::string_view piece : response_pieces_) {
         reply_.append(piece);
     }
-    co_return co_await net::send_all(client_->stream, reply_, state_->ticks.client_write) ==
-        net::RelayEnd::complete;
+    co_return has_client_taken(
+        co_await net::send_all(client_->stream, reply_, state_->ticks.client_write));
 }
 
 bool Exchange::judge_load() const {
@@ -122,6 +122,9 @@ net::task<void> Exchange::relay_response() {
             (!meaning_.expects_continue || continue_seen_ ||
              (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0)) &&
             !(response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
+        if (down_.error != 0 || (kind == http::BodyKind::none && !download_.prefix.empty())) {
+            bump(worker_.counters.backend_unasked_bytes);
+        }
         release_slot();
         if (clean) {
             worker_.pool.park(std::move(backend_), site_->config->backends.keepalive,
@@ -141,19 +144,24 @@ net::task<void> Exchange::relay_response() {
     discard_attempt();
     switch (end) {
         case net::RelayEnd::source_closed:
+            bump(worker_.counters.backend_cut_responses);
             record_.error = "backend closed in body";
             break;
         case net::RelayEnd::source_timed_out:
+            bump(worker_.counters.backend_body_timeouts);
             record_.error = "backend body timeout";
             break;
         case net::RelayEnd::source_malformed:
+            bump(worker_.counters.backend_malformed);
             record_.error = "malformed response body";
             break;
         case net::RelayEnd::sink_timed_out:
-            record_.error = "client write timeout";
+            note_client(ClientFault::stuck);
+            record_.error = client_error();
             break;
         default:
-            record_.error = "client closed";
+            note_client(ClientFault::gone);
+            record_.error = client_error();
             break;
     }
     const bool backend_fault = end == net::RelayEnd::source_closed ||

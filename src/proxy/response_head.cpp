@@ -32,6 +32,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 case net::RelayEnd::source_timed_out:
                     if (meaning_.expects_continue && !continue_relayed_ && !up_.body_sent) {
                         // The client waited for a word that this backend never gave.
+                        bump(worker_.counters.backend_head_timeouts);
                         record_.error = "backend response timeout";
                         facts_.outcome = policy::Outcome::timed_out;
                         co_return HeadEnd::failed;
@@ -41,6 +42,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 case net::RelayEnd::source_malformed:
                     co_return HeadEnd::upload_failed;
                 case net::RelayEnd::sink_timed_out:
+                    bump(worker_.counters.backend_write_timeouts);
                     record_.error = "backend stopped reading";
                     facts_.outcome = policy::Outcome::timed_out;
                     co_return HeadEnd::failed;
@@ -146,6 +148,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             const bool is_told =
                 upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
             if (wake == net::Wake::timed_out && !upload_running_ && is_told) {
+                bump(worker_.counters.backend_head_timeouts);
                 record_.error = "backend response timeout";
                 facts_.outcome = policy::Outcome::timed_out;
                 co_return HeadEnd::failed;

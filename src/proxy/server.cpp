@@ -9,6 +9,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -23,6 +24,7 @@
 #include "s3gate/net/listen_socket.hpp"
 #include "s3gate/observe/access_log.hpp"
 #include "s3gate/proxy/board.hpp"
+#include "s3gate/proxy/counter_report.hpp"
 #include "s3gate/proxy/health_checker.hpp"
 #include "s3gate/proxy/resolver.hpp"
 #include "s3gate/proxy/snapshot.hpp"
@@ -142,6 +144,7 @@ struct Server::Impl {
     void on_tick();
     void feed_watchdog();
     void report_losses(base::TimePoint now);
+    void report_counters(std::optional<CounterReport::Line> line) const;
     void resolve_more(base::TimePoint now);
     void publish();
     void become_ready();
@@ -193,6 +196,7 @@ struct Server::Impl {
     bool are_running = false;
 
     std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
+    std::unique_ptr<CounterReport> counter_report;
     GrowthWarning dropped_lines;
     GrowthWarning discarded_checks;
 };
@@ -271,7 +275,7 @@ void Server::Impl::resolve_names() {
     for (const auto& [host, reason] : outcome.errors) {
         spdlog::warn("cannot resolve {}: {}; its servers are down until that succeeds", host,
                      reason);
-        unresolved.insert(host);
+        unresolved.insert(host);  // counted by build(), which makes the counters
     }
     next_resolve = base::Clock::now() + kResolveAgain;
 }
@@ -351,6 +355,8 @@ void Server::Impl::build() {
     const std::size_t slots = std::max(backends, std::min(4 * backends + 1024, kMost));
     const std::size_t group_cells = std::max(groups, std::min(4 * groups + 64, kMost));
     board = std::make_unique<Board>(worker_count, slots, group_cells);
+    bump<std::uint64_t>(board->control().lookups_failed, unresolved.size());
+    counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
     directory = std::make_unique<SlotDirectory>(slots, group_cells);
     snapshot = build_snapshot(config, resolution, *directory);
     // After the change of user: what the kernel grants depends on who we are.
@@ -473,12 +479,14 @@ void Server::Impl::on_tick() {
     const base::TimePoint now = base::Clock::now();
     if (now - tick_due > kOwnStall) {
         checker->discard_running();
+        bump(board->control().stalls);
         spdlog::warn("this process stood still for {} ms; checks in progress are discarded",
                      std::chrono::duration_cast<base::Duration>(now - tick_due).count());
     }
     feed_watchdog();
     report_losses(now);
     resolve_more(now);
+    report_counters(counter_report->tick(now));
 }
 
 // Only when every loop moved since the last time: one worker that hangs is a reason to be
@@ -500,12 +508,20 @@ void Server::Impl::report_losses(base::TimePoint now) {
         spdlog::warn("access log {}: {} lines dropped: it does not take them fast enough",
                      config->access_log.target, lines);
     }
-    const auto discarded = board->checks().discarded.load(std::memory_order_relaxed);
+    const auto discarded = board->control().discarded.load(std::memory_order_relaxed);
     if (const auto checks = discarded_checks.growth(discarded, now)) {
         spdlog::warn(
             "health checks without a verdict: {} (this process stood still, or ran out of "
             "descriptors, ports or memory)",
             checks);
+    }
+}
+
+void Server::Impl::report_counters(std::optional<CounterReport::Line> line) const {
+    if (line) {
+        spdlog::log(
+            line->level == CounterLevel::trouble ? spdlog::level::warn : spdlog::level::info, "{}",
+            line->text);
     }
 }
 
@@ -531,6 +547,7 @@ void Server::Impl::resolve_more(base::TimePoint now) {
         }
     }
     if (is_done) {
+        bump<std::uint64_t>(board->control().lookups_failed, pending->outcome().errors.size());
         pending.reset();
         next_resolve = now + kResolveAgain;
     }
@@ -618,6 +635,8 @@ int Server::Impl::end() {
     workers.clear();
     shared.workers.clear();
     access_log.reset();  // writes what is queued
+    report_counters(counter_report->rest(base::Clock::now()));
+    spdlog::info("{}", counter_report->totals());
     if (cut > 0) {
         spdlog::warn("stopped; {} request{} cut short", cut, cut == 1 ? " was" : "s were");
         return kExitForced;

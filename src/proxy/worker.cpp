@@ -161,6 +161,7 @@ void Worker::Impl::on_tick(void* self) {
 
 void Worker::Impl::tick() {
     bump(counters.ticks);
+    count_unasked();
     flush_log();
     for (const auto& listener : listeners) {
         listener->on_tick();
@@ -369,6 +370,7 @@ void Worker::Impl::check_finished() {
         if (client_count == 0) {
             flush_log();
             pool.drop_all();
+            count_unasked();
             reactor.stop();
             context.stop();
         }
@@ -377,6 +379,7 @@ void Worker::Impl::check_finished() {
 
 void Worker::Impl::note_mark(const Site& site, const Peer& peer, bool marked) {
     const config::Server& server = *site.servers[peer.server].config;
+    bump(marked ? counters.passive_marks_set : counters.passive_marks_cleared);
     if (marked) {
         spdlog::warn("backend {} ({}) of {} passively marked after {} failures", server.text,
                      peer.address_text, site.config->backends.name, site.config->passive.max_fails);
@@ -395,6 +398,11 @@ void Worker::Impl::log(const observe::RequestRecord& record) {
     if (log_buffer.size() >= kLogFlushBytes) {
         flush_log();
     }
+}
+
+void Worker::Impl::count_unasked() {
+    const std::uint64_t all = pool.unasked();
+    bump(counters.backend_unasked_bytes, all - std::exchange(unasked_seen, all));
 }
 
 void Worker::Impl::flush_log() {

@@ -69,6 +69,7 @@ struct Worker::Impl {
     void note_mark(const Site& site, const Peer& peer, bool marked);
     void log(const observe::RequestRecord& record);
     void flush_log();
+    void count_unasked();  // what the pool met since the last time
     const std::string& date();
     std::uint64_t next_random();
 
@@ -97,6 +98,7 @@ struct Worker::Impl {
     observe::AccessLine access_line;
     std::string log_buffer;
     std::uint64_t log_lines = 0;
+    std::uint64_t unasked_seen = 0;
     std::string date_text;
     std::int64_t date_second = -1;
     std::uint64_t random_state;

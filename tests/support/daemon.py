@@ -246,6 +246,23 @@ class Daemon:
 
         return wait_until(found, what=f"access log line {number} with {mark!r}")
 
+    def totals(self):
+        """Ends the daemon and returns what its last line counted: {"client head timeout": 1, …},
+        with "requests" and "connections"."""
+        self.stop()
+        found = re.search(
+            r"\[info\] served (\d+) requests? on (\d+) connections?(?:; in all: (.*))?$",
+            self.stderr,
+            re.MULTILINE,
+        )
+        assert found, self.stderr
+        items = [item.partition(" ") for item in (found[3] or "").split(", ") if item]
+        return {
+            "requests": int(found[1]),
+            "connections": int(found[2]),
+            **{words: int(number) for number, _, words in items},
+        }
+
     # What it holds
 
     @property

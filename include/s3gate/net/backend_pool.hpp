@@ -49,6 +49,9 @@ class BackendPool {
     void drop(std::uint32_t slot);
     void drop_all();
     std::size_t parked() const { return parked_; }
+    // Connections that were closed here because their backend sent bytes that belong to no answer;
+    // an end alone (it closes what is idle) does not count.
+    std::uint64_t unasked() const { return unasked_; }
 
     // Most connections parked by this worker in all (a quarter of RLIMIT_NOFILE over the workers).
     void set_total_limit(std::size_t limit) { total_limit_ = limit; }
@@ -56,10 +59,12 @@ class BackendPool {
   private:
     friend class BackendConnection;
     void remove(BackendConnection& connection);
+    void note_unasked(BackendConnection& connection);
     Reactor& reactor_;
     std::vector<std::vector<BackendLease>> parked_by_slot_;
     std::size_t parked_ = 0;
     std::size_t total_limit_ = 1024;
+    std::uint64_t unasked_ = 0;
 };
 
 // TCP_USER_TIMEOUT of backend connections (docs/architecture.md, "Retry").

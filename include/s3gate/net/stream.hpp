@@ -78,6 +78,8 @@ class Stream final : public EventTarget {
     bool settle();
     // is_silent(), and the socket itself has nothing to say either (one system call).
     bool is_quiet_now();
+    // True if there are bytes to be read now, whatever the flags say (one system call).
+    bool has_unread();
     bool is_silent() const { return !readable_ && !peer_finished_ && !broken_; }
 
     struct WaitAwaiter;

@@ -11,40 +11,9 @@
 #include <vector>
 
 #include "s3gate/policy/passive_fails.hpp"
+#include "s3gate/proxy/counters.hpp"
 
 namespace s3gate::proxy {
-
-// What a worker counts. Written by that worker only, read by anybody.
-struct alignas(64) WorkerCounters {
-    std::atomic<std::int64_t> connections{0};  // open client connections
-    std::atomic<std::uint64_t> accepted{0};
-    std::atomic<std::uint64_t> handed_over{0};    // accepted here, served by another worker
-    std::atomic<std::uint64_t> accept_paused{0};  // out of descriptors
-    std::atomic<std::uint64_t> shed{0};           // refused for limits.connections
-    std::atomic<std::uint64_t> requests{0};
-    std::atomic<std::uint64_t> local_replies{0};
-    std::atomic<std::uint64_t> refused_requests{0};  // 4xx of our own for malformed requests
-    std::atomic<std::uint64_t> retries{0};
-    std::atomic<std::uint64_t> budget_spent{0};  // retries not made because the budget was spent
-    std::atomic<std::uint64_t> aborted_responses{0};
-    std::atomic<std::uint64_t> log_lines_dropped{0};
-    std::atomic<std::uint64_t> ticks{0};  // life sign for the watchdog
-};
-
-// What the control thread counts about active checks. Written by that thread only, read by anybody.
-struct alignas(64) CheckCounters {
-    std::atomic<std::uint64_t> passed{0};
-    std::atomic<std::uint64_t> failed{0};
-    std::atomic<std::uint64_t> discarded{0};  // our own stall or lack of descriptors: no verdict
-    std::atomic<std::uint64_t> went_down{0};
-    std::atomic<std::uint64_t> went_up{0};
-};
-
-// Adds without a locked instruction: legal because one thread writes.
-template <class T>
-void bump(std::atomic<T>& cell, T by = 1) {
-    cell.store(cell.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
-}
 
 class Board {
   public:
@@ -94,8 +63,11 @@ class Board {
     const WorkerCounters& counters(std::size_t worker) const { return workers_[worker]->counters; }
     std::int64_t connections() const;
 
-    CheckCounters& checks() { return checks_; }
-    const CheckCounters& checks() const { return checks_; }
+    // Sum over all workers of one of their counters.
+    std::uint64_t total(Counter WorkerCounterCells::*cell) const;
+
+    ControlCounters& control() { return control_; }
+    const ControlCounters& control() const { return control_; }
 
   private:
     // Unused cells at the end of every array of a row: what lies behind it in memory never shares
@@ -118,7 +90,7 @@ class Board {
     template <class Cells>
     std::int64_t sum(Cells Row::*cells, std::uint32_t index) const;
 
-    CheckCounters checks_;
+    ControlCounters control_;
     std::size_t slots_;
     std::size_t groups_;
     std::vector<std::unique_ptr<Row>> workers_;

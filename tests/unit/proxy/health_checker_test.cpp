@@ -157,7 +157,7 @@ class HealthCheckerTest : public testing::Test {
         return true;
     }
     bool run_until_checks(std::uint64_t count) {
-        return run_until([&] { return board.checks().passed + board.checks().failed >= count; });
+        return run_until([&] { return board.control().passed + board.control().failed >= count; });
     }
 
     asio::io_context context{1};
@@ -181,7 +181,7 @@ TEST_F(HealthCheckerTest, APassingBackendStaysUpWithoutALine) {
     EXPECT_TRUE(board.is_up(0));
     EXPECT_TRUE(downs.empty());
     EXPECT_EQ(log.str(), "");
-    EXPECT_EQ(board.checks().failed, 0u);
+    EXPECT_EQ(board.control().failed, 0u);
 }
 
 TEST_F(HealthCheckerTest, AsksAsConfiguredOnAConnectionOfItsOwn) {
@@ -293,14 +293,14 @@ TEST_F(HealthCheckerTest, InterimAnswersAreNotTheAnswer) {
     use_all();
     ASSERT_TRUE(run_until_checks(1));
     EXPECT_TRUE(board.is_up(0));
-    EXPECT_EQ(board.checks().passed, 1u);
+    EXPECT_EQ(board.control().passed, 1u);
 }
 
 TEST_F(HealthCheckerTest, TheBodyIsNotWaitedFor) {
     add_server().answer = "HTTP/1.1 200 OK\r\nContent-Length: 999999999999\r\n\r\n";
     use_all();
     ASSERT_TRUE(run_until_checks(1));
-    EXPECT_EQ(board.checks().passed, 1u);
+    EXPECT_EQ(board.control().passed, 1u);
 }
 
 // The parser's own limit of 8 KiB is not ours.
@@ -308,7 +308,7 @@ TEST_F(HealthCheckerTest, ALongHeadPasses) {
     add_server().answer = "HTTP/1.1 200 OK\r\nX-Long: " + std::string(20 * 1024, 'x') + "\r\n\r\n";
     use_all();
     ASSERT_TRUE(run_until_checks(1));
-    EXPECT_EQ(board.checks().passed, 1u);
+    EXPECT_EQ(board.control().passed, 1u);
 }
 
 TEST_F(HealthCheckerTest, HeaderRuleLooksAtTheConfiguredFieldOnly) {
@@ -339,8 +339,8 @@ TEST_F(HealthCheckerTest, FlipsExactlyAtFallAndRise) {
     EXPECT_THAT(log.str(), HasSubstr("is down after 3 failed checks: status 503\n"));
     EXPECT_THAT(log.str(), HasSubstr("info group: node"));
     EXPECT_THAT(log.str(), HasSubstr("is up after 3 passed checks\n"));
-    EXPECT_EQ(board.checks().went_down, 1u);
-    EXPECT_EQ(board.checks().went_up, 1u);
+    EXPECT_EQ(board.control().went_down, 1u);
+    EXPECT_EQ(board.control().went_up, 1u);
 }
 
 TEST_F(HealthCheckerTest, ComingUpClearsThePassiveMark) {
@@ -402,9 +402,9 @@ TEST_F(HealthCheckerTest, OurOwnStallIsNobodysFault) {
     use_all();
     ASSERT_TRUE(run_until([&] { return server.requests.size() == 1; }));
     checker.discard_running();
-    ASSERT_TRUE(run_until([&] { return board.checks().discarded == 1; }));
+    ASSERT_TRUE(run_until([&] { return board.control().discarded == 1; }));
     EXPECT_TRUE(board.is_up(0));
-    EXPECT_EQ(board.checks().failed, 0u);
+    EXPECT_EQ(board.control().failed, 0u);
     EXPECT_TRUE(downs.empty());
 }
 
@@ -417,7 +417,7 @@ TEST_F(HealthCheckerTest, TheFirstRoundEndsWithItsLastCheck) {
     use_all();
     checker.when_first_round_done([&] { is_done = true; }, seconds{60});
     ASSERT_TRUE(run_until([&] { return is_done; }));
-    EXPECT_EQ(board.checks().passed, 2u);
+    EXPECT_EQ(board.control().passed, 2u);
 }
 
 TEST_F(HealthCheckerTest, TheFirstRoundEndsAtItsLimit) {
@@ -426,7 +426,7 @@ TEST_F(HealthCheckerTest, TheFirstRoundEndsAtItsLimit) {
     bool is_done = false;
     checker.when_first_round_done([&] { is_done = true; }, milliseconds{30});
     ASSERT_TRUE(run_until([&] { return is_done; }));
-    EXPECT_EQ(board.checks().passed + board.checks().failed, 0u);
+    EXPECT_EQ(board.control().passed + board.control().failed, 0u);
 }
 
 TEST_F(HealthCheckerTest, WithoutChecksEverybodyIsUpAndReady) {
@@ -456,7 +456,7 @@ TEST_F(HealthCheckerTest, ANewGenerationKeepsVerdictsAndForgetsWhoIsGone) {
     const std::size_t later = stays.requests.size() + 3;
     ASSERT_TRUE(run_until([&] { return stays.requests.size() >= later; }));
     EXPECT_LE(leaves.requests.size(), before + 1);  // one may have been on its way
-    EXPECT_EQ(board.checks().went_down, 2u);        // no second flip for the one that stayed
+    EXPECT_EQ(board.control().went_down, 2u);        // no second flip for the one that stayed
 }
 
 TEST_F(HealthCheckerTest, TheRunningCheckOfWhoIsGoneIsHungUp) {
@@ -467,7 +467,7 @@ TEST_F(HealthCheckerTest, TheRunningCheckOfWhoIsGoneIsHungUp) {
     ASSERT_TRUE(run_until([&] { return leaves.requests.size() == 1; }));
     checker.use(snapshot_of({}));
     ASSERT_TRUE(run_until([&] { return leaves.open == 0; }));
-    EXPECT_EQ(board.checks().failed, 0u);
+    EXPECT_EQ(board.control().failed, 0u);
 }
 
 TEST_F(HealthCheckerTest, AVerdictSurvivesOtherThresholds) {
@@ -492,7 +492,7 @@ TEST_F(HealthCheckerTest, NothingHappensAfterStop) {
     checker.stop();
     ASSERT_TRUE(run_until([&] { return server.open == 0; }));
     EXPECT_EQ(server.requests.size(), 1u);
-    EXPECT_EQ(board.checks().failed + board.checks().passed, 0u);
+    EXPECT_EQ(board.control().failed + board.control().passed, 0u);
     EXPECT_THAT(log.str(), Not(HasSubstr("down")));
 }
 
