@@ -1,14 +1,10 @@
 #include "s3gate/net/body_relay.hpp"
 
-#include <netinet/in.h>
-#include <netinet/tcp.h>
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
 
-#include "s3gate/net/backend_pool.hpp"
+#include "sink_wait.hpp"
 
 namespace s3gate::net {
 namespace {
@@ -18,17 +14,6 @@ constexpr std::size_t kTurnBytes = 1024 * 1024;
 constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.
 constexpr std::size_t kMaxPieces = 512;
-
-// How often a blocked backend is asked for a sign of life: well inside kBackendUserTimeout.
-constexpr Tick kAliveCheck = 16;  // 4 s
-
-// True if the kernel received anything from the peer in the last `limit`.
-bool has_acknowledged_within(int fd, base::Duration limit) {
-    tcp_info info{};
-    socklen_t size = sizeof info;
-    return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
-           base::Duration{info.tcpi_last_ack_recv} <= limit;
-}
 
 iovec piece_of(std::string_view bytes) {
     return {const_cast<char*>(bytes.data()), bytes.size()};
@@ -127,38 +112,8 @@ Fill take_input(BodyRelay& relay, std::string_view& input, bool stable) {
     return result;
 }
 
-// Suspends until the sink takes bytes again. A backend's TCP_USER_TIMEOUT is short, because a node
-// without power must be noticed, but the kernel also counts the time in which a living peer keeps
-// its window shut (tcp(7)), and a storage server may stall on its disks for longer than that. So
-// while a blocked backend goes on acknowledging, the kernel's limit is lifted to ours.
-task<Wake> wait_for_sink(BodyRelay& relay) {
-    Stream& sink = *relay.sink;
-    Tick left = relay.write_timeout;
-    bool is_lifted = false;
-    for (;;) {
-        const Tick slice = relay.sink_is_backend ? std::min(left, kAliveCheck) : left;
-        const Wake wake = co_await sink.writable(slice);
-        if (wake != Wake::timed_out || relay.cancelled) {
-            if (is_lifted && sink.is_open()) {
-                set_user_timeout(sink.descriptor(), kBackendUserTimeout);
-            }
-            co_return wake;
-        }
-        left -= slice;
-        if (left == 0) {
-            co_return Wake::timed_out;
-        }
-        // Probes of a shut window come at doubling distances: the last answer may be as old as half
-        // of the wait.
-        const base::Duration waited = (relay.write_timeout - left) * kTickLength;
-        const bool is_alive = has_acknowledged_within(sink.descriptor(), waited * 2 / 3);
-        if (is_alive != is_lifted) {
-            is_lifted = is_alive;
-            set_user_timeout(
-                sink.descriptor(),
-                is_alive ? base::Duration{relay.write_timeout * kTickLength} : kBackendUserTimeout);
-        }
-    }
+SinkWait sink_wait_of(const BodyRelay& relay) {
+    return {relay.write_timeout, relay.sink_is_backend, &relay.cancelled};
 }
 
 // The end of a chunked message: last chunk, trailers that may go on, empty line (RFC 9112 §7.1).
@@ -326,7 +281,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                             }
                             if (out < 0 && (errno == EAGAIN || errno == EINTR)) {
                                 turn_bytes = turn_calls = 0;
-                                const Wake wake = co_await wait_for_sink(relay);
+                                const Wake wake = co_await wait_for_sink(sink, sink_wait_of(relay));
                                 if (relay.cancelled) {
                                     co_return RelayEnd::interrupted;
                                 }
@@ -426,7 +381,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             }
             if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
                 turn_bytes = turn_calls = 0;
-                const Wake wake = co_await wait_for_sink(relay);
+                const Wake wake = co_await wait_for_sink(sink, sink_wait_of(relay));
                 if (relay.cancelled) {
                     relay.payload_sent += sent_of(relay.iov, first, batch);
                     co_return RelayEnd::interrupted;

@@ -122,6 +122,9 @@ void Pipe::release() {
     if (read_ < 0) {
         return;
     }
+    if (!pool_->closing_) {
+        --pool_->lent_;
+    }
     // Only an empty pipe may be used again: bytes left inside belong to a message that was cut.
     if (held == 0 && !pool_->closing_ && pool_->free_.size() < PipePool::kKept) {
         PipePool& pool = *pool_;
@@ -143,6 +146,7 @@ Pipe PipePool::acquire() {
     if (!free_.empty()) {
         Pipe pipe = std::move(free_.back());
         free_.pop_back();
+        ++lent_;
         return pipe;
     }
     if (refused_ > 0) {
@@ -164,6 +168,7 @@ Pipe PipePool::acquire() {
             pipe.read_ = ends[0];
             pipe.write_ = ends[1];
             pipe.capacity_ = static_cast<std::size_t>(capacity);
+            ++lent_;
             return pipe;
         }
         ::close(ends[0]);

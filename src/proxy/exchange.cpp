@@ -87,7 +87,7 @@ void Exchange::begin(ClientConnection& client) {
     awaiting_head_ = taken_down_ = slot_counted_ = false;
     upload_running_ = false;
     committed_ = false;
-    tunnel_bytes_[0] = tunnel_bytes_[1] = 0;
+    tunnel_.reset();
     backend_request_id_.clear();
     request_id_[0] = '\0';
     record_ = {};
@@ -382,7 +382,7 @@ void Exchange::on_client_broken() {
     if (!client_gone_) {
         client_gone_ = true;
         down_.cancelled = true;
-        tunnel_broken_ = true;
+        tunnel_.on_client_broken();
         wake_main();
     }
 }
@@ -405,7 +405,7 @@ void Exchange::cut() {
     cut_ = true;
     client_gone_ = true;
     up_.cancelled = down_.cancelled = true;
-    tunnel_broken_ = true;
+    tunnel_.cut();
     wake_main();
 }
 

@@ -13,6 +13,7 @@
 #include "s3gate/http/header_rules.hpp"
 #include "s3gate/net/backend_pool.hpp"
 #include "s3gate/net/body_relay.hpp"
+#include "s3gate/net/tunnel.hpp"
 #include "s3gate/observe/request_record.hpp"
 #include "s3gate/policy/affinity_key.hpp"
 #include "s3gate/policy/ketama_ring.hpp"
@@ -46,6 +47,8 @@ class Exchange final : public net::StreamObserver {
     void cut();
     // True while a request is being served (not merely a head being read).
     bool is_serving() const { return serving_; }
+    // True while it is a tunnel (which may never end by itself).
+    bool is_tunnelling() const { return tunnelling_; }
 
     // Neighbours in the worker's list of active exchanges.
     Exchange* next = nullptr;
@@ -89,8 +92,6 @@ class Exchange final : public net::StreamObserver {
     net::task<bool> relay_interim();
     net::task<void> relay_response();
     net::task<void> tunnel();
-    net::detached tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued,
-                              unsigned direction);
     bool judge_load() const;
     // Takes this attempt out of its backend's in-flight count; once is enough, twice does no harm.
     void release_slot();
@@ -195,11 +196,8 @@ class Exchange final : public net::StreamObserver {
     std::string reply_;
     std::string backend_request_id_;
 
-    // Tunnel.
-    unsigned tunnel_halves_ = 0;
-    bool tunnel_broken_ = false;
-    std::uint64_t tunnel_bytes_[2] = {0, 0};
-    std::coroutine_handle<> tunnel_joiner_;
+    net::Tunnel tunnel_;
+    bool tunnelling_ = false;
 
     std::array<char, 17> request_id_{};
     observe::RequestRecord record_;

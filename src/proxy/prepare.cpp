@@ -7,6 +7,7 @@
 #include "exchange.hpp"
 #include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
+#include "s3gate/http/upgrade.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -126,8 +127,8 @@ void Exchange::prepare_request() {
     rules.scheme = "http";
     rules.append = site.forwarded.mode == config::ForwardedMode::append &&
                    base::contains(site.forwarded.trusted, client_->peer.ip());
-    rules.relay_upgrade = site.upgrade && meaning_.wants_upgrade && body_.complete &&
-                          !base::iequals(head_.find(http::FieldId::upgrade), "h2c");
+    rules.relay_upgrade =
+        site.upgrade && meaning_.wants_upgrade && body_.complete && http::is_offer_relayable(head_);
     rules.extra_lines = site_->extra_lines;
     rules.replaced = site_->extra_names.empty() ? nullptr : &site_->extra_names;
     std::string local_host;

@@ -196,111 +196,50 @@ net::task<void> Exchange::tunnel() {
         reply_.append(piece);
     }
     note_passive(false);
+    backend_request_id_.assign(response_.find(http::FieldId::x_amz_request_id));
     record_.status = 101;
     record_.error = {};
     record_.ttfb_ms =
         std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
     committed_ = true;
     // Bytes glued to the 101 go to the client behind it, bytes glued to the request to the backend.
+    const std::size_t head_bytes = reply_.size();
     reply_.append(response_buffer_.data() + response_begin_, response_fill_ - response_begin_);
     response_buffer_.release();
-    tunnel_broken_ = cut_;
-    tunnel_halves_ = 2;
-    tunnel_half(client_->stream, backend_->stream, client_->leftover, 0);
-    tunnel_half(backend_->stream, client_->stream, reply_, 1);
-    struct Join {
-        Exchange& exchange;
-        bool await_ready() const noexcept { return exchange.tunnel_halves_ == 0; }
-        void await_suspend(std::coroutine_handle<> self) const { exchange.tunnel_joiner_ = self; }
-        void await_resume() const noexcept {}
-    };
-    co_await Join{*this};
+    tunnelling_ = true;
+    const net::TunnelEnd end =
+        co_await tunnel_.run({&client_->stream, &backend_->stream, client_->leftover, reply_},
+                             worker_.buffers, worker_.pipes, state_->ticks.tunnel_idle);
+    tunnelling_ = false;
     client_->leftover.clear();
-    record_.bytes_out = tunnel_bytes_[1];
-    body_.received = tunnel_bytes_[0];
+    const std::uint64_t sent = tunnel_.bytes_to_client();
+    record_.bytes_out = sent - std::min<std::uint64_t>(sent, head_bytes);
+    body_.received = tunnel_.bytes_to_backend();
     finish_attempt_record();
-    if (tunnel_broken_) {
-        discard_attempt();
-        fate_ = ClientFate::reset;
+    if (end == net::TunnelEnd::finished) {
+        release_slot();
+        backend_->stream.close();
+        backend_.reset();
+        fate_ = ClientFate::finish;
         co_return;
     }
-    release_slot();
-    backend_->stream.close();
-    backend_.reset();
-    fate_ = ClientFate::finish;
-}
-
-net::detached Exchange::tunnel_half(net::Stream& from, net::Stream& to, std::string_view glued,
-                                    unsigned direction) {
-    constexpr unsigned kCallsPerTurn = 16;
-    net::Buffer buffer;
-    std::string_view pending = glued;
-    unsigned calls = 0;
-    bool failed = false;
-    while (!tunnel_broken_ && !failed) {
-        if (++calls > kCallsPerTurn) {
-            calls = 0;
-            co_await from.reactor().yield();
-            continue;
-        }
-        if (pending.empty() && from.is_readable()) {
-            if (!buffer) {
-                buffer = worker_.buffers.acquire();
-            }
-            const ssize_t got = from.receive(buffer.data(), net::Buffer::size());
-            if (got == 0) {
-                // Half-close: the other direction goes on.
-                to.shutdown_write();
-                break;
-            }
-            if (got > 0) {
-                pending = {buffer.data(), static_cast<std::size_t>(got)};
-            } else {
-                failed = errno != EAGAIN && errno != EINTR;
-                continue;
-            }
-        }
-        if (!pending.empty()) {
-            const iovec piece{const_cast<char*>(pending.data()), pending.size()};
-            const ssize_t sent = to.send(&piece, 1, false);
-            if (sent > 0) {
-                pending.remove_prefix(static_cast<std::size_t>(sent));
-                tunnel_bytes_[direction] += static_cast<std::uint64_t>(sent);
-                continue;
-            }
-            if (errno != EAGAIN && errno != EINTR) {
-                failed = true;
-                continue;
-            }
-        } else {
-            buffer.release();
-        }
-        // One limit for both directions: a half that only listens is alive as long as the other one
-        // moves bytes.
-        const std::uint64_t moved = tunnel_bytes_[0] + tunnel_bytes_[1];
-        calls = 0;
-        net::Wake wake;
-        if (pending.empty()) {
-            wake = co_await from.readable(state_->ticks.tunnel_idle);
-        } else {
-            wake = co_await to.writable(state_->ticks.tunnel_idle);
-        }
-        if (wake == net::Wake::timed_out && moved == tunnel_bytes_[0] + tunnel_bytes_[1]) {
+    switch (end) {
+        case net::TunnelEnd::idle:
             record_.error = "tunnel idle timeout";
-            failed = true;
-        }
+            break;
+        case net::TunnelEnd::client_broken:
+            record_.error = "client closed tunnel";
+            break;
+        case net::TunnelEnd::backend_broken:
+            record_.error = "backend closed tunnel";
+            break;
+        default:
+            record_.error = "tunnel cut at shutdown";
+            break;
     }
-    if (failed) {
-        tunnel_broken_ = true;
-        client_->stream.interrupt_read();
-        client_->stream.interrupt_write();
-        backend_->stream.interrupt_read();
-        backend_->stream.interrupt_write();
-    }
-    buffer.release();
-    if (--tunnel_halves_ == 0 && tunnel_joiner_) {
-        worker_.reactor.post(std::exchange(tunnel_joiner_, nullptr));
-    }
+    // Whatever was under way is lost: both sides see a reset, never an end that looks whole.
+    discard_attempt();
+    fate_ = ClientFate::reset;
 }
 
 }  // namespace s3gate::proxy

@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "exchange.hpp"
+#include "s3gate/http/upgrade.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -112,7 +113,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             response_scanner_.reset();
             if (response_.status == 101) {
                 const bool matches = meaning_.wants_upgrade && !upload_running_ &&
-                                     !response_.find(http::FieldId::upgrade).empty();
+                                     http::is_offer_accepted(head_, response_);
                 if (!matches) {
                     record_.error = "unrequested 101";
                     malformed_ = true;

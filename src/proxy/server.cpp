@@ -627,9 +627,11 @@ bool Server::Impl::has_finished() const {
 int Server::Impl::end() {
     checker->stop();
     std::uint64_t cut = 0;
+    std::uint64_t tunnels = 0;
     for (const auto& worker : workers) {
         worker->join();
         cut += worker->cut_requests();
+        tunnels += worker->cut_tunnels();
     }
     are_running = false;
     workers.clear();
@@ -637,6 +639,11 @@ int Server::Impl::end() {
     access_log.reset();  // writes what is queued
     report_counters(counter_report->rest(base::Clock::now()));
     spdlog::info("{}", counter_report->totals());
+    if (tunnels > 0) {
+        // No failure: a WebSocket has no end of its own that a drain could wait for.
+        spdlog::info("{} tunnel{} still open at the end of the drain and cut", tunnels,
+                     tunnels == 1 ? " was" : "s were");
+    }
     if (cut > 0) {
         spdlog::warn("stopped; {} request{} cut short", cut, cut == 1 ? " was" : "s were");
         return kExitForced;

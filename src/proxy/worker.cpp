@@ -335,12 +335,18 @@ void Worker::Impl::stop_now() {
     draining = true;
     stopping = true;
     close_listeners();
-    std::uint64_t served = 0;
+    std::uint64_t requests = 0;
+    std::uint64_t tunnels = 0;
     for (Exchange* exchange = active; exchange != nullptr; exchange = exchange->next) {
-        served += exchange->is_serving() ? 1 : 0;
+        if (exchange->is_tunnelling()) {
+            ++tunnels;
+        } else if (exchange->is_serving()) {
+            ++requests;
+        }
         exchange->cut();
     }
-    cut.store(served, std::memory_order_relaxed);
+    cut.store(requests, std::memory_order_relaxed);
+    cut_tunnels.store(tunnels, std::memory_order_relaxed);
     for (ClientConnection* client = clients; client != nullptr; client = client->next) {
         client->cut = true;
         client->stream.interrupt_read();
@@ -490,6 +496,10 @@ bool Worker::is_finished() const {
 
 std::uint64_t Worker::cut_requests() const {
     return impl_->cut.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Worker::cut_tunnels() const {
+    return impl_->cut_tunnels.load(std::memory_order_relaxed);
 }
 
 }  // namespace s3gate::proxy

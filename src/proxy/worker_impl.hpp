@@ -104,6 +104,7 @@ struct Worker::Impl {
     std::uint64_t random_state;
     std::atomic<bool> finished{false};
     std::atomic<std::uint64_t> cut{0};
+    std::atomic<std::uint64_t> cut_tunnels{0};
     std::thread thread;
 };
 

@@ -94,6 +94,8 @@ class PipePool {
     ~PipePool();
     // An empty pipe of at least 64 KiB, or one that converts to false: the caller copies instead.
     Pipe acquire();
+    // Pipes that are out on loan.
+    std::size_t lent() const { return lent_; }
 
   private:
     friend class Pipe;
@@ -107,6 +109,7 @@ class PipePool {
     static constexpr std::size_t kWanted = 1024 * 1024;
     PipeBudget& budget_;
     std::vector<Pipe> free_;
+    std::size_t lent_ = 0;
     bool closing_ = false;
     unsigned refused_ = 0;  // acquisitions to skip after the kernel refused one
 };

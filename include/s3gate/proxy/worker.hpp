@@ -67,8 +67,9 @@ class Worker {
     void post_stop();
     // True once the worker has drained (or stopped) and its thread is about to return.
     bool is_finished() const;
-    // Requests cut short by post_stop().
+    // Requests cut short by post_stop(), and tunnels, which are not among them.
     std::uint64_t cut_requests() const;
+    std::uint64_t cut_tunnels() const;
 
     struct Impl;
 

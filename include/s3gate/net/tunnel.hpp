@@ -1,0 +1,80 @@
+// What follows a 101: bytes both ways between two streams until both directions have ended or one
+// breaks. Long runs of bytes are spliced through a pooled pipe, short ones (a WebSocket frame)
+// copied through a pooled buffer, which needs one system call less; both are held only while bytes
+// are in them. Half-closes are passed on. One tunnel per exchange, reused; one worker thread.
+#pragma once
+
+#include <array>
+#include <coroutine>
+#include <cstdint>
+#include <string_view>
+
+#include "s3gate/net/buffer_pool.hpp"
+#include "s3gate/net/stream.hpp"
+#include "s3gate/net/task.hpp"
+
+namespace s3gate::net {
+
+enum class TunnelEnd : std::uint8_t {
+    finished,        // both sides said FIN and everything before it was delivered
+    idle,            // no byte moved in either direction for the limit
+    client_broken,   // reset, or a write to it failed
+    backend_broken,  // the same at the other side
+    cut,             // the owner called cut()
+};
+
+class Tunnel final : public StreamObserver {
+  public:
+    struct Ends {
+        Stream* client = nullptr;
+        Stream* backend = nullptr;
+        // Sent first; must stay valid until run() has returned.
+        std::string_view to_backend;
+        std::string_view to_client;
+    };
+
+    // Moves bytes until the tunnel has ended. Both streams stay open and belong to the caller, who
+    // resets them unless the end is `finished`. `idle` is one limit for both directions: a side
+    // that only listens is alive as long as the other one sends. Sets the backend stream's
+    // observer while it runs.
+    task<TunnelEnd> run(const Ends& ends, BufferPool& buffers, PipePool& pipes, Tick idle);
+
+    // Ends a run() in progress, or keeps the next one from moving anything (false until reset()).
+    void cut() { end(TunnelEnd::cut); }
+    // The client's stream broke while no direction was reading from it.
+    void on_client_broken() { end(TunnelEnd::client_broken); }
+    // Forgets an earlier run.
+    void reset();
+
+    std::uint64_t bytes_to_backend() const { return ways_[0].moved; }
+    std::uint64_t bytes_to_client() const { return ways_[1].moved; }
+
+  private:
+    struct Way {
+        Stream* from = nullptr;
+        Stream* to = nullptr;
+        std::string_view glued;
+        std::uint64_t moved = 0;
+        TunnelEnd source_broken = TunnelEnd::cut;
+        TunnelEnd sink_broken = TunnelEnd::cut;
+        bool to_backend = false;
+    };
+
+    detached relay(Way& way);
+    void end(TunnelEnd why);
+    void touch() { last_move_ = ways_[0].from->reactor().now(); }
+    Tick idle_left() const;
+    void on_stream_event() override;
+
+    std::array<Way, 2> ways_;
+    BufferPool* buffers_ = nullptr;
+    PipePool* pipes_ = nullptr;
+    Tick idle_ = 0;
+    Tick last_move_ = 0;
+    unsigned running_ = 0;
+    bool broken_ = false;
+    TunnelEnd why_ = TunnelEnd::finished;
+    std::coroutine_handle<> joiner_;
+};
+
+}  // namespace s3gate::net

@@ -1,0 +1,55 @@
+#include "sink_wait.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+
+#include "s3gate/net/backend_pool.hpp"
+
+namespace s3gate::net {
+namespace {
+
+// How often a blocked backend is asked for a sign of life: well inside kBackendUserTimeout.
+constexpr Tick kAliveCheck = 16;  // 4 s
+
+// True if the kernel received anything from the peer in the last `limit`.
+bool has_acknowledged_within(int fd, base::Duration limit) {
+    tcp_info info{};
+    socklen_t size = sizeof info;
+    return ::getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &size) == 0 &&
+           base::Duration{info.tcpi_last_ack_recv} <= limit;
+}
+
+}  // namespace
+
+task<Wake> wait_for_sink(Stream& sink, SinkWait wait) {
+    Tick left = wait.limit;
+    bool is_lifted = false;
+    for (;;) {
+        const Tick slice = wait.is_backend ? std::min(left, kAliveCheck) : left;
+        const Wake wake = co_await sink.writable(slice);
+        if (wake != Wake::timed_out || *wait.cancelled) {
+            if (is_lifted && sink.is_open()) {
+                set_user_timeout(sink.descriptor(), kBackendUserTimeout);
+            }
+            co_return wake;
+        }
+        left -= slice;
+        if (left == 0) {
+            co_return Wake::timed_out;
+        }
+        // Probes of a shut window come at doubling distances: the last answer may be as old as half
+        // of the wait.
+        const base::Duration waited = (wait.limit - left) * kTickLength;
+        const bool is_alive = has_acknowledged_within(sink.descriptor(), waited * 2 / 3);
+        if (is_alive != is_lifted) {
+            is_lifted = is_alive;
+            set_user_timeout(sink.descriptor(), is_alive ? base::Duration{wait.limit * kTickLength}
+                                                         : kBackendUserTimeout);
+        }
+    }
+}
+
+}  // namespace s3gate::net
