@@ -12,9 +12,6 @@ namespace {
 // docs/architecture.md, "Reuse of pooled connections": writes prefer a connection used less than 5
 // s ago.
 constexpr std::uint64_t kFreshForWrites = 5000;
-// What the tunnel says in the access log when nothing moved for timeouts.tunnel_idle.
-constexpr std::string_view kTunnelIdle = "tunnel idle timeout";
-
 }  // namespace
 
 net::task<void> Exchange::attempts() {
@@ -237,9 +234,6 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             break;
         case HeadEnd::switching:
             co_await tunnel();
-            if (record_.error == kTunnelIdle) {
-                bump(worker_.counters.tunnel_idle_timeouts);
-            }
             co_return AttemptEnd::done;
         case HeadEnd::client_gone:
             client_gone_ = true;

@@ -226,6 +226,7 @@ net::task<void> Exchange::tunnel() {
     switch (end) {
         case net::TunnelEnd::idle:
             record_.error = "tunnel idle timeout";
+            bump(worker_.counters.tunnel_idle_timeouts);
             break;
         case net::TunnelEnd::client_broken:
             record_.error = "client closed tunnel";
