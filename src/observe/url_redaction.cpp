@@ -3,6 +3,7 @@
 // itself the value of an argument.
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -15,9 +16,13 @@ namespace s3gate::observe {
 namespace {
 
 // Lower case, for comparison with folded text.
-constexpr std::array<std::string_view, 5> kSecretNames = {
-    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "signature", "awsaccesskeyid"};
-constexpr std::size_t kLongestName = 20;
+constexpr std::array<std::string_view, 11> kSecretNames = {
+    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "signature", "awsaccesskeyid",
+    // Header fields that a presigned URL may carry in its query.
+    "authorization", "x-amz-server-side-encryption-customer-key",
+    "x-amz-copy-source-server-side-encryption-customer-key",
+    // What the STS calls of MinIO take, in a query as well as in a form.
+    "webidentitytoken", "ldappassword", "token"};
 constexpr std::string_view kReplacement = "***";
 
 constexpr int hex_value(char c) {
@@ -35,19 +40,38 @@ struct Unit {
     unsigned depth;      // how often it is escaped: '&' 0, "%26" 1, "%2526" 2
 };
 
-Unit unit_at(std::string_view text, std::size_t at) {
-    Unit unit{text[at], 1, 0};
-    while (unit.value == '%' && text.size() - at >= unit.length + 2) {
-        const int high = hex_value(text[at + unit.length]);
-        const int low = hex_value(text[at + unit.length + 1]);
-        if (high < 0 || low < 0) {
+// Who escapes everything twice escapes the digits of escapes as well: "%25%36%31" is an 'a'. Deeper
+// than this nobody goes, and the work for each character stays bounded.
+constexpr unsigned kEscapedDigits = 2;
+
+// text[at] is '%'.
+Unit escape_at(std::string_view text, std::size_t at, unsigned nesting) {
+    Unit unit{'%', 1, 0};
+    while (unit.value == '%') {
+        std::size_t end = at + unit.length;
+        int value = 0;
+        for (int digit = 0; digit < 2 && value >= 0; ++digit) {
+            if (end >= text.size()) {
+                return unit;
+            }
+            const Unit next = nesting > 0 && text[end] == '%' ? escape_at(text, end, nesting - 1)
+                                                              : Unit{text[end], 1, 0};
+            const int found = hex_value(next.value);
+            value = found < 0 ? -1 : value * 16 + found;
+            end += next.length;
+        }
+        if (value < 0) {
             break;
         }
-        unit.value = static_cast<char>(high * 16 + low);
-        unit.length += 2;
+        unit.value = static_cast<char>(value);
+        unit.length = end - at;
         ++unit.depth;
     }
     return unit;
+}
+
+inline Unit unit_at(std::string_view text, std::size_t at) {
+    return text[at] == '%' ? escape_at(text, at, kEscapedDigits) : Unit{text[at], 1, 0};
 }
 
 // True for what an argument's name may follow. '=' is one because a value may be a query of its
@@ -62,27 +86,28 @@ struct SecretName {
     unsigned depth;      // of the '='
 };
 
-// The secret argument whose name begins at `at`, if one does.
+// The secret argument whose name begins at `at`, if one does. Gives up at the first character that
+// no secret name has there, so that a text full of beginnings costs no more than another.
 std::optional<SecretName> secret_name_at(std::string_view text, std::size_t at) {
-    std::array<char, kLongestName> name;
-    std::size_t name_length = 0;
+    static_assert(kSecretNames.size() < 32);
+    std::uint32_t possible = (1U << kSecretNames.size()) - 1;
     const std::size_t begin = at;
-    while (at < text.size()) {
+    for (std::size_t position = 0; at < text.size() && possible != 0; ++position) {
         const Unit unit = unit_at(text, at);
         at += unit.length;
-        if (unit.value == '=') {
-            const std::string_view folded(name.data(), name_length);
-            for (const std::string_view secret : kSecretNames) {
-                if (folded == secret) {
-                    return SecretName{at - begin, unit.depth};
-                }
+        const char folded = base::to_lower(unit.value);
+        for (std::size_t i = 0; i < kSecretNames.size(); ++i) {
+            const std::string_view secret = kSecretNames[i];
+            if ((possible >> i & 1) == 0) {
+                continue;
             }
-            return std::nullopt;
+            if (position == secret.size() && unit.value == '=') {
+                return SecretName{at - begin, unit.depth};
+            }
+            if (position >= secret.size() || secret[position] != folded) {
+                possible &= ~(1U << i);
+            }
         }
-        if (name_length == kLongestName) {
-            return std::nullopt;
-        }
-        name[name_length++] = base::to_lower(unit.value);
     }
     return std::nullopt;
 }
@@ -100,12 +125,31 @@ std::size_t value_end(std::string_view text, std::size_t at, unsigned depth) {
     return at;
 }
 
+// Where "user:password" ends whose first character, behind "://", is at `at`: at its '@'. nullopt
+// when what stands there is only a host.
+std::optional<std::size_t> user_info_end(std::string_view text, std::size_t at, unsigned depth) {
+    std::optional<std::size_t> end;
+    while (at < text.size()) {
+        const Unit unit = unit_at(text, at);
+        if (unit.value == '/' || unit.value == '?' || unit.value == '#' ||
+            (unit.value == '&' && unit.depth <= depth)) {
+            break;
+        }
+        if (unit.value == '@') {
+            end = at;  // the last one: an unescaped '@' in a password is common
+        }
+        at += unit.length;
+    }
+    return end;
+}
+
 }  // namespace
 
 void append_url_redacted(std::string& out, std::string_view url) {
     std::size_t shown = 0;  // what is before this is in `out`
     std::size_t at = 0;
     bool name_may_begin = true;  // the text may be a bare query
+    std::size_t scheme_end = 0;  // how much of "://" was just read
     while (at < url.size()) {
         if (name_may_begin) {
             name_may_begin = false;
@@ -121,6 +165,20 @@ void append_url_redacted(std::string& out, std::string_view url) {
         const Unit unit = unit_at(url, at);
         name_may_begin = precedes_name(unit.value);
         at += unit.length;
+        if (unit.value == ':') {
+            scheme_end = 1;
+        } else if (unit.value == '/' && scheme_end > 0) {
+            if (++scheme_end == 3) {
+                scheme_end = 0;
+                if (const auto end = user_info_end(url, at, unit.depth)) {
+                    append_json_escaped(out, url.substr(shown, at - shown));
+                    out += kReplacement;
+                    at = shown = *end;
+                }
+            }
+        } else {
+            scheme_end = 0;
+        }
     }
     append_json_escaped(out, url.substr(shown));
 }

@@ -48,6 +48,17 @@ std::string printable(std::string_view text) {
     return out;
 }
 
+// The value as the log may show it: of a field that carries a credential nothing.
+std::string shown_value(std::string_view name, std::string_view value) {
+    static constexpr std::string_view kParts[] = {"cookie", "auth",      "token",
+                                                  "secret", "signature", "key"};
+    std::string folded(name);
+    std::ranges::transform(folded, folded.begin(), base::to_lower);
+    const bool is_secret = std::ranges::any_of(
+        kParts, [&](std::string_view part) { return folded.find(part) != std::string::npos; });
+    return is_secret ? "***" : printable(value);
+}
+
 // True if the error says nothing about the backend: we ran out of something. EADDRNOTAVAIL means
 // no free port for IPv4, but for IPv6 also a host where it is disabled, which never gets better.
 bool is_our_fault(const error_code& error, bool is_v6) {
@@ -186,7 +197,8 @@ void HttpProbe::judge() {
         const std::string_view value(field.value().data(), field.value().size());
         for (const auto& [rejected, pattern] : plan_->reject_headers) {
             if (base::iequals(name, rejected) && base::glob_imatch(pattern, value)) {
-                finish(ProbeEnd::failed, "header " + printable(name) + ": " + printable(value));
+                finish(ProbeEnd::failed,
+                       "header " + printable(name) + ": " + shown_value(name, value));
                 return;
             }
         }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <pwd.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -157,6 +158,12 @@ void create_log_for(const std::string& user, const std::string& path) {
         ::unlink(path.c_str());
     }
     ::close(fd);
+}
+
+void forbid_new_privileges() {
+    if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
+        throw_errno("PR_SET_NO_NEW_PRIVS", errno);
+    }
 }
 
 void drop_privileges(const std::string& user) {

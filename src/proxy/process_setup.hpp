@@ -53,6 +53,11 @@ class SignalsBlocked {
 // could not be reopened after it. Failures are left to whoever opens the log.
 void create_log_for(const std::string& user, const std::string& path);
 
+// No program this process might ever start gains rights by it (set-user-ID, file capabilities).
+// Holds for this thread and those it makes: to be called while there is no other. Throws
+// std::runtime_error.
+void forbid_new_privileges();
+
 // Gives up root for `user`: groups, group, user, for good. Throws std::runtime_error with the
 // reason.
 void drop_privileges(const std::string& user);

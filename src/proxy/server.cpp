@@ -219,6 +219,9 @@ Server::Impl::~Impl() {
 
 int Server::Impl::run() {
     try {
+        if (!config->user.empty() && ::geteuid() == 0) {
+            forbid_new_privileges();  // before the log, which has a thread of its own
+        }
         open_log();
         take_over_signals();
         descriptors = raise_descriptor_limit();

@@ -281,6 +281,9 @@ TEST(Redaction, ShowsNoSecret) {
         {"/?%58%2d%41%6d%7a%2d%53%69%67%6e%61%74%75%72%65=s",
          "/?%58%2d%41%6d%7a%2d%53%69%67%6e%61%74%75%72%65=***"},
         {"/?%2553ignature=s", "/?%2553ignature=***"},
+        {"/?%25%35%33ignature=s", "/?%25%35%33ignature=***"},
+        {"/?u=h%25%33%46Signature%25%33%44s%25%32%36y=1&z",
+         "/?u=h%25%33%46Signature%25%33%44***%25%32%36y=1&z"},
         // A URL as the value of an argument, escaped once, twice and not at all.
         {"/?u=http%3A%2F%2Fh%2Fk%3FX-Amz-Signature%3Ds%26y%3D1&z=2",
          "/?u=http%3A%2F%2Fh%2Fk%3FX-Amz-Signature%3D***%26y%3D1&z=2"},
@@ -293,6 +296,27 @@ TEST(Redaction, ShowsNoSecret) {
         {"/?a=1&amp;Signature=s", "/?a=1&amp;Signature=***"},
         {"/k#Signature=s", "/k#Signature=***"},
         {"/b%3FSignature=s", "/b%3FSignature=***"},
+        // Keys of the customer's own, and what STS takes.
+        {"/?X-Amz-Server-Side-Encryption-Customer-Key=s&x=1",
+         "/?X-Amz-Server-Side-Encryption-Customer-Key=***&x=1"},
+        {"/?x-amz-copy-source-server-side-encryption-customer-%6bey=s",
+         "/?x-amz-copy-source-server-side-encryption-customer-%6bey=***"},
+        {"/?Action=AssumeRoleWithLDAPIdentity&LDAPPassword=s&Version=1",
+         "/?Action=AssumeRoleWithLDAPIdentity&LDAPPassword=***&Version=1"},
+        {"/?WebIdentityToken=s", "/?WebIdentityToken=***"},
+        {"/?Token=s&continuation-token=c", "/?Token=***&continuation-token=c"},
+        {"/?Authorization=AWS4-HMAC-SHA256%20Credential%3Ds", "/?Authorization=***"},
+        {"/?x-amz-server-side-encryption-customer-key-md5=d",
+         "/?x-amz-server-side-encryption-customer-key-md5=d"},
+        // A password before a host, plain and in a URL within a URL.
+        {"http://user:s@h:9000/b/k?a=1", "http://***@h:9000/b/k?a=1"},
+        {"http://user:s@s@h", "http://***@h"},
+        {"/?u=https%3A%2F%2Fuser%3As%40h%2Fk&z=2", "/?u=https%3A%2F%2F***%40h%2Fk&z=2"},
+        {"/?u=http://user:s@h&z=a@b", "/?u=http://***@h&z=a@b"},
+        {"http://h/b/mail@example", "http://h/b/mail@example"},
+        {"http://h?a@b", "http://h?a@b"},
+        {"/?u=http://h&mail=a@b", "/?u=http://h&mail=a@b"},
+        {"a:/b/u@h://", "a:/b/u@h://"},
         // Names that only resemble them.
         {"/?X-Amz-SignedHeaders=host", "/?X-Amz-SignedHeaders=host"},
         {"/?XSignature=1", "/?XSignature=1"},
@@ -318,6 +342,21 @@ TEST(Redaction, LongUrlsOfEscapesTakeLinearTime) {
         url += "=%2525252525252526";
     }
     std::string out;
+    append_url_redacted(out, url);
+    EXPECT_EQ(out, url);
+    url.clear();
+    while (url.size() < 1024 * 1024) {
+        url += "://";
+    }
+    out.clear();
+    append_url_redacted(out, url);
+    EXPECT_EQ(out, url);
+    url.clear();
+    while (url.size() < 1024 * 1024) {
+        url += "=%25";
+        url += "%25%25%25%25";
+    }
+    out.clear();
     append_url_redacted(out, url);
     EXPECT_EQ(out, url);
 }
