@@ -479,7 +479,7 @@ def test_a_node_is_killed(doomed):
 
 
 def test_stop_with_tunnels_open(doomed):
-    """They go on for shutdown_timeout, then end; the log says so, and the exit status too."""
+    """They go on for shutdown_timeout, then end; the log says so, and it is no failed stop."""
     gate, _ = doomed
 
     async def talk():
@@ -504,10 +504,10 @@ def test_stop_with_tunnels_open(doomed):
         assert min(ends) > 5.5, "cut before shutdown_timeout"
 
     run(talk())
-    assert gate.process.wait(PATIENCE) == 3
+    assert gate.process.wait(PATIENCE) == 0
     log = gate.stderr.read_text()
     assert "draining: requests in progress have 6 s" in log
     assert "stopping at once: shutdown_timeout is over" in log
-    assert "stopped; 30 requests were cut short" in log
+    assert "30 tunnels were still open at the end of the drain and cut" in log
     with pytest.raises(OSError):
         RawClient(gate.host, gate.port, timeout=5)
