@@ -74,7 +74,7 @@ class NotifySocket:
 
 class Daemon:
     """`config` is a mapping (see support.config) or YAML text. `{dir}` in texts stands for the
-    daemon's folder."""
+    daemon's folder. `prefix` is a command that becomes the daemon (by exec: the process stays)."""
 
     def __init__(
         self,
@@ -85,6 +85,7 @@ class Daemon:
         access_log=True,
         wait_ready=True,
         notify=True,
+        prefix=(),
     ):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-e2e-", dir="/tmp"))
         self.dir.chmod(0o755)
@@ -120,7 +121,7 @@ class Daemon:
 
         with open(self.stderr_file, "wb") as stderr, open(self.stdout_file, "wb") as stdout:
             self.process = subprocess.Popen(
-                [binary(), "--config", str(self.file), *arguments],
+                [*prefix, binary(), "--config", str(self.file), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,

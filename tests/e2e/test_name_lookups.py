@@ -1,0 +1,176 @@
+"""DNS that fails, is silent or changes its mind, through the system's own resolver.
+
+A proxy that does not start without DNS turns a restart in a bad moment into an outage; one that
+asks again for what it knows lets a broken DNS take away servers that work.
+
+The daemon gets a resolv.conf of its own in a mount namespace; the name server is in this file.
+"""
+
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+
+import pytest
+
+from support.config import free_port
+from support.waiting import wait_until
+
+SERVER = "127.0.53.7"
+
+
+class NameServer:
+    """Answers A questions from `answers` ({name: address}); NXDOMAIN for others, nothing at all for
+    names in `silent`."""
+
+    def __init__(self):
+        self.answers = {}
+        self.silent = set()
+        self.asked = []
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            self._socket.bind((SERVER, 53))
+        except OSError as error:
+            self._socket.close()
+            pytest.skip(f"no name server on port 53 here: {error}")
+        self._socket.settimeout(0.05)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._end.is_set():
+            try:
+                question, peer = self._socket.recvfrom(2048)
+            except TimeoutError:
+                continue
+            answer = self._answer_to(question)
+            if answer:
+                self._socket.sendto(answer, peer)
+
+    def _answer_to(self, question):
+        at, labels = 12, []
+        while question[at]:
+            labels.append(question[at + 1 : at + 1 + question[at]].decode().lower())
+            at += 1 + question[at]
+        name = ".".join(labels)
+        (kind,) = struct.unpack(">H", question[at + 1 : at + 3])
+        self.asked.append(name)
+        if name in self.silent:
+            return None
+        address = self.answers.get(name)
+        found = address is not None and kind == 1
+        flags = 0x8580 | (0 if address else 3)  # authoritative; NXDOMAIN
+        head = question[:2] + struct.pack(">HHHHH", flags, 1, int(found), 0, 0)
+        record = struct.pack(">HHHIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(address or "0.0.0.0")
+        return head + question[12 : at + 5] + (record if found else b"")
+
+    def stop(self):
+        self._end.set()
+        self._thread.join()
+        self._socket.close()
+
+
+@pytest.fixture(name="names")
+def names_fixture():
+    server = NameServer()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(name="prefix")
+def prefix_fixture(tmp_path):
+    """A command that becomes another one for which only our name server exists."""
+    if not shutil.which("unshare") or os.geteuid() != 0:
+        pytest.skip("a mount namespace needs unshare (util-linux) and root")
+    resolv, switch, hosts = (tmp_path / name for name in ("resolv", "nsswitch", "hosts"))
+    resolv.write_text(f"nameserver {SERVER}\noptions timeout:1 attempts:1\n")
+    switch.write_text("hosts: files dns\n")
+    hosts.write_text("127.0.0.1 localhost\n")
+    mounts = "; ".join(
+        f"mount --bind {source} {target}"
+        for source, target in (
+            (resolv, "/etc/resolv.conf"),
+            (switch, "/etc/nsswitch.conf"),
+            (hosts, "/etc/hosts"),
+        )
+    )
+    command = ["unshare", "-m", "--propagation", "private"]
+    command += ["sh", "-e", "-c", f'{mounts}; exec "$@"']
+    trial = subprocess.run([*command, "sh", "true"], capture_output=True, check=False, text=True)
+    if trial.returncode != 0:
+        pytest.skip(f"mount namespaces are not permitted here: {trial.stderr.strip()}")
+    return [*command, "sh"]
+
+
+def page(daemon):
+    with daemon.client() as client:
+        return client.request(target="/upstream/health/").data.decode()
+
+
+def served(daemon, count=20):
+    with daemon.client() as client:
+        return {
+            client.request(target=f"/b/k?sessionid={number}").data.decode()
+            for number in range(count)
+        }
+
+
+def test_start_without_some_names(make_backend, gate, names, prefix):
+    """It serves with the rest and says so; the missing server comes when its name does; a name that
+    resolved is not asked again, even when DNS would now say something else."""
+    first, second, third = (make_backend() for _ in range(3))
+    known, later, never = "known.s3.test", "later.s3.test", "never.s3.test"
+    names.answers[known] = "127.0.0.1"
+    daemon = gate(
+        [f"{known}:{first.port}", f"{later}:{second.port}", f"{never}:{third.port}"],
+        status={},
+        daemon={"prefix": prefix},
+    )
+    daemon.wait_stderr(rf"\[warning\] cannot resolve {later}: .*its servers are down")
+    assert f"cannot resolve {known}" not in daemon.stderr
+    daemon.wait_stderr(r"\[warning\] in the last \d+ s: 2 name lookups failed")
+    assert served(daemon) == {"b1"}
+    assert f"{later}:{second.port} DOWN" in page(daemon)
+    asked = names.asked.count(known)
+    names.answers[later] = "127.0.0.1"
+    names.answers[known] = "127.0.0.99"  # nobody is there
+    daemon.wait_stderr(rf"\[info\] resolved {later}: 127\.0\.0\.1\n")
+    wait_until(lambda: served(daemon) == {"b1", "b2"})
+    # The round behind that one asks for the name that is still missing, and for no other.
+    rounds = names.asked.count(never)
+    wait_until(lambda: names.asked.count(never) > rounds)
+    assert names.asked.count(known) == asked
+    assert served(daemon) == {"b1", "b2"}
+    assert daemon.totals()["name lookups failed"] >= 3
+
+
+def test_start_while_dns_is_silent(make_backend, gate, names, prefix):
+    """Bounded: five seconds, then it serves with what needs no name."""
+    backend = make_backend()
+    names.silent.add("mute.s3.test")
+    begun = time.monotonic()
+    daemon = gate(
+        [backend, f"mute.s3.test:{free_port()}"], daemon={"prefix": prefix}, passive="off"
+    )
+    assert time.monotonic() - begun < 15, "ready after 5 s and what a busy machine adds"
+    assert served(daemon) == {"b1"}
+    daemon.wait_stderr(r"cannot resolve mute\.s3\.test: ")
+    assert names.asked
+    assert daemon.totals()["name lookup failed"] == 1
+
+
+def test_start_without_any_name(make_backend, gate, names, prefix):
+    """Nobody to go to yet is no reason not to start: 503 in S3's words."""
+    backend = make_backend()
+    daemon = gate([f"only.s3.test:{backend.port}"], daemon={"prefix": prefix})
+    with daemon.client() as client:
+        response = client.request()
+        assert (response.status, b"<Code>ServiceUnavailable" in response.data) == (503, True)
+    assert daemon.wait_log("/b/k")["error"] == "no backend available"
+    assert names.asked
+    totals = daemon.totals()
+    assert totals["name lookup failed"] == totals["request without a backend left"] == 1
