@@ -145,6 +145,61 @@ ChunkDecoder::Step ChunkDecoder::step(std::string_view input) {
     return {Kind::need_more, position, {}};
 }
 
+namespace {
+
+// Fields that must not come behind a body (RFC 9110 §6.5.1): a recipient that merges trailers into
+// the head would be told anew how the message is framed, routed, authenticated, authorised or
+// cached. Of the x-amz- fields only checksums and the signature over them are ever trailers.
+bool is_kept_trailer(const Field& field) {
+    if (field.id != FieldId::other || is_framing_lookalike(field.name)) {
+        return false;
+    }
+    // '_' and '.' read as '-' in servers that map names to variables.
+    std::string plain(field.name);
+    std::replace_if(
+        plain.begin(), plain.end(), [](char c) { return c == '_' || c == '.'; }, '-');
+    if (base::istarts_with(plain, "x-amz-")) {
+        return base::istarts_with(field.name, "x-amz-checksum-") ||
+               base::iequals(field.name, "x-amz-trailer-signature");
+    }
+    static constexpr std::string_view kPrefixes[] = {
+        "accept", "access-control-", "amz-",     "auth",    "content-", "if-",    "proxy",
+        "sec-",   "x-forward",       "x-minio-", "x-http-", "x-method", "x-orig", "x-rewrite-",
+        "x-real", "x-session-id",    "strict-"};
+    static constexpr std::string_view kNames[] = {"age",
+                                                  "allow",
+                                                  "cache-control",
+                                                  "expires",
+                                                  "location",
+                                                  "max-forwards",
+                                                  "origin",
+                                                  "pragma",
+                                                  "range",
+                                                  "retry-after",
+                                                  "set-cookie",
+                                                  "server",
+                                                  "vary",
+                                                  "via",
+                                                  "warning",
+                                                  "www-authenticate",
+                                                  "priority",
+                                                  "early-data",
+                                                  "alt-svc",
+                                                  "refresh",
+                                                  "clear-site-data",
+                                                  "status",
+                                                  "true-client-ip",
+                                                  "x-client-ip"};
+    return std::none_of(
+               std::begin(kPrefixes), std::end(kPrefixes),
+               [&](std::string_view prefix) { return base::istarts_with(plain, prefix); }) &&
+           std::none_of(std::begin(kNames), std::end(kNames),
+                        [&](std::string_view other) { return base::iequals(plain, other); }) &&
+           field_id_of(plain) == FieldId::other;
+}
+
+}  // namespace
+
 bool filter_trailers(std::string_view lines, std::string& out) {
     if (lines.empty()) {
         return true;
@@ -156,19 +211,7 @@ bool filter_trailers(std::string_view lines, std::string& out) {
         return false;
     }
     for (const Field& field : fields) {
-        const bool kept =
-            field.id == FieldId::other && !is_framing_lookalike(field.name) &&
-            !base::istarts_with(field.name, "content-") && !base::istarts_with(field.name, "if-") &&
-            !base::istarts_with(field.name, "proxy-") &&
-            !base::istarts_with(field.name, "x-forwarded-") &&
-            !base::iequals(field.name, "range") && !base::iequals(field.name, "max-forwards") &&
-            !base::iequals(field.name, "cache-control") &&
-            !base::iequals(field.name, "set-cookie") &&
-            !base::iequals(field.name, "www-authenticate") &&
-            !base::iequals(field.name, "x-amz-security-token") &&
-            !base::iequals(field.name, "x-amz-date") &&
-            !base::iequals(field.name, "x-amz-content-sha256");
-        if (kept) {
+        if (is_kept_trailer(field)) {
             out.append(field.line);
         }
     }

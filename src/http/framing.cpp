@@ -86,6 +86,34 @@ ConnectionOptions connection_options(const std::vector<Field>& fields) {
     return options;
 }
 
+// An authority without its port, and the port, which is empty when there is none.
+struct Authority {
+    std::string_view host;
+    std::string_view port;
+};
+
+Authority split_authority(std::string_view text) {
+    const std::size_t colon = text.rfind(':');
+    if (colon == std::string_view::npos || text.find(']', colon) != std::string_view::npos) {
+        return {text, {}};
+    }
+    return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+// True if both name the same host and port (RFC 9110 §4.2.3): in any case of letters, and a missing
+// or empty port is the scheme's. `host` is a valid Host, so an `authority` that is none (userinfo,
+// two ports) equals it in no way.
+bool is_same_authority(std::string_view authority, std::string_view host,
+                       std::string_view default_port) {
+    if (base::iequals(authority, host)) {
+        return true;
+    }
+    const Authority a = split_authority(authority);
+    const Authority b = split_authority(host);
+    return base::iequals(a.host, b.host) &&
+           (a.port.empty() ? default_port : a.port) == (b.port.empty() ? default_port : b.port);
+}
+
 // Splits the target by its form (RFC 9112 §3.2).
 HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
     std::string_view target = head.target;
@@ -98,10 +126,13 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
     }
     if (target.front() != '/') {
         std::size_t skip = 0;
+        std::string_view default_port;
         if (base::istarts_with(target, "http://")) {
             skip = 7;
+            default_port = "80";
         } else if (base::istarts_with(target, "https://")) {
             skip = 8;
+            default_port = "443";
         } else {
             return HeadError::bad_target;
         }
@@ -113,7 +144,7 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
         }
         // RFC 9112 §3.2.2 lets the target win; with a differing Host somebody is trying to be
         // routed twice.
-        if (!base::iequals(authority, meaning.host)) {
+        if (!is_same_authority(authority, meaning.host, default_port)) {
             return HeadError::authority_mismatch;
         }
         target.remove_prefix(end);
@@ -221,12 +252,17 @@ RequestMeaning meaning_of(const RequestHead& head) {
             ++hosts;
             meaning.host = field.value;
         } else if (field.id == FieldId::expect) {
-            // RFC 9110 §10.1.1: a list; an HTTP/1.0 client's expectation is ignored.
-            for_each_list_member(field.value, [&](std::string_view member) {
-                meaning.expects_continue =
-                    meaning.expects_continue ||
-                    (head.minor == 1 && base::iequals(member, "100-continue"));
-            });
+            // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored; 417 for what we do not
+            // know. Whether a list or "y 100-continue" holds a 100-continue is a question that
+            // servers answer differently, and one that did not read the body would take it for the
+            // next request.
+            if (head.minor == 1 && !field.value.empty()) {
+                if (meaning.expects_continue || !base::iequals(field.value, "100-continue")) {
+                    meaning.error = HeadError::bad_expectation;
+                    return meaning;
+                }
+                meaning.expects_continue = true;
+            }
         } else if (field.id == FieldId::upgrade) {
             has_upgrade = true;
         }

@@ -234,6 +234,8 @@ std::string_view to_string(HeadError error) {
             return "missing, repeated or invalid Host";
         case HeadError::authority_mismatch:
             return "request target and Host name different authorities";
+        case HeadError::bad_expectation:
+            return "the only expectation served is one 100-continue";
         case HeadError::bad_content_length:
             return "repeated or invalid Content-Length";
         case HeadError::bad_transfer_encoding:

@@ -67,6 +67,28 @@ bool is_hop_by_hop(FieldId id) {
     }
 }
 
+// True if a server that cannot tell '_' or another sign from '-' (CGI and its kin) reads `name` as
+// `real`.
+bool reads_as(std::string_view name, std::string_view real) {
+    if (name.size() != real.size()) {
+        return false;
+    }
+    for (std::size_t i = 0; i < name.size(); ++i) {
+        const char lower = base::to_lower(name[i]);
+        const bool alnum = (lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9');
+        if (real[i] == '-' ? alnum : lower != real[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+// Names that would be taken for one of the fields that we add, and would thus undo them.
+bool is_forwarded_lookalike(std::string_view name) {
+    return reads_as(name, "x-forwarded-for") || reads_as(name, "x-real-ip") ||
+           reads_as(name, "x-forwarded-proto");
+}
+
 void append_field(std::string& own, std::string_view name, std::string_view value) {
     own.append(name).append(": ").append(value).append("\r\n");
 }
@@ -158,6 +180,9 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
                 break;
             case FieldId::forwarded:
                 keep = rules.append;
+                break;
+            case FieldId::other:
+                keep = !is_forwarded_lookalike(field.name);
                 break;
             default:
                 break;

@@ -194,7 +194,8 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
             co_await reply(431, "RequestHeaderSectionTooLarge", "Too many request header fields.",
                            true);
         } else {
-            co_await reply(400, "InvalidRequest", http::to_string(error), true);
+            const int status = error == http::HeadError::bad_expectation ? 417 : 400;
+            co_await reply(status, "InvalidRequest", http::to_string(error), true);
         }
         record_.error = http::to_string(error);
         co_return HeadRead::answered;
@@ -320,7 +321,11 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     reply.resource = meaning_.path.empty() ? refused_path() : meaning_.path;
     reply.request_id = {request_id_.data(), 16};
     reply.host_id = worker_.shared.hostname;
-    reply.head = head_.method == "HEAD";
+    // Also of a head that was refused before it was parsed: whoever asks with HEAD reads no body.
+    reply.head = head_.method.empty() ? std::string_view(head_buffer_.data(), head_fill_)
+                                            .substr(scanner_.begin())
+                                            .starts_with("HEAD ")
+                                      : head_.method == "HEAD";
     reply.close =
         close || !body_.complete || !meaning_.keep_alive || head_.minor == 0 || worker_.draining ||
         head_.raw.empty() ||

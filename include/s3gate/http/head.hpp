@@ -72,6 +72,7 @@ enum class HeadError : std::uint8_t {
     connect_method,
     bad_host,            // missing with HTTP/1.1, repeated, or not uri-host [":" port]
     authority_mismatch,  // absolute-form whose authority is not the Host
+    bad_expectation,     // Expect other than one 100-continue
     bad_content_length,
     bad_transfer_encoding,
     both_framings,

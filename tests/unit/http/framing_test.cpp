@@ -439,6 +439,46 @@ TEST(Target, FollowsTheTable) {
     }
 }
 
+TEST(Target, AMissingPortIsTheDefaultOfTheScheme) {
+    struct Row {
+        std::string target;
+        std::string host;
+        bool same;
+    };
+    const std::vector<Row> rows = {
+        {"http://h/", "h", true},
+        {"http://h:80/", "h", true},
+        {"http://h/", "h:80", true},
+        {"http://h:/", "h", true},
+        {"http://h/", "h:", true},
+        {"http://H:/", "h:80", true},
+        {"https://h/", "h:443", true},
+        {"https://h:443/", "h", true},
+        {"http://[::1]:80/", "[::1]", true},
+        {"http://[::1]/", "[::1]:80", true},
+        {"http://[::1]/", "[::1]", true},
+        {"http://h:443/", "h", false},
+        {"https://h:80/", "h", false},
+        {"http://h/", "h:443", false},
+        {"http://h:080/", "h", false},
+        {"http://h:80:80/", "h", false},
+        {"http://u@h:80/", "h", false},
+        {"http://h:80x/", "h", false},
+        {"http://[::1]:81/", "[::1]", false},
+        {"http://[::1]x/", "[::1]", false},
+        {"http://[::2]/", "[::1]", false},
+        {"http://::1:80/", "[::1]", false},
+        {"http://h.:80/", "h", false},
+        {"http://:80/", "h", false},
+    };
+    for (const Row& row : rows) {
+        const RequestMeaning meaning = meaning_of(
+            request("GET " + row.target + " HTTP/1.1\r\nHost: " + row.host + "\r\n\r\n"));
+        EXPECT_EQ(meaning.error, row.same ? kNone : HeadError::authority_mismatch)
+            << row.target << " to " << row.host;
+    }
+}
+
 TEST(Target, AnAuthorityNeedsItsHost) {
     // HTTP/1.0 may leave Host out, but then an absolute target names a server nobody can compare it
     // with.
@@ -477,12 +517,9 @@ TEST(RequestConnection, FollowsTheTable) {
         {"1.0", "Keep-Alive: timeout=5\r\n", false, false, false},
         {"1.1", "Expect: 100-continue\r\n", true, true, false},
         {"1.1", "expect: 100-Continue\r\n", true, true, false},
-        {"1.1", "Expect: 100-continue, x=y\r\n", true, true, false},
-        {"1.1", "Expect: 100-continue\r\nExpect: other\r\n", true, true, false},
-        {"1.1", "Expect: other\r\nExpect: 100-continue\r\n", true, true, false},
-        {"1.1", "Expect: 100-continued\r\n", true, false, false},
-        {"1.1", "Expect: 100\r\n", true, false, false},
         {"1.1", "Expect:\r\n", true, false, false},
+        {"1.1", "Expect: 100-continue\r\nExpect:\r\n", true, true, false},
+        {"1.0", "Expect: x\r\n", false, false, false},
         {"1.0", "Expect: 100-continue\r\n", false, false, false},
         {"1.1", "Connection: Upgrade\r\nUpgrade: websocket\r\n", true, false, true},
         {"1.1", "Upgrade: websocket\r\nConnection: keep-alive, upgrade\r\n", true, false, true},
@@ -500,6 +537,19 @@ TEST(RequestConnection, FollowsTheTable) {
         EXPECT_EQ(meaning.keep_alive, row.keep_alive);
         EXPECT_EQ(meaning.expects_continue, row.expects_continue);
         EXPECT_EQ(meaning.wants_upgrade, row.wants_upgrade);
+    }
+}
+
+TEST(Expectation, IsOne100ContinueOrRefused) {
+    for (const std::string fields :
+         {"Expect: 100-continue, x=y\r\n", "Expect: 100-continue\r\nExpect: other\r\n",
+          "Expect: other\r\nExpect: 100-continue\r\n", "Expect: 100-continued\r\n",
+          "Expect: 100\r\n", "Expect: y 100-continue\r\n", "Expect: 100-continue,\r\n",
+          "Expect: 100-continue\r\nExpect: 100-continue\r\n", "Expect: ,\r\n",
+          "Expect: 100-continue;a=b\r\n"}) {
+        EXPECT_EQ(meaning_of(request("PUT / HTTP/1.1\r\nHost: h\r\n" + fields + "\r\n")).error,
+                  HeadError::bad_expectation)
+            << fields;
     }
 }
 

@@ -140,7 +140,10 @@ TEST(ForwardRequest, NominationsCannotStripWhatMatters) {
                                    "Cache-Control",
                                    "Via"}) {
         EXPECT_FALSE(may_be_nominated(name)) << name;
-        const std::string value = name == "Content-Length" ? "0" : name == "Host" ? "h" : "v";
+        const std::string value = name == "Content-Length" ? "0"
+                                  : name == "Host"         ? "h"
+                                  : name == "Expect"       ? "100-continue"
+                                                           : "v";
         const std::string line = name + ": " + value + "\r\n";
         const std::string host = name == "Host" ? "" : "Host: h\r\n";
         const std::string start = "GET /x HTTP/1.1\r\n" + host;
@@ -172,6 +175,18 @@ TEST(ForwardRequest, SetModeReplacesWhatTheClientClaims) {
     EXPECT_EQ(
         forwarded_fields("", rules),
         "X-Forwarded-For: 2001:db8::1\r\nX-Real-IP: 2001:db8::1\r\nX-Forwarded-Proto: https\r\n");
+}
+
+TEST(ForwardRequest, DropsNamesThatReadLikeOurFields) {
+    for (const bool append : {false, true}) {
+        ForwardRules rules = plain_rules();
+        rules.append = append;
+        EXPECT_EQ(forwarded_fields("X_Forwarded_For: 1.1.1.1\r\nX-Forwarded_For: 1.1.1.1\r\n"
+                                   "x_real-ip: 1.1.1.1\r\nX.Forwarded.Proto: https\r\n"
+                                   "X_Forwarded_Fob: 1\r\nXaReal-IP: 2\r\nX_Real_IPs: 3\r\n",
+                                   rules),
+                  "X_Forwarded_Fob: 1\r\nXaReal-IP: 2\r\nX_Real_IPs: 3\r\n" + kForwarded);
+    }
 }
 
 TEST(ForwardRequest, AppendModeKeepsWhatATrustedPeerSent) {
