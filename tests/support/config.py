@@ -1,27 +1,67 @@
 """Configurations for tests: a small YAML writer, free ports, and a site with short timeouts."""
 
 import copy
+import errno
+import fcntl
 import json
+import pathlib
+import random
 import re
 import socket
+import tempfile
 
-# Addresses bound once and noted stay reserved for this process: no test gets the same port twice.
-_given = set()
+# Ports handed out by this process, each with the lock that keeps other test processes away from it.
+_given = {}
+_LOCKS = pathlib.Path(tempfile.gettempdir()) / "s3gate-test-ports"
 PLAIN = re.compile(r"^(off|auto|[a-z][a-z_]*|[0-9]+(ms|s|m|h|KiB|MiB|GiB)?)$")
 YAML_WORDS = {"true", "false", "yes", "no", "on", "null", "y", "n"}
 
 
+def _first_ephemeral_port():
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as limits:
+        return int(limits.read().split()[0])
+
+
+def _lock(port):
+    """Claims a port among all test processes of this machine until this one ends; None if another
+    one has it."""
+    _LOCKS.mkdir(mode=0o777, exist_ok=True)
+    try:
+        handle = open(_LOCKS / str(port), "ab")  # pylint: disable=consider-using-with
+    except PermissionError:
+        return None  # another user's
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        handle.close()
+        return None
+    return handle
+
+
 def free_port(host="127.0.0.1"):
-    """A port nobody listens on: bind, note, close."""
+    """A port nobody listens on: bind, note, close. Below the ports that the kernel gives to
+    outgoing connections (one of those may take it before the daemon listens), and no other test
+    process gets the same one: two daemons that share a port share its clients as well."""
+    lowest, highest = 10000, _first_ephemeral_port() - 1
     while True:
+        port = random.randint(lowest, highest)
+        if port in _given:
+            continue
+        handle = _lock(port)
+        if handle is None:
+            continue
         with socket.socket(
             socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM
         ) as sock:
-            sock.bind((host, 0))
-            port = sock.getsockname()[1]
-        if (host, port) not in _given:
-            _given.add((host, port))
-            return port
+            try:
+                sock.bind((host, port))
+            except OSError as error:
+                handle.close()
+                if error.errno != errno.EADDRINUSE:
+                    raise
+                continue
+        _given[port] = handle
+        return port
 
 
 def dead_address(host="127.0.0.1"):
