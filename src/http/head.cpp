@@ -273,7 +273,18 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes) {
         }
         const void* found = std::memchr(bytes.data() + position_, '\n', bytes.size() - position_);
         if (found == nullptr) {
-            position_ = bytes.size();
+            // A CR is good only right before an LF. Told at once: a client that ends its lines with
+            // CR alone would wait for an answer as long as we wait for an LF.
+            const void* cr = std::memchr(bytes.data() + position_, '\r', bytes.size() - position_);
+            if (cr == nullptr) {
+                position_ = bytes.size();
+                return State::incomplete;
+            }
+            position_ = static_cast<std::size_t>(static_cast<const char*>(cr) - bytes.data());
+            if (position_ + 1 < bytes.size()) {
+                error_ = HeadError::bad_line_end;
+                return State::bad;
+            }
             return State::incomplete;
         }
         const std::size_t lf =

@@ -32,6 +32,22 @@ Verdict scan_in_steps(std::string_view bytes, std::size_t step) {
             scanner.error()};
 }
 
+bool has_bare_cr(std::string_view bytes) {
+    for (std::size_t i = 0; i + 1 < bytes.size(); ++i) {
+        if (bytes[i] == '\r' && bytes[i + 1] != '\n') {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool is_accepted(std::string_view input, const Verdict& verdict) {
+    RequestHead head;
+    return verdict.state == HeadScanner::State::complete &&
+           parse_request_head(input.substr(verdict.begin, verdict.end - verdict.begin), head) ==
+               HeadError::none;
+}
+
 void check_forwarded(const RequestHead& head, const RequestMeaning& meaning,
                      const ForwardRules& rules) {
     Pieces pieces;
@@ -85,7 +101,10 @@ void check_forwarded(const RequestHead& head, const RequestMeaning& meaning,
 FUZZ_TARGET(input) {
     const Verdict whole = scan_in_steps(input, std::max<std::size_t>(input.size(), 1));
     for (const std::size_t step : {std::size_t{1}, std::size_t{2}, std::size_t{7}}) {
-        FUZZ_CHECK(input.empty() || scan_in_steps(input, step) == whole);
+        const Verdict stepped = input.empty() ? whole : scan_in_steps(input, step);
+        // A CR inside a line is refused by the scanner while no LF has come, else by the parser.
+        FUZZ_CHECK(stepped == whole || (stepped.error == HeadError::bad_line_end &&
+                                        has_bare_cr(input) && !is_accepted(input, whole)));
     }
     if (whole.state != HeadScanner::State::complete) {
         return;

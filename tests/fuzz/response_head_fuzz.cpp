@@ -73,15 +73,24 @@ void check_forwarded(const ResponseHead& head, const ResponseMeaning& meaning,
 FUZZ_TARGET(input) {
     std::size_t end = 0;
     HeadError error = HeadError::none;
+    ResponseHead head;
     const HeadScanner::State state =
         scan_in_steps(input, std::max<std::size_t>(input.size(), 1), end, error);
     for (const std::size_t step : {std::size_t{1}, std::size_t{3}}) {
         std::size_t other_end = 0;
         HeadError other_error = HeadError::none;
-        FUZZ_CHECK(scan_in_steps(input, step, other_end, other_error) == state);
-        FUZZ_CHECK(other_end == end && other_error == error);
+        const HeadScanner::State other = scan_in_steps(input, step, other_end, other_error);
+        if (other_error == HeadError::bad_line_end && state != other) {
+            // A CR inside a line is refused by the scanner while no LF has come, else by the
+            // parser.
+            FUZZ_CHECK(state == HeadScanner::State::incomplete ||
+                       parse_response_head(input.substr(0, end), head) != HeadError::none);
+            continue;
+        }
+        FUZZ_CHECK(other == state && other_end == end);
+        FUZZ_CHECK(other_error == error ||
+                   (other_error == HeadError::bad_line_end && state == HeadScanner::State::bad));
     }
-    ResponseHead head;
     if (state != HeadScanner::State::complete ||
         parse_response_head(input.substr(0, end), head) != HeadError::none) {
         return;
