@@ -1,6 +1,5 @@
 #include "s3gate/base/text.hpp"
 
-#include <algorithm>
 #include <charconv>
 #include <system_error>
 
@@ -30,16 +29,6 @@ constexpr int hex_value(char c) {
 }
 
 }  // namespace
-
-bool iequals(std::string_view a, std::string_view b) {
-    return a.size() == b.size() && std::equal(a.begin(), a.end(), b.begin(), [](char x, char y) {
-               return to_lower(x) == to_lower(y);
-           });
-}
-
-bool istarts_with(std::string_view text, std::string_view prefix) {
-    return iequals(text.substr(0, prefix.size()), prefix);
-}
 
 std::optional<std::uint64_t> parse_decimal(std::string_view digits) {
     return parse_unsigned(digits, 10);
@@ -89,14 +78,6 @@ std::string percent_decode(std::string_view text) {
         out.push_back(text[i]);
     }
     return out;
-}
-
-std::string_view trim_ows(std::string_view text) {
-    const std::size_t first = text.find_first_not_of(" \t");
-    if (first == std::string_view::npos) {
-        return {};
-    }
-    return text.substr(first, text.find_last_not_of(" \t") - first + 1);
 }
 
 }  // namespace s3gate::base

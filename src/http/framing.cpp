@@ -1,6 +1,7 @@
 #include "s3gate/http/framing.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "s3gate/base/address.hpp"
 #include "s3gate/base/text.hpp"
@@ -70,9 +71,13 @@ struct ConnectionOptions {
     bool upgrade = false;
 };
 
-ConnectionOptions connection_options(const std::vector<Field>& fields) {
+template <class Head>
+ConnectionOptions connection_options(const Head& head) {
     ConnectionOptions options;
-    for (const Field& field : fields) {
+    if (!head.has(FieldId::connection)) {
+        return options;
+    }
+    for (const Field& field : head.fields) {
         if (field.id != FieldId::connection) {
             continue;
         }
@@ -166,12 +171,21 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
     return HeadError::none;
 }
 
+// unreserved and sub-delims of RFC 3986 §2 without ','.
+constexpr std::array<bool, 256> make_reg_name_bytes() {
+    std::array<bool, 256> table{};
+    for (const char c : std::string_view("0123456789abcdefghijklmnopqrstuvwxyz"
+                                         "ABCDEFGHIJKLMNOPQRSTUVWXYZ-._~!$&'()*+;=")) {
+        table[static_cast<unsigned char>(c)] = true;
+    }
+    return table;
+}
+constexpr std::array<bool, 256> kRegNameBytes = make_reg_name_bytes();
+
 // A reg-name of RFC 3986 §3.2.2 without ',', which would read as a list.
 bool is_reg_name(std::string_view name) {
     for (std::size_t i = 0; i < name.size(); ++i) {
-        const char lower = base::to_lower(name[i]);
-        const bool alnum = (lower >= '0' && lower <= '9') || (lower >= 'a' && lower <= 'z');
-        if (alnum || std::string_view("-._~!$&'()*+;=").find(name[i]) != std::string_view::npos) {
+        if (kRegNameBytes[static_cast<unsigned char>(name[i])]) {
             continue;
         }
         if (name[i] != '%' || !base::parse_hex(name.substr(i + 1, 2)) || name.size() - i < 3) {
@@ -188,11 +202,19 @@ bool is_framing_lookalike(std::string_view name) {
     if (name.size() < 13 || name.size() > 24) {
         return false;
     }
+    // Both words begin with 'c' or 't' and end with 'h' or 'g': most names need no closer look.
+    const auto is_alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
+    const char first = base::to_lower(name.front());
+    const char last = base::to_lower(name.back());
+    if ((is_alnum(first) && first != 'c' && first != 't') ||
+        (is_alnum(last) && last != 'h' && last != 'g')) {
+        return false;
+    }
     char letters[24];
     std::size_t count = 0;
     for (const char c : name) {
         const char lower = base::to_lower(c);
-        if ((lower >= 'a' && lower <= 'z') || (lower >= '0' && lower <= '9')) {
+        if (is_alnum(lower)) {
             letters[count++] = lower;
         }
     }
@@ -276,7 +298,7 @@ RequestMeaning meaning_of(const RequestHead& head) {
     }
     meaning.needs_host = hosts == 0;
     meaning.error = read_target(head, meaning);
-    const ConnectionOptions options = connection_options(head.fields);
+    const ConnectionOptions options = connection_options(head);
     if (meaning.error == HeadError::none && options.count > kMaxConnectionOptions) {
         meaning.error = HeadError::too_many_fields;
     }
@@ -291,7 +313,7 @@ ResponseMeaning meaning_of(const ResponseHead& head, bool to_head) {
     if (meaning.error != HeadError::none) {
         return meaning;
     }
-    const ConnectionOptions options = connection_options(head.fields);
+    const ConnectionOptions options = connection_options(head);
     if (options.count > kMaxConnectionOptions) {
         meaning.error = HeadError::too_many_fields;
         return meaning;

@@ -1,14 +1,16 @@
 #include "s3gate/http/head.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 
+#include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::http {
 namespace {
 
-enum : std::uint8_t { kTchar = 1, kValue = 2, kTarget = 4 };
+enum : std::uint8_t { kTchar = 1, kValue = 2 };
 
 constexpr std::array<std::uint8_t, 256> make_classes() {
     std::array<std::uint8_t, 256> table{};
@@ -28,12 +30,6 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
         // RFC 9110 §5.5: VCHAR, SP, HTAB and obs-text.
         if (c == '\t' || (c >= 0x20 && c != 0x7f)) {
             bits |= kValue;
-        }
-        // A target has no spaces or controls and no fragment (RFC 9112 §3.2). Bytes above 0x7f are
-        // no URI characters, but S3 clients that do not escape exist and MinIO reads them; they
-        // cannot be mistaken for a delimiter.
-        if (c > 0x20 && c != 0x7f && c != '#') {
-            bits |= kTarget;
         }
         table[c] = bits;
     }
@@ -142,47 +138,64 @@ std::string_view line_at(std::string_view raw, std::size_t position) {
     return raw.substr(position, end - position - 1);
 }
 
-HeadError parse_field_lines(std::string_view raw, std::size_t position,
-                            std::vector<Field>& fields) {
+// Behind the last byte of the field name that begins at `at`.
+const char* name_end(const char* at, const char* end) {
+    // Nearly every name is made of letters, digits and hyphens.
+    at = base::find_first<base::NotPlainName>(at, end);
+    while (at != end && is_class(*at, kTchar)) {
+        ++at;
+    }
+    return at;
+}
+
+// What is wrong with a field line whose value, from `at` on, has a control byte before its CRLF, or
+// no CRLF.
+HeadError value_error(const char* at, const char* end) {
+    const void* lf = std::memchr(at, '\n', static_cast<std::size_t>(end - at));
+    if (lf == nullptr || static_cast<const char*>(lf)[-1] != '\r') {
+        return HeadError::bad_line_end;
+    }
+    return HeadError::bad_field_value;
+}
+
+constexpr std::uint64_t bit_of(FieldId id) {
+    return std::uint64_t{1} << static_cast<unsigned>(id);
+}
+
+HeadError parse_field_lines(std::string_view raw, std::size_t position, std::vector<Field>& fields,
+                            std::uint64_t& seen) {
     fields.clear();
-    while (position < raw.size()) {
-        const std::size_t begin = position;
-        if (raw[begin] == '\r') {
+    seen = 0;
+    const char* const end = raw.data() + raw.size();
+    const char* line = raw.data() + position;
+    while (line != end) {
+        if (*line == '\r') {
             // Only the empty line may begin with CR.
-            return begin + 2 == raw.size() && raw[begin + 1] == '\n' ? HeadError::none
-                                                                     : HeadError::bad_line_end;
+            return line + 2 == end && line[1] == '\n' ? HeadError::none : HeadError::bad_line_end;
         }
-        if (raw[begin] == ' ' || raw[begin] == '\t') {
+        if (*line == ' ' || *line == '\t') {
             return HeadError::obs_fold;
         }
-        std::size_t colon = begin;
-        while (colon < raw.size() && is_class(raw[colon], kTchar)) {
-            ++colon;
-        }
-        if (colon == begin || colon >= raw.size() || raw[colon] != ':') {
+        const char* const colon = name_end(line, end);
+        if (colon == line || colon == end || *colon != ':') {
             return HeadError::bad_field_name;
         }
-        const void* lf = std::memchr(raw.data() + colon, '\n', raw.size() - colon);
-        if (lf == nullptr) {
-            return HeadError::bad_line_end;
-        }
-        const std::size_t end = static_cast<std::size_t>(static_cast<const char*>(lf) - raw.data());
-        if (raw[end - 1] != '\r') {
-            return HeadError::bad_line_end;
-        }
-        const std::string_view value = raw.substr(colon + 1, end - 1 - (colon + 1));
-        if (!all_of_class(value, kValue)) {
-            return HeadError::bad_field_value;
+        const char* const value = colon + 1;
+        const char* const stop = base::find_first<base::ControlBytes>(value, end);
+        if (end - stop < 2 || stop[0] != '\r' || stop[1] != '\n') {
+            return value_error(value, end);
         }
         if (fields.size() == kMaxFields) {
             return HeadError::too_many_fields;
         }
+        const char* const next = stop + 2;
         Field& field = fields.emplace_back();
-        field.name = raw.substr(begin, colon - begin);
-        field.value = base::trim_ows(value);
-        field.line = raw.substr(begin, end + 1 - begin);
+        field.name = {line, static_cast<std::size_t>(colon - line)};
+        field.value = base::trim_ows({value, static_cast<std::size_t>(stop - value)});
+        field.line = {line, static_cast<std::size_t>(next - line)};
         field.id = field_id_of(field.name);
-        position = end + 1;
+        seen |= bit_of(field.id);
+        line = next;
     }
     return HeadError::bad_line_end;
 }
@@ -249,9 +262,13 @@ std::string_view to_string(HeadError error) {
 }
 
 HeadScanner::State HeadScanner::scan(std::string_view bytes) {
-    while (position_ < bytes.size()) {
-        if (position_ == begin_ && position_ == line_begin_ && kind_ == Kind::request &&
-            begin_ < 4 && bytes[position_] == '\r') {
+    // Leading empty lines and the start line are looked at one by one, ...
+    while (line_begin_ == begin_) {
+        if (position_ >= bytes.size()) {
+            return State::incomplete;
+        }
+        if (position_ == begin_ && kind_ == Kind::request && begin_ < 4 &&
+            bytes[position_] == '\r') {
             // RFC 9112 §2.2: an empty line before the request line is ignored; we bear two.
             if (bytes.size() < position_ + 2) {
                 return State::incomplete;
@@ -273,19 +290,7 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes) {
         }
         const void* found = std::memchr(bytes.data() + position_, '\n', bytes.size() - position_);
         if (found == nullptr) {
-            // A CR is good only right before an LF. Told at once: a client that ends its lines with
-            // CR alone would wait for an answer as long as we wait for an LF.
-            const void* cr = std::memchr(bytes.data() + position_, '\r', bytes.size() - position_);
-            if (cr == nullptr) {
-                position_ = bytes.size();
-                return State::incomplete;
-            }
-            position_ = static_cast<std::size_t>(static_cast<const char*>(cr) - bytes.data());
-            if (position_ + 1 < bytes.size()) {
-                error_ = HeadError::bad_line_end;
-                return State::bad;
-            }
-            return State::incomplete;
+            return want_line_end(bytes);
         }
         const std::size_t lf =
             static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
@@ -293,37 +298,72 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes) {
             error_ = HeadError::bad_line_end;
             return State::bad;
         }
-        const bool is_empty = lf - 1 == line_begin_;
-        if (line_begin_ == begin_) {
-            // A whole start line: refuse now what no further byte can mend (HTTP/0.9 waits for an
-            // answer, HTTP/2 for a preface).
-            const std::string_view line = bytes.substr(begin_, lf - 1 - begin_);
-            const bool good = kind_ == Kind::request
-                                  ? line.size() > 9 &&
-                                        (line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0"))
-                                  : line.starts_with("HTTP/1.");
-            if (!good) {
-                error_ =
-                    kind_ == Kind::request ? HeadError::bad_version : HeadError::bad_status_line;
-                return State::bad;
-            }
+        // A whole start line: refuse now what no further byte can mend (HTTP/0.9 waits for an
+        // answer, HTTP/2 for a preface).
+        const std::string_view line = bytes.substr(begin_, lf - 1 - begin_);
+        const bool good =
+            kind_ == Kind::request
+                ? line.size() > 9 && (line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0"))
+                : line.starts_with("HTTP/1.");
+        if (!good) {
+            error_ = kind_ == Kind::request ? HeadError::bad_version : HeadError::bad_status_line;
+            return State::bad;
         }
         position_ = line_begin_ = lf + 1;
-        if (is_empty) {
-            return State::complete;
+    }
+    // ... field lines are only looked for their ends.
+    State state = State::incomplete;
+    const char* const data = bytes.data();
+    const char* const end = data + bytes.size();
+    const char* line = data + line_begin_;
+    base::for_each_match<base::LineFeeds>(data + position_, end, [&](const char* lf) {
+        if (lf == line || lf[-1] != '\r') {
+            error_ = HeadError::bad_line_end;
+            state = State::bad;
+            return false;
         }
+        const bool is_empty = lf - 1 == line;
+        line = lf + 1;
+        state = is_empty ? State::complete : State::incomplete;
+        return !is_empty;
+    });
+    line_begin_ = static_cast<std::size_t>(line - data);
+    position_ = state == State::incomplete ? std::max(position_, line_begin_) : line_begin_;
+    return state == State::incomplete ? want_line_end(bytes) : state;
+}
+
+// There is no LF from position_ on. A CR is good only right before one: told at once, because a
+// client that ends its lines with CR alone would wait for an answer as long as we wait for an LF.
+HeadScanner::State HeadScanner::want_line_end(std::string_view bytes) {
+    const void* cr = position_ < bytes.size()
+                         ? std::memchr(bytes.data() + position_, '\r', bytes.size() - position_)
+                         : nullptr;
+    if (cr == nullptr) {
+        position_ = bytes.size();
+        return State::incomplete;
+    }
+    position_ = static_cast<std::size_t>(static_cast<const char*>(cr) - bytes.data());
+    if (position_ + 1 < bytes.size()) {
+        error_ = HeadError::bad_line_end;
+        return State::bad;
     }
     return State::incomplete;
 }
 
+bool RequestHead::has(FieldId id) const {
+    return (seen & bit_of(id)) != 0;
+}
 std::string_view RequestHead::find(FieldId id) const {
-    return find_in(fields, id);
+    return has(id) ? find_in(fields, id) : std::string_view{};
 }
 std::size_t RequestHead::count(FieldId id) const {
     return count_in(fields, id);
 }
+bool ResponseHead::has(FieldId id) const {
+    return (seen & bit_of(id)) != 0;
+}
 std::string_view ResponseHead::find(FieldId id) const {
-    return find_in(fields, id);
+    return has(id) ? find_in(fields, id) : std::string_view{};
 }
 std::size_t ResponseHead::count(FieldId id) const {
     return count_in(fields, id);
@@ -353,11 +393,15 @@ HeadError parse_request_head(std::string_view raw, RequestHead& head) {
     } else {
         return HeadError::bad_version;
     }
+    // A target has no spaces or controls and no fragment (RFC 9112 §3.2). Bytes above 0x7f are no
+    // URI characters, but S3 clients that do not escape exist and MinIO reads them; they cannot be
+    // mistaken for a delimiter.
     head.target = rest.substr(0, rest.size() - 9);
-    if (!all_of_class(head.target, kTarget)) {
+    const char* const target_end = head.target.data() + head.target.size();
+    if (base::find_first<base::NotTarget>(head.target.data(), target_end) != target_end) {
         return HeadError::bad_target;
     }
-    return parse_field_lines(raw, head.line.size(), head.fields);
+    return parse_field_lines(raw, head.line.size(), head.fields, head.seen);
 }
 
 HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
@@ -386,11 +430,12 @@ HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
     if (!all_of_class(head.reason, kValue)) {
         return HeadError::bad_status_line;
     }
-    return parse_field_lines(raw, head.line.size(), head.fields);
+    return parse_field_lines(raw, head.line.size(), head.fields, head.seen);
 }
 
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) {
-    return parse_field_lines(raw, 0, fields);
+    std::uint64_t seen = 0;
+    return parse_field_lines(raw, 0, fields, seen);
 }
 
 bool is_tchar(char c) {

@@ -13,15 +13,24 @@ class PieceBuilder {
   public:
     explicit PieceBuilder(Pieces& pieces) : pieces_(pieces) {}
     void keep(std::string_view bytes) {
-        if (!pieces_.empty() && pieces_.back().data() + pieces_.back().size() == bytes.data()) {
-            pieces_.back() = {pieces_.back().data(), pieces_.back().size() + bytes.size()};
-        } else if (!bytes.empty()) {
-            pieces_.push_back(bytes);
+        if (bytes.data() != end_) {
+            flush();
+            begin_ = bytes.data();
         }
+        end_ = bytes.data() + bytes.size();
+    }
+    // Adds what was kept last; nothing else may be added to the pieces between keep() and this.
+    void flush() {
+        if (begin_ != end_) {
+            pieces_.emplace_back(begin_, static_cast<std::size_t>(end_ - begin_));
+        }
+        begin_ = end_ = nullptr;
     }
 
   private:
     Pieces& pieces_;
+    const char* begin_ = nullptr;
+    const char* end_ = nullptr;
 };
 
 // True if one of the Connection fields of this message nominates `name`.
@@ -39,9 +48,13 @@ bool is_nominated(const std::vector<Field>& fields, std::string_view name) {
 
 // True if any Connection option is something else than the ones every client sends: only then
 // nominations are looked for.
-bool has_nominations(const std::vector<Field>& fields) {
+template <class Head>
+bool has_nominations(const Head& head) {
     bool found = false;
-    for (const Field& field : fields) {
+    if (!head.has(FieldId::connection)) {
+        return false;
+    }
+    for (const Field& field : head.fields) {
         if (field.id == FieldId::connection) {
             for_each_list_member(field.value, [&](std::string_view member) {
                 found = found ||
@@ -144,7 +157,7 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
     } else {
         out.keep(head.line);
     }
-    const bool nominations = has_nominations(head.fields);
+    const bool nominations = has_nominations(head);
     bool has_forwarded_for = false;
     bool has_proto = false;
     bool has_real_ip = false;
@@ -222,6 +235,7 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
     }
     own.append(rules.extra_lines);
     own.append("\r\n");
+    out.flush();
     if (own_line > 0) {
         pieces.front() = std::string_view(own).substr(0, own_line);
     }
@@ -245,7 +259,7 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
         own_line = own.size();
         pieces.emplace_back();
     }
-    const bool nominations = has_nominations(head.fields);
+    const bool nominations = has_nominations(head);
     bool has_request_id = false;
     for (const Field& field : head.fields) {
         bool keep = !is_hop_by_hop(field.id);
@@ -294,6 +308,7 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
         append_field(own, "x-amz-request-id", rules.request_id);
     }
     own.append("\r\n");
+    out.flush();
     if (own_line > 0) {
         pieces.front() = std::string_view(own).substr(0, own_line);
     }

@@ -20,10 +20,7 @@ Buffer& Buffer::operator=(Buffer&& other) noexcept {
     return *this;
 }
 
-void Buffer::release() {
-    if (!data_) {
-        return;
-    }
+void Buffer::give_back() {
     --pool_->in_use_;
     if (pool_->free_.size() < BufferPool::kKept) {
         pool_->free_.push_back(std::move(data_));

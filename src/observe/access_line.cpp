@@ -1,12 +1,16 @@
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <ctime>
+#include <memory>
 #include <utility>
 
 #include "json_text.hpp"
 #include "s3_path.hpp"
+#include "s3gate/base/scan.hpp"
 #include "s3gate/observe/access_log.hpp"
 
 namespace s3gate::observe {
@@ -14,40 +18,11 @@ namespace {
 
 constexpr std::string_view kAbsent = "-";
 
-template <typename Integer>
-void append_number(std::string& out, Integer value) {
-    std::array<char, 24> digits;
-    const auto result = std::to_chars(digits.data(), digits.data() + digits.size(), value);
-    out.append(digits.data(), result.ptr);
-}
-
-// Exactly `width` digits; `value` has no more.
-void append_padded(std::string& out, std::int64_t value, std::size_t width) {
-    std::array<char, 8> digits;
-    for (std::size_t i = width; i > 0; --i) {
-        digits[i - 1] = static_cast<char>('0' + value % 10);
-        value /= 10;
-    }
-    out.append(digits.data(), width);
-}
-
-// "1.234", as nginx prints durations and $msec. Negative durations do not exist; a clock that says
-// so reads as 0.
-void append_seconds(std::string& out, std::int64_t milliseconds) {
-    milliseconds = milliseconds < 0 ? 0 : milliseconds;
-    append_number(out, milliseconds / 1000);
-    out += '.';
-    append_padded(out, milliseconds % 1000, 3);
-}
-
-// The text between quotes, "-" when there is none.
-void append_text(std::string& out, std::string_view text) {
-    append_json_escaped(out, text.empty() ? kAbsent : text);
-}
-
-void append_url(std::string& out, std::string_view url) {
-    append_url_redacted(out, url.empty() ? kAbsent : url);
-}
+// Names, quotes and commas of a line, with its numbers, its timestamp and its operation.
+constexpr std::size_t kNamesAndNumbers = 1024;
+constexpr std::size_t kLongestNumber = 24;
+// The memory for a line that is kept; room for URLs of a good thousand bytes.
+constexpr std::size_t kKeptScratch = 32 * 1024;
 
 std::string_view query_of(std::string_view target) {
     const std::size_t question = target.find('?');
@@ -64,55 +39,225 @@ std::string_view without_port(std::string_view host) {
 }
 
 // ISO 8601 local time with offset, as nginx's $time_iso8601.
-std::string iso8601_of(std::int64_t second) {
+template <class Writer>
+void write_iso8601(Writer& out, std::int64_t second) {
     const std::time_t time = static_cast<std::time_t>(second);
     std::tm local{};
     ::localtime_r(&time, &local);
-    std::string text;
-    append_number(text, local.tm_year + 1900);
+    out.number(local.tm_year + 1900);
     const std::array<std::pair<char, int>, 5> parts = {{{'-', local.tm_mon + 1},
                                                         {'-', local.tm_mday},
                                                         {'T', local.tm_hour},
                                                         {':', local.tm_min},
                                                         {':', local.tm_sec}}};
     for (const auto& [separator, value] : parts) {
-        text += separator;
-        append_padded(text, value, 2);
+        out.plain({&separator, 1});
+        out.padded(value, 2);
     }
     const std::int64_t offset = local.tm_gmtoff / 60;
     const std::int64_t minutes = offset < 0 ? -offset : offset;
-    text += offset < 0 ? '-' : '+';
-    append_padded(text, minutes / 60, 2);
-    text += ':';
-    append_padded(text, minutes % 60, 2);
-    return text;
-}
-
-void append_attempts(std::string& out, const RequestRecord& record) {
-    const std::size_t count = record.attempt_count < RequestRecord::kMaxAttempts
-                                  ? record.attempt_count
-                                  : RequestRecord::kMaxAttempts;
-    out += R"(","upstreamtime":")";
-    for (std::size_t i = 0; i < count; ++i) {
-        out += i == 0 ? "" : ", ";
-        if (record.attempts[i].milliseconds < 0) {
-            out += kAbsent;
-        } else {
-            append_seconds(out, record.attempts[i].milliseconds);
-        }
-    }
-    out += count == 0 ? kAbsent : "";
-    out += R"(","upstreamaddr":")";
-    for (std::size_t i = 0; i < count; ++i) {
-        out += i == 0 ? "" : ", ";
-        append_text(out, record.attempts[i].address);
-    }
-    out += count == 0 ? kAbsent : "";
+    out.plain(offset < 0 ? "-" : "+");
+    out.padded(minutes / 60, 2);
+    out.literal(":");
+    out.padded(minutes % 60, 2);
 }
 
 }  // namespace
 
+// Writes one line into memory that was made large enough for all of it.
+class AccessLine::Writer {
+  public:
+    explicit Writer(char* out) : out_(out) {}
+    char* end() const { return out_; }
+
+    // Text that needs no escapes.
+    void plain(std::string_view text) {
+        std::memcpy(out_, text.data(), text.size());
+        out_ += text.size();
+    }
+    template <std::size_t Size>
+    void literal(const char (&text)[Size]) {
+        std::memcpy(out_, text, Size - 1);  // of a length known here: a few stores
+        out_ += Size - 1;
+    }
+    // The text between quotes, "-" when there is none.
+    void text(std::string_view text) {
+        if (text.empty()) {
+            *out_++ = '-';
+        } else {
+            out_ = write_json_escaped(out_, text);
+        }
+    }
+    void url(std::string_view url) {
+        if (url.empty()) {
+            *out_++ = '-';
+        } else {
+            out_ = write_url_redacted(out_, url);
+        }
+    }
+    template <typename Integer>
+    void number(Integer value) {
+        if (static_cast<std::uint64_t>(value) <= 9) {
+            *out_++ = static_cast<char>('0' + value);
+        } else {
+            out_ = std::to_chars(out_, out_ + kLongestNumber, value).ptr;
+        }
+    }
+    // Exactly `width` digits; `value` has no more.
+    void padded(std::int64_t value, std::size_t width) {
+        for (std::size_t i = width; i > 0; --i) {
+            out_[i - 1] = static_cast<char>('0' + value % 10);
+            value /= 10;
+        }
+        out_ += width;
+    }
+    // "1.234", as nginx prints durations and $msec. Negative durations do not exist; a clock that
+    // says so reads as 0.
+    void seconds(std::int64_t milliseconds) {
+        milliseconds = milliseconds < 0 ? 0 : milliseconds;
+        number(milliseconds / 1000);
+        *out_++ = '.';
+        padded(milliseconds % 1000, 3);
+    }
+
+  private:
+    char* out_;
+};
+
+void AccessLine::write_attempts(Writer& out, const RequestRecord& record, std::size_t count) {
+    out.literal(R"(","upstreamtime":")");
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i > 0) {
+            out.literal(", ");
+        }
+        if (record.attempts[i].milliseconds < 0) {
+            out.plain(kAbsent);
+        } else {
+            out.seconds(record.attempts[i].milliseconds);
+        }
+    }
+    if (count == 0) {
+        out.plain(kAbsent);
+    }
+    out.literal(R"(","upstreamaddr":")");
+    for (std::size_t i = 0; i < count; ++i) {
+        if (i > 0) {
+            out.literal(", ");
+        }
+        out.text(record.attempts[i].address);
+    }
+    if (count == 0) {
+        out.plain(kAbsent);
+    }
+}
+
+// The target and its query, as two fields.
+void AccessLine::write_target(Writer& out, std::string_view target) {
+    const char* const end = target.data() + target.size();
+    const char* const special = base::find_first<base::UrlSpecials>(target.data(), end);
+    out.literal(R"(","request":")");
+    // A secret in the path would need a '=' or a ':', plain or escaped. Without one the query alone
+    // reads as it does behind its path, and what was written for it is copied.
+    if (special == end || *special != '?') {
+        out.url(target);
+        out.literal(R"(","args":")");
+        out.url(query_of(target));
+        return;
+    }
+    const std::string_view path =
+        target.substr(0, static_cast<std::size_t>(special - target.data()));
+    const std::string_view query = target.substr(path.size() + 1);
+    if (!path.empty()) {
+        out.text(path);
+    }
+    out.literal("?");
+    const char* const begin = out.end();
+    if (!query.empty()) {
+        out.url(query);
+    }
+    const std::string_view written(begin, static_cast<std::size_t>(out.end() - begin));
+    out.literal(R"(","args":")");
+    out.plain(written.empty() ? kAbsent : written);
+}
+
 AccessLine::AccessLine(std::string hostname) : hostname_(std::move(hostname)) {}
+
+void AccessLine::start_second(std::int64_t second) {
+    std::array<char, 128> text;
+    Writer out(text.data());
+    out.literal(R"({"@timestamp":")");
+    write_iso8601(out, second);
+    out.literal(R"(","@msec":")");
+    out.number(second < 0 ? 0 : second);
+    out.literal(".");
+    cached_text_.assign(text.data(), out.end());
+    cached_second_ = second;
+}
+
+void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t attempts,
+                       std::int64_t milliseconds) const {
+    const std::int64_t fraction = milliseconds % 1000;
+    out.plain(cached_text_);
+    out.padded(fraction < 0 ? 0 : fraction, 3);
+    out.literal(R"(","@source":")");
+    out.text(record.local_ip);
+    out.literal(R"(","hostname":")");
+    out.text(hostname_);
+    out.literal(R"(","ip":")");
+    out.text(record.forwarded_for);
+    out.literal(R"(","client":")");
+    out.text(record.client_ip);
+    out.literal(R"(","request_method":")");
+    out.text(record.method);
+    out.literal(R"(","scheme":")");
+    out.plain(record.tls ? "https" : "http");
+    out.literal(R"(","domain":")");
+    out.text(without_port(record.host));
+    out.literal(R"(","referer":")");
+    out.url(record.referer);
+    write_target(out, record.target);
+    out.literal(R"(","size":)");
+    out.number(record.bytes_out);
+    out.literal(R"(,"status":)");
+    out.number(record.status);
+    out.literal(R"(,"responsetime":")");
+    out.seconds(record.duration.count());
+    write_attempts(out, record, attempts);
+    out.literal(R"(","http_user_agent":")");
+    out.text(record.user_agent);
+    out.literal(R"(","https":")");
+    out.plain(record.tls ? "on" : kAbsent);
+    out.literal(R"(","site":")");
+    out.text(record.site);
+    out.literal(R"(","op":")");
+    out.plain(record.is_s3 ? s3_operation(record.method, record.target, record.has_copy_source)
+                           : kAbsent);
+    out.literal(R"(","bucket":")");
+    // As a URL: a target may hide its '?' in an escape.
+    out.url(record.is_s3 ? s3_path_of(record.target).bucket : kAbsent);
+    out.literal(R"(","key_source":")");
+    out.text(record.key_source);
+    out.literal(R"(","session":")");
+    out.url(record.session);  // the client chose it: it may be part of a URL
+    out.literal(R"(","tries":)");
+    out.number(record.tries);
+    out.literal(R"(,"bytes_in":)");
+    out.number(record.bytes_in);
+    out.literal(R"(,"ttfb":)");
+    // A number that does not exist is null: "-" would make the field a string in some lines only.
+    if (record.ttfb_ms < 0) {
+        out.literal("null");
+    } else {
+        out.number(record.ttfb_ms);
+    }
+    out.literal(R"(,"error":")");
+    out.text(record.error);
+    out.literal(R"(","request_id":")");
+    out.text(record.request_id);
+    out.literal(R"(","backend_request_id":")");
+    out.text(record.backend_request_id);
+    out.literal("\"}\n");
+}
 
 void AccessLine::append(std::string& out, const RequestRecord& record,
                         std::chrono::system_clock::time_point now) {
@@ -120,75 +265,33 @@ void AccessLine::append(std::string& out, const RequestRecord& record,
         std::chrono::floor<std::chrono::milliseconds>(now.time_since_epoch()).count();
     const std::int64_t second = milliseconds / 1000;
     if (second != cached_second_) {
-        cached_text_ = iso8601_of(second);
-        cached_second_ = second;
+        start_second(second);
     }
-    const std::string_view bucket = record.is_s3 ? s3_path_of(record.target).bucket : kAbsent;
-
-    out += R"({"@timestamp":")";
-    out += cached_text_;
-    out += R"(","@msec":")";
-    append_seconds(out, milliseconds);
-    out += R"(","@source":")";
-    append_text(out, record.local_ip);
-    out += R"(","hostname":")";
-    append_text(out, hostname_);
-    out += R"(","ip":")";
-    append_text(out, record.forwarded_for);
-    out += R"(","client":")";
-    append_text(out, record.client_ip);
-    out += R"(","request_method":")";
-    append_text(out, record.method);
-    out += R"(","scheme":")";
-    out += record.tls ? "https" : "http";
-    out += R"(","domain":")";
-    append_text(out, without_port(record.host));
-    out += R"(","referer":")";
-    append_url(out, record.referer);
-    out += R"(","request":")";
-    append_url(out, record.target);
-    out += R"(","args":")";
-    append_url(out, query_of(record.target));
-    out += R"(","size":)";
-    append_number(out, record.bytes_out);
-    out += R"(,"status":)";
-    append_number(out, record.status);
-    out += R"(,"responsetime":")";
-    append_seconds(out, record.duration.count());
-    append_attempts(out, record);
-    out += R"(","http_user_agent":")";
-    append_text(out, record.user_agent);
-    out += R"(","https":")";
-    out += record.tls ? "on" : kAbsent;
-    out += R"(","site":")";
-    append_text(out, record.site);
-    out += R"(","op":")";
-    out +=
-        record.is_s3 ? s3_operation(record.method, record.target, record.has_copy_source) : kAbsent;
-    out += R"(","bucket":")";
-    append_url(out, bucket);  // a target may hide its '?' in an escape
-    out += R"(","key_source":")";
-    append_text(out, record.key_source);
-    out += R"(","session":")";
-    append_url(out, record.session);  // the client chose it: it may be part of a URL
-    out += R"(","tries":)";
-    append_number(out, record.tries);
-    out += R"(,"bytes_in":)";
-    append_number(out, record.bytes_in);
-    out += R"(,"ttfb":)";
-    // A number that does not exist is null: "-" would make the field a string in some lines only.
-    if (record.ttfb_ms < 0) {
-        out += "null";
-    } else {
-        append_number(out, record.ttfb_ms);
+    const std::size_t attempts =
+        std::min<std::size_t>(record.attempt_count, RequestRecord::kMaxAttempts);
+    // The target stands in the line twice, and its bucket.
+    std::size_t texts = hostname_.size() + record.local_ip.size() + record.forwarded_for.size() +
+                        record.client_ip.size() + record.method.size() + record.host.size() +
+                        record.referer.size() + 3 * record.target.size() +
+                        record.user_agent.size() + record.site.size() + record.key_source.size() +
+                        record.session.size() + record.error.size() + record.request_id.size() +
+                        record.backend_request_id.size();
+    for (std::size_t i = 0; i < attempts; ++i) {
+        texts += record.attempts[i].address.size() + kLongestNumber;
     }
-    out += R"(,"error":")";
-    append_text(out, record.error);
-    out += R"(","request_id":")";
-    append_text(out, record.request_id);
-    out += R"(","backend_request_id":")";
-    append_text(out, record.backend_request_id);
-    out += "\"}\n";
+    const std::size_t room = kNamesAndNumbers + kMostPerByte * texts + kTextSlack;
+    if (scratch_size_ < room) {
+        scratch_size_ = std::max(room, kKeptScratch);
+        scratch_ = std::make_unique_for_overwrite<char[]>(scratch_size_);
+    }
+    Writer line(scratch_.get());
+    write(line, record, attempts, milliseconds);
+    out.append(scratch_.get(), line.end());
+    if (scratch_size_ > kKeptScratch) {
+        // A giant among requests does not cost every worker its memory for ever.
+        scratch_.reset();
+        scratch_size_ = 0;
+    }
 }
 
 }  // namespace s3gate::observe

@@ -1,21 +1,13 @@
 #include "json_text.hpp"
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+
+#include "s3gate/base/scan.hpp"
 
 namespace s3gate::observe {
 namespace {
-
-// True for bytes that stand for themselves inside a JSON string.
-constexpr std::array<bool, 256> make_plain_table() {
-    std::array<bool, 256> table{};
-    for (std::size_t byte = 0x20; byte < 0x80; ++byte) {
-        table[byte] = byte != '"' && byte != '\\';
-    }
-    return table;
-}
-constexpr std::array<bool, 256> kPlain = make_plain_table();
 
 constexpr std::uint8_t byte_at(std::string_view text, std::size_t index) {
     return static_cast<std::uint8_t>(text[index]);
@@ -56,38 +48,44 @@ std::size_t utf8_length(std::string_view text, std::size_t at) {
     return length;
 }
 
-void append_escape(std::string& out, std::uint8_t byte) {
+char* write_escape(char* out, std::uint8_t byte) {
+    *out++ = '\\';
     if (byte == '"' || byte == '\\') {
-        out += '\\';
-        out += static_cast<char>(byte);
-        return;
+        *out++ = static_cast<char>(byte);
+        return out;
     }
     constexpr std::string_view kDigits = "0123456789abcdef";
-    out += "\\u00";
-    out += kDigits[byte >> 4];
-    out += kDigits[byte & 0x0F];
+    *out++ = 'u';
+    *out++ = '0';
+    *out++ = '0';
+    *out++ = kDigits[byte >> 4];
+    *out++ = kDigits[byte & 0x0F];
+    return out;
 }
 
 }  // namespace
 
-void append_json_escaped(std::string& out, std::string_view text) {
-    std::size_t run = 0;  // begin of what is copied as it is
+char* write_json_escaped(char* out, std::string_view text) {
     std::size_t at = 0;
-    while (at < text.size()) {
-        if (kPlain[byte_at(text, at)]) {
+    for (;;) {
+        // Copies up to what may not stand as it is.
+        const std::size_t plain =
+            base::copy_until<base::JsonSpecials>(out, text.data() + at, text.data() + text.size());
+        out += plain;
+        at += plain;
+        if (at == text.size()) {
+            return out;
+        }
+        const std::size_t sequence = utf8_length(text, at);
+        if (sequence == 0) {
+            out = write_escape(out, byte_at(text, at));
             ++at;
             continue;
         }
-        const std::size_t sequence = utf8_length(text, at);
-        if (sequence != 0) {
-            at += sequence;
-            continue;
-        }
-        out.append(text, run, at - run);
-        append_escape(out, byte_at(text, at));
-        run = ++at;
+        std::memcpy(out, text.data() + at, sequence);
+        out += sequence;
+        at += sequence;
     }
-    out.append(text, run, at - run);
 }
 
 }  // namespace s3gate::observe

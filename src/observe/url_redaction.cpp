@@ -4,11 +4,13 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "json_text.hpp"
+#include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/observe/access_log.hpp"
 
@@ -81,6 +83,17 @@ constexpr bool precedes_name(char c) {
     return c == '?' || c == '&' || c == '=' || c == ';' || c == '#';
 }
 
+// Where names may begin, most do so with another letter.
+constexpr std::array<bool, 256> make_first_letters() {
+    std::array<bool, 256> table{};
+    for (const std::string_view secret : kSecretNames) {
+        table[static_cast<unsigned char>(secret.front())] = true;
+        table[static_cast<unsigned char>(secret.front() - 'a' + 'A')] = true;
+    }
+    return table;
+}
+constexpr std::array<bool, 256> kFirstLetters = make_first_letters();
+
 struct SecretName {
     std::size_t length;  // of the name and its '='
     unsigned depth;      // of the '='
@@ -95,6 +108,9 @@ std::optional<SecretName> secret_name_at(std::string_view text, std::size_t at) 
     for (std::size_t position = 0; at < text.size() && possible != 0; ++position) {
         const Unit unit = unit_at(text, at);
         at += unit.length;
+        if (position == 0 && !kFirstLetters[static_cast<unsigned char>(unit.value)]) {
+            return std::nullopt;
+        }
         const char folded = base::to_lower(unit.value);
         for (std::size_t i = 0; i < kSecretNames.size(); ++i) {
             const std::string_view secret = kSecretNames[i];
@@ -145,21 +161,34 @@ std::optional<std::size_t> user_info_end(std::string_view text, std::size_t at, 
 
 }  // namespace
 
-void append_url_redacted(std::string& out, std::string_view url) {
-    std::size_t shown = 0;  // what is before this is in `out`
+char* write_url_redacted(char* out, std::string_view url) {
+    std::size_t shown = 0;  // what is before this is written
     std::size_t at = 0;
     bool name_may_begin = true;  // the text may be a bare query
     std::size_t scheme_end = 0;  // how much of "://" was just read
+    const char* const end = url.data() + url.size();
+    const auto write_replacement = [&out] {
+        std::memcpy(out, kReplacement.data(), kReplacement.size());
+        out += kReplacement.size();
+    };
     while (at < url.size()) {
         if (name_may_begin) {
             name_may_begin = false;
             if (const auto name = secret_name_at(url, at)) {
                 at += name->length;
-                append_json_escaped(out, url.substr(shown, at - shown));
-                out += kReplacement;
+                out = write_json_escaped(out, url.substr(shown, at - shown));
+                write_replacement();
                 at = value_end(url, at, name->depth);
                 shown = at;
                 continue;
+            }
+        }
+        if (scheme_end == 0) {
+            // All other bytes stand for themselves and begin nothing.
+            at = static_cast<std::size_t>(
+                base::find_first<base::UrlSpecials>(url.data() + at, end) - url.data());
+            if (at == url.size()) {
+                break;
             }
         }
         const Unit unit = unit_at(url, at);
@@ -170,17 +199,24 @@ void append_url_redacted(std::string& out, std::string_view url) {
         } else if (unit.value == '/' && scheme_end > 0) {
             if (++scheme_end == 3) {
                 scheme_end = 0;
-                if (const auto end = user_info_end(url, at, unit.depth)) {
-                    append_json_escaped(out, url.substr(shown, at - shown));
-                    out += kReplacement;
-                    at = shown = *end;
+                if (const auto user_end = user_info_end(url, at, unit.depth)) {
+                    out = write_json_escaped(out, url.substr(shown, at - shown));
+                    write_replacement();
+                    at = shown = *user_end;
                 }
             }
         } else {
             scheme_end = 0;
         }
     }
-    append_json_escaped(out, url.substr(shown));
+    return write_json_escaped(out, url.substr(shown));
+}
+
+void append_url_redacted(std::string& out, std::string_view url) {
+    const std::size_t before = out.size();
+    out.resize(before + kMostPerByte * url.size() + kTextSlack);
+    const char* const end = write_url_redacted(out.data() + before, url);
+    out.resize(static_cast<std::size_t>(end - out.data()));
 }
 
 }  // namespace s3gate::observe

@@ -90,7 +90,7 @@ void Exchange::begin(ClientConnection& client) {
     tunnel_.reset();
     backend_request_id_.clear();
     request_id_[0] = '\0';
-    record_ = {};
+    record_.clear();
     record_.site = site_->config->name;
     record_.is_s3 = site_->config->type == config::SiteType::s3;
     started_ = worker_.reactor.now_point();

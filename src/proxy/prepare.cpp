@@ -6,6 +6,7 @@
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "s3gate/base/digest.hpp"
+#include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/upgrade.hpp"
 
@@ -95,7 +96,10 @@ void Exchange::find_key() {
 }
 
 const std::string& Exchange::session_text() {
-    if (session_text_.empty() && key_.source != nullptr && policy::is_secret(*key_.source)) {
+    if (!session_text_.empty()) {
+        return session_text_;
+    }
+    if (key_.source != nullptr && policy::is_secret(*key_.source)) {
         // A session cookie in a log, or in a field that scripts of a page can read, is a stolen
         // session.
         static constexpr char kDigits[] = "0123456789abcdef";
@@ -103,7 +107,11 @@ const std::string& Exchange::session_text() {
         for (int shift = 28; shift >= 0; shift -= 4) {
             session_text_ += kDigits[crc >> shift & 15];
         }
-    } else if (session_text_.empty()) {
+    } else {
+        const char* const end = key_.key.data() + key_.key.size();
+        if (base::find_first<base::NotTarget>(key_.key.data(), end) == end) {
+            return key_.key;  // as nearly always: nothing to escape
+        }
         // The decoded key may hold anything, also CR and LF: what goes into a header is escaped.
         static constexpr char kDigits[] = "0123456789ABCDEF";
         for (const char c : key_.key) {

@@ -142,6 +142,7 @@ void Worker::Impl::run() {
     char name[16];
     std::snprintf(name, sizeof name, "s3gate/w%zu", index);
     ::pthread_setname_np(::pthread_self(), name);
+    set_wall_clock();
     reactor.start(&Worker::Impl::on_tick, this);
     for (std::size_t i = 0; i < sockets.size(); ++i) {
         listeners.push_back(std::make_unique<Listener>(*this, i));
@@ -162,6 +163,7 @@ void Worker::Impl::on_tick(void* self) {
 void Worker::Impl::tick() {
     bump(counters.ticks);
     count_unasked();
+    set_wall_clock();
     flush_log();
     for (const auto& listener : listeners) {
         listener->on_tick();
@@ -399,7 +401,7 @@ void Worker::Impl::log(const observe::RequestRecord& record) {
     if (!shared.access_log->enabled()) {
         return;
     }
-    access_line.append(log_buffer, record, std::chrono::system_clock::now());
+    access_line.append(log_buffer, record, wall_clock());
     ++log_lines;
     if (log_buffer.size() >= kLogFlushBytes) {
         flush_log();
@@ -420,6 +422,17 @@ void Worker::Impl::flush_log() {
     log_buffer.clear();
     log_buffer.reserve(kLogFlushBytes + 4096);
     log_lines = 0;
+}
+
+void Worker::Impl::set_wall_clock() {
+    wall_at_zero = std::chrono::system_clock::now() -
+                   std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                       base::Clock::now().time_since_epoch());
+}
+
+std::chrono::system_clock::time_point Worker::Impl::wall_clock() const {
+    return wall_at_zero + std::chrono::duration_cast<std::chrono::system_clock::duration>(
+                              reactor.now_point().time_since_epoch());
 }
 
 const std::string& Worker::Impl::date() {

@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <boost/asio/io_context.hpp>
+#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
@@ -71,6 +72,10 @@ struct Worker::Impl {
     void flush_log();
     void count_unasked();  // what the pool met since the last time
     const std::string& date();
+    // The time of day of the present round, for the log: the monotonic clock, which the reactor has
+    // read already, and what the two differed by at the last tick.
+    std::chrono::system_clock::time_point wall_clock() const;
+    void set_wall_clock();
     std::uint64_t next_random();
 
     std::size_t index;
@@ -99,6 +104,7 @@ struct Worker::Impl {
     std::string log_buffer;
     std::uint64_t log_lines = 0;
     std::uint64_t unasked_seen = 0;
+    std::chrono::system_clock::time_point wall_at_zero;
     std::string date_text;
     std::int64_t date_second = -1;
     std::uint64_t random_state;

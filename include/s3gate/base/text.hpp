@@ -2,7 +2,9 @@
 // unless a std::string is returned, no locale, no exceptions. Any thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,11 +16,50 @@ constexpr char to_lower(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
+// to_lower for eight bytes at once.
+constexpr std::uint64_t to_lower8(std::uint64_t bytes) {
+    constexpr std::uint64_t kOnes = 0x0101010101010101ULL;
+    const std::uint64_t low = bytes & (0x7f * kOnes);
+    // Bit 7 of each byte: at least 'A', above 'Z', and whether it is ASCII at all.
+    const std::uint64_t from_a = low + (0x80 - 'A') * kOnes;
+    const std::uint64_t past_z = low + (0x7f - 'Z') * kOnes;
+    const std::uint64_t is_upper = (from_a ^ past_z) & ~bytes & (0x80 * kOnes);
+    return bytes | (is_upper >> 2);
+}
+
 // True if both texts are equal when ASCII letters are compared without case.
-bool iequals(std::string_view a, std::string_view b);
+inline bool iequals(std::string_view a, std::string_view b) {
+    const std::size_t size = a.size();
+    if (size != b.size()) {
+        return false;
+    }
+    const auto same_at = [&](std::size_t at) {
+        std::uint64_t x;
+        std::uint64_t y;
+        std::memcpy(&x, a.data() + at, sizeof x);
+        std::memcpy(&y, b.data() + at, sizeof y);
+        return to_lower8(x) == to_lower8(y);
+    };
+    if (size >= 8) {
+        for (std::size_t at = 0; at + 8 < size; at += 8) {
+            if (!same_at(at)) {
+                return false;
+            }
+        }
+        return same_at(size - 8);  // overlaps what was compared already
+    }
+    for (std::size_t at = 0; at < size; ++at) {
+        if (to_lower(a[at]) != to_lower(b[at])) {
+            return false;
+        }
+    }
+    return true;
+}
 
 // True if `text` begins with `prefix`, ASCII letters compared without case.
-bool istarts_with(std::string_view text, std::string_view prefix);
+inline bool istarts_with(std::string_view text, std::string_view prefix) {
+    return text.size() >= prefix.size() && iequals(text.substr(0, prefix.size()), prefix);
+}
 
 // Decimal digits only (no sign, no space, no empty text); nullopt when it is not a number or does
 // not fit in 64 bits.
@@ -34,7 +75,22 @@ bool glob_imatch(std::string_view pattern, std::string_view text);
 // Decodes %XX; '+' stays '+', an invalid '%' stays as it is (docs/config.md, `balance.key`).
 std::string percent_decode(std::string_view text);
 
-// Removes spaces and tabs from both ends (RFC 9110 OWS).
-std::string_view trim_ows(std::string_view text);
+// Removes spaces and tabs from both ends (RFC 9110 OWS). What is nothing else becomes a view
+// without data().
+inline std::string_view trim_ows(std::string_view text) {
+    const auto is_ows = [](char c) { return c == ' ' || c == '\t'; };
+    const char* begin = text.data();
+    const char* end = begin + text.size();
+    while (begin != end && is_ows(*begin)) {
+        ++begin;
+    }
+    if (begin == end) {
+        return {};
+    }
+    while (is_ows(end[-1])) {
+        --end;
+    }
+    return {begin, static_cast<std::size_t>(end - begin)};
+}
 
 }  // namespace s3gate::base

@@ -103,6 +103,8 @@ class HeadScanner {
     bool has_start_line() const { return line_begin_ > begin_; }
 
   private:
+    State want_line_end(std::string_view bytes);
+
     Kind kind_;
     HeadError error_ = HeadError::none;
     std::size_t begin_ = 0;
@@ -124,7 +126,9 @@ struct RequestHead {
     std::string_view target;  // as received
     int minor = 1;            // HTTP/1.minor
     std::vector<Field> fields;
+    std::uint64_t seen = 0;  // bit 1 << id of every field
 
+    bool has(FieldId id) const;
     // Value of the first field with this id; empty view (data() == nullptr) when absent.
     std::string_view find(FieldId id) const;
     std::size_t count(FieldId id) const;
@@ -137,7 +141,9 @@ struct ResponseHead {
     int status = 0;
     int minor = 1;
     std::vector<Field> fields;
+    std::uint64_t seen = 0;
 
+    bool has(FieldId id) const;
     std::string_view find(FieldId id) const;
     std::size_t count(FieldId id) const;
 };

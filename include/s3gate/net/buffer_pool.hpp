@@ -25,11 +25,16 @@ class Buffer {
     explicit operator bool() const { return data_ != nullptr; }
     char* data() { return data_.get(); }
     static constexpr std::size_t size() { return kBufferSize; }
-    void release();
+    void release() {
+        if (data_) {
+            give_back();
+        }
+    }
 
   private:
     friend class BufferPool;
     Buffer(BufferPool* pool, std::unique_ptr<char[]> data) : pool_(pool), data_(std::move(data)) {}
+    void give_back();
     BufferPool* pool_ = nullptr;
     std::unique_ptr<char[]> data_;
 };

@@ -13,7 +13,7 @@
 
 namespace s3gate::observe {
 
-// Appends one line (with '\n') to `out`. `now` is the wall clock; the second's timestamp text is cached in `cache`. Always valid
+// Appends one line (with '\n') to `out`. `now` is the wall clock; the beginning of the line is cached for its second. Always valid
 // JSON: quotes, backslashes, controls and bytes that are not UTF-8 are escaped (the latter as \u00XX of the byte).
 class AccessLine {
   public:
@@ -21,9 +21,17 @@ class AccessLine {
     void append(std::string& out, const RequestRecord& record, std::chrono::system_clock::time_point now);
 
   private:
+    class Writer;
+    void start_second(std::int64_t second);
+    static void write_attempts(Writer& out, const RequestRecord& record, std::size_t count);
+    static void write_target(Writer& out, std::string_view target);
+    void write(Writer& out, const RequestRecord& record, std::size_t attempts, std::int64_t milliseconds) const;
+
     std::string hostname_;
     std::int64_t cached_second_ = -1;
-    std::string cached_text_;
+    std::string cached_text_;  // the line's beginning, up to the fraction of @msec
+    std::unique_ptr<char[]> scratch_;  // where a line is put together
+    std::size_t scratch_size_ = 0;
 };
 
 // Copies a URL or query into `out`, JSON-escaped, with the values of X-Amz-Signature, X-Amz-Credential, X-Amz-Security-Token,

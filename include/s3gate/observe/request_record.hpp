@@ -18,9 +18,8 @@ struct AttemptRecord {
     std::int32_t milliseconds = -1;  // until its response ended or it failed; -1 = never connected
 };
 
-struct RequestRecord {
-    static constexpr std::size_t kMaxAttempts = 16;
-
+// All of a record but its attempts, so that a record can be begun anew without writing to those.
+struct RequestFacts {
     std::string_view site;
     std::string_view local_ip;      // the address the client connected to
     std::string_view client_ip;     // peer (or the PROXY address, where configured)
@@ -38,7 +37,6 @@ struct RequestRecord {
     std::uint64_t bytes_out = 0;    // response body bytes sent to the client
     base::Duration duration{0};     // from the first byte of the head to the end
     std::int64_t ttfb_ms = -1;      // until the first byte of the final response went out; -1 = none
-    std::array<AttemptRecord, kMaxAttempts> attempts;
     std::uint32_t attempt_count = 0;
     std::uint32_t tries = 0;        // attempts in all, also beyond kMaxAttempts
     std::string_view key_source;    // "sessionid", …; empty = none
@@ -46,6 +44,14 @@ struct RequestRecord {
     std::string_view error;         // short word for what went wrong; empty = nothing
     std::string_view request_id;    // ours
     std::string_view backend_request_id;  // x-amz-request-id of the answer that was relayed
+};
+
+struct RequestRecord : RequestFacts {
+    static constexpr std::size_t kMaxAttempts = 16;
+
+    void clear() { static_cast<RequestFacts&>(*this) = {}; }
+
+    std::array<AttemptRecord, kMaxAttempts> attempts;  // the first attempt_count mean something
 };
 
 }  // namespace s3gate::observe

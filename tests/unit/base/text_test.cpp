@@ -129,5 +129,25 @@ TEST(Text, TrimsOnlySpacesAndTabs) {
     EXPECT_EQ(trim_ows("\ra\n"), "\ra\n");
 }
 
+// Long texts are compared eight bytes at a time: every byte value against every other one, at every
+// place.
+TEST(Iequals, AgreesWithOneByteAtATime) {
+    for (int a = 0; a < 256; ++a) {
+        for (int b = 0; b < 256; ++b) {
+            const char x = static_cast<char>(a);
+            const char y = static_cast<char>(b);
+            const bool same = to_lower(x) == to_lower(y);
+            for (const std::size_t size : {1U, 7U, 8U, 9U, 16U, 19U}) {
+                const std::size_t at = static_cast<std::size_t>(a * 7 + b) % size;
+                std::string one(size, 'q');
+                std::string other(size, 'Q');
+                one[at] = x;
+                other[at] = y;
+                ASSERT_EQ(iequals(one, other), same) << a << " " << b << " " << size;
+            }
+        }
+    }
+}
+
 }  // namespace
 }  // namespace s3gate::base

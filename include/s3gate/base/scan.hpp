@@ -1,0 +1,210 @@
+// Searching text for the few bytes that mean something, sixteen at a time: message heads and URLs
+// consist almost wholly of bytes that stand for themselves. SSE2 is part of x86-64; elsewhere the
+// loop over single bytes does all of it. Nothing outside [begin, end) is read. Pure; any thread.
+#pragma once
+
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
+namespace s3gate::base {
+
+#if defined(__SSE2__)
+namespace detail {
+
+inline __m128i load16(const char* at) {
+    return _mm_loadu_si128(reinterpret_cast<const __m128i*>(at));
+}
+inline __m128i equal16(__m128i bytes, char c) {
+    return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c));
+}
+// Unsigned bytes that are at most `limit`.
+inline __m128i at_most16(__m128i bytes, unsigned char limit) {
+    const __m128i most = _mm_set1_epi8(static_cast<char>(limit));
+    return _mm_cmpeq_epi8(_mm_min_epu8(bytes, most), bytes);
+}
+inline __m128i between16(__m128i bytes, char low, char high) {
+    return at_most16(_mm_sub_epi8(bytes, _mm_set1_epi8(low)),
+                     static_cast<unsigned char>(high - low));
+}
+inline unsigned mask16(__m128i bytes) {
+    return static_cast<unsigned>(_mm_movemask_epi8(bytes));
+}
+
+}  // namespace detail
+#endif
+
+// What to look for. Each names the bytes it stops at twice: for one byte and for sixteen.
+
+// Anything but HTAB, SP, VCHAR and obs-text: what no field value has (RFC 9110 §5.5).
+struct ControlBytes {
+    static bool matches(char c) {
+        const auto byte = static_cast<unsigned char>(c);
+        return (byte < 0x20 && byte != '\t') || byte == 0x7f;
+    }
+#if defined(__SSE2__)
+    static unsigned matches16(__m128i bytes) {
+        const __m128i low = detail::at_most16(bytes, 0x1f);
+        return detail::mask16(_mm_or_si128(_mm_andnot_si128(detail::equal16(bytes, '\t'), low),
+                                           detail::equal16(bytes, 0x7f)));
+    }
+#endif
+};
+
+// Anything but ASCII letters, digits and '-'.
+struct NotPlainName {
+    static bool matches(char c) {
+        return !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                 c == '-');
+    }
+#if defined(__SSE2__)
+    static unsigned matches16(__m128i bytes) {
+        const __m128i letter =
+            detail::between16(_mm_or_si128(bytes, _mm_set1_epi8(0x20)), 'a', 'z');
+        const __m128i digit = detail::between16(bytes, '0', '9');
+        return detail::mask16(
+                   _mm_or_si128(_mm_or_si128(letter, digit), detail::equal16(bytes, '-'))) ^
+               0xffffU;
+    }
+#endif
+};
+
+// Controls, quotes, backslashes and bytes that are not ASCII: what a JSON string cannot hold as it
+// is, or may not.
+struct JsonSpecials {
+    static bool matches(char c) {
+        const auto byte = static_cast<unsigned char>(c);
+        return byte < 0x20 || byte >= 0x80 || c == '"' || c == '\\';
+    }
+#if defined(__SSE2__)
+    static unsigned matches16(__m128i bytes) {
+        // As signed numbers the bytes from 0x80 on are below 0x20 too.
+        const __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+        return detail::mask16(_mm_or_si128(
+            low, _mm_or_si128(detail::equal16(bytes, '"'), detail::equal16(bytes, '\\'))));
+    }
+#endif
+};
+
+// What separates the parts of a URL, and '%', behind which any of them may hide.
+struct UrlSpecials {
+    static bool matches(char c) {
+        return c == '?' || c == '&' || c == '=' || c == ';' || c == '#' || c == '%' || c == ':';
+    }
+#if defined(__SSE2__)
+    static unsigned matches16(__m128i bytes) {
+        const __m128i one = _mm_or_si128(detail::equal16(bytes, '?'), detail::equal16(bytes, '&'));
+        const __m128i two = _mm_or_si128(detail::equal16(bytes, '='), detail::equal16(bytes, ';'));
+        const __m128i three =
+            _mm_or_si128(detail::equal16(bytes, '#'), detail::equal16(bytes, '%'));
+        const __m128i four = _mm_or_si128(three, detail::equal16(bytes, ':'));
+        return detail::mask16(_mm_or_si128(_mm_or_si128(one, two), four));
+    }
+#endif
+};
+
+// Line feeds.
+struct LineFeeds {
+    static bool matches(char c) { return c == '\n'; }
+#if defined(__SSE2__)
+    static unsigned matches16(__m128i bytes) {
+        return detail::mask16(detail::equal16(bytes, '\n'));
+    }
+#endif
+};
+
+// SP, controls and '#', which no request target has. (Bytes from 0x80 on are let through.)
+struct NotTarget {
+    static bool matches(char c) {
+        const auto byte = static_cast<unsigned char>(c);
+        return byte <= 0x20 || byte == 0x7f || c == '#';
+    }
+#if defined(__SSE2__)
+    static unsigned matches16(__m128i bytes) {
+        return detail::mask16(
+            _mm_or_si128(detail::at_most16(bytes, 0x20),
+                         _mm_or_si128(detail::equal16(bytes, 0x7f), detail::equal16(bytes, '#'))));
+    }
+#endif
+};
+
+// The first byte of [begin, end) that `Bytes` matches; `end` when there is none.
+template <class Bytes>
+inline const char* find_first(const char* begin, const char* end) {
+#if defined(__SSE2__)
+    while (end - begin >= 16) {
+        const unsigned found = Bytes::matches16(detail::load16(begin));
+        if (found != 0) {
+            return begin + std::countr_zero(found);
+        }
+        begin += 16;
+    }
+#endif
+    while (begin != end && !Bytes::matches(*begin)) {
+        ++begin;
+    }
+    return begin;
+}
+
+// Copies [begin, end) to `out` up to the first byte that `Bytes` matches and returns how many bytes
+// that were. `out` must have room for 16 bytes more than are copied; they are overwritten.
+template <class Bytes>
+inline std::size_t copy_until(char* out, const char* begin, const char* end) {
+    const char* const first = begin;
+#if defined(__SSE2__)
+    while (end - begin >= 16) {
+        const __m128i bytes = detail::load16(begin);
+        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
+        const unsigned found = Bytes::matches16(bytes);
+        if (found != 0) {
+            return static_cast<std::size_t>(begin - first) +
+                   static_cast<std::size_t>(std::countr_zero(found));
+        }
+        begin += 16;
+        out += 16;
+    }
+    if (end - begin >= 8) {
+        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(begin));
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+        const unsigned found = Bytes::matches16(bytes) & 0xffU;
+        if (found != 0) {
+            return static_cast<std::size_t>(begin - first) +
+                   static_cast<std::size_t>(std::countr_zero(found));
+        }
+        begin += 8;
+        out += 8;
+    }
+#endif
+    while (begin != end && !Bytes::matches(*begin)) {
+        *out++ = *begin++;
+    }
+    return static_cast<std::size_t>(begin - first);
+}
+
+// Calls visit(position) for each match in order until it returns false.
+template <class Bytes, class Visit>
+inline void for_each_match(const char* begin, const char* end, const Visit& visit) {
+#if defined(__SSE2__)
+    while (end - begin >= 16) {
+        unsigned found = Bytes::matches16(detail::load16(begin));
+        while (found != 0) {
+            if (!visit(begin + std::countr_zero(found))) {
+                return;
+            }
+            found &= found - 1;
+        }
+        begin += 16;
+    }
+#endif
+    for (; begin != end; ++begin) {
+        if (Bytes::matches(*begin) && !visit(begin)) {
+            return;
+        }
+    }
+}
+
+}  // namespace s3gate::base

@@ -1,0 +1,78 @@
+#include "s3gate/base/scan.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+namespace s3gate::base {
+namespace {
+
+// Each kind against its own answer for single bytes, at every offset of the sixteen and in the rest
+// behind them; the buffer ends where the text does, so that a sanitizer sees a read past it.
+template <class Bytes>
+void expect_same_for_sixteen_as_for_one() {
+    for (int value = 0; value < 256; ++value) {
+        const char c = static_cast<char>(value);
+        for (std::size_t size = 1; size <= 35; ++size) {
+            std::vector<char> text(size, 'a');
+            for (std::size_t at = 0; at < size; ++at) {
+                text[at] = c;
+                const char* const begin = text.data();
+                const char* const end = begin + size;
+                const char* expected = begin;
+                while (expected != end && !Bytes::matches(*expected)) {
+                    ++expected;
+                }
+                ASSERT_EQ(find_first<Bytes>(begin, end) - begin, expected - begin)
+                    << "byte " << value << " at " << at << " of " << size;
+                text[at] = 'a';
+            }
+        }
+    }
+}
+
+TEST(Scan, FindsTheSameByteInSixteenAsOneByOne) {
+    expect_same_for_sixteen_as_for_one<ControlBytes>();
+    expect_same_for_sixteen_as_for_one<NotPlainName>();
+    expect_same_for_sixteen_as_for_one<JsonSpecials>();
+    expect_same_for_sixteen_as_for_one<UrlSpecials>();
+    expect_same_for_sixteen_as_for_one<LineFeeds>();
+    expect_same_for_sixteen_as_for_one<NotTarget>();
+}
+
+TEST(Scan, KnowsTheBytesOfEachKind) {
+    for (int value = 0; value < 256; ++value) {
+        SCOPED_TRACE(value);
+        const char c = static_cast<char>(value);
+        const bool alnum = (value >= '0' && value <= '9') || (value >= 'A' && value <= 'Z') ||
+                           (value >= 'a' && value <= 'z');
+        EXPECT_EQ(ControlBytes::matches(c), (value < 32 && value != 9) || value == 127);
+        EXPECT_EQ(NotPlainName::matches(c), !(alnum || value == '-'));
+        EXPECT_EQ(JsonSpecials::matches(c),
+                  value < 32 || value > 127 || value == '"' || value == '\\');
+        EXPECT_EQ(UrlSpecials::matches(c),
+                  value != 0 && std::string("?&=;#%:").find(c) != std::string::npos);
+        EXPECT_EQ(LineFeeds::matches(c), value == 10);
+        EXPECT_EQ(NotTarget::matches(c), value <= 32 || value == 127 || value == '#');
+    }
+}
+
+TEST(Scan, VisitsMatchesInOrderUntilToldToStop) {
+    const std::string text = "0123456789abcd\n\n0123456789abcdef\n0\n";
+    std::vector<std::ptrdiff_t> seen;
+    for_each_match<LineFeeds>(text.data(), text.data() + text.size(), [&](const char* at) {
+        seen.push_back(at - text.data());
+        return true;
+    });
+    EXPECT_EQ(seen, (std::vector<std::ptrdiff_t>{14, 15, 32, 34}));
+    for (std::size_t wanted = 1; wanted <= 4; ++wanted) {
+        std::size_t visits = 0;
+        for_each_match<LineFeeds>(text.data(), text.data() + text.size(),
+                                  [&](const char*) { return ++visits < wanted; });
+        EXPECT_EQ(visits, wanted);
+    }
+}
+
+}  // namespace
+}  // namespace s3gate::base
