@@ -12,7 +12,7 @@
 #include <condition_variable>
 #include <csignal>
 #include <cstddef>
-#include <deque>
+#include <list>
 #include <mutex>
 #include <string>
 #include <system_error>
@@ -37,6 +37,9 @@ constexpr milliseconds kLongestStop{10000};
 // What poll() promises for a pipe is room for this much (pipe(7)): a blocking pipe is written in
 // such pieces.
 constexpr std::size_t kPollPromise = 4096;
+// Blocks that go round. Their memory is asked for at the start and touched when it is first written
+// to; a thread that lags further behind than this costs allocations, which are given back later.
+constexpr std::size_t kSpareBlocks = 32;
 
 class Descriptor {
   public:
@@ -153,7 +156,8 @@ struct LogWriter::Impl {
     std::mutex mutex;
     std::condition_variable work;
     std::condition_variable done;
-    std::deque<Block> queue;
+    std::list<Block> queue;
+    std::list<Block> spare;        // written blocks, kept for their memory
     std::size_t queued_bytes = 0;  // with the block being written
     bool reopen_wanted = false;
     bool stopping = false;
@@ -383,7 +387,7 @@ void LogWriter::Impl::open_anew() {
 
 void LogWriter::Impl::run() {
     for (;;) {
-        Block block;
+        std::list<Block> taken;  // one block
         bool reopen_now = false;
         {
             std::unique_lock lock(mutex);
@@ -393,14 +397,14 @@ void LogWriter::Impl::run() {
                 if (queue.empty()) {
                     break;  // stopping, and everything is out
                 }
-                block = std::move(queue.front());
-                queue.pop_front();
+                taken.splice(taken.begin(), queue, queue.begin());
             }
         }
         if (reopen_now) {
             open_anew();
             continue;
         }
+        Block& block = taken.front();
         if (must_give_up()) {
             drop(block.lines);
         } else {
@@ -408,6 +412,10 @@ void LogWriter::Impl::run() {
         }
         const std::lock_guard lock(mutex);
         queued_bytes -= block.text.size();
+        if (spare.size() < kSpareBlocks) {
+            block.text.clear();
+            spare.splice(spare.begin(), taken);
+        }
     }
     if (!flush_torn()) {
         drop(1);
@@ -440,6 +448,9 @@ LogWriter::LogWriter(const std::string& target) : impl_(std::make_shared<Impl>()
         throw;
     }
     ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    for (std::size_t i = 0; i < kSpareBlocks; ++i) {
+        impl_->spare.emplace_back().text.reserve(kBlockBytes);
+    }
     impl_->enabled = true;
 }
 
@@ -484,7 +495,15 @@ std::uint64_t LogWriter::submit(std::string&& lines, std::uint64_t line_count) {
             return line_count;
         }
         impl_->queued_bytes += lines.size();
-        impl_->queue.push_back(Block{std::move(lines), line_count});
+        if (impl_->spare.empty()) {
+            impl_->spare.emplace_back();
+        }
+        // The caller goes on with the memory of a block that was written before.
+        Block& block = impl_->spare.front();
+        block.text.swap(lines);
+        block.lines = line_count;
+        lines.clear();
+        impl_->queue.splice(impl_->queue.end(), impl_->spare, impl_->spare.begin());
     }
     impl_->work.notify_one();
     return 0;

@@ -420,7 +420,7 @@ void Worker::Impl::flush_log() {
     const std::uint64_t dropped = shared.access_log->submit(std::move(log_buffer), log_lines);
     bump(counters.log_lines_dropped, dropped);
     log_buffer.clear();
-    log_buffer.reserve(kLogFlushBytes + 4096);
+    log_buffer.reserve(observe::LogWriter::kBlockBytes);
     log_lines = 0;
 }
 

@@ -47,6 +47,8 @@ std::string_view s3_operation(std::string_view method, std::string_view target, 
 class LogWriter {
   public:
     static constexpr std::size_t kMaxQueued = 64 * 1024 * 1024;
+    // What a block that submit() gives back has room for at least.
+    static constexpr std::size_t kBlockBytes = 64 * 1024;
 
     // `target`: "off", "stdout" or an absolute path. Throws std::system_error when a path cannot be opened for appending.
     explicit LogWriter(const std::string& target);
@@ -55,7 +57,8 @@ class LogWriter {
     LogWriter& operator=(const LogWriter&) = delete;
 
     bool enabled() const;
-    // Hands over complete lines; any thread. Returns the lines dropped by this call (0 = queued).
+    // Hands over complete lines; any thread. Returns the lines dropped by this call (0 = queued). What was taken is exchanged
+    // for the memory of lines that were written before, so that submitters allocate nothing in the steady state.
     std::uint64_t submit(std::string&& lines, std::uint64_t line_count);
     // Opens the path anew (log rotation); any thread, returns at once.
     void reopen();

@@ -1,0 +1,101 @@
+"""A kept-alive exchange of 1 KiB costs two receives, two sends and a share of a wait. Nine tenths
+of what a small request costs is spent inside system calls: one more each is what a rewrite of the
+loop, or a read on speculation, would add unseen."""
+
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+
+import pytest
+from support.lockstep import Backend, Lockstep
+from support.waiting import wait_until
+
+WIDTH = 32
+ROUNDS = 40
+EXCHANGES = WIDTH * ROUNDS
+
+
+def count_calls(daemon, tmp_path, run):
+    """System calls of the daemon while `run` runs: {name: (calls, errors)}."""
+    table = tmp_path / "calls"
+    strace = subprocess.Popen(
+        ["strace", "-c", "-f", "-p", str(daemon.process.pid), "-o", table],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = strace.stderr.readline()
+        if "ttach" in line and "not permitted" in line:
+            pytest.skip("this machine lets nobody trace")
+        assert "attached" in line, line
+        # Each thread is stopped once; then all of them are traced.
+        tasks = list(pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir())
+        wait_until(
+            lambda: all(tracer_of(task) == strace.pid for task in tasks),
+            what="all threads are traced",
+        )
+        run()
+    finally:
+        strace.send_signal(signal.SIGINT)
+        strace.wait(30)
+    calls = {}
+    for row in table.read_text().splitlines():
+        found = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(\d+)?\s+(\w+)$", row)
+        if found:
+            calls[found[3]] = (int(found[1]), int(found[2] or 0))
+    return calls
+
+
+
+def tracer_of(task):
+    return int(re.search(r"TracerPid:\s+(\d+)", (task / "status").read_text())[1])
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@pytest.mark.parametrize("method", ["GET", "PUT"])
+def test_calls_of_an_exchange(gate, tmp_path, method):
+    backend = Backend()
+    daemon = gate(
+        [backend],
+        top={"workers": 1},
+        backends={"keepalive": 2 * WIDTH},
+        balance={"salt": "x"},
+        session_header="X-Session-ID",
+    )
+    if daemon.is_sanitized:
+        pytest.skip("sanitizers make calls of their own")
+    clients = Lockstep(daemon, backend, WIDTH)
+    for _ in range(5):
+        clients.exchange(method, gather=True)
+    connections = backend.connections
+    calls = count_calls(
+        daemon,
+        tmp_path,
+        lambda: [clients.exchange(method, gather=True) for _ in range(ROUNDS)],
+    )
+    clients.close()
+    backend.close()
+    assert backend.connections == connections, "no new connections meanwhile"
+
+    def of(name):
+        return calls.get(name, (0, 0))
+
+    text = f"calls in {EXCHANGES} exchanges: {calls}"
+    slack = EXCHANGES // 50
+    # Before a write goes out on a parked connection the socket is asked once more whether its
+    # backend closed it (docs/architecture.md, "Reuse of pooled connections"): that look finds
+    # nothing, and it is the only one.
+    looks = EXCHANGES if method == "PUT" else 0
+    receives, failed = of("recvfrom")
+    assert receives <= 2 * EXCHANGES + looks + slack, text
+    assert failed <= looks + slack, text
+    assert of("sendmsg")[0] + of("sendto")[0] <= 2 * EXCHANGES + slack, text
+    assert of("sendmsg")[1] == 0, text
+    # Readiness is fetched for many connections at once, and no interest is changed for one.
+    assert of("epoll_wait")[0] + of("epoll_pwait")[0] <= EXCHANGES // 2, text
+    assert of("epoll_ctl")[0] <= EXCHANGES // 4, text
+    others = {"recvfrom", "sendmsg", "sendto", "epoll_wait", "epoll_pwait", "epoll_ctl"}
+    rest = sum(count for name, (count, _) in calls.items() if name not in others | {"total"})
+    assert rest <= EXCHANGES // 4, text
