@@ -1,17 +1,21 @@
 // The load generator of the bench: a closed-loop HTTP/1.1 client, one thread, one epoll set.
 //
-//     loadgen port=N [host=127.0.0.1] [mode=get|put|close|idle] [obj=1k|64k|1m|64m] [body=BYTES]
-//     [conns=64] [secs=2] [hold=2] [requests=N] [snd=copy|sendfile]
+//     loadgen port=N [host=127.0.0.1] [mode=get|put|close|idle|mixed] [obj=1k|64k|1m|64m|c64k]
+//     [body=BYTES] [chunked=1] [conns=64] [secs=2] [hold=2] [requests=N] [rate=PER_SECOND]
+//     [snd=copy|sendfile]
 //
 // It costs next to nothing beside the proxy: requests are made beforehand (4096 S3-like ones: half
 // with a sessionid, a quarter with an uploadId, a quarter with neither), response bodies are
 // discarded inside the kernel, big request bodies leave from one hot buffer. Every answer's
 // X-Origin is compared with the one seen before for the same key ("moved" counts differences).
 //
-// `close` opens a connection per request. `idle` opens the connections, sends one request on each,
-// prints HELD, and holds them. After `secs`, or after `requests` of them where that is given, no
-// request is started; those in flight have 5 s. The figures come as one JSON line on stdout.
-// Loopback only.
+// `chunked` sends the body of a PUT in chunks. `mixed` is nine GETs to one PUT with sizes from 1
+// KiB to 16 MiB, each factor as likely as the other. With `rate` requests begin when it is their
+// turn, whatever became of the ones before (open loop), and latency counts from then on: a proxy
+// that stalls is charged for everybody who had to wait. `close` opens a connection per request.
+// `idle` opens the connections, sends one request on each, prints HELD, and holds them. After
+// `secs`, or after `requests` of them where that is given, no request is started; those in flight
+// have 5 s. The figures come as one JSON line on stdout. Loopback only.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -19,20 +23,25 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
+#include <cmath>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "chunks.hpp"
 
 namespace {
 
@@ -43,7 +52,7 @@ constexpr std::size_t kHotBuffer = 512 * 1024;
 constexpr int kDialsAtOnce = 64;
 constexpr int kRedials = 50;
 
-enum class Mode { get, put, close, idle };
+enum class Mode { get, put, close, idle, mixed };
 
 // Why a connection was given up, where errno has no answer; reported as lasterr.
 enum Failure {
@@ -67,11 +76,15 @@ struct Options {
     std::uint64_t requests = UINT64_MAX;
     double seconds = 2;
     double hold = 2;
+    double rate = 0;  // 0 = closed loop
     bool copy = true;
+    bool chunked = false;
 };
 
 struct Request {
     std::string bytes;
+    std::uint64_t body = 0;     // of a PUT, without framing
+    std::uint64_t flowing = 0;  // bytes that follow `bytes` from the hot buffer
     bool has_key = true;
 };
 
@@ -90,6 +103,8 @@ struct Connection {
     std::uint64_t begun = 0;
     int failures = 0;
     bool close_follows = false;
+    bool answer_chunked = false;
+    ChunkReader chunks;
     std::array<char, 8192> input;
 };
 using State = Connection::State;
@@ -115,18 +130,26 @@ class Generator {
     bool send_request(Connection& connection);
     bool read_head(Connection& connection);
     bool read_body(Connection& connection);
+    bool read_chunks(Connection& connection);
     void note_origin(const Connection& connection, const char* head);
     void wait_for(Connection& connection, std::uint32_t events);
     std::size_t random_request();
+    void arm_timer();
+    void start_due();
+    void begin_at(Connection& connection, std::uint64_t due);
 
     Options options_;
     std::vector<Request> requests_;
     std::vector<Connection> connections_;
     std::vector<int> origin_of_key_ = std::vector<int>(kRequests + kSources, 0);
     std::vector<char> hot_ = std::vector<char>(kHotBuffer, 'b');
+    std::string unit_;  // of chunked request bodies
+    std::vector<char> scrap_ = std::vector<char>(kHotBuffer);
     std::vector<std::uint32_t> latencies_;  // in units of 100 ns
+    std::vector<Connection*> waiting_;      // open loop: connections with nothing to do
+    std::deque<std::uint64_t> overdue_;     // open loop: requests that found none
+    int timer_ = -1;
     sockaddr_in target_{};
-    std::uint64_t flowing_body_ = 0;  // length of a body that is not part of the prepared request
     int body_file_ = -1;
     int epoll_ = -1;
     std::uint32_t random_ = 12345;
@@ -152,9 +175,20 @@ Request make_request(const Options& options, std::size_t number) {
         request.has_key = false;
     }
     std::array<char, 128> path{};
+    const bool is_mixed = options.mode == Mode::mixed;
+    const bool is_put = options.mode == Mode::put || (is_mixed && number % 10 == 9);
+    std::string object = options.object;
+    if (is_mixed) {
+        // From 2^10 to 2^24, all exponents alike.
+        const double exponent = 10 + 14 * (scrambled / 4294967296.0);
+        request.body = static_cast<std::uint64_t>(std::exp2(exponent));
+        object = "n" + std::to_string(request.body);
+    } else if (is_put) {
+        request.body = options.body;
+    }
     std::snprintf(path.data(), path.size(), "/bucket%02zu/dir/%04zx/obj-%s", number % 37, number,
-                  options.object.c_str());
-    request.bytes = options.mode == Mode::put ? "PUT " : "GET ";
+                  object.c_str());
+    request.bytes = is_put ? "PUT " : "GET ";
     request.bytes += path.data();
     request.bytes += query.data();
     request.bytes +=
@@ -166,16 +200,28 @@ Request make_request(const Options& options, std::size_t number) {
         "Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41\r\n"
         "X-Amz-Content-Sha256: UNSIGNED-PAYLOAD\r\nX-Amz-Date: 20261120T100000Z\r\n"
         "Accept-Encoding: identity\r\n";
-    if (options.mode == Mode::put) {
-        request.bytes += "Content-Type: application/octet-stream\r\nContent-Length: " +
-                         std::to_string(options.body) + "\r\n";
+    if (is_put) {
+        request.bytes += "Content-Type: application/octet-stream\r\n";
+        request.bytes += options.chunked
+                             ? std::string("Transfer-Encoding: chunked\r\n")
+                             : "Content-Length: " + std::to_string(request.body) + "\r\n";
     }
     if (options.mode == Mode::close) {
         request.bytes += "Connection: close\r\n";
     }
     request.bytes += "\r\n";
-    if (options.mode == Mode::put && options.body <= kInlineBody) {
-        request.bytes.append(options.body, 'b');
+    if (!is_put) {
+        request.body = 0;
+    } else if (request.body > kInlineBody) {
+        request.flowing = options.chunked
+                              ? chunked_length(request.body, chunk_unit(request.body, 'b').size()) +
+                                    kLastChunk.size()
+                              : request.body;
+    } else if (options.chunked) {
+        request.bytes += chunk_unit(request.body, 'b');
+        request.bytes += kLastChunk;
+    } else {
+        request.bytes.append(request.body, 'b');
     }
     return request;
 }
@@ -189,19 +235,71 @@ Generator::Generator(const Options& options) : options_(options) {
         connections_[i].slot = i;
     }
     latencies_.reserve(1 << 20);
-    if (options_.mode == Mode::put && options_.body > kInlineBody) {
-        flowing_body_ = options_.body;
-        if (!options_.copy) {
-            body_file_ = memfd_create("body", 0);
-            for (std::uint64_t at = 0; at < flowing_body_; at += hot_.size()) {
-                (void)!pwrite(body_file_, hot_.data(), hot_.size(), static_cast<off_t>(at));
-            }
+    if (options_.chunked) {
+        unit_ = chunk_unit(options_.body, 'b');
+    } else if (!options_.copy) {
+        std::uint64_t longest = 0;
+        for (const Request& request : requests_) {
+            longest = std::max(longest, request.flowing);
+        }
+        body_file_ = memfd_create("body", 0);
+        for (std::uint64_t at = 0; at < longest; at += hot_.size()) {
+            (void)!pwrite(body_file_, hot_.data(), hot_.size(), static_cast<off_t>(at));
         }
     }
     target_.sin_family = AF_INET;
     target_.sin_port = htons(static_cast<std::uint16_t>(options_.port));
     target_.sin_addr.s_addr = inet_addr(options_.host.c_str());
     epoll_ = epoll_create1(0);
+    if (options_.rate > 0) {
+        timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK);
+        epoll_event event{};
+        event.events = EPOLLIN;
+        event.data.ptr = nullptr;
+        epoll_ctl(epoll_, EPOLL_CTL_ADD, timer_, &event);
+    }
+}
+
+// When the next request is due, in open loop.
+void Generator::arm_timer() {
+    const std::uint64_t due =
+        begun_ + static_cast<std::uint64_t>(static_cast<double>(started_) * 1e9 / options_.rate);
+    itimerspec when{};
+    when.it_value.tv_sec = static_cast<time_t>(due / 1000000000);
+    when.it_value.tv_nsec = static_cast<long>(due % 1000000000);
+    timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
+}
+
+// Begins every request whose time has come, or notes that it found no connection.
+void Generator::start_due() {
+    const std::uint64_t time = now();
+    const auto should =
+        static_cast<std::uint64_t>(static_cast<double>(time - begun_) * options_.rate / 1e9);
+    while (started_ <= should && !stopping_) {
+        const std::uint64_t due = begun_ + static_cast<std::uint64_t>(
+                                               static_cast<double>(started_) * 1e9 / options_.rate);
+        ++started_;
+        if (waiting_.empty()) {
+            overdue_.push_back(due);
+            continue;
+        }
+        Connection& connection = *waiting_.back();
+        waiting_.pop_back();
+        begin_at(connection, due);
+        advance(connection);
+    }
+    arm_timer();
+}
+
+void Generator::begin_at(Connection& connection, std::uint64_t due) {
+    connection.request = random_request();
+    connection.sent = 0;
+    connection.upload_left = requests_[connection.request].flowing;
+    connection.upload_offset = 0;
+    connection.have = 0;
+    connection.state = State::sending;
+    ++in_flight_;
+    connection.begun = due;
 }
 
 std::size_t Generator::random_request() {
@@ -252,22 +350,25 @@ void Generator::dial(Connection& connection) {
 }
 
 void Generator::begin(Connection& connection) {
+    if (options_.rate > 0) {
+        if (!overdue_.empty()) {
+            const std::uint64_t due = overdue_.front();
+            overdue_.pop_front();
+            begin_at(connection, due);
+        } else {
+            connection.state = State::idle;
+            waiting_.push_back(&connection);
+        }
+        return;
+    }
     stopping_ = stopping_ || started_ == options_.requests;
     if (stopping_) {
         connection.state = State::idle;
         return;
     }
     ++started_;
-    connection.request = random_request();
-    connection.sent = 0;
-    connection.upload_left = flowing_body_;
-    connection.upload_offset = 0;
-    connection.have = 0;
-    connection.state = State::sending;
-    ++in_flight_;
-    if (options_.mode != Mode::close) {
-        connection.begun = now();
-    }
+    // A connection per request: its time begins with the connection.
+    begin_at(connection, options_.mode == Mode::close ? connection.begun : now());
 }
 
 void Generator::fail(Connection& connection, int why) {
@@ -278,6 +379,9 @@ void Generator::fail(Connection& connection, int why) {
     }
     close(connection.fd);
     connection.state = State::dead;
+    if (options_.rate > 0) {
+        std::erase(waiting_, &connection);
+    }
     if (was_idle && options_.mode != Mode::idle) {
         return;  // closed between requests after the end: nothing was lost
     }
@@ -295,9 +399,7 @@ void Generator::finish(Connection& connection) {
     connection.failures = 0;
     latencies_.push_back(static_cast<std::uint32_t>(
         std::min<std::uint64_t>((last_answer_ - connection.begun) / 100, UINT32_MAX)));
-    if (options_.mode == Mode::put) {
-        bytes_ += options_.body;
-    }
+    bytes_ += requests_[connection.request].body;
     if (options_.mode == Mode::idle) {
         connection.state = State::idle;
         return;
@@ -327,12 +429,23 @@ bool Generator::send_request(Connection& connection) {
         connection.sent += static_cast<std::size_t>(sent);
     }
     while (connection.upload_left != 0) {
-        const ssize_t sent =
-            options_.copy
-                ? send(connection.fd, hot_.data(),
-                       std::min<std::uint64_t>(connection.upload_left, hot_.size()), MSG_NOSIGNAL)
-                : sendfile(connection.fd, body_file_, &connection.upload_offset,
-                           connection.upload_left);
+        ssize_t sent;
+        if (options_.chunked) {
+            const bool in_units = connection.upload_left > kLastChunk.size();
+            const std::string_view piece =
+                in_units ? std::string_view(unit_).substr(
+                               static_cast<std::size_t>(connection.upload_offset) % unit_.size())
+                         : kLastChunk.substr(kLastChunk.size() - connection.upload_left);
+            sent = send(connection.fd, piece.data(), piece.size(),
+                        MSG_NOSIGNAL | (piece.size() < connection.upload_left ? MSG_MORE : 0));
+            connection.upload_offset += sent > 0 ? sent : 0;
+        } else if (options_.copy) {
+            sent = send(connection.fd, hot_.data(),
+                        std::min<std::uint64_t>(connection.upload_left, hot_.size()), MSG_NOSIGNAL);
+        } else {
+            sent = sendfile(connection.fd, body_file_, &connection.upload_offset,
+                            connection.upload_left);
+        }
         if (sent <= 0) {
             sent < 0 && errno == EAGAIN ? wait_for(connection, EPOLLIN | EPOLLOUT)
                                         : fail(connection, errno);
@@ -396,21 +509,56 @@ bool Generator::read_head(Connection& connection) {
         last_error_ = kStatus + std::atoi(input + 9);
     }
     const char* const announced = strcasestr(input, "\ncontent-length:");
-    if (announced == nullptr) {
+    connection.answer_chunked = strcasestr(input, "\ntransfer-encoding:") != nullptr;
+    if (announced == nullptr && !connection.answer_chunked) {
         fail(connection, kNoLength);
         return false;
     }
     connection.close_follows = strcasestr(input, "\nconnection: close") != nullptr;
     note_origin(connection, input);
+    connection.state = State::body;
+    if (connection.answer_chunked) {
+        connection.chunks.reset();
+        connection.chunks.feed({input + length, connection.have - length});
+        return true;
+    }
     const std::uint64_t body = std::strtoull(announced + 16, nullptr, 10);
     bytes_ += body;
     const std::uint64_t here = connection.have - length;
     connection.download_left = body > here ? body - here : 0;
-    connection.state = State::body;
     return true;
 }
 
+// Chunk lines have to be read; payload is discarded in the kernel as far as it is known.
+bool Generator::read_chunks(Connection& connection) {
+    if (!connection.chunks.is_done()) {
+        const std::uint64_t payload = connection.chunks.payload_left();
+        const ssize_t got = payload > 0 ? recv(connection.fd, nullptr, payload, MSG_TRUNC)
+                                        : recv(connection.fd, scrap_.data(), scrap_.size(), 0);
+        if (got < 0 && errno == EAGAIN) {
+            return false;
+        }
+        if (got <= 0) {
+            fail(connection, got < 0 ? errno : kClosedInBody);
+            return false;
+        }
+        if (payload > 0) {
+            connection.chunks.skip_payload(static_cast<std::uint64_t>(got));
+        } else {
+            connection.chunks.feed({scrap_.data(), static_cast<std::size_t>(got)});
+        }
+    }
+    if (connection.chunks.is_done()) {
+        bytes_ += connection.chunks.payload();
+        finish(connection);
+    }
+    return connection.state == State::body || connection.state == State::sending;
+}
+
 bool Generator::read_body(Connection& connection) {
+    if (connection.answer_chunked) {
+        return read_chunks(connection);
+    }
     if (connection.download_left != 0) {
         const ssize_t got = recv(connection.fd, nullptr, connection.download_left, MSG_TRUNC);
         if (got < 0 && errno == EAGAIN) {
@@ -499,14 +647,24 @@ void Generator::run() {
     for (; dialed < wanted && (!idle || dialed < kDialsAtOnce); ++dialed) {
         dial(connections_[static_cast<std::size_t>(dialed)]);
     }
+    if (options_.rate > 0) {
+        arm_timer();
+    }
     bool held = false;
     std::uint64_t hold_end = end + nanoseconds(options_.hold);
     std::array<epoll_event, 256> events;
     for (;;) {
         const int ready = epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), 10);
         for (int i = 0; i < ready; ++i) {
-            auto& connection =
-                *static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr);
+            auto* const target =
+                static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr);
+            if (target == nullptr) {
+                std::uint64_t expirations;
+                (void)!read(timer_, &expirations, sizeof expirations);
+                start_due();
+                continue;
+            }
+            Connection& connection = *target;
             if (connection.state != State::dead) {
                 on_event(connection, events[static_cast<std::size_t>(i)].events);
             }
@@ -529,7 +687,7 @@ void Generator::run() {
             continue;
         }
         stopping_ = stopping_ || time >= end;
-        if (stopping_ && (in_flight_ <= 0 || time > end + nanoseconds(5))) {
+        if (stopping_ && ((in_flight_ <= 0 && overdue_.empty()) || time > end + nanoseconds(5))) {
             return;
         }
     }
@@ -580,6 +738,10 @@ bool parse(Options& options, std::string_view name, const std::string& value) {
         options.requests = std::strtoull(value.c_str(), nullptr, 10);
     } else if (name == "obj") {
         options.object = value;
+    } else if (name == "rate") {
+        options.rate = std::atof(value.c_str());
+    } else if (name == "chunked") {
+        options.chunked = value == "1";
     } else if (name == "body") {
         options.body = std::strtoull(value.c_str(), nullptr, 10);
     } else if (name == "snd") {
@@ -588,6 +750,7 @@ bool parse(Options& options, std::string_view name, const std::string& value) {
         options.mode = value == "put"     ? Mode::put
                        : value == "close" ? Mode::close
                        : value == "idle"  ? Mode::idle
+                       : value == "mixed" ? Mode::mixed
                                           : Mode::get;
     } else {
         return false;

@@ -5,8 +5,9 @@
 //
 //     origin DIR PORT COUNT LIFETIME copy|sendfile
 //
-// GET …obj-1k|obj-64k|obj-1m|obj-64m… gives an object of that size; PUT and POST read a body;
-// everything else, the health page included, is an empty 200. Prints READY when it listens.
+// GET …obj-1k|obj-64k|obj-1m|obj-64m… gives an object of that size, obj-nBYTES one of any, and
+// obj-c1k and so on the same in chunks; PUT and POST read a body, also a chunked one; everything
+// else, the health page included, is an empty 200. Prints READY when it listens.
 // Loopback only; ends by itself after LIFETIME seconds.
 
 #include <arpa/inet.h>
@@ -28,6 +29,8 @@
 #include <string_view>
 #include <vector>
 
+#include "chunks.hpp"
+
 namespace {
 
 struct Object {
@@ -44,6 +47,7 @@ constexpr std::uint64_t kDiscard = 4 << 20;  // bytes of a request body thrown a
 struct Answers {
     std::array<std::string, kObjects.size()> get;
     std::array<std::string, kObjects.size()> head;
+    std::array<std::string, kObjects.size()> chunked;
     std::string empty;
 };
 
@@ -56,8 +60,12 @@ struct Connection {
     std::uint32_t events = EPOLLIN;
     std::size_t have = 0;           // bytes of `input`
     std::uint64_t upload_left = 0;  // bytes of the request body still to come
-    std::string_view output;        // head (and small body) still to be sent
-    std::uint64_t body_left = 0;    // big body still to be sent after it
+    bool upload_chunked = false;
+    ChunkReader chunks;
+    std::string own_head;               // of an answer that is not one of the prepared ones
+    const std::string* unit = nullptr;  // what a chunked body consists of
+    std::string_view output;            // head (and small body) still to be sent
+    std::uint64_t body_left = 0;        // big body still to be sent after it
     off_t body_offset = 0;
     int body_file = -1;
     std::array<char, kHeadLimit> input;
@@ -68,13 +76,14 @@ enum class Step { done, blocked, closed };
 std::array<int, kObjects.size()> g_files;
 std::vector<Answers> g_answers;
 std::vector<char> g_hot(kHotBuffer);
+std::array<std::string, kObjects.size()> g_units;
 bool g_copy = true;
 int g_epoll = -1;
 
 // Fifteen fields, as a MinIO answer has them; X-Origin tells the load generator who answered.
-std::string response(int origin, std::uint64_t length, std::string_view body) {
+std::string response_with(int origin, const std::string& framing, std::string_view body) {
     std::string text =
-        "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\nContent-Length: " + std::to_string(length) +
+        "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\n" + framing +
         "\r\nContent-Type: application/octet-stream\r\nETag: "
         "\"9b2cf535f27731c974343645a3985328\"\r\n"
         "Last-Modified: Fri, 13 Nov 2026 08:11:02 GMT\r\nServer: MinIO\r\n"
@@ -87,6 +96,10 @@ std::string response(int origin, std::uint64_t length, std::string_view body) {
         std::to_string(origin) + "\r\nDate: Fri, 20 Nov 2026 10:00:00 GMT\r\n\r\n";
     text += body;
     return text;
+}
+
+std::string response(int origin, std::uint64_t length, std::string_view body) {
+    return response_with(origin, "Content-Length: " + std::to_string(length), body);
 }
 
 void wait_for(Connection& connection, std::uint32_t events) {
@@ -120,7 +133,20 @@ Step flush(Connection& connection) {
     }
     while (connection.body_left != 0) {
         ssize_t sent;
-        if (g_copy) {
+        if (connection.unit != nullptr) {
+            // Whole units, and the last chunk behind them.
+            const std::uint64_t units_left = connection.body_left > kLastChunk.size()
+                                                 ? connection.body_left - kLastChunk.size()
+                                                 : 0;
+            const auto phase =
+                static_cast<std::size_t>(connection.body_offset) % connection.unit->size();
+            const std::string_view piece =
+                units_left > 0 ? std::string_view(*connection.unit).substr(phase)
+                               : kLastChunk.substr(kLastChunk.size() - connection.body_left);
+            sent = send(connection.fd, piece.data(), piece.size(),
+                        MSG_NOSIGNAL | (piece.size() < connection.body_left ? MSG_MORE : 0));
+            connection.body_offset += sent > 0 ? sent : 0;
+        } else if (g_copy) {
             // The phase of the pattern follows the offset, so that the bytes are those of the file.
             const std::size_t phase = static_cast<std::size_t>(connection.body_offset) % 65536;
             const std::size_t most = g_hot.size() - 65536;
@@ -140,7 +166,39 @@ Step flush(Connection& connection) {
     return connection.keep_alive ? Step::done : Step::closed;
 }
 
+// A chunked upload: its chunk lines are read, its payload is thrown away where it can be.
+Step discard_chunks(Connection& connection) {
+    while (!connection.chunks.is_done()) {
+        if (connection.have == 0) {
+            ssize_t got;
+            if (const std::uint64_t payload = connection.chunks.payload_left(); payload > 0) {
+                got = recv(connection.fd, nullptr, payload < kDiscard ? payload : kDiscard,
+                           MSG_TRUNC);
+                if (got > 0) {
+                    connection.chunks.skip_payload(static_cast<std::uint64_t>(got));
+                    continue;
+                }
+            } else {
+                got = recv(connection.fd, connection.input.data(), connection.input.size(), 0);
+            }
+            if (got <= 0) {
+                return got < 0 ? blocked_or_closed(connection, EPOLLIN) : Step::closed;
+            }
+            connection.have = static_cast<std::size_t>(got);
+        }
+        const std::size_t taken =
+            connection.chunks.feed({connection.input.data(), connection.have});
+        connection.have -= taken;
+        std::memmove(connection.input.data(), connection.input.data() + taken, connection.have);
+    }
+    connection.upload_chunked = false;
+    return Step::done;
+}
+
 Step discard_upload(Connection& connection) {
+    if (connection.upload_chunked) {
+        return discard_chunks(connection);
+    }
     while (connection.upload_left != 0) {
         const std::uint64_t most =
             connection.upload_left < kDiscard ? connection.upload_left : kDiscard;
@@ -175,9 +233,8 @@ Step accept_request(Connection& connection, std::size_t length) {
     const std::string_view announced = field(head, "\ncontent-length:");
     const std::uint64_t upload =
         announced.empty() ? 0 : std::strtoull(announced.data(), nullptr, 10);
-    if (!field(head, "\ntransfer-encoding:").empty()) {
-        return Step::closed;  // the bench sends lengths only
-    }
+    connection.upload_chunked = !field(head, "\ntransfer-encoding:").empty();
+    connection.chunks.reset();
     const bool has_upload = line.starts_with('P');
     if (has_upload && !field(head, "\nexpect: 100-continue").empty()) {
         (void)!send(connection.fd, "HTTP/1.1 100 Continue\r\n\r\n", 25, MSG_NOSIGNAL);
@@ -185,8 +242,28 @@ Step accept_request(Connection& connection, std::size_t length) {
     const Answers& answers = g_answers[static_cast<std::size_t>(connection.origin)];
     connection.keep_alive = !close;
     connection.output = answers.empty;
+    connection.unit = nullptr;
+    connection.body_file = -1;
     const std::size_t mark = line.find("obj-");
-    if (!has_upload && mark != std::string_view::npos) {
+    if (!has_upload && mark != std::string_view::npos && line[mark + 4] == 'n') {
+        const std::uint64_t size = std::strtoull(line.data() + mark + 5, nullptr, 10);
+        connection.own_head = response(connection.origin, size, {});
+        connection.output = connection.own_head;
+        connection.body_left = size;
+        connection.body_offset = 0;
+        connection.body_file = g_files[kObjects.size() - 1];
+    } else if (!has_upload && mark != std::string_view::npos && line[mark + 4] == 'c') {
+        for (std::size_t i = 0; i < kObjects.size(); ++i) {
+            if (line.substr(mark + 5).starts_with(kObjects[i].name)) {
+                connection.output = answers.chunked[i];
+                connection.unit = &g_units[i];
+                connection.body_left =
+                    chunked_length(kObjects[i].size, g_units[i].size()) + kLastChunk.size();
+                connection.body_offset = 0;
+                break;
+            }
+        }
+    } else if (!has_upload && mark != std::string_view::npos) {
         for (std::size_t i = 0; i < kObjects.size(); ++i) {
             if (!line.substr(mark + 4).starts_with(kObjects[i].name)) {
                 continue;
@@ -327,6 +404,9 @@ int main(int argc, char** argv) {
         std::perror("origin: objects");
         return 3;
     }
+    for (std::size_t i = 0; i < kObjects.size(); ++i) {
+        g_units[i] = chunk_unit(kObjects[i].size, 'a');
+    }
     g_epoll = epoll_create1(0);
     g_answers.resize(static_cast<std::size_t>(count) + 1);
     for (int origin = 1; origin <= count; ++origin) {
@@ -336,6 +416,7 @@ int main(int argc, char** argv) {
             const std::string body(kObjects[i].size <= kInline ? kObjects[i].size : 0, 'a');
             answers.get[i] = response(origin, kObjects[i].size, body);
             answers.head[i] = response(origin, kObjects[i].size, {});
+            answers.chunked[i] = response_with(origin, "Transfer-Encoding: chunked", {});
         }
         if (!listen_on(origin, static_cast<std::uint16_t>(std::atoi(argv[2])))) {
             return 4;
