@@ -27,7 +27,15 @@ WORKLOADS = {  # arguments of the load generator; idle goes first and once, on f
     "put-1k": "mode=put body=1024 conns=64",
     "put-64m": "mode=put body=67108864 conns=4",
     "close-1k": "mode=close obj=1k conns=64",
+    # Only when asked for:
+    "get-1m": "mode=get obj=1m conns=8",
+    "put-64k": "mode=put body=65536 conns=32",
+    "put-1m": "mode=put body=1048576 conns=8",
+    "get-chunked-64k": "mode=get obj=c64k conns=32",
+    "put-chunked-64k": "mode=put body=65536 chunked=1 conns=32",
+    "mixed": "mode=mixed conns=16",
 }
+DEFAULT_WORKLOADS = "idle get-1k get-64k get-64m put-1k put-64m close-1k".split()
 HIGHER_IS_BETTER = ("rps", "mibs")
 MEDIANS = (
     "rps mibs p50_us p99_us cpu_us cpu_s_gib util user_s sys_s peak_rss_kib idle_rss_kib_conn "
@@ -38,7 +46,7 @@ MEDIANS = (
 class Bench:
     """Origins, contenders and load generator of one run."""
 
-    def __init__(self, arguments):
+    def __init__(self, arguments, **settings):
         self.arguments = arguments
         self.directory = pathlib.Path(arguments.dir)
         self.data = pathlib.Path(arguments.data)
@@ -51,6 +59,7 @@ class Bench:
             not arguments.no_log,
             arguments.upstream_keepalive,
             arguments.user,
+            **settings,
         )
         self.origin = None
         self.proxies = {}
@@ -71,7 +80,7 @@ class Bench:
                 self.directory / "origin",
                 self.data,
                 str(proxies.ORIGIN_PORT),
-                str(len(proxies.ORIGINS)),
+                str(len(self.settings.origins)),
                 str(self.arguments.max_seconds),
                 self.arguments.bodies,
             ],
@@ -124,11 +133,10 @@ class Bench:
         for log in self.data.glob("log-*"):
             os.truncate(log, 0)
 
-    def measure(self, name, workload, seconds):
-        """One run of one workload through one contender."""
+    def generator(self, name, seconds, options):
+        """The command of a load generator that asks one contender."""
         proxy = self.proxies[name]
-        pids = accounting.process_tree(proxy.pid) if proxy.pid else []
-        command = [
+        return [
             *proxies.pin(self.settings, 1),
             self.directory / "loadgen",
             f"host={proxy.host}",
@@ -136,8 +144,14 @@ class Bench:
             f"secs={seconds}",
             f"snd={self.arguments.bodies}",
             f"hold={self.hold}",
-            *WORKLOADS[workload].split(),
+            *options.split(),
         ]
+
+    def measure(self, name, workload, seconds):
+        """One run of one workload (a name of WORKLOADS, or options) through one contender."""
+        proxy = self.proxies[name]
+        pids = accounting.process_tree(proxy.pid) if proxy.pid else []
+        command = self.generator(name, seconds, WORKLOADS.get(workload, workload))
         rss_before = accounting.memory_kib(pids, "VmRSS")
         accounting.reset_peak_memory(pids)
         ours = sorted({*pids, *accounting.process_tree(os.getpid())})
@@ -331,7 +345,7 @@ def split_s3gate(text):
     return name, str(pathlib.Path(path).resolve())
 
 
-def parse_arguments():
+def parse_arguments(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__)
     add = parser.add_argument
     add("--quick", action="store_true", help="1 round of 0.7 s each: about a minute")
@@ -346,7 +360,7 @@ def parse_arguments():
     add("--unpinned", action="store_true")
     add("--no-log", action="store_true", help="access logs off everywhere")
     add("--only", help="comma list of " + ",".join(proxies.BUILT_IN) + " and given names")
-    add("--workloads", default=",".join(WORKLOADS))
+    add("--workloads", default=",".join(DEFAULT_WORKLOADS), help=",".join(WORKLOADS))
     add(
         "--s3gate",
         action="append",
@@ -377,7 +391,7 @@ def parse_arguments():
         metavar="NAME:WORKLOAD:METRIC:BASE:RATIO",
         help="exit 1 unless NAME's median is at most RATIO times BASE's (at least: rps, mibs)",
     )
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(arguments)
     arguments.pinned = arguments.workers == 1 and not arguments.unpinned
     arguments.rounds = arguments.rounds or (1 if arguments.quick else 5)
     arguments.seconds = arguments.seconds or (0.7 if arguments.quick else 1.5)

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import os
 import pathlib
+import resource
 import shlex
 import shutil
 import signal
@@ -34,6 +35,8 @@ class Settings:
     access_log: bool
     upstream_keepalive: int
     user: str = DEFAULT_USER
+    origins: list = dataclasses.field(default_factory=lambda: list(ORIGINS))
+    connections: int = 10240  # that nginx and HAProxy are made ready for
 
 
 @dataclasses.dataclass
@@ -138,7 +141,9 @@ class Launcher:
             "nginx-lua.conf" if lua else "nginx.conf",
             folder,
             {
-                "SERVERS": " ".join(f"server {origin};" for origin in ORIGINS),
+                "SERVERS": " ".join(f"server {origin};" for origin in settings.origins),
+                "CONNECTIONS": settings.connections,
+                "FILES": min(2 * settings.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
                 "UPKEEP": 128 if tuned else settings.upstream_keepalive,
                 "REUSEPORT": "reuseport" if settings.workers > 1 else "",
                 "ACCESS_LOG": f"{log} json{buffered}" if settings.access_log else "off",
@@ -165,8 +170,11 @@ class Launcher:
             folder,
             {
                 "SERVERS": "\n".join(
-                    f"  server s{number} {origin}" for number, origin in enumerate(ORIGINS, 1)
+                    f"  server s{number} {origin}"
+                    for number, origin in enumerate(settings.origins, 1)
                 ),
+                # Its limit counts both sides of a connection against the descriptors.
+                "CONNECTIONS": settings.connections * 2 // 3,
                 "LOG_TARGET": "log stdout len 4096 format raw local0 info" if logs else "",
                 "LOG": "log global" if logs else "",
                 "PIPES": "maxpipes 512\n  tune.pipesize 1048576" if splice else "",
@@ -207,7 +215,7 @@ class Launcher:
                     "type": "s3",
                     "listen": [f"127.0.0.1:{self._port}"],
                     "balance": {"method": "ketama", "salt": "ZRVdfTSDRTvadFAd"},
-                    "backends": {"servers": ORIGINS, "keepalive": 128},
+                    "backends": {"servers": settings.origins, "keepalive": 128},
                     "health": {"path": "/minio/health/ready"},
                     "session_header": "X-Session-ID",
                 },
@@ -228,7 +236,7 @@ class Launcher:
             workers=settings.workers,
             config=candidate.config,
             log=log if settings.access_log else os.devnull,
-            origins=",".join(ORIGINS),
+            origins=",".join(settings.origins),
             dir=folder,
         )
         return self._spawn(name, port, shlex.split(command), folder / "out", folder)

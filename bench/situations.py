@@ -1,0 +1,277 @@
+"""What a table of medians does not show: crowds, idle neighbours, unfair company, many backends, a
+constant rate, and how connections spread over workers. Each function returns rows for the report:
+dicts with the same keys. All of it on loopback, bounded, and with errors counted."""
+
+import collections
+import json
+import os
+import random
+import re
+import resource
+import subprocess
+import time
+
+import accounting
+import compare
+
+PEERS = ["nginx-tuned", "haproxy-splice"]
+
+
+class Stage:
+    """A bench with its origins and contenders, for the time of a `with` block."""
+
+    def __init__(self, options, names, **settings):
+        arguments = compare.parse_arguments(
+            [
+                *("--s3gate", options.s3gate),
+                *("--only", ",".join(names)),
+                *("--workers", str(options.workers)),
+                *("--user", options.user),
+            ]
+        )
+        arguments.max_seconds = 900
+        self.names = [*arguments.only]
+        self.bench = compare.Bench(arguments, **settings)
+
+    def __enter__(self):
+        try:
+            self.bench.start()
+        except BaseException:
+            self.bench.stop()
+            raise
+        return self.bench
+
+    def __exit__(self, *_):
+        self.bench.stop()
+
+
+def run(bench, name, options, seconds):
+    result = bench.measure(name, options, seconds)
+    if "error" in result:
+        raise RuntimeError(f"{name} {options}: {result['error']}")
+    return result
+
+
+def faults(result):
+    return result["errors"] + result["non200"]
+
+
+def crowds(options):
+    """Many big bodies at once, s3gate unprivileged: pipes run out, and copying takes over."""
+    rows = []
+    with Stage(options, ["s3gate"]) as bench:
+        for count in (16, 64, 256, 1000):
+            for what, load in (("GET", "mode=get obj=64m"), ("PUT", "mode=put body=67108864")):
+                seconds = max(options.seconds, count / 100)
+                result = run(bench, "s3gate", f"{load} conns={count}", seconds)
+                rows.append(
+                    {
+                        "bodies at once": f"{count} {what}",
+                        "MiB/s": round(result["mibs"]),
+                        "CPU s/GiB": round(result["cpu_s_gib"], 3),
+                        "RSS MiB": round(result["peak_rss_kib"] / 1024, 1),
+                        "errors": faults(result),
+                    }
+                )
+    return rows
+
+
+def beside(options, title, company, **settings):
+    """p99 of small requests alone, and beside `company`: options of a second generator."""
+    rows = []
+    with Stage(options, [*PEERS, "s3gate"], **settings) as bench:
+        for name in [*PEERS, "s3gate"]:
+            alone = run(bench, name, "mode=get obj=1k conns=16", options.seconds)
+            command = bench.generator(name, options.seconds + 4, company)
+            neighbour = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            try:
+                if "mode=idle" in company:
+                    if neighbour.stdout.readline().strip() != "HELD":
+                        raise RuntimeError(f"{name}: the idle connections did not come up")
+                else:
+                    time.sleep(1)  # the streams are in full flow
+                crowded = run(bench, name, "mode=get obj=1k conns=16", options.seconds)
+            finally:
+                output = neighbour.communicate(timeout=120)[0].splitlines()
+            rows.append(
+                {
+                    title: name,
+                    "p99 alone ms": round(alone["p99_us"] / 1000, 2),
+                    "p99 beside ms": round(crowded["p99_us"] / 1000, 2),
+                    "req/s beside": round(crowded["rps"]),
+                    "errors": faults(crowded) + json.loads(output[-1])["errors"],
+                }
+            )
+    return rows
+
+
+def most_connections():
+    """What nginx and HAProxy may be made ready for with our descriptors: they need two each."""
+    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1200) * 3 // 4
+
+
+def beside_idle(options):
+    count = min(15000, most_connections() // 2)  # fewer where descriptors are short: the row says so
+    hold = 3 * options.seconds + 2
+    return beside(
+        options,
+        f"beside {count} idle connections",
+        f"mode=idle obj=1k conns={count} hold={hold}",
+        connections=min(3 * count, most_connections()),
+    )
+
+
+def beside_streams(options):
+    return beside(options, "beside eight 64 MiB streams", "mode=get obj=64m conns=8")
+
+
+def backends(options):
+    """Cost per request for a ring of 1 … 1,000 backends."""
+    rows = []
+    for count in (1, 10, 100, 1000):
+        origins = [f"127.0.{1 + n // 256}.{n % 256}:9000" for n in range(1, count + 1)]
+        with Stage(options, ["s3gate"], origins=origins) as bench:
+            run(bench, "s3gate", "mode=get obj=1k conns=64", 1)
+            result = run(bench, "s3gate", "mode=get obj=1k conns=64", options.seconds)
+            rows.append(
+                {
+                    "backends": count,
+                    "CPU us/req": round(result["cpu_us"], 2),
+                    "p99 us": round(result["p99_us"]),
+                    "errors": faults(result),
+                }
+            )
+    return rows
+
+
+def connections(options):
+    """Cost per request for 10 … 10,000 client connections that are all busy."""
+    rows = []
+    with Stage(options, ["s3gate"]) as bench:
+        # s3gate takes half of its descriptors for clients.
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 300
+        for count in (10, 100, 1000, min(10000, most)):
+            # Long enough that making the connections is no part of the cost.
+            seconds = max(options.seconds, 6 if count > 1000 else 0)
+            result = run(bench, "s3gate", f"mode=get obj=1k conns={count}", seconds)
+            rows.append(
+                {
+                    "connections": count,
+                    "CPU us/req": round(result["cpu_us"], 2),
+                    "p50 us": round(result["p50_us"]),
+                    "errors": faults(result),
+                }
+            )
+    return rows
+
+
+def constant_rate(options):
+    """Latency that a proxy adds at half of the rate that the slowest contender can do, open loop."""
+    names = [*PEERS, "s3gate"]
+    rows = []
+    with Stage(options, [*names, "direct"]) as bench:
+        peak = min(
+            run(bench, name, "mode=get obj=1k conns=64", options.seconds)["rps"] for name in names
+        )
+        rate = int(peak / 2)
+        load = f"mode=get obj=1k conns=256 rate={rate}"
+        results = {name: run(bench, name, load, 2 * options.seconds) for name in ["direct", *names]}
+        for name, result in results.items():
+            row = {f"{rate} requests/s": name}
+            for key in ("p50_us", "p99_us", "p999_us"):
+                added = result[key] - results["direct"][key]
+                row[key[:-3].replace("p999", "p99.9") + (" us" if name == "direct" else " us")] = (
+                    round(result[key]) if name == "direct" else f"+{round(added)}"
+                )
+            row["errors"] = faults(result)
+            rows.append(row)
+    return rows
+
+
+def connections_of_workers(pid, port):
+    """Client connections that each epoll set of a process holds."""
+    clients = set()
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == port and fields[3] == "01":
+                clients.add(fields[9])
+    by_descriptor = {}
+    sets = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            by_descriptor[name] = target[8:-1]
+        elif target == "anon_inode:[eventpoll]":
+            sets.append(name)
+    counts = []
+    for name in sets:
+        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as info:
+            members = re.findall(r"^tfd:\s+(\d+)", info.read(), re.MULTILINE)
+        counts.append(sum(by_descriptor.get(member) in clients for member in members))
+    return [count for count in counts if count > 0]
+
+
+def fullest_of_simulation(workers, count, seed):
+    """The kernel spreads at random; who stands above 25 % + 4 gives to the least loaded."""
+    chance = random.Random(seed)
+    held = [0] * workers
+    for _ in range(count):
+        worker = chance.randrange(workers)
+        mean = sum(held) // workers
+        if held[worker] + 1 > mean + mean // 4 + 4:
+            worker = held.index(min(held))
+        held[worker] += 1
+    return max(held)
+
+
+def balance(options):
+    """Long-lived connections over workers: the real ones on two, a simulation on sixteen."""
+    rows = []
+    options = type(options)(**{**vars(options), "workers": 2})
+    with Stage(options, ["s3gate"]) as bench:
+        command = bench.generator("s3gate", 1, "mode=idle obj=1k conns=64 hold=3")
+        generator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        generator.stdout.readline()
+        proxy = bench.proxies["s3gate"]
+        root = [
+            pid
+            for pid in accounting.process_tree(proxy.pid)
+            if os.readlink(f"/proc/{pid}/exe").endswith("s3gate")
+        ][0]
+        counts = connections_of_workers(root, proxy.port)
+        generator.communicate(timeout=60)
+        mean = sum(counts) / 2
+        rows.append(
+            {
+                "connections on workers": "64 on 2, measured",
+                "fullest": max(counts),
+                "mean": round(mean, 1),
+                "allowed": round(1.25 * mean + 4, 1),
+            }
+        )
+    for count in (64, 256, 1024, 10000):
+        mean = count / 16
+        rows.append(
+            {
+                "connections on workers": f"{count} on 16, worst of 1,000 simulations",
+                "fullest": max(fullest_of_simulation(16, count, seed) for seed in range(1000)),
+                "mean": round(mean, 1),
+                "allowed": round(1.25 * mean + 4, 1),
+            }
+        )
+    return rows
+
+
+ALL = collections.OrderedDict(
+    crowds=crowds,
+    idle=beside_idle,
+    streams=beside_streams,
+    backends=backends,
+    connections=connections,
+    rate=constant_rate,
+    balance=balance,
+)
