@@ -142,6 +142,13 @@ void Worker::Impl::run() {
     char name[16];
     std::snprintf(name, sizeof name, "s3gate/w%zu", index);
     ::pthread_setname_np(::pthread_self(), name);
+    begin();
+    context.run();
+    flush_log();
+    finished.store(true, std::memory_order_release);
+}
+
+void Worker::Impl::begin() {
     set_wall_clock();
     reactor.start(&Worker::Impl::on_tick, this);
     for (std::size_t i = 0; i < sockets.size(); ++i) {
@@ -151,9 +158,6 @@ void Worker::Impl::run() {
                                // kernel memory
         }
     }
-    context.run();
-    flush_log();
-    finished.store(true, std::memory_order_release);
 }
 
 void Worker::Impl::on_tick(void* self) {

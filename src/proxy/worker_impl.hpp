@@ -44,6 +44,8 @@ struct Worker::Impl {
     ~Impl();
 
     void run();
+    // Ticks and accepts from now on; run() is this, and then the loop until the end.
+    void begin();
     static void on_tick(void* self);
     void tick();
     void use_snapshot(std::shared_ptr<const Snapshot> snapshot);

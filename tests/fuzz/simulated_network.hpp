@@ -1,0 +1,118 @@
+// The kernel's side of the data path, in memory: sockets, pipes, readiness and the monotonic clock,
+// for programs that are linked with --wrap for each call (tests/fuzz/CMakeLists.txt). The daemon's
+// own objects run on it unchanged. Descriptors are numbers that the kernel never gives out; every
+// other descriptor goes to the kernel. One thread.
+//
+// What is kept of Linux: a receive is short only when the socket is drained; edge-triggered
+// readiness reports the whole state at each edge; bytes in front of a reset stay readable, the
+// reset is reported once and an end afterwards; closing with unread bytes resets; a send into a
+// full buffer is cut short and the edge comes when there is room again.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include <chrono>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace s3gate::fuzz {
+
+// One socket of the program under test, with what its peer has said and heard.
+struct Endpoint {
+    static constexpr std::size_t kPlenty = SIZE_MAX;
+
+    int fd = -1;
+    sockaddr_storage local{};
+    sockaddr_storage peer{};
+
+    // From the peer.
+    std::string in;
+    std::size_t in_taken = 0;  // bytes of `in` that the program has received
+    bool fin_in = false;
+    bool reset_in = false;
+    bool peer_closed = false;  // the peer is gone altogether: what is still sent meets a reset
+    int error = 0;             // pending, reported once
+    bool connecting = false;
+
+    // To the peer.
+    std::string out;
+    bool fin_out = false;
+    bool reset_out = false;
+    std::size_t room = kPlenty;  // bytes that can be sent until the buffer is full
+
+    bool shut = false;
+    bool closed = false;
+    bool hard_close = false;
+    bool starved = false;  // a send found no room: its return is an edge
+    bool listening = false;
+    std::deque<int> accept_queue;
+
+    void* target = nullptr;
+    bool edge = false;
+
+    bool unread() const { return in_taken < in.size(); }
+    bool ended() const { return fin_out || reset_out; }
+};
+
+class Network {
+  public:
+    static constexpr int kFirst = 1 << 20;
+
+    Network();
+    ~Network();
+    Network(const Network&) = delete;
+    Network& operator=(const Network&) = delete;
+    static Network* current();
+
+    Endpoint& open(bool listening);
+    Endpoint* find(int fd);
+    std::size_t count() const { return endpoints_.size(); }
+    // Sockets and pipes that the program under test has not closed.
+    std::size_t open_descriptors() const;
+    // True if the program has not been told of everything yet.
+    bool has_edges() const { return !edges_.empty(); }
+
+    // The peer's doings.
+    void connect_client(Endpoint& listener, Endpoint& client);
+    void deliver(Endpoint& to, std::string_view bytes);
+    void finish(Endpoint& to);            // FIN
+    void reset(Endpoint& to, int error);  // RST
+    void give_room(Endpoint& to, std::size_t bytes);
+    void end_connect(Endpoint& to, int error);  // 0: established
+
+    std::chrono::steady_clock::time_point now{std::chrono::hours{1}};
+    // Asked at each connect(): 0, EINPROGRESS or an error.
+    std::function<int(Endpoint&)> on_connect;
+    // Told of everything that the program sends, as it does.
+    std::function<void(Endpoint&)> on_output;
+    bool sockets_fail = false;  // socket() fails for want of descriptors
+    std::size_t pipe_capacity = 1024 * 1024;
+
+  private:
+    friend struct Calls;
+    struct Tube {
+        std::string bytes;
+        std::size_t taken = 0;
+        bool open[2] = {true, true};
+    };
+    struct Descriptor {
+        std::unique_ptr<Endpoint> endpoint;
+        std::shared_ptr<Tube> tube;
+        int end = 0;  // of the tube: 0 reads, 1 writes
+        bool open = true;
+    };
+    void edge(Endpoint& at);
+    Descriptor* descriptor(int fd);
+
+    std::vector<Descriptor> endpoints_;
+    std::deque<int> edges_;
+    int set_ = -1;  // the one epoll set that sockets are registered in
+};
+
+}  // namespace s3gate::fuzz
