@@ -28,7 +28,7 @@ bool is_in_time(const AttemptFacts& facts, const config::Retry& retry) {
 // Ends the request with this attempt: its answer if there is one, ours otherwise.
 RetryVerdict give_up(const AttemptFacts& facts, int row) {
     const bool has_answer = facts.outcome == Outcome::answered;
-    return {has_answer ? RetryAction::relay : RetryAction::fail, row, false, false};
+    return {has_answer ? RetryAction::relay : RetryAction::fail, row, false, false, false};
 }
 
 // True for attempts whose backend went away: its death hits everything in flight there at one
@@ -49,12 +49,16 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
         return verdict;
     }
     const bool is_exempt = is_exempt_from_budget(facts, row);
-    if (!is_exempt && !facts.budget_left) {
+    // Rows 5 and 6, and row 3 where the backend answered: if every backend answers like this, each
+    // of these retries only makes it worse.
+    const bool is_by_status = facts.outcome == Outcome::answered;
+    if ((!is_exempt && !facts.budget_left) || (is_by_status && !facts.token_left)) {
         verdict.budget_spent = true;
         return verdict;
     }
     verdict.action = RetryAction::next_backend;
     verdict.counts_budget = !is_exempt;
+    verdict.takes_token = is_by_status;
     return verdict;
 }
 
@@ -62,7 +66,7 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
 RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retry) {
     const bool is_on = facts.connect_timed_out ? retry.on.timeout : retry.on.error;
     if (is_on && facts.candidate_left && is_in_time(facts, retry)) {
-        return {RetryAction::next_backend, 2, false, false};
+        return {RetryAction::next_backend, 2, false, false, false};
     }
     return give_up(facts, 2);
 }
@@ -106,7 +110,7 @@ RetryVerdict after_silence(const AttemptFacts& facts, const config::Retry& retry
     if (facts.outcome == Outcome::broken && facts.reused_connection && !facts.response_byte_seen &&
         !facts.body_byte_sent && is_bare_read && !facts.free_retry_used) {
         return is_on && is_in_time(facts, retry)
-                   ? RetryVerdict{RetryAction::same_backend, 4, false, false}
+                   ? RetryVerdict{RetryAction::same_backend, 4, false, false, false}
                    : give_up(facts, 4);
     }
     // Row 7: nobody knows whether it was executed. Repeating a part writes the same part again.
@@ -120,7 +124,7 @@ RetryVerdict after_silence(const AttemptFacts& facts, const config::Retry& retry
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry) {
     if (facts.client_gone || facts.response_relayed) {
-        return {RetryAction::abort, 1, false, false};
+        return {RetryAction::abort, 1, false, false, false};
     }
     switch (facts.outcome) {
         case Outcome::not_sent:

@@ -54,10 +54,16 @@ net::task<void> Exchange::attempts() {
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - first_attempt);
         facts_.candidate_left =
             has_candidate(false) || (may_ignore_health() && has_candidate(true));
-        const Board& board = *worker_.shared.board;
+        Board& board = *worker_.shared.board;
+        const bool is_by_status = facts_.outcome == policy::Outcome::answered;
         facts_.budget_left =
-            holds_retry_ || board.group_retries(site_->group) <
-                                policy::retry_budget(board.group_requests(site_->group));
+            holds_retry_ ||
+            board.group_retries(site_->group) <
+                (is_by_status ? policy::retry_budget(board.group_requests(site_->group),
+                                                     policy::kLeastStatusRetries)
+                              : policy::retry_budget(board.group_requests(site_->group)));
+        facts_.token_left =
+            !is_by_status || policy::has_token(board.all_retry_tokens(site_->group));
         const policy::RetryVerdict verdict = policy::retry_rule(facts_, site_->config->retry);
         if (verdict.budget_spent) {
             bump(worker_.counters.budget_spent);
@@ -67,7 +73,13 @@ net::task<void> Exchange::attempts() {
             bump(worker_.counters.retries);
             if (verdict.counts_budget && !holds_retry_) {
                 holds_retry_ = true;
-                worker_.shared.board->add_group_retries(worker_.index, site_->group, 1);
+                board.add_group_retries(worker_.index, site_->group, 1);
+            }
+            if (verdict.takes_token) {
+                ++tokens_taken_;
+                board.set_retry_tokens(
+                    worker_.index, site_->group,
+                    policy::after_retry(board.retry_tokens(worker_.index, site_->group)));
             }
             if (verdict.row == 6 && site_->config->type == config::SiteType::http) {
                 note_passive(true);  // there a status that cost a retry counts
@@ -357,6 +369,38 @@ void Exchange::finish_attempt_record() {
             static_cast<std::int32_t>(std::chrono::duration_cast<base::Duration>(
                                           worker_.reactor.now_point() - attempt_started_)
                                           .count());
+    }
+}
+
+void Exchange::deposit_token() {
+    Board& board = *worker_.shared.board;
+    const std::int32_t most =
+        policy::most_tokens(policy::initial_tokens(board.worker_count()),
+                            board.own_group_requests(worker_.index, site_->group));
+    board.set_retry_tokens(
+        worker_.index, site_->group,
+        policy::after_deposit(board.retry_tokens(worker_.index, site_->group), most));
+}
+
+// A retry that led to a good answer costs nothing: one node that answers badly among many that are
+// well stays hidden from the clients, however long it does.
+void Exchange::return_tokens() {
+    if (tokens_taken_ == 0 || policy::is_bad_status(response_.status)) {
+        return;
+    }
+    Board& board = *worker_.shared.board;
+    const std::int32_t most =
+        policy::most_tokens(policy::initial_tokens(board.worker_count()),
+                            board.own_group_requests(worker_.index, site_->group));
+    board.set_retry_tokens(worker_.index, site_->group,
+                           policy::after_help(board.retry_tokens(worker_.index, site_->group),
+                                              std::exchange(tokens_taken_, 0u), most));
+}
+
+void Exchange::release_retry() {
+    if (holds_retry_) {
+        holds_retry_ = false;
+        worker_.shared.board->add_group_retries(worker_.index, site_->group, -1);
     }
 }
 

@@ -7,6 +7,9 @@ Board::Board(std::size_t workers, std::size_t slots, std::size_t groups)
     workers_.reserve(workers);
     for (std::size_t i = 0; i < workers; ++i) {
         workers_.push_back(std::make_unique<Row>(slots, groups));
+        for (std::atomic<std::int32_t>& cell : workers_.back()->retry_tokens) {
+            cell.store(policy::initial_tokens(workers), std::memory_order_relaxed);
+        }
     }
     // Backends start up: a proxy that was just started must not refuse everything until the first
     // checks are done.
@@ -40,6 +43,10 @@ std::int64_t Board::group_retries(std::uint32_t group) const {
 
 std::int64_t Board::site_connections(std::uint32_t group) const {
     return sum(&Row::site_connections, group);
+}
+
+std::int64_t Board::all_retry_tokens(std::uint32_t group) const {
+    return sum(&Row::retry_tokens, group);
 }
 
 std::int64_t Board::connections() const {

@@ -83,6 +83,7 @@ void Exchange::begin(ClientConnection& client) {
     fresh_only_ = false;
     sent_attempts_ = 0;
     free_retry_used_ = blind_retry_used_ = holds_retry_ = false;
+    tokens_taken_ = 0;
     sent_and_broken_ = sent_and_timed_out_ = own_lack_ = false;
     awaiting_head_ = taken_down_ = slot_counted_ = false;
     upload_running_ = false;
@@ -249,12 +250,10 @@ net::task<void> Exchange::serve() {
     find_key();
     prepare_request();
     worker_.shared.board->add_group_requests(worker_.index, site_->group, 1);
+    deposit_token();
     co_await attempts();
     worker_.shared.board->add_group_requests(worker_.index, site_->group, -1);
-    if (holds_retry_) {
-        holds_retry_ = false;
-        worker_.shared.board->add_group_retries(worker_.index, site_->group, -1);
-    }
+    release_retry();
 }
 
 net::task<void> Exchange::reply_status_page() {

@@ -95,6 +95,9 @@ class Exchange final : public net::StreamObserver {
     bool judge_load() const;
     // Takes this attempt out of its backend's in-flight count; once is enough, twice does no harm.
     void release_slot();
+    void deposit_token();
+    void return_tokens();
+    void release_retry();
     void discard_attempt();
     // True if every body byte received so far is still in the replay buffer.
     bool holds_whole_body() const { return replay_reserved_ > 0 && replay_.is_whole(); }
@@ -162,6 +165,7 @@ class Exchange final : public net::StreamObserver {
     bool free_retry_used_ = false;
     bool blind_retry_used_ = false;
     bool holds_retry_ = false;
+    unsigned tokens_taken_ = 0;  // by this request's retries that a status caused
     bool sent_and_broken_ = false;
     bool sent_and_timed_out_ = false;
     bool own_lack_ = false;  // the last attempt failed for want of descriptors or ports on our side

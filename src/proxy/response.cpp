@@ -107,6 +107,9 @@ net::task<void> Exchange::relay_response() {
     record_.ttfb_ms =
         std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
     committed_ = true;
+    return_tokens();
+    // Its outcome is known: what is left is a transfer like any other, however long it takes.
+    release_retry();
     net::RelayEnd end = co_await net::relay_body(down_);
     record_.bytes_out = down_.payload_sent;
     finish_attempt_record();

@@ -1,7 +1,8 @@
-"""Retries of a group share a budget: 20 % of what is in flight, at least three.
+"""Retries of a group share a budget: 20 % of what is in flight, at least three, or ten of those
+that a status caused.
 
-Without it a cluster that refuses everything gets every request three times, just when it can bear
-it least.
+Without it a cluster that refuses everything gets most of what is in flight a second time at one
+moment. (That it does not get it request after request: test_sick_cluster.py.)
 """
 
 import threading
@@ -10,8 +11,8 @@ from support.waiting import wait_until
 
 
 def test_spent_budget_passes_the_answer_through(make_backend, gate):
-    """Ten requests are refused at one moment: three may go on, seven answers pass through."""
-    together, release = threading.Barrier(10), threading.Event()
+    """Twenty requests are refused at one moment: ten may go on, ten answers pass through."""
+    together, release = threading.Barrier(20), threading.Event()
     lock, seen, retried = threading.Lock(), set(), []
 
     def handler(exchange):
@@ -30,12 +31,13 @@ def test_spent_budget_passes_the_answer_through(make_backend, gate):
             exchange.respond(200, [], b"second try")
 
     backends = [make_backend(handler) for _ in range(3)]
-    daemon = gate(backends, passive="off")
-    clients = [daemon.client() for _ in range(10)]
+    # One worker: several draw on the same tokens without a lock, and may be off by one each.
+    daemon = gate(backends, passive="off", top={"workers": 1})
+    clients = [daemon.client() for _ in range(20)]
     for number, client in enumerate(clients):
         client.send(client.head("GET", f"/b/{number}"))
-    wait_until(lambda: sum(client.has_input() for client in clients) == 7, what="seven answers")
-    wait_until(lambda: len(retried) == 3, what="three retries")
+    wait_until(lambda: sum(client.has_input() for client in clients) == 10, what="ten answers")
+    wait_until(lambda: len(retried) == 10, what="ten retries")
     release.set()
     answers = []
     for client in clients:
@@ -43,7 +45,7 @@ def test_spent_budget_passes_the_answer_through(make_backend, gate):
         answers.append((response.status, response.data))
         client.close()
     answers.sort()
-    assert answers == [(200, b"second try")] * 3 + [(503, b"refused")] * 7
+    assert answers == [(200, b"second try")] * 10 + [(503, b"refused")] * 10
 
     # Nothing of the budget stays spent.
     def again(exchange):

@@ -50,6 +50,7 @@ struct AttemptFacts {
     bool blind_retry_used = false;  // row 7 was used by this request
     base::Duration elapsed{0};      // since the first attempt began
     bool budget_left = true;        // the group's retry budget has room
+    bool token_left = true;  // a retry that a status causes has a token (retry_tokens.hpp)
     bool candidate_left = true;     // a usable backend that this request has not tried exists
 };
 
@@ -65,6 +66,7 @@ struct RetryVerdict {
     RetryAction action = RetryAction::relay;
     int row = 0;  // the row that decided, 1…7; 0 = no row applies (an ordinary answer)
     bool counts_budget = false;  // this retry takes one from the group's budget
+    bool takes_token = false;    // this retry takes a token: the answer's status caused it
     bool budget_spent = false;   // a retry was due but the budget is spent: count it
 };
 
@@ -76,9 +78,9 @@ constexpr bool is_read(MethodClass method) {
            method == MethodClass::options;
 }
 
-// Most retries in progress that a group with `in_flight` requests may have: 20 %, at least 3.
-constexpr std::int64_t retry_budget(std::int64_t in_flight) {
-    return in_flight / 5 > 3 ? in_flight / 5 : 3;
+// Most retries in progress that a group with `in_flight` requests may have: 20 %, at least `least`.
+constexpr std::int64_t retry_budget(std::int64_t in_flight, std::int64_t least = 3) {
+    return in_flight / 5 > least ? in_flight / 5 : least;
 }
 
 }  // namespace s3gate::policy

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "s3gate/policy/passive_fails.hpp"
+#include "s3gate/policy/retry_tokens.hpp"
 #include "s3gate/proxy/counters.hpp"
 
 namespace s3gate::proxy {
@@ -47,6 +48,19 @@ class Board {
         bump(workers_[worker]->site_connections[group], by);
     }
     std::int64_t site_connections(std::uint32_t group) const;
+    // What of them this worker serves.
+    std::int64_t own_group_requests(std::size_t worker, std::uint32_t group) const {
+        return workers_[worker]->group_requests[group].load(std::memory_order_relaxed);
+    }
+
+    // Balances of policy/retry_tokens.hpp; each worker writes its own.
+    std::int32_t retry_tokens(std::size_t worker, std::uint32_t group) const {
+        return workers_[worker]->retry_tokens[group].load(std::memory_order_relaxed);
+    }
+    void set_retry_tokens(std::size_t worker, std::uint32_t group, std::int32_t balance) {
+        workers_[worker]->retry_tokens[group].store(balance, std::memory_order_relaxed);
+    }
+    std::int64_t all_retry_tokens(std::uint32_t group) const;
 
     // Passive marks; any worker, compare-and-swap.
     policy::PassiveState passive(std::uint32_t slot) const {
@@ -79,12 +93,14 @@ class Board {
             : in_flight(slots + kPadding),
               group_requests(groups + kPadding),
               group_retries(groups + kPadding),
-              site_connections(groups + kPadding) {}
+              site_connections(groups + kPadding),
+              retry_tokens(groups + kPadding) {}
         WorkerCounters counters;
         std::vector<std::atomic<std::int32_t>> in_flight;
         std::vector<std::atomic<std::int32_t>> group_requests;
         std::vector<std::atomic<std::int32_t>> group_retries;
         std::vector<std::atomic<std::int32_t>> site_connections;
+        std::vector<std::atomic<std::int32_t>> retry_tokens;
         char padding[64];
     };
     template <class Cells>

@@ -592,8 +592,24 @@ TEST(RetryRuleLimits, SpentIsCountedOnlyWhereARetryWasDue) {
     EXPECT_FALSE(decide(write).budget_spent);
 }
 
+// Rows 3, 5 and 6 where the backend answered: if all of them answer badly, each retry is one more
+// request for a sick cluster.
+TEST(RetryRuleLimits, RetriesThatAStatusCausesNeedAToken) {
+    for (auto [facts, otherwise] : limited_rows()) {
+        const bool is_by_status = facts.outcome == Outcome::answered;
+        EXPECT_EQ(decide(facts).takes_token, is_by_status);
+        facts.token_left = false;
+        EXPECT_EQ(decide(facts).action, is_by_status ? otherwise : RetryAction::next_backend);
+        EXPECT_EQ(decide(facts).budget_spent, is_by_status);
+        EXPECT_FALSE(decide(facts).takes_token);
+    }
+}
+
 TEST(RetryBudget, AFifthAtLeastThree) {
     EXPECT_EQ(retry_budget(0), 3);
+    EXPECT_EQ(retry_budget(0, 10), 10);
+    EXPECT_EQ(retry_budget(54, 10), 10);
+    EXPECT_EQ(retry_budget(55, 10), 11);
     EXPECT_EQ(retry_budget(19), 3);
     EXPECT_EQ(retry_budget(20), 4);
     EXPECT_EQ(retry_budget(1000), 200);
@@ -628,6 +644,7 @@ AttemptFacts random_facts(std::mt19937& random) {
     facts.blind_retry_used = coin();
     facts.elapsed = milliseconds{static_cast<int>(random() % 40000)};
     facts.budget_left = random() % 4 != 0;
+    facts.token_left = random() % 4 != 0;
     facts.candidate_left = random() % 4 != 0;
     return facts;
 }
@@ -727,7 +744,10 @@ TEST(RetryRuleProperty, LimitsHold) {
                     (facts.budget_left && facts.sent_attempts < retry.max_tries));
         EXPECT_TRUE(!is_retry(verdict) || facts.elapsed < retry.max_time ||
                     facts.outcome == Outcome::taken_down);
-        EXPECT_TRUE(!verdict.budget_spent || (!facts.budget_left && !is_retry(verdict)));
+        EXPECT_TRUE(!verdict.budget_spent ||
+                    ((!facts.budget_left || !facts.token_left) && !is_retry(verdict)));
+        EXPECT_EQ(verdict.takes_token, next && facts.outcome == Outcome::answered);
+        EXPECT_TRUE(!verdict.takes_token || facts.token_left);
         EXPECT_TRUE(!is_retry(verdict) || verdict.row != 7 || !facts.blind_retry_used);
         EXPECT_TRUE(!is_retry(verdict) || verdict.row != 4 || !facts.free_retry_used);
     });
@@ -737,8 +757,8 @@ TEST(RetryRuleProperty, LimitsHold) {
 TEST(RetryRuleProperty, BudgetDecidesOnlyWhetherTheRetryHappens) {
     for_random_cases([](const auto& facts, const auto& retry, const auto&) {
         AttemptFacts with = facts;
-        with.budget_left = true;
-        AttemptFacts without = facts;
+        with.budget_left = with.token_left = true;
+        AttemptFacts without = with;
         without.budget_left = false;
         const RetryVerdict a = retry_rule(with, retry);
         const RetryVerdict b = retry_rule(without, retry);
