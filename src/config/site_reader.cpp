@@ -213,14 +213,19 @@ bool add_servers(const Item& at, const std::string& text, const Server& common, 
     return true;
 }
 
-bool add_server_mapping(const Item& item, Report& report, std::vector<Server>& out) {
+// What a server may have in progress: a number, or off for none.
+constexpr NumberRule kMaxConnections{1, 1'000'000, "off"};
+
+bool add_server_mapping(const Item& item, const Server& defaults, Report& report,
+                        std::vector<Server>& out) {
     const std::size_t problems = report.result().problems.size();
     const Section section(item.node, item.path, "site.backends.servers[]", report);
-    Server common;
+    Server common = defaults;
     assign(common.weight, section.number("weight", {1, 1000}));
     assign(common.backup, section.boolean("backup"));
     assign(common.down, section.boolean("down"));
     assign(common.drained, section.boolean("drained"));
+    assign(common.max_connections, section.number("max_connections", kMaxConnections));
     if (!section.has("address")) {
         report.problem(section.line(), section.path_of("address"),
                        "is missing; a server needs host:port");
@@ -235,7 +240,7 @@ bool add_server_mapping(const Item& item, Report& report, std::vector<Server>& o
            report.result().problems.size() == problems;
 }
 
-ServerList read_servers(const Section& backends, std::vector<Server>& out) {
+ServerList read_servers(const Section& backends, const Server& defaults, std::vector<Server>& out) {
     Report& report = backends.report();
     const auto items = backends.list("servers", "a list of host:port");
     if (!items) {
@@ -249,9 +254,9 @@ ServerList read_servers(const Section& backends, std::vector<Server>& out) {
     bool complete = items->size() == list.items.size();
     for (const Item& item : *items) {
         if (item.node.kind == Node::Kind::mapping) {
-            complete = add_server_mapping(item, report, out) && complete;
+            complete = add_server_mapping(item, defaults, report, out) && complete;
         } else if (const auto text = item_text(item, "host:port or {address: …}", report)) {
-            complete = add_servers(item, *text, Server{}, report, out) && complete;
+            complete = add_servers(item, *text, defaults, report, out) && complete;
         } else {
             complete = false;
         }
@@ -293,7 +298,22 @@ ServerList read_backends(const Section& site, Backends& out) {
                                    "is missing; a site needs the servers it stands for");
         return ServerList::partial;
     }
-    return read_servers(*backends, out.servers);
+    assign(out.max_connections, backends->number("max_connections", kMaxConnections));
+    assign(out.queue, backends->number("queue", {1, 100'000, "off"}));
+    assign(out.queue_timeout,
+           backends->duration("queue_timeout", {Duration{1}, std::chrono::minutes{5}}));
+    Server defaults;
+    defaults.max_connections = out.max_connections;
+    const ServerList servers = read_servers(*backends, defaults, out.servers);
+    if (servers == ServerList::complete &&
+        std::ranges::none_of(out.servers, [](const Server& s) { return s.max_connections > 0; })) {
+        for (const std::string_view key : {"queue", "queue_timeout"}) {
+            if (backends->has(key)) {
+                backends->warning(key, "has no effect: no server has max_connections");
+            }
+        }
+    }
+    return servers;
 }
 
 void read_expected_status(const Section& health, Health& out) {
@@ -465,6 +485,35 @@ void read_timeouts(const Section& site, Timeouts& out) {
     assign(out.tunnel_idle, timeouts->duration("tunnel_idle", {Duration{1}, hours{24 * 7}}));
 }
 
+void read_request_rate(const Section& limits, RequestRate& out) {
+    constexpr std::string_view kKey = "requests_per_client";
+    const Node* const value = limits.find(kKey);
+    if (value == nullptr || limits.is_off(kKey)) {
+        return;
+    }
+    const auto rate = value->kind == Node::Kind::mapping
+                          ? limits.mapping(kKey, "off, a rate such as 100/s, or a mapping")
+                          : std::nullopt;
+    if (rate && !rate->has("rate")) {
+        rate->report().problem(rate->line(), rate->path_of("rate"),
+                               "is missing; write a rate such as 100/s");
+    }
+    const Section& section = rate ? *rate : limits;
+    const std::string_view key = rate ? "rate" : kKey;
+    if (const auto text = section.text(key, "a rate such as 100/s")) {
+        auto parsed = parse_rate(*text);
+        if (parsed.value) {
+            out = *parsed.value;
+        } else {
+            section.problem(key, std::move(parsed.error));
+        }
+    }
+    const auto burst = rate ? rate->number("burst", {1, 1'000'000}) : std::nullopt;
+    if (out.requests > 0) {
+        assign(out.burst, burst);
+    }
+}
+
 void read_limits(const Section& site, SiteLimits& out) {
     const auto limits = site.mapping("limits", "a mapping such as {head: 128KiB}");
     if (!limits) {
@@ -477,6 +526,9 @@ void read_limits(const Section& site, SiteLimits& out) {
     // (net::kBufferSize).
     assign(out.response_head, limits->size("response_head", {4 * kKiB, 256 * kKiB}));
     assign(out.connections, limits->number("connections", {1, 10'000'000, "off"}));
+    assign(out.per_client, limits->number("per_client", {1, 1'000'000, "off"}));
+    read_request_rate(*limits, out.requests_per_client);
+    out.where = site.report().at(site.line_of("limits"));
 }
 
 void read_forwarded(const Section& site, Forwarded& out) {

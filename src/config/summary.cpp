@@ -47,6 +47,9 @@ std::string print_server(const Server& server) {
     if (server.weight != 1) {
         out += " weight " + std::to_string(server.weight);
     }
+    if (server.max_connections > 0) {
+        out += " max " + std::to_string(server.max_connections);
+    }
     out += server.backup ? " backup" : "";
     out += server.down ? " down" : "";
     out += server.drained ? " drained" : "";
@@ -66,6 +69,22 @@ std::string print_health(const Health& health) {
 std::string print_blocks(const std::vector<base::Cidr>& blocks) {
     return blocks.empty() ? "nobody"
                           : joined(blocks, [](const base::Cidr& b) { return b.to_string(); });
+}
+
+// Those on clients; empty when there is none.
+std::string print_limits(const SiteLimits& limits) {
+    std::string out;
+    const auto add = [&](const std::string& text) { out += (out.empty() ? "" : "; ") + text; };
+    if (limits.connections > 0) {
+        add(count(limits.connections, "connection"));
+    }
+    if (limits.per_client > 0) {
+        add(count(limits.per_client, "connection") + " of a client");
+    }
+    if (limits.requests_per_client.requests > 0) {
+        add("requests of a client " + print_rate(limits.requests_per_client));
+    }
+    return out;
 }
 
 std::string print_listen(const std::vector<Listen>& listen) {
@@ -101,6 +120,9 @@ void print_site(std::ostream& out, const Site& site) {
             << print_duration(site.passive.fail_timeout) << '\n';
     } else {
         out << "  passive   off\n";
+    }
+    if (const std::string limits = print_limits(site.limits); !limits.empty()) {
+        out << "  limits    " << limits << '\n';
     }
     if (site.status.enabled) {
         out << "  status    " << site.status.path << " for " << print_blocks(site.status.allow)

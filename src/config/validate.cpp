@@ -127,6 +127,16 @@ void check_health(const Site& site, LoadResult& result) {
     }
 }
 
+void check_limits(const Site& site, LoadResult& result) {
+    const SiteLimits& limits = site.limits;
+    if (limits.connections > 0 && limits.per_client >= limits.connections) {
+        result.warnings.push_back(
+            {place_of(limits.where, site), key_of(site, "limits.per_client"),
+             std::to_string(limits.per_client) + " is not below limits.connections (" +
+                 std::to_string(limits.connections) + "): one client can take all of them"});
+    }
+}
+
 void check_forwarded(const Site& site, LoadResult& result) {
     const Location where = place_of(site.forwarded.where, site);
     if (site.forwarded.mode == ForwardedMode::append && site.forwarded.trusted.empty()) {
@@ -247,6 +257,7 @@ void check_site(const Site& site, ServerList servers, LoadResult& result) {
     check_backends(site, result);
     check_balance(site, result);
     check_health(site, result);
+    check_limits(site, result);
     check_forwarded(site, result);
     check_status_page(site, result);
 }

@@ -189,6 +189,36 @@ Parsed<std::uint64_t> parse_size(std::string_view text) {
     return {*scaled, {}};
 }
 
+Parsed<RequestRate> parse_rate(std::string_view text) {
+    constexpr std::uint64_t kMost = 1'000'000;
+    const std::size_t slash = text.find('/');
+    const std::string_view unit =
+        slash == std::string_view::npos ? std::string_view() : text.substr(slash + 1);
+    const auto number = base::parse_decimal(text.substr(0, slash));
+    if (slash == std::string_view::npos && number) {
+        return {std::nullopt, in_quotes(text) + " lacks the time; write " + std::string(text) +
+                                  "/s or " + std::string(text) + "/m"};
+    }
+    if (!number || (unit != "s" && unit != "m")) {
+        return {std::nullopt, in_quotes(text) +
+                                  " is not a rate; write a number of requests in a second or a "
+                                  "minute, as 100/s or 600/m"};
+    }
+    if (*number < 1 || *number > kMost) {
+        return {std::nullopt,
+                in_quotes(text) + " is out of range; from 1 to " + std::to_string(kMost)};
+    }
+    RequestRate rate;
+    rate.requests = rate.burst = *number;
+    rate.period = unit == "s" ? std::chrono::seconds{1} : std::chrono::seconds{60};
+    return {rate, {}};
+}
+
+std::string print_rate(const RequestRate& rate) {
+    return std::to_string(rate.requests) + (rate.period == std::chrono::seconds{1} ? "/s" : "/m") +
+           (rate.burst == rate.requests ? "" : ", burst " + std::to_string(rate.burst));
+}
+
 std::string print_duration(Duration duration) {
     return print_scaled(static_cast<std::uint64_t>(duration.count()), kDurations);
 }

@@ -30,9 +30,14 @@ std::string in_quotes(std::string_view text);
 Parsed<Duration> parse_duration(std::string_view text);
 // "64KiB", "1MiB", "1GiB" or plain bytes.
 Parsed<std::uint64_t> parse_size(std::string_view text);
+// "100/s" or "6000/m": requests in a second or a minute, 1 to 1,000,000. The burst is the number
+// itself.
+Parsed<RequestRate> parse_rate(std::string_view text);
 // In the unit that reads best: "250ms", "3s", "5m", "1h"; "64KiB".
 std::string print_duration(Duration duration);
 std::string print_size(std::uint64_t size);
+// As parse_rate() reads it, with the burst where it is another number: "100/s, burst 200".
+std::string print_rate(const RequestRate& rate);
 
 // Replaces every ${NAME}; "$${" stands for "${", every other '$' for itself. What a variable holds
 // is not searched again.

@@ -245,11 +245,16 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.number(record.bytes_in);
     out.literal(R"(,"ttfb":)");
     // A number that does not exist is null: "-" would make the field a string in some lines only.
-    if (record.ttfb_ms < 0) {
-        out.literal("null");
-    } else {
-        out.number(record.ttfb_ms);
-    }
+    const auto number_or_null = [&out](std::int64_t value) {
+        if (value < 0) {
+            out.literal("null");
+        } else {
+            out.number(value);
+        }
+    };
+    number_or_null(record.ttfb_ms);
+    out.literal(R"(,"queued":)");
+    number_or_null(record.queued_ms);
     out.literal(R"(,"error":")");
     out.text(record.error);
     out.literal(R"(","request_id":")");

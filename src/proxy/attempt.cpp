@@ -26,7 +26,18 @@ net::task<void> Exchange::attempts() {
             fate_ = ClientFate::reset;
             co_return;
         }
-        if (!same_backend && !pick_peer()) {
+        Pick pick = same_backend ? Pick::found : pick_peer();
+        if (pick == Pick::full) {
+            pick = co_await wait_for_room();
+        }
+        if (pick == Pick::gone) {
+            continue;
+        }
+        if (pick == Pick::timed_out || pick == Pick::overflow) {
+            co_await reply_busy(pick);
+            co_return;
+        }
+        if (pick == Pick::none) {
             bump(worker_.counters.no_backend);
             record_.error = record_.error.empty() ? "no backend available" : record_.error;
             co_await reply_failure();
@@ -52,10 +63,13 @@ net::task<void> Exchange::attempts() {
             (body_.received == 0 && body_.complete) || holds_whole_body();
         facts_.elapsed =
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - first_attempt);
-        facts_.candidate_left =
-            has_candidate(false) || (may_ignore_health() && has_candidate(true));
         Board& board = *worker_.shared.board;
         const bool is_by_status = facts_.outcome == policy::Outcome::answered;
+        // Who has an answer does not wait for room to get another one; who has none does.
+        facts_.candidate_left =
+            is_by_status ? has_open(false) ||
+                               (!has_candidate(false) && may_ignore_health() && has_open(true))
+                         : has_candidate(false) || (may_ignore_health() && has_candidate(true));
         facts_.budget_left =
             holds_retry_ ||
             board.group_retries(site_->group) <
@@ -95,7 +109,11 @@ net::task<void> Exchange::attempts() {
             if (upload_running_) {
                 co_await join_upload();
             }
+            // The same server once more: on the room that is held.
+            const std::uint32_t kept =
+                same_backend ? std::exchange(held_server_, kNoServer) : kNoServer;
             discard_attempt();
+            held_server_ = kept;
             continue;
         }
         if (verdict.action == policy::RetryAction::relay) {
@@ -408,6 +426,11 @@ void Exchange::release_slot() {
     if (slot_counted_) {
         slot_counted_ = false;
         worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
+    }
+    if (held_server_ != kNoServer) {
+        const GroupServer& server = site_->servers[std::exchange(held_server_, kNoServer)];
+        worker_.vacate(site_->group, server.room,
+                       static_cast<std::int32_t>(server.config->max_connections));
     }
 }
 

@@ -3,7 +3,12 @@
 namespace s3gate::proxy {
 
 Board::Board(std::size_t workers, std::size_t slots, std::size_t groups)
-    : slots_(slots), groups_(groups), up_(slots), passive_(slots) {
+    : slots_(slots),
+      groups_(groups),
+      up_(slots),
+      passive_(slots),
+      occupied_(slots),
+      waiting_(groups) {
     workers_.reserve(workers);
     for (std::size_t i = 0; i < workers; ++i) {
         workers_.push_back(std::make_unique<Row>(slots, groups));
@@ -47,6 +52,39 @@ std::int64_t Board::site_connections(std::uint32_t group) const {
 
 std::int64_t Board::all_retry_tokens(std::uint32_t group) const {
     return sum(&Row::retry_tokens, group);
+}
+
+bool Board::try_occupy(std::uint32_t cell, std::int32_t most) {
+    std::int32_t now = occupied_[cell].load();
+    while (now < most) {
+        if (occupied_[cell].compare_exchange_weak(now, now + 1)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+std::optional<std::size_t> Board::longest_waiting(std::uint32_t group) const {
+    std::optional<std::size_t> found;
+    std::uint64_t longest = 0;
+    for (std::size_t i = 0; i < workers_.size(); ++i) {
+        const std::uint64_t since = workers_[i]->first_waiting[group].load();
+        if (since != 0 && (!found || since < longest)) {
+            found = i;
+            longest = since;
+        }
+    }
+    return found;
+}
+
+std::optional<std::size_t> Board::next_waiting(std::size_t worker, std::uint32_t group) const {
+    for (std::size_t i = 1; i < workers_.size(); ++i) {
+        const std::size_t next = (worker + i) % workers_.size();
+        if (workers_[next]->first_waiting[group].load() != 0) {
+            return next;
+        }
+    }
+    return std::nullopt;
 }
 
 std::int64_t Board::connections() const {

@@ -25,10 +25,12 @@ struct ClientConnection {
     base::SocketAddress peer;
     std::uint32_t listener;
     std::uint32_t requests = 0;
-    bool idle = false;        // between requests, nothing received of the next
-    bool shed = false;        // over limits.connections: its first request is answered 503
-    bool cut = false;         // the worker stops
-    std::uint32_t group = 0;  // whose connection count it is in
+    bool idle = false;  // between requests, nothing received of the next
+    bool shed = false;  // over limits.connections: its first request is answered 503
+    bool cut = false;   // the worker stops
+    ClientTable::Admission admission = ClientTable::Admission::served;
+    std::uint32_t group = 0;              // whose connection count it is in
+    ClientTable::Entry* entry = nullptr;  // where the site limits its clients
     std::array<char, 46> ip_text{};
     std::uint8_t ip_length = 0;
     // Address the client connected to, asked of the kernel when the first request needs it.

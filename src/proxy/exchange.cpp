@@ -85,7 +85,8 @@ void Exchange::begin(ClientConnection& client) {
     free_retry_used_ = blind_retry_used_ = holds_retry_ = false;
     tokens_taken_ = 0;
     sent_and_broken_ = sent_and_timed_out_ = own_lack_ = false;
-    awaiting_head_ = taken_down_ = slot_counted_ = false;
+    awaiting_head_ = taken_down_ = slot_counted_ = is_waiting_ = false;
+    held_server_ = kNoServer;
     upload_running_ = false;
     committed_ = false;
     tunnel_.reset();
@@ -228,23 +229,24 @@ net::task<void> Exchange::serve() {
             record_.forwarded_for = field.value;
         }
     }
-    if (client_->shed) {
-        co_await reply(503, "SlowDown", "Too many connections, reduce your request rate.", true);
-        record_.error = "connection limit";
-        co_return;
-    }
     // route
     const config::StatusPage& status = site_->config->status;
-    if (status.enabled &&
+    const bool is_status =
+        status.enabled &&
         (method_ == policy::MethodClass::get || method_ == policy::MethodClass::head) &&
-        meaning_.path.starts_with(status.path)) {
-        if (base::contains(status.allow, client_->peer.ip())) {
-            co_await reply_status_page();
-        } else {
-            bump(worker_.counters.status_page_denied);
-            co_await reply(403, "AccessDenied", "Access Denied.", !body_.complete);
-            record_.error = "status page denied";
-        }
+        meaning_.path.starts_with(status.path);
+    // Before the limits: whoever operates this must be able to look while it is overloaded.
+    if (is_status && base::contains(status.allow, client_->peer.ip())) {
+        co_await reply_status_page();
+        co_return;
+    }
+    if (co_await reply_if_over_limits()) {
+        co_return;
+    }
+    if (is_status) {
+        bump(worker_.counters.status_page_denied);
+        co_await reply(403, "AccessDenied", "Access Denied.", !body_.complete);
+        record_.error = "status page denied";
         co_return;
     }
     find_key();
@@ -254,6 +256,29 @@ net::task<void> Exchange::serve() {
     co_await attempts();
     worker_.shared.board->add_group_requests(worker_.index, site_->group, -1);
     release_retry();
+}
+
+// Refuses what a limit on clients forbids; no backend hears of it.
+net::task<bool> Exchange::reply_if_over_limits() {
+    if (client_->shed) {
+        co_await reply(503, "SlowDown", "Too many connections, reduce your request rate.", true);
+        record_.error = "connection limit";
+        co_return true;
+    }
+    if (client_->admission != ClientTable::Admission::served) {
+        co_await reply(503, "SlowDown",
+                       "Too many connections from your address, reduce your request rate.", true);
+        record_.error = "client connection limit";
+        co_return true;
+    }
+    if (client_->entry != nullptr && site_->rate.interval > 0 &&
+        !ClientTable::admit(*client_->entry, site_->rate, worker_.now_ns())) {
+        bump(worker_.counters.requests_limited);
+        co_await reply(503, "SlowDown", "Please reduce your request rate.", false);
+        record_.error = "client rate limit";
+        co_return true;
+    }
+    co_return false;
 }
 
 net::task<void> Exchange::reply_status_page() {
@@ -277,7 +302,8 @@ net::task<void> Exchange::reply_status_page() {
         }
     }
     const std::string text = observe::status_text(groups);
-    const bool close = !body_.complete || !meaning_.keep_alive || worker_.draining;
+    const bool close = !body_.complete || !meaning_.keep_alive || worker_.draining ||
+                       client_->shed || client_->admission != ClientTable::Admission::served;
     reply_.clear();
     http::append_plain_reply(reply_, "text/plain; charset=utf-8", text,
                              method_ == policy::MethodClass::head, close, worker_.date());
@@ -392,6 +418,9 @@ void Exchange::on_client_broken() {
 }
 
 void Exchange::wake_main() {
+    if (is_waiting_) {
+        stop_waiting(Pick::gone);
+    }
     if (backend_) {
         backend_->stream.interrupt_read();
         backend_->stream.interrupt_write();
@@ -417,6 +446,7 @@ void Exchange::settle() {
     if (backend_) {
         discard_attempt();
     }
+    release_slot();
     up_.buffer.release();
     down_.buffer.release();
     down_.prefix_buffer.release();

@@ -50,6 +50,17 @@ class Exchange final : public net::StreamObserver {
     // True while it is a tunnel (which may never end by itself).
     bool is_tunnelling() const { return tunnelling_; }
 
+    // The worker calls these for an exchange that waits for room. True if it takes the room at the
+    // server with that cell (held for it already), and goes on.
+    bool take_room(std::uint32_t cell);
+    // True if it need not wait any longer, for whatever reason, and goes on.
+    bool look_for_room();
+    std::uint32_t waiting_group() const { return site_->group; }
+    std::uint64_t waiting_since() const { return waiting_since_; }
+
+    // Neighbours in the worker's list of waiting exchanges of the group.
+    Exchange* next_waiting = nullptr;
+    Exchange* previous_waiting = nullptr;
     // Neighbours in the worker's list of active exchanges.
     Exchange* next = nullptr;
     Exchange* previous = nullptr;
@@ -75,8 +86,23 @@ class Exchange final : public net::StreamObserver {
     void prepare_request();
     const std::string& session_text();
 
-    bool pick_peer();
+    enum class Pick : std::uint8_t {
+        found,      // peer_ is chosen, marked as tried, and room at its server is held
+        full,       // there are usable servers, but none of them has room
+        none,       // there is no usable server
+        gone,       // while waiting: the client left, or we stop
+        timed_out,  // waited in vain
+        overflow,   // too many wait already
+    };
+    Pick pick_peer();
     bool pick_among(bool ignore_health);
+    bool claim_peer();
+    bool has_room(const GroupServer& server) const;
+    bool is_open(std::uint32_t peer, bool ignore_health);
+    bool has_open(bool ignore_health);
+    net::task<Pick> wait_for_room();
+    void stop_waiting(Pick result);
+    net::task<void> reply_busy(Pick pick);
     bool is_candidate(std::uint32_t peer, bool ignore_health);
     bool has_candidate(bool ignore_health);
     bool may_ignore_health();
@@ -106,6 +132,7 @@ class Exchange final : public net::StreamObserver {
     void finish_attempt_record();
     void rest_of_head(std::size_t sent);
     void note_passive(bool failed);
+    net::task<bool> reply_if_over_limits();
     void make_request_id();
     std::string_view refused_path() const;
     void settle();
@@ -159,6 +186,19 @@ class Exchange final : public net::StreamObserver {
     std::vector<std::uint8_t> tried_;
     std::vector<policy::Candidate> candidates_;
     std::uint32_t peer_ = 0;
+    static constexpr std::uint32_t kNoServer = ~std::uint32_t{0};
+    std::uint32_t held_server_ = kNoServer;  // whose room this request holds
+    // Waiting for room.
+    struct WaitLimit final : net::TimerNode {
+        explicit WaitLimit(Exchange& e) : exchange(e) {}
+        void on_deadline() override { exchange.stop_waiting(Pick::timed_out); }
+        Exchange& exchange;
+    };
+    WaitLimit wait_limit_{*this};
+    bool is_waiting_ = false;
+    Pick wait_result_ = Pick::none;
+    std::uint64_t waiting_since_ = 0;  // milliseconds; never 0 while waiting
+    std::coroutine_handle<> waiter_;
     bool fresh_only_ = false;
     policy::AttemptFacts facts_;
     unsigned sent_attempts_ = 0;

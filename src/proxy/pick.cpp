@@ -22,6 +22,17 @@ bool Exchange::is_candidate(std::uint32_t index, bool ignore_health) {
                policy::PassiveVerdict::marked;
 }
 
+bool Exchange::has_room(const GroupServer& server) const {
+    const unsigned most = server.config->max_connections;
+    return most == 0 ||
+           worker_.shared.board->occupied(server.room) < static_cast<std::int32_t>(most);
+}
+
+bool Exchange::is_open(std::uint32_t index, bool ignore_health) {
+    return is_candidate(index, ignore_health) &&
+           has_room(site_->servers[site_->peers[index].server]);
+}
+
 std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_health) {
     candidates_.clear();
     for (const std::uint32_t index : server.peers) {
@@ -44,9 +55,8 @@ bool Exchange::pick_among(bool ignore_health) {
         }
         const auto usable = [&](std::uint32_t server) {
             const GroupServer& candidate = site_->servers[server];
-            return std::any_of(
-                candidate.peers.begin(), candidate.peers.end(),
-                [&](std::uint32_t index) { return is_candidate(index, ignore_health); });
+            return std::any_of(candidate.peers.begin(), candidate.peers.end(),
+                               [&](std::uint32_t index) { return is_open(index, ignore_health); });
         };
         if (const auto server = policy::walk_to_usable(site_->ring, walk_, usable)) {
             peer_ = choose_address(site_->servers[*server], ignore_health);
@@ -59,7 +69,7 @@ bool Exchange::pick_among(bool ignore_health) {
         for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
             const Peer& peer = site_->peers[index];
             const config::Server& server = *site_->servers[peer.server].config;
-            if (server.backup == backups && is_candidate(index, ignore_health)) {
+            if (server.backup == backups && is_open(index, ignore_health)) {
                 candidates_.push_back({index, server.weight,
                                        method == config::BalanceMethod::least_conn
                                            ? worker_.shared.board->in_flight(peer.slot)
@@ -98,37 +108,65 @@ bool Exchange::may_ignore_health() {
     return true;
 }
 
-bool Exchange::pick_peer() {
-    Board& board = *worker_.shared.board;
+Exchange::Pick Exchange::pick_peer() {
     for (;;) {
-        bool found = has_candidate(false) && pick_among(false);
-        if (!found && may_ignore_health()) {
+        bool ignore_health = false;
+        if (!has_candidate(false)) {
             // A check that fails everywhere at once must not take the storage offline
             // (docs/architecture.md).
+            if (!may_ignore_health() || !has_candidate(true)) {
+                return Pick::none;
+            }
+            ignore_health = true;
             walk_.tries = 0;
-            found = pick_among(true);
         }
-        if (!found) {
-            return false;
+        // Servers without room are passed over like unusable ones, but they are not unusable: their
+        // health is not ignored for it.
+        if (!pick_among(ignore_health)) {
+            return Pick::full;
         }
-        // Its time is over: this request is the trial, everybody else goes on avoiding it. Who
-        // loses the race for the trial sees a marked backend and picks again.
-        const std::uint32_t slot = site_->peers[peer_].slot;
-        const policy::PassiveState state = board.passive(slot);
-        const std::uint64_t now = worker_.reactor.now_ms();
-        if (state.bits == 0 ||
-            policy::verdict(state, site_->passive, now) != policy::PassiveVerdict::trial ||
-            board.replace_passive(slot, state,
-                                  policy::after_trial_pick(state, site_->passive, now))) {
-            tried_[peer_] = 1;
-            return true;
+        const std::uint32_t index = site_->peers[peer_].server;
+        const GroupServer& server = site_->servers[index];
+        const auto most = static_cast<std::int32_t>(server.config->max_connections);
+        if (most > 0 && !worker_.shared.board->try_occupy(server.room, most)) {
+            continue;  // another worker was faster
         }
+        held_server_ = most > 0 ? index : kNoServer;
+        if (claim_peer()) {
+            return Pick::found;
+        }
+        release_slot();
     }
+}
+
+// Makes peer_ this attempt's. False if it has a passive mark whose time is over, and another
+// request became its trial: everybody else goes on avoiding it.
+bool Exchange::claim_peer() {
+    Board& board = *worker_.shared.board;
+    const std::uint32_t slot = site_->peers[peer_].slot;
+    const policy::PassiveState state = board.passive(slot);
+    const std::uint64_t now = worker_.reactor.now_ms();
+    if (state.bits != 0 &&
+        policy::verdict(state, site_->passive, now) == policy::PassiveVerdict::trial &&
+        !board.replace_passive(slot, state, policy::after_trial_pick(state, site_->passive, now))) {
+        return false;
+    }
+    tried_[peer_] = 1;
+    return true;
 }
 
 bool Exchange::has_candidate(bool ignore_health) {
     for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
         if (is_candidate(index, ignore_health)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool Exchange::has_open(bool ignore_health) {
+    for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
+        if (is_open(index, ignore_health)) {
             return true;
         }
     }

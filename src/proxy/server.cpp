@@ -10,6 +10,7 @@
 #include <csignal>
 #include <cstdio>
 #include <optional>
+#include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -75,6 +76,7 @@ std::size_t count_backends(const config::Config& config, const Resolution& resol
         for (const config::Server& server : site.backends.servers) {
             const auto found = resolution.find(server.host);
             count += found == resolution.end() ? 1 : std::max<std::size_t>(found->second.size(), 1);
+            count += server.max_connections > 0 ? 1 : 0;  // a cell for all of its addresses
         }
     }
     return count;
@@ -188,6 +190,7 @@ struct Server::Impl {
 
     std::unique_ptr<SlotDirectory> directory;
     std::unique_ptr<Board> board;
+    std::unique_ptr<ClientTable> clients;
     std::unique_ptr<net::PipeBudget> pipes;
     Shared shared;
     std::shared_ptr<const Snapshot> snapshot;
@@ -199,6 +202,7 @@ struct Server::Impl {
     std::unique_ptr<CounterReport> counter_report;
     GrowthWarning dropped_lines;
     GrowthWarning discarded_checks;
+    GrowthWarning shared_entries;
 };
 
 Server::Impl::~Impl() {
@@ -362,6 +366,8 @@ void Server::Impl::build() {
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
     directory = std::make_unique<SlotDirectory>(slots, group_cells);
     snapshot = build_snapshot(config, resolution, *directory);
+    std::random_device random;
+    clients = std::make_unique<ClientTable>(std::uint64_t{random()} << 32 | random());
     // After the change of user: what the kernel grants depends on who we are.
     pipes = std::make_unique<net::PipeBudget>(config->limits.pipes);
 
@@ -372,6 +378,7 @@ void Server::Impl::build() {
                      descriptors, carried);
     }
     shared.board = board.get();
+    shared.clients = clients.get();
     shared.access_log = access_log.get();
     shared.pipes = pipes.get();
     shared.hostname = host_name();
@@ -487,6 +494,8 @@ void Server::Impl::on_tick() {
                      std::chrono::duration_cast<base::Duration>(now - tick_due).count());
     }
     feed_watchdog();
+    clients->sweep(
+        static_cast<std::uint64_t>(std::chrono::nanoseconds(now.time_since_epoch()).count()));
     report_losses(now);
     resolve_more(now);
     report_counters(counter_report->tick(now));
@@ -507,6 +516,12 @@ void Server::Impl::feed_watchdog() {
 }
 
 void Server::Impl::report_losses(base::TimePoint now) {
+    if (const auto shared_by = shared_entries.growth(clients->shared(), now)) {
+        spdlog::warn(
+            "limits of clients: {} clients are known and there is no room for more; {} connections "
+            "of others share their limits",
+            clients->size(), shared_by);
+    }
     if (const auto lines = dropped_lines.growth(access_log->dropped_lines(), now)) {
         spdlog::warn("access log {}: {} lines dropped: it does not take them fast enough",
                      config->access_log.target, lines);

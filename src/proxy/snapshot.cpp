@@ -62,6 +62,20 @@ void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolut
     }
 }
 
+// All addresses of a server have one number of requests together.
+void add_room(Site& site, GroupServer& server, SlotDirectory& directory) {
+    if (server.config->max_connections == 0) {
+        return;
+    }
+    const auto cell = directory.slot_of(site.config->backends.name, server.config->text, {});
+    if (!cell) {
+        throw std::length_error("no room on the board for max_connections of " +
+                                server.config->text);
+    }
+    server.room = *cell;
+    site.has_bounded_servers = true;
+}
+
 // The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk
 // past those, so their keys return home when they come back (as nginx does).
 policy::KetamaRing ring_of(const config::Site& site) {
@@ -87,12 +101,19 @@ Site build_site(const config::Site& config, const Resolution& resolution,
         site.servers[i].config = &config.backends.servers[i];
         site.has_backups = site.has_backups || config.backends.servers[i].backup;
         add_peers(site, i, resolution, directory);
+        add_room(site, site.servers[i], directory);
     }
     if (config.balance.method == config::BalanceMethod::ketama) {
         site.ring = ring_of(config);
     }
     site.passive.max_fails = config.passive.enabled ? config.passive.max_fails : 0;
     site.passive.fail_timeout_ms = static_cast<std::uint64_t>(config.passive.fail_timeout.count());
+    const config::RequestRate& rate = config.limits.requests_per_client;
+    if (rate.requests > 0) {
+        const std::chrono::nanoseconds period = rate.period;
+        site.rate = policy::rate_rule(rate.requests, static_cast<std::uint64_t>(period.count()),
+                                      rate.burst);
+    }
     for (const auto& [name, value] : config.headers_set) {
         site.extra_lines += name + ": " + value + "\r\n";
         std::string& lower = site.extra_names.emplace_back(name);

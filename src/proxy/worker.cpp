@@ -122,6 +122,7 @@ Worker::Impl::Impl(std::size_t worker_index, Shared& shared_state,
                        0x9e3779b97f4a7c15ULL +
                    worker_index) {
     pool.set_total_limit(shared.parked_limit);
+    waiting.resize(shared.board->group_count());
     listening = true;
     shared.listening.fetch_add(1);
     use_snapshot(std::move(snapshot));
@@ -172,6 +173,7 @@ void Worker::Impl::tick() {
     for (const auto& listener : listeners) {
         listener->on_tick();
     }
+    look_for_room();
     if (draining && static_cast<std::int32_t>(reactor.now() - drain_idle_deadline) >= 0) {
         for (ClientConnection* client = clients; client != nullptr;) {
             ClientConnection* const following = client->next;
@@ -282,8 +284,21 @@ void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer,
             return;
         }
     }
+    ClientTable::Ticket ticket;
+    if (!over && (site.config->limits.per_client > 0 || site.rate.interval > 0)) {
+        ticket = shared.clients->enter(site.group, peer.ip(), site.config->limits.per_client);
+        if (ticket.admission != ClientTable::Admission::served) {
+            bump(counters.shed_per_client);
+        }
+        if (ticket.admission == ClientTable::Admission::dropped) {
+            ::close(descriptor);
+            return;
+        }
+    }
     auto* client = new ClientConnection(*this, peer, listener);
     client->shed = over;
+    client->entry = ticket.entry;
+    client->admission = ticket.admission;
     client->group = site.group;
     const std::string text = peer.ip().to_string();
     client->ip_length = static_cast<std::uint8_t>(std::min(text.size(), client->ip_text.size()));
@@ -311,6 +326,9 @@ void Worker::Impl::remove_client(ClientConnection* client) {
     --client_count;
     bump<std::int64_t>(counters.connections, -1);
     shared.board->add_site_connections(index, client->group, -1);
+    if (client->entry != nullptr) {
+        shared.clients->leave(*client->entry, client->admission, now_ns());
+    }
     delete client;
     if (draining) {
         check_finished();
@@ -497,6 +515,11 @@ void Worker::post_client(int descriptor, std::size_t listener) {
             base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
         impl_->adopt_client(descriptor, peer.value_or(base::SocketAddress{}), listener);
     });
+}
+
+void Worker::post_room(std::uint32_t group, std::uint32_t cell, std::size_t hops) {
+    boost::asio::post(impl_->context,
+                      [this, group, cell, hops] { impl_->receive_room(group, cell, hops); });
 }
 
 void Worker::post_drain(base::Duration idle_limit) {

@@ -62,6 +62,17 @@ struct Worker::Impl {
     // Worker that should serve the next client: this one unless it stands far above the mean.
     Worker* hand_over_target();
 
+    // Waiting for room at a server (wait_for_room.cpp).
+    void begin_waiting(Exchange& exchange);
+    void end_waiting(Exchange& exchange);
+    // A request at a server with max_connections ended: its room goes to whoever has waited
+    // longest, on any worker.
+    void vacate(std::uint32_t group, std::uint32_t cell, std::int32_t most);
+    // The same room, held already, on its way to somebody waiting here.
+    void receive_room(std::uint32_t group, std::uint32_t cell, std::size_t hops);
+    // Lets those that wait look for room again: a server may have come up without any other event.
+    void look_for_room();
+
     void backend_down(std::uint32_t slot);
     void drain(base::Duration idle_limit);
     void stop_now();
@@ -79,6 +90,11 @@ struct Worker::Impl {
     std::chrono::system_clock::time_point wall_clock() const;
     void set_wall_clock();
     std::uint64_t next_random();
+    // The round's time as policy::admit wants it.
+    std::uint64_t now_ns() const {
+        return static_cast<std::uint64_t>(
+            std::chrono::nanoseconds(reactor.now_point().time_since_epoch()).count());
+    }
 
     std::size_t index;
     Shared& shared;
@@ -94,6 +110,12 @@ struct Worker::Impl {
     std::vector<std::unique_ptr<Exchange>> idle_exchanges;
     Exchange* active = nullptr;           // list of exchanges in progress
     ClientConnection* clients = nullptr;  // list of all client connections
+    struct Waiting {
+        Exchange* first = nullptr;
+        Exchange* last = nullptr;
+    };
+    std::vector<Waiting> waiting;  // by group; as long as the board
+    std::size_t waiting_count = 0;
     std::size_t client_count = 0;
     std::size_t lingering = 0;
     std::size_t replay_used = 0;

@@ -63,7 +63,8 @@ def test_fields_of_an_ordinary_request(one):
         )
         assert response.status == 200
     line = daemon.wait_log("/bkt/dir/key")
-    assert sorted(line) == sorted(TEXTS + NUMBERS)
+    assert sorted(line) == sorted(TEXTS + NUMBERS + ["queued"])
+    assert line["queued"] is None, "it did not wait"
     assert all(isinstance(line[name], str) for name in TEXTS)
     assert all(isinstance(line[name], int) for name in NUMBERS)
     assert line["client"] == "127.0.5.5"

@@ -65,6 +65,7 @@ struct Server {
     bool backup = false;
     bool down = false;
     bool drained = false;
+    unsigned max_connections = 0;  // requests in progress over all workers; 0 = off
     Location where;
 };
 
@@ -82,6 +83,9 @@ struct Backends {
     std::vector<Server> servers;
     unsigned keepalive = 32;  // idle connections per backend per worker
     Duration idle_timeout = seconds{20};
+    unsigned max_connections = 0;  // of each server that does not say otherwise; 0 = off
+    unsigned queue = 1024;         // requests of the group that wait for room at once
+    Duration queue_timeout = seconds{1};
     Location where = {};  // the line of the key; 0 when it was not written
 };
 
@@ -135,10 +139,21 @@ struct Timeouts {
     Duration tunnel_idle = hours{1};
 };
 
+// So many requests in each period, `burst` of them at once.
+struct RequestRate {
+    std::uint64_t requests = 0;  // 0 = off
+    Duration period = seconds{1};
+    std::uint64_t burst = 0;  // at least 1 where requests is not 0
+    bool operator==(const RequestRate&) const = default;
+};
+
 struct SiteLimits {
     std::uint64_t head = 128 * kKiB;
     std::uint64_t response_head = 128 * kKiB;
     std::uint64_t connections = 0;  // 0 = off
+    std::uint64_t per_client = 0;   // connections of one client address; 0 = off
+    RequestRate requests_per_client;
+    Location where = {};  // the line of the key; 0 when it was not written
 };
 
 struct Forwarded {

@@ -37,6 +37,7 @@ struct RequestFacts {
     std::uint64_t bytes_out = 0;    // response body bytes sent to the client
     base::Duration duration{0};     // from the first byte of the head to the end
     std::int64_t ttfb_ms = -1;      // until the first byte of the final response went out; -1 = none
+    std::int64_t queued_ms = -1;    // waited for room at a server; -1 = it did not
     std::uint32_t attempt_count = 0;
     std::uint32_t tries = 0;        // attempts in all, also beyond kMaxAttempts
     std::string_view key_source;    // "sessionid", …; empty = none

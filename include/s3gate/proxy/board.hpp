@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "s3gate/policy/passive_fails.hpp"
@@ -62,6 +63,27 @@ class Board {
     }
     std::int64_t all_retry_tokens(std::uint32_t group) const;
 
+    // Room at servers with max_connections: requests in progress over all workers, and who waits
+    // for one of them to end (docs/architecture.md "Room at a server"). Any worker. Sequentially
+    // consistent: whoever gives room back sees whoever waits, or whoever begins to wait sees the
+    // room.
+    bool try_occupy(std::uint32_t cell, std::int32_t most);
+    void vacate(std::uint32_t cell) { occupied_[cell].fetch_sub(1); }
+    std::int32_t occupied(std::uint32_t cell) const { return occupied_[cell].load(); }
+    // Requests of a group that wait; returns what it was before.
+    std::int32_t add_waiting(std::uint32_t group, std::int32_t by) {
+        return waiting_[group].fetch_add(by);
+    }
+    std::int32_t waiting(std::uint32_t group) const { return waiting_[group].load(); }
+    // When the first of a worker's waiting requests began to wait, in milliseconds; 0 = none waits.
+    void set_first_waiting(std::size_t worker, std::uint32_t group, std::uint64_t since) {
+        workers_[worker]->first_waiting[group].store(since);
+    }
+    // The worker whose first has waited longest; nullopt when none waits.
+    std::optional<std::size_t> longest_waiting(std::uint32_t group) const;
+    // The next worker behind `worker`, in a circle, that has somebody waiting.
+    std::optional<std::size_t> next_waiting(std::size_t worker, std::uint32_t group) const;
+
     // Passive marks; any worker, compare-and-swap.
     policy::PassiveState passive(std::uint32_t slot) const {
         return {passive_[slot].load(std::memory_order_relaxed)};
@@ -94,13 +116,15 @@ class Board {
               group_requests(groups + kPadding),
               group_retries(groups + kPadding),
               site_connections(groups + kPadding),
-              retry_tokens(groups + kPadding) {}
+              retry_tokens(groups + kPadding),
+              first_waiting(groups + kPadding) {}
         WorkerCounters counters;
         std::vector<std::atomic<std::int32_t>> in_flight;
         std::vector<std::atomic<std::int32_t>> group_requests;
         std::vector<std::atomic<std::int32_t>> group_retries;
         std::vector<std::atomic<std::int32_t>> site_connections;
         std::vector<std::atomic<std::int32_t>> retry_tokens;
+        std::vector<std::atomic<std::uint64_t>> first_waiting;
         char padding[64];
     };
     template <class Cells>
@@ -112,6 +136,8 @@ class Board {
     std::vector<std::unique_ptr<Row>> workers_;
     std::vector<std::atomic<bool>> up_;
     std::vector<std::atomic<std::uint64_t>> passive_;
+    std::vector<std::atomic<std::int32_t>> occupied_;
+    std::vector<std::atomic<std::int32_t>> waiting_;
 };
 
 }  // namespace s3gate::proxy

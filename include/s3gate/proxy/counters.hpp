@@ -25,6 +25,8 @@ struct WorkerCounterCells {
     Counter handed_over{0};    // accepted here, served by another worker
     Counter accept_paused{0};  // out of descriptors (or memory) while accepting
     Counter shed{0};           // refused for limits.connections
+    Counter shed_per_client{0};   // refused or dropped for limits.per_client
+    Counter requests_limited{0};  // refused for limits.requests_per_client
     Counter requests{0};
     Counter local_replies{0};
     Counter refused_requests{0};  // 4xx of our own for malformed requests
@@ -49,6 +51,9 @@ struct WorkerCounterCells {
     Counter backend_unasked_bytes{0};   // connections closed for bytes that belong to no answer
     Counter backend_taken_down{0};      // requests that waited when checks took it down
     Counter no_backend{0};              // requests that found nobody to go to
+    Counter queued{0};                // requests that waited for room at a server
+    Counter queue_timeouts{0};        // of them, those that waited in vain
+    Counter queue_full{0};            // requests that found no place to wait
     Counter retries{0};
     Counter budget_spent{0};  // retries not made because the budget was spent
     Counter passive_marks_set{0};
@@ -121,6 +126,12 @@ inline constexpr WorkerCounterRow kWorkerCounters[] = {
     {&WorkerCounterCells::shed,
      {"connections_shed", "connection over limits.connections refused",
       "connections over limits.connections refused", CounterLevel::trouble}},
+    {&WorkerCounterCells::shed_per_client,
+     {"connections_shed_per_client", "connection over limits.per_client refused",
+      "connections over limits.per_client refused", CounterLevel::trouble}},
+    {&WorkerCounterCells::requests_limited,
+     {"requests_limited_per_client", "request over limits.requests_per_client refused",
+      "requests over limits.requests_per_client refused", CounterLevel::trouble}},
     {&WorkerCounterCells::client_head_timeouts,
      {"client_head_timeouts", "client head timeout", "client head timeouts",
       CounterLevel::trouble}},
@@ -178,6 +189,15 @@ inline constexpr WorkerCounterRow kWorkerCounters[] = {
     {&WorkerCounterCells::no_backend,
      {"requests_without_backend", "request without a backend left",
       "requests without a backend left", CounterLevel::trouble}},
+    {&WorkerCounterCells::queued,
+     {"requests_queued", "request that waited for room at a server",
+      "requests that waited for room at a server", CounterLevel::note}},
+    {&WorkerCounterCells::queue_timeouts,
+     {"queue_timeouts", "request that waited for room in vain",
+      "requests that waited for room in vain", CounterLevel::trouble}},
+    {&WorkerCounterCells::queue_full,
+     {"queue_full", "request that found no place to wait", "requests that found no place to wait",
+      CounterLevel::trouble}},
     {&WorkerCounterCells::retries, {"retries", "retry", "retries", CounterLevel::note}},
     {&WorkerCounterCells::budget_spent,
      {"retry_budget_spent", "retry not made: budget spent", "retries not made: budget spent",

@@ -14,6 +14,7 @@
 #include "s3gate/config/model.hpp"
 #include "s3gate/policy/ketama_ring.hpp"
 #include "s3gate/policy/passive_fails.hpp"
+#include "s3gate/policy/rate_limit.hpp"
 
 namespace s3gate::proxy {
 
@@ -30,6 +31,7 @@ struct Peer {
 struct GroupServer {
     const config::Server* config = nullptr;
     std::vector<std::uint32_t> peers;  // indices into Site::peers; empty = not resolved
+    std::uint32_t room = 0;  // cell on the board for max_connections; only where that is not 0
 };
 
 struct Site {
@@ -39,6 +41,8 @@ struct Site {
     std::vector<Peer> peers;           // in the order of the servers
     policy::KetamaRing ring;           // empty unless balance.method is ketama
     policy::PassiveRule passive;
+    policy::RateRule rate;             // limits.requests_per_client
+    bool has_bounded_servers = false;  // some server has max_connections
     bool has_backups = false;
     std::string extra_lines;               // headers.set as field lines
     std::vector<std::string> extra_names;  // their names, lower case
@@ -55,7 +59,7 @@ struct Snapshot {
 class SlotDirectory {
   public:
     SlotDirectory(std::size_t slots, std::size_t groups) : slots_(slots), groups_(groups) {}
-    // nullopt when the board is full.
+    // nullopt when the board is full. An empty address stands for all of a server's.
     std::optional<std::uint32_t> slot_of(const std::string& group, const std::string& server,
                                          const std::string& address);
     std::optional<std::uint32_t> group_of(const std::string& group);
@@ -72,8 +76,8 @@ class SlotDirectory {
 using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
 
 // Builds a generation. Numeric hosts need no entry in `resolution`. Addresses that find no room on
-// the board are left out (their servers count as unresolved); a group that finds none throws
-// std::length_error: the generation cannot serve.
+// the board are left out (their servers count as unresolved); a group, or a server with
+// max_connections, that finds none throws std::length_error: the generation cannot serve.
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
                                                const Resolution& resolution,
                                                SlotDirectory& directory);

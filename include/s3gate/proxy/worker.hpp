@@ -16,6 +16,7 @@
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/observe/access_log.hpp"
 #include "s3gate/proxy/board.hpp"
+#include "s3gate/proxy/client_table.hpp"
 #include "s3gate/proxy/snapshot.hpp"
 
 namespace s3gate::proxy {
@@ -25,6 +26,7 @@ class Worker;
 // What all workers share; outlives them.
 struct Shared {
     Board* board = nullptr;
+    ClientTable* clients = nullptr;
     observe::LogWriter* access_log = nullptr;
     net::PipeBudget* pipes = nullptr;
     std::string hostname;
@@ -60,6 +62,9 @@ class Worker {
     void post_backend_down(std::uint32_t slot);
     // A client that another worker accepted.
     void post_client(int descriptor, std::size_t listener);
+    // Room at a server that another worker gave up for a request waiting here; it is held already.
+    // When nobody here can use it, up to `hops` further workers are asked.
+    void post_room(std::uint32_t group, std::uint32_t cell, std::size_t hops);
     // Stops accepting, announces Connection: close, ends when nothing is left; idle connections are
     // closed after `idle_limit`.
     void post_drain(base::Duration idle_limit);

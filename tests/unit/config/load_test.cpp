@@ -307,6 +307,21 @@ TEST(Durations, KnowTheirUnits) {
     EXPECT_EQ(site_of("timeouts: {connect: 24h}").timeouts.connect, hours{24});
 }
 
+TEST(Load, LimitsOfClientsAndServers) {
+    const Site site = site_of(R"(limits:
+  per_client: 20
+  requests_per_client: {rate: 600/m, burst: 50})");
+    EXPECT_EQ(site.limits.per_client, 20U);
+    EXPECT_EQ(site.limits.requests_per_client, (RequestRate{600, std::chrono::minutes{1}, 50}));
+    EXPECT_EQ(site_of("limits: {requests_per_client: 7/s}").limits.requests_per_client,
+              (RequestRate{7, seconds{1}, 7}));
+    EXPECT_EQ(site_of("limits: {requests_per_client: {rate: 7/s}}").limits.requests_per_client,
+              (RequestRate{7, seconds{1}, 7}));
+    const Site off = site_of("limits: {per_client: off, requests_per_client: off}");
+    EXPECT_EQ(off.limits.per_client, 0U);
+    EXPECT_EQ(off.limits.requests_per_client, RequestRate{});
+}
+
 TEST(Sizes, KnowTheirUnits) {
     EXPECT_EQ(site_of("limits: {head: 5000}").limits.head, 5000U);
     EXPECT_EQ(site_of("limits: {head: 4KiB}").limits.head, 4 * kKiB);

@@ -67,6 +67,7 @@ RequestRecord full_record() {
     record.bytes_out = 17;
     record.duration = base::Duration(1234);
     record.ttfb_ms = 12;
+    record.queued_ms = 7;
     record.attempts[0] = {"10.1.0.1:9000", 1};
     record.attempts[1] = {"10.1.0.2:9000", 4};
     record.attempt_count = 2;
@@ -92,7 +93,7 @@ TEST(AccessLine, PrintsEveryFieldInItsPlace) {
               R"("upstreamaddr":"10.1.0.1:9000, 10.1.0.2:9000",)"
               R"("http_user_agent":"aws-cli/2.9","https":"on","site":"cluster01-minio",)"
               R"("op":"UploadPart","bucket":"photos","key_source":"uploadid",)"
-              R"("session":"2~x","tries":2,"bytes_in":5242880,"ttfb":12,"error":"reset",)"
+              R"("session":"2~x","tries":2,"bytes_in":5242880,"ttfb":12,"queued":7,"error":"reset",)"
               R"("request_id":"ABCDEF0123456789","backend_request_id":"17F1"})"
               "\n");
 }
@@ -113,6 +114,7 @@ TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
         EXPECT_EQ(fields.at(name), 0) << name;
     }
     EXPECT_TRUE(fields.at("ttfb").is_null());
+    EXPECT_TRUE(fields.at("queued").is_null());
 }
 
 TEST(AccessLine, TimestampCarriesTheLocalOffsetAndFollowsTheClock) {
@@ -208,7 +210,7 @@ TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
         json::error_code error;
         const json::value value = json::parse(line, error);
         ASSERT_FALSE(error) << "seed " << seed << ": " << error.message() << "\n" << line;
-        ASSERT_EQ(value.as_object().size(), 30U) << "seed " << seed;
+        ASSERT_EQ(value.as_object().size(), 31U) << "seed " << seed;
         ASSERT_EQ(std::count(line.begin(), line.end(), '\n'), 1) << "seed " << seed;
     }
 }

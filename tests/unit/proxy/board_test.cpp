@@ -75,6 +75,62 @@ TEST(Board, SumsToZeroWhenIdle) {
     EXPECT_EQ(board.group_requests(0), 0);
 }
 
+TEST(Board, RetryTokensAreDividedAndSummed) {
+    Board board(4, 1, 2);
+    EXPECT_EQ(board.retry_tokens(3, 1), 2500);
+    EXPECT_EQ(board.all_retry_tokens(1), 10'000);
+    board.set_retry_tokens(3, 1, -500);
+    EXPECT_EQ(board.all_retry_tokens(1), 7000);
+    EXPECT_EQ(board.all_retry_tokens(0), 10'000);
+    board.add_group_requests(2, 1, 3);
+    board.add_group_requests(0, 1, 4);
+    EXPECT_EQ(board.own_group_requests(2, 1), 3);
+}
+
+TEST(Board, NeverMoreThanFitAtOneServer) {
+    constexpr std::size_t kThreads = 4;
+    Board board(kThreads, 2, 1);
+    std::atomic<int> inside{0};
+    std::atomic<bool> too_many{false};
+    std::vector<std::thread> threads;
+    for (std::size_t i = 0; i < kThreads; ++i) {
+        threads.emplace_back([&] {
+            for (int j = 0; j < 20000; ++j) {
+                if (board.try_occupy(1, 3)) {
+                    too_many = too_many || ++inside > 3;
+                    --inside;
+                    board.vacate(1);
+                }
+            }
+        });
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
+    EXPECT_FALSE(too_many);
+    EXPECT_EQ(board.occupied(0), 0);
+    EXPECT_EQ(board.occupied(1), 0);
+}
+
+TEST(Board, RoomGoesToTheWorkerThatWaitsLongest) {
+    Board board(4, 1, 2);
+    EXPECT_EQ(board.longest_waiting(0), std::nullopt);
+    EXPECT_EQ(board.next_waiting(1, 0), std::nullopt);
+    EXPECT_EQ(board.add_waiting(0, 1), 0);
+    EXPECT_EQ(board.add_waiting(0, 1), 1);
+    board.set_first_waiting(0, 0, 300);
+    board.set_first_waiting(1, 0, 100);
+    board.set_first_waiting(2, 0, 200);
+    EXPECT_EQ(board.longest_waiting(0), 1u);
+    EXPECT_EQ(board.next_waiting(1, 0), 2u);
+    EXPECT_EQ(board.next_waiting(2, 0), 0u) << "in a circle, past those with nobody";
+    board.set_first_waiting(0, 0, 0);
+    board.set_first_waiting(2, 0, 0);
+    EXPECT_EQ(board.next_waiting(1, 0), std::nullopt) << "itself is no other";
+    EXPECT_EQ(board.longest_waiting(1), std::nullopt) << "another group";
+    EXPECT_EQ(board.waiting(0), 2);
+}
+
 TEST(Board, PassiveStateIsReplacedOnlyWhenNobodyElseDid) {
     Board board(1, 2, 1);
     const policy::PassiveState none;
