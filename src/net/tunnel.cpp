@@ -115,6 +115,34 @@ task<TunnelEnd> Tunnel::run(const Ends& ends, BufferPool& buffers, PipePool& pip
     co_return why_;
 }
 
+void Tunnel::deliver_last_words(Way& way, Pipe& pipe, std::string_view pending, Buffer& buffer) {
+    for (;;) {
+        ssize_t sent = 0;
+        if (pipe.held > 0) {
+            sent = way.to->splice_from_pipe(pipe.read_end(), pipe.held, false);
+            pipe.held -= sent > 0 ? static_cast<std::size_t>(sent) : 0;
+        } else if (!pending.empty()) {
+            const iovec piece{const_cast<char*>(pending.data()), pending.size()};
+            sent = way.to->send(&piece, 1, false);
+            pending.remove_prefix(sent > 0 ? static_cast<std::size_t>(sent) : 0);
+        } else {
+            if (!buffer) {
+                buffer = buffers_->acquire();
+            }
+            const ssize_t got = way.from->receive(buffer.data(), Buffer::size());
+            if (got <= 0) {
+                return;
+            }
+            pending = {buffer.data(), static_cast<std::size_t>(got)};
+            continue;
+        }
+        if (sent <= 0) {
+            return;
+        }
+        way.moved += static_cast<std::uint64_t>(sent);
+    }
+}
+
 detached Tunnel::relay(Way& way) {
     Reactor& reactor = way.from->reactor();
     Buffer buffer;
@@ -207,6 +235,9 @@ detached Tunnel::relay(Way& way) {
             }
             pipe.release();
         }
+    }
+    if (why_ == way.source_broken) {
+        deliver_last_words(way, pipe, pending, buffer);
     }
     buffer.release();
     pipe.release();

@@ -61,6 +61,9 @@ class Tunnel final : public StreamObserver {
     };
 
     detached relay(Way& way);
+    // The source broke: what arrived before that goes out as far as the sink takes it at once. A
+    // close frame right before a reset is common (a server that closes with unread bytes).
+    void deliver_last_words(Way& way, Pipe& pipe, std::string_view pending, Buffer& buffer);
     void end(TunnelEnd why);
     void touch() { last_move_ = ways_[0].from->reactor().now(); }
     Tick idle_left() const;
