@@ -210,6 +210,7 @@ class Play {
     // Judging.
     void judge_upstream(const Served& served);
     void judge_client(std::size_t number);
+    void judge_reuse(const Served& last);
     void judge_answer(Client& client, std::size_t index, std::vector<const Served*>& attempts);
     void judge_attempts(const Message& request, const std::vector<const Served*>& attempts);
     void judge_tunnel(Client& client, std::size_t index, const Served& last);
@@ -600,6 +601,7 @@ void Play::read_upstream(std::size_t number) {
             }
             if (!conn.served.empty()) {
                 Served& last = served_[conn.served.back()];
+                judge_reuse(last);
                 last.answer_end = conn.end->in.size();
                 conn.pending.clear();  // what it still wanted to say is lost
             }
@@ -1126,6 +1128,19 @@ bool Play::is_acceptable(const Served& served, const Message& answer) const {
     const bool small = reloaded_ || (options_ & fuzz::kSmallLimits) != 0;
     return answer.count("content_length") == 0 && served.program.interim != 0xff &&
            !(small && answer.head_end - answer.begin > 1000);
+}
+
+// A further request stands on the connection: what `last` brought must have been whole, all there
+// was, and not the announced end.
+void Play::judge_reuse(const Served& last) {
+    if (last.raced) {
+        return;
+    }
+    const Message answer = answer_of(last, last.reader.message.method == "HEAD", true);
+    FUZZ_CHECK(answer.is_complete() && answer.framing != BodyFraming::until_close);
+    FUZZ_CHECK(answer.end == conns_[last.conn].end->in_taken);
+    FUZZ_CHECK(!answer.lists("connection", "close"));
+    FUZZ_CHECK(answer.minor == 1 || answer.lists("connection", "keep-alive"));
 }
 
 // True if this is an answer that the proxy made up.
