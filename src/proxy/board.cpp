@@ -95,6 +95,40 @@ std::int64_t Board::connections() const {
     return total;
 }
 
+std::string Board::leftovers() const {
+    std::string text;
+    const auto name = [&text](const std::string& what) {
+        text += (text.empty() ? "" : "; ") + what;
+    };
+    const auto name_all = [&name](const auto& cells, std::size_t count, const std::string& whose,
+                                  const char* what) {
+        for (std::size_t i = 0; i < count; ++i) {
+            if (const auto value = cells[i].load(std::memory_order_relaxed); value != 0) {
+                name(whose + std::to_string(value) + what + std::to_string(i));
+            }
+        }
+    };
+    for (std::size_t worker = 0; worker < workers_.size(); ++worker) {
+        const std::string whose = "worker " + std::to_string(worker) + ": ";
+        const Row& row = *workers_[worker];
+        name_all(row.in_flight, slots_, whose, " at backend cell ");
+        name_all(row.group_requests, groups_, whose, " requests of group cell ");
+        name_all(row.group_retries, groups_, whose, " retries of group cell ");
+        name_all(row.site_connections, groups_, whose, " connections of group cell ");
+        for (std::size_t i = 0; i < groups_; ++i) {
+            if (row.first_waiting[i].load() != 0) {
+                name(whose + "somebody waiting in group cell " + std::to_string(i));
+            }
+        }
+        if (const auto open = row.counters.connections.load(std::memory_order_relaxed); open != 0) {
+            name(whose + std::to_string(open) + " connections");
+        }
+    }
+    name_all(occupied_, slots_, "", " occupying backend cell ");
+    name_all(waiting_, groups_, "", " waiting in group cell ");
+    return text;
+}
+
 std::uint64_t Board::total(Counter WorkerCounterCells::*cell) const {
     std::uint64_t total = 0;
     for (const auto& row : workers_) {

@@ -662,6 +662,10 @@ int Server::Impl::end() {
         spdlog::info("{} tunnel{} still open at the end of the drain and cut", tunnels,
                      tunnels == 1 ? " was" : "s were");
     }
+    const std::string left = board->leftovers();
+    if (cut == 0 && tunnels == 0 && !left.empty()) {
+        spdlog::error("still counted as in flight after the last request: {}", left);
+    }
     if (cut > 0) {
         spdlog::warn("stopped; {} request{} cut short", cut, cut == 1 ? " was" : "s were");
         return kExitForced;

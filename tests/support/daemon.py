@@ -195,6 +195,7 @@ class Daemon:
             assert not SANITIZER.search(
                 self.stderr
             ), f"sanitizer or assertion report:\n{self.stderr}"
+            assert "still counted as in flight" not in self.stderr, self.stderr
             assert code == self.expected_exit, f"exit status {code}:\n{self.stderr}"
         except AssertionError:
             failed = True

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "s3gate/policy/passive_fails.hpp"
@@ -98,6 +99,10 @@ class Board {
     WorkerCounters& counters(std::size_t worker) { return workers_[worker]->counters; }
     const WorkerCounters& counters(std::size_t worker) const { return workers_[worker]->counters; }
     std::int64_t connections() const;
+
+    // The in-flight figures that are not zero, row by row, in words; empty when nothing is going
+    // on, as at the end of all workers. Makes a text: not for the request path.
+    std::string leftovers() const;
 
     // Sum over all workers of one of their counters.
     std::uint64_t total(Counter WorkerCounterCells::*cell) const;

@@ -131,6 +131,39 @@ TEST(Board, RoomGoesToTheWorkerThatWaitsLongest) {
     EXPECT_EQ(board.waiting(0), 2);
 }
 
+// What a worker began another one cannot end: a row that is off is named although the sum is zero.
+TEST(Board, NamesWhatIsLeftInFlight) {
+    Board board(2, 8, 4);
+    EXPECT_EQ(board.leftovers(), "");
+    board.add_in_flight(0, 7, 1);
+    board.add_in_flight(1, 7, -1);
+    EXPECT_EQ(board.leftovers(), "worker 0: 1 at backend cell 7; worker 1: -1 at backend cell 7");
+    board.add_in_flight(0, 7, -1);
+    board.add_in_flight(1, 7, 1);
+    EXPECT_EQ(board.leftovers(), "");
+    board.add_group_requests(0, 3, 2);
+    board.add_group_retries(0, 0, 1);
+    board.add_site_connections(1, 2, -5);
+    board.counters(1).connections = 3;
+    EXPECT_EQ(board.leftovers(),
+              "worker 0: 2 requests of group cell 3; worker 0: 1 retries of group cell 0; "
+              "worker 1: -5 connections of group cell 2; worker 1: 3 connections");
+}
+
+TEST(Board, NamesRoomThatWasNotGivenBack) {
+    Board board(2, 8, 4);
+    EXPECT_TRUE(board.try_occupy(5, 1));
+    board.add_waiting(3, 2);
+    board.set_first_waiting(1, 3, 900);
+    EXPECT_EQ(board.leftovers(),
+              "worker 1: somebody waiting in group cell 3; 1 occupying backend cell 5; "
+              "2 waiting in group cell 3");
+    board.vacate(5);
+    board.add_waiting(3, -2);
+    board.set_first_waiting(1, 3, 0);
+    EXPECT_EQ(board.leftovers(), "");
+}
+
 TEST(Board, PassiveStateIsReplacedOnlyWhenNobodyElseDid) {
     Board board(1, 2, 1);
     const policy::PassiveState none;
