@@ -1,0 +1,156 @@
+// What both programs of the soak test share: an event loop on one thread, and sockets that send a
+// script: bytes, pauses between them, and the end of the connection at any byte.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <queue>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace soak {
+
+// Milliseconds of the monotonic clock.
+std::uint64_t now_ms();
+
+// What is to be sent, in order. Text is copied, bodies (which live as long as the process) are not.
+class Script {
+  public:
+    enum class Kind : std::uint8_t { text, body, pause, fin, reset };
+    struct Step {
+        Kind kind;
+        std::size_t begin;   // text: offset in the arena
+        std::size_t length;  // bytes; pause: milliseconds
+        const char* data;    // body
+    };
+    enum class Result {
+        done,     // everything went out
+        blocked,  // the socket takes no more
+        paused,   // until wake_at()
+        finned,   // FIN was sent behind everything
+        ended,    // reset by the script, or the connection broke: close it
+    };
+
+    void clear();
+    bool is_done() const { return next_ == steps_.size(); }
+    void text(std::string_view bytes);
+    void body(std::string_view bytes);
+    // In chunks of at most `piece` bytes, with the last chunk.
+    void chunked(std::string_view bytes, std::size_t piece);
+    void pause(std::uint64_t milliseconds) {
+        steps_.push_back({Kind::pause, 0, milliseconds, nullptr});
+    }
+    void end(bool reset) { steps_.push_back({reset ? Kind::reset : Kind::fin, 0, 0, nullptr}); }
+    std::size_t size() const { return size_; }  // bytes in all
+    std::size_t sent() const { return sent_; }
+    // Removes everything behind the first `bytes` bytes.
+    void cut(std::size_t bytes);
+    // Puts a pause behind the first `bytes` bytes, `again` more times at equal distances of `step`.
+    void slow_down(std::size_t bytes, std::size_t step, unsigned times, std::uint64_t milliseconds);
+    Result send(int fd);
+    std::uint64_t wake_at() const { return wake_at_; }
+
+  private:
+    std::vector<Step> steps_;
+    std::string arena_;
+    std::size_t next_ = 0;
+    std::size_t offset_ = 0;  // within the next step
+    std::size_t size_ = 0;
+    std::size_t sent_ = 0;
+    std::uint64_t wake_at_ = 0;
+};
+
+// Makes close() send a reset.
+void reset_on_close(int fd, bool on);
+
+class Loop {
+  public:
+    // `events` are epoll's. Called for every event; `token` is what add() was given.
+    using OnEvent = std::function<void(std::uint64_t token, std::uint32_t events)>;
+    using OnTimer = std::function<void(std::uint64_t token)>;
+    Loop();
+    // Edge-triggered, for everything, until the descriptor is closed.
+    void add(int fd, std::uint64_t token);
+    // Calls on_timer(token) at `when` or later. There is no cancelling: whoever is woken looks.
+    void wake(std::uint64_t token, std::uint64_t when) { timers_.push({when, token}); }
+    // One round; waits at most `limit` milliseconds.
+    void turn(int limit, const OnEvent& on_event, const OnTimer& on_timer);
+
+  private:
+    struct Timer {
+        std::uint64_t when;
+        std::uint64_t token;
+        bool operator<(const Timer& other) const { return when > other.when; }
+    };
+    int epoll_;
+    std::priority_queue<Timer> timers_;
+};
+
+// A record of 16 bytes as the programs leave it in files, and soak_audit reads it.
+struct Record {
+    std::uint64_t id;
+    std::uint8_t what;
+    std::uint8_t operation;
+    std::uint16_t status;
+    std::uint32_t detail;
+};
+static_assert(sizeof(Record) == 16);
+
+enum class Operation : std::uint8_t {
+    get,
+    range,
+    head,
+    options,
+    put,
+    put_conditional,
+    remove,
+    create,
+    part,
+    complete,
+};
+constexpr std::size_t kOperations = 10;
+inline constexpr const char* kOperationNames[kOperations] = {
+    "GET",        "GET with Range",         "HEAD",   "OPTIONS",
+    "PUT",        "PUT with If-None-Match", "DELETE", "CreateMultipartUpload",
+    "UploadPart", "CompleteMultipartUpload"};
+
+constexpr bool is_write(Operation operation) {
+    return operation >= Operation::put;
+}
+
+// What became of a request, as its client saw it (Record::what). `detail`: body bytes received.
+enum class Outcome : std::uint8_t {
+    ok,              // the expected answer, complete and right
+    error_of_proxy,  // a complete error, in the proxy's words
+    error_of_node,   // a complete error, in a node's words
+    cut,             // the connection ended before the answer did
+    aborted,         // by this client, before the whole request was sent
+    aborted_late,    // by this client, afterwards
+    corrupt,         // a complete answer with wrong bytes, length, digest or id
+    malformed,       // no HTTP message
+    hung,            // nothing happened for a minute
+    refused,         // no connection
+};
+constexpr std::size_t kOutcomes = 10;
+inline constexpr const char* kOutcomeNames[kOutcomes] = {
+    "ok",
+    "error of the proxy",
+    "error of a node",
+    "cut visibly",
+    "aborted by the client before the request was sent",
+    "aborted by the client later",
+    "CORRUPT",
+    "MALFORMED",
+    "HUNG",
+    "CONNECTION REFUSED"};
+
+// What a node notes (Record::what).
+enum class Note : std::uint8_t {
+    executed,   // a write, once
+    corrupt,    // a complete request with wrong bytes, length, digest or fields
+    malformed,  // no HTTP message
+};
+
+}  // namespace soak
