@@ -24,7 +24,7 @@
 namespace s3gate::net {
 
 // Generous: only a failure ever takes this long.
-inline constexpr std::chrono::seconds kPatience{20};
+inline constexpr std::chrono::seconds kPatience{60};
 
 class Loop {
   public:
