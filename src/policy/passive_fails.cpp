@@ -72,6 +72,10 @@ PassiveState after_success(PassiveState /*state*/) {
     return {};
 }
 
+PassiveState without_mark(PassiveState state) {
+    return {state.bits & ~kMarkedBit};
+}
+
 bool is_marked(PassiveState state) {
     return unpack(state).marked;
 }

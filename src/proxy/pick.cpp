@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "exchange.hpp"
+#include "s3gate/proxy/passive_marks.hpp"
 
 namespace s3gate::proxy {
 
@@ -179,31 +180,12 @@ void Exchange::note_passive(bool failed) {
         return;
     }
     Board& board = *worker_.shared.board;
-    const std::uint32_t slot = site_->peers[peer_].slot;
-    for (int i = 0; i < 8; ++i) {
-        const policy::PassiveState state = board.passive(slot);
-        policy::PassiveState wanted;
-        if (failed) {
-            // Never more than a third of a group, but at least one (docs/architecture.md).
-            std::size_t marked = 0;
-            for (const Peer& peer : site_->peers) {
-                marked += policy::is_marked(board.passive(peer.slot)) ? 1 : 0;
-            }
-            const std::size_t most = std::max<std::size_t>(1, site_->peers.size() / 3);
-            wanted = policy::after_failure(state, site_->passive, worker_.reactor.now_ms(),
-                                           marked < most || policy::is_marked(state));
-        } else {
-            if (state.bits == 0) {
-                return;
-            }
-            wanted = policy::after_success(state);
-        }
-        if (board.replace_passive(slot, state, wanted)) {
-            if (policy::is_marked(wanted) != policy::is_marked(state)) {
-                worker_.note_mark(*site_, site_->peers[peer_], policy::is_marked(wanted));
-            }
-            return;
-        }
+    const Peer& peer = site_->peers[peer_];
+    const MarkChange change = failed ? count_failure(board, site_->peers, peer.slot, site_->passive,
+                                                     worker_.reactor.now_ms())
+                                     : count_success(board, peer.slot);
+    if (change != MarkChange::none) {
+        worker_.note_mark(*site_, peer, change == MarkChange::set);
     }
 }
 

@@ -35,6 +35,9 @@ PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uin
 // State after a request ended well: failures forgotten, mark cleared.
 PassiveState after_success(PassiveState state);
 
+// The same failures, not marked: another backend took the last place of the marked third meanwhile.
+PassiveState without_mark(PassiveState state);
+
 // True while the mark stands (also during its trial).
 bool is_marked(PassiveState state);
 

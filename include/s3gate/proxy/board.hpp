@@ -85,14 +85,16 @@ class Board {
     // The next worker behind `worker`, in a circle, that has somebody waiting.
     std::optional<std::size_t> next_waiting(std::size_t worker, std::uint32_t group) const;
 
-    // Passive marks; any worker, compare-and-swap.
+    // Passive marks; any worker, compare-and-swap. In one order for all workers: a limit on all
+    // marks of a group holds only if of two workers that mark at once at least one sees the
+    // other's.
     policy::PassiveState passive(std::uint32_t slot) const {
-        return {passive_[slot].load(std::memory_order_relaxed)};
+        return {passive_[slot].load(std::memory_order_seq_cst)};
     }
     bool replace_passive(std::uint32_t slot, policy::PassiveState expected,
                          policy::PassiveState desired) {
         return passive_[slot].compare_exchange_strong(expected.bits, desired.bits,
-                                                      std::memory_order_relaxed);
+                                                      std::memory_order_seq_cst);
     }
     void clear_passive(std::uint32_t slot) { passive_[slot].store(0, std::memory_order_relaxed); }
 
