@@ -326,9 +326,10 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         // A backend that gave up on a client which sent nothing is not to blame, nor is one for the
         // object it has.
         const bool client_stalled = upload_running_ && client_->stream.has_reader();
+        // A plain site's pages are the server's own: there silence and nonsense count as well.
+        const bool is_plain = site_->config->type == config::SiteType::http;
         if ((broke && !stale && !client_stalled) ||
-            (facts_.outcome == policy::Outcome::timed_out &&
-             site_->config->type == config::SiteType::http)) {
+            (is_plain && (malformed_ || facts_.outcome == policy::Outcome::timed_out))) {
             note_passive(true);
         }
     }

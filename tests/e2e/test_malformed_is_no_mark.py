@@ -1,4 +1,5 @@
-"""An answer that is not HTTP as we accept it is the object's fault, not the node's: no mark.
+"""An answer that is not HTTP as we accept it is the object's fault, not the node's, on S3 sites: no
+mark. On plain sites it is the server's.
 
 An object with too much metadata is answered the same by every node; reading it a few times would
 mark them one after the other.
@@ -37,3 +38,26 @@ def test_no_mark(make_backend, gate, kind):
     for key in keys:
         assert ask(f"/b/bad?sessionid={key}").status == 502
     assert {key: ask(f"/b/k?sessionid={key}").data for key in keys} == before
+
+
+@pytest.mark.parametrize("kind", ANSWERS)
+def test_mark_on_plain_sites(make_backend, gate, kind):
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(ANSWERS[kind])
+        exchange.wait_closed()
+
+    bad = make_backend(handler)
+    good = [make_backend() for _ in range(2)]
+    daemon = gate(
+        [bad, *good],
+        type="http",
+        balance={"method": "round_robin"},
+        passive={"max_fails": 1, "fail_timeout": "60s"},
+        top={"workers": 1},
+    )
+    with daemon.client() as client:
+        for _ in range(12):
+            assert client.request().status == 200  # a read goes to the next one
+    assert len(bad.requests) == 1
+    assert "passively marked after 1 failures" in daemon.stderr
