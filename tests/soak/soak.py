@@ -2,8 +2,8 @@
 """Truth under faults: the real daemon between many clients and six nodes that misbehave, for a time
 or for a number of requests, and then a judgement of every single request.
 
-    S3GATE_BIN=build/dev/src/app/s3gate tests/soak/soak.py --seconds 60
-    S3GATE_BIN=build/release/src/app/s3gate tests/soak/soak.py --requests 10000000 --gap 1
+    S3GATE_BIN=build/dev/s3gate tests/soak/soak.py --seconds 60
+    S3GATE_BIN=build/release/s3gate tests/soak/soak.py --requests 10000000 --gap 1
 
 What is checked how:
 
