@@ -103,7 +103,11 @@ class Stage:
         if case.want.closes:
             assert b"close" in parser.messages[-1].options()
             assert not parser.is_inside
-            assert client.ended == "eof"
+            # Who asked for the close and then sends something all the same may meet a socket that
+            # is gone; what came together with the request is always read first.
+            begin_of_last = len(case.data) - len(pieces[-1])
+            too_late = case.served is not None and begin_of_last >= case.served
+            assert client.ended in (("eof", "reset") if too_late else ("eof",))
             assert client.raw.count(b"HTTP/1.1 2") == len(expected), "served behind the end"
 
     def check_then_refuse(self, case, pieces, accepted):

@@ -43,6 +43,8 @@ class Case:
     # False: too long for one read, so that a faulty body may be found only when its head is gone.
     at_once: bool = True
     cuts: tuple = ()  # offsets worth splitting at, beside the obvious ones
+    # Where the bytes begin that nobody may send: those behind a request that ends its connection.
+    served: int | None = None
 
 
 # Never crosses s3gate; Transfer-Encoding is written anew, at the end.
@@ -1171,7 +1173,8 @@ def pipelines():
         cuts = []
         for case in cases:
             cuts.append((cuts[-1] if cuts else 0) + len(case.data))
-        return Case(name, data, want or Forward(messages, closes), cuts=tuple(cuts))
+        want = want or Forward(messages, closes)
+        return Case(name, data, want, cuts=tuple(cuts), served=cuts[-1])
 
     def simple(number):
         return forward("", b"GET /p%d HTTP/1.1" % number)
