@@ -173,8 +173,7 @@ class Launcher:
                     f"  server s{number} {origin}"
                     for number, origin in enumerate(settings.origins, 1)
                 ),
-                # Its limit counts both sides of a connection against the descriptors.
-                "CONNECTIONS": settings.connections * 2 // 3,
+                "CONNECTIONS": settings.connections,
                 "LOG_TARGET": "log stdout len 4096 format raw local0 info" if logs else "",
                 "LOG": "log global" if logs else "",
                 "PIPES": "maxpipes 512\n  tune.pipesize 1048576" if splice else "",
@@ -202,6 +201,7 @@ class Launcher:
                 {
                     "workers": settings.workers,
                     "include": ["site.yaml"],
+                    "limits": {"connections": settings.connections},
                     "log": {"level": "info", "target": "stderr"},
                     "access_log": {"target": target},
                 },

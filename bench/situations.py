@@ -105,19 +105,16 @@ def beside(options, title, company, **settings):
     return rows
 
 
-def most_connections():
-    """What nginx and HAProxy may be made ready for with our descriptors: they need two each."""
-    return (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 1200) * 3 // 4
-
-
 def beside_idle(options):
-    count = min(15000, most_connections() // 2)  # fewer where descriptors are short: the row says so
+    # An idle connection needs one descriptor, of the generator's as well. Fewer where those are
+    # short: the row says so.
+    count = min(15000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2000)
     hold = 3 * options.seconds + 2
     return beside(
         options,
         f"beside {count} idle connections",
         f"mode=idle obj=1k conns={count} hold={hold}",
-        connections=min(3 * count, most_connections()),
+        connections=count + 1000,
     )
 
 

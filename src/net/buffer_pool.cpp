@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <utility>
 
@@ -82,7 +83,10 @@ std::uint64_t automatic_pipe_limit() {
 
 }  // namespace
 
-PipeBudget::PipeBudget(std::uint64_t limit) : limit_(limit > 0 ? limit : automatic_pipe_limit()) {}
+PipeBudget::PipeBudget(std::uint64_t limit, std::size_t pools)
+    : limit_(limit > 0 ? limit : automatic_pipe_limit()),
+      kept_per_pool_(static_cast<std::size_t>(
+          std::clamp<std::uint64_t>(limit_ / (2 * std::max<std::size_t>(pools, 1)), 1, 8))) {}
 
 bool PipeBudget::take() {
     if (used_.fetch_add(1, std::memory_order_relaxed) < limit_) {
@@ -123,7 +127,7 @@ void Pipe::release() {
         --pool_->lent_;
     }
     // Only an empty pipe may be used again: bytes left inside belong to a message that was cut.
-    if (held == 0 && !pool_->closing_ && pool_->free_.size() < PipePool::kKept) {
+    if (held == 0 && !pool_->closing_ && pool_->free_.size() < pool_->budget_.kept_per_pool()) {
         PipePool& pool = *pool_;
         pool.free_.push_back(std::move(*this));
         return;

@@ -38,6 +38,10 @@ task<Wake> wait_for_sink(Stream& sink, SinkWait wait) {
         }
         left -= slice;
         if (left == 0) {
+            // The other direction of a tunnel may go on with this connection.
+            if (is_lifted) {
+                set_user_timeout(sink.descriptor(), kBackendUserTimeout);
+            }
             co_return Wake::timed_out;
         }
         // Probes of a shut window come at doubling distances: the last answer may be as old as half

@@ -64,20 +64,7 @@ net::task<void> Exchange::attempts() {
         facts_.elapsed =
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - first_attempt);
         Board& board = *worker_.shared.board;
-        const bool is_by_status = facts_.outcome == policy::Outcome::answered;
-        // Who has an answer does not wait for room to get another one; who has none does.
-        facts_.candidate_left =
-            is_by_status ? has_open(false) ||
-                               (!has_candidate(false) && may_ignore_health() && has_open(true))
-                         : has_candidate(false) || (may_ignore_health() && has_candidate(true));
-        facts_.budget_left =
-            holds_retry_ ||
-            board.group_retries(site_->group) <
-                (is_by_status ? policy::retry_budget(board.group_requests(site_->group),
-                                                     policy::kLeastStatusRetries)
-                              : policy::retry_budget(board.group_requests(site_->group)));
-        facts_.token_left =
-            !is_by_status || policy::has_token(board.all_retry_tokens(site_->group));
+        weigh_retry();
         const policy::RetryVerdict verdict = policy::retry_rule(facts_, site_->config->retry);
         if (verdict.budget_spent) {
             bump(worker_.counters.budget_spent);
@@ -334,6 +321,30 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         }
     }
     co_return AttemptEnd::facts_ready;
+}
+
+// What speaks for and against another backend, besides the attempt itself. An answer that no row of
+// the table would repeat needs none of it: the sums go over every worker's row of the board, and
+// each good answer would pull in cache lines that other workers have just written.
+void Exchange::weigh_retry() {
+    const bool is_by_status = facts_.outcome == policy::Outcome::answered;
+    if (is_by_status && !policy::is_bad_status(facts_.status)) {
+        facts_.candidate_left = facts_.budget_left = facts_.token_left = false;
+        return;
+    }
+    // Who has an answer does not wait for room to get another one; who has none does.
+    facts_.candidate_left =
+        is_by_status
+            ? has_open(false) || (!has_candidate(false) && may_ignore_health() && has_open(true))
+            : has_candidate(false) || (may_ignore_health() && has_candidate(true));
+    const Board& board = *worker_.shared.board;
+    facts_.budget_left =
+        holds_retry_ ||
+        board.group_retries(site_->group) <
+            (is_by_status ? policy::retry_budget(board.group_requests(site_->group),
+                                                 policy::kLeastStatusRetries)
+                          : policy::retry_budget(board.group_requests(site_->group)));
+    facts_.token_left = !is_by_status || policy::has_token(board.all_retry_tokens(site_->group));
 }
 
 void Exchange::rest_of_head(std::size_t sent) {

@@ -109,6 +109,7 @@ class Exchange final : public net::StreamObserver {
     std::uint32_t choose_address(const GroupServer& server, bool ignore_health);
 
     net::task<void> attempts();
+    void weigh_retry();
     net::task<AttemptEnd> attempt();
     net::task<bool> obtain_connection();
     net::detached upload_half();

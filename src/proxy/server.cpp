@@ -369,7 +369,7 @@ void Server::Impl::build() {
     std::random_device random;
     clients = std::make_unique<ClientTable>(std::uint64_t{random()} << 32 | random());
     // After the change of user: what the kernel grants depends on who we are.
-    pipes = std::make_unique<net::PipeBudget>(config->limits.pipes);
+    pipes = std::make_unique<net::PipeBudget>(config->limits.pipes, worker_count);
 
     const std::uint64_t carried = carried_connections(descriptors);
     const std::uint64_t wanted = config->limits.connections;

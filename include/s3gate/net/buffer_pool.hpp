@@ -57,15 +57,19 @@ class BufferPool {
 class PipeBudget {
   public:
     // 0 = as many as the kernel gives this user without shrinking them (pipe-user-pages-soft), or
-    // plenty for a privileged one.
-    explicit PipeBudget(std::uint64_t limit);
+    // plenty for a privileged one. `pools`: how many share it, one per worker.
+    explicit PipeBudget(std::uint64_t limit, std::size_t pools = 1);
     bool take();
     void give_back();
     std::uint64_t limit() const { return limit_; }
     std::uint64_t in_use() const { return used_.load(std::memory_order_relaxed); }
+    // Idle pipes that each pool keeps, 1 to 8; they count against the budget. All together at most
+    // half of it, as far as one each allows: idle workers must not leave a busy one without.
+    std::size_t kept_per_pool() const { return kept_per_pool_; }
 
   private:
     std::uint64_t limit_;
+    std::size_t kept_per_pool_;
     std::atomic<std::uint64_t> used_{0};
 };
 
@@ -104,8 +108,6 @@ class PipePool {
 
   private:
     friend class Pipe;
-    // Idle pipes kept per worker; they count against the budget.
-    static constexpr std::size_t kKept = 8;
     // What the kernel gives a user past its soft limit is 8 KiB: worse than copying
     // (docs/architecture.md).
     static constexpr std::size_t kSmallest = 64 * 1024;

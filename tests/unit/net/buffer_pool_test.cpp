@@ -120,5 +120,25 @@ TEST(PipePool, KeepsFewAndClosesAllInTheEnd) {
     EXPECT_EQ(budget.in_use(), 0u);
 }
 
+TEST(PipePool, IdlePipesOfManyPoolsLeaveHalfOfTheBudget) {
+    PipeBudget budget(12, 3);
+    PipePool idle(budget);
+    PipePool busy(budget);
+    {
+        std::vector<Pipe> pipes;
+        for (int i = 0; i < 12; ++i) {
+            pipes.push_back(idle.acquire());
+            ASSERT_TRUE(pipes.back());
+        }
+    }
+    EXPECT_EQ(budget.in_use(), 2u);
+    std::vector<Pipe> pipes;
+    for (int i = 0; i < 10; ++i) {
+        pipes.push_back(busy.acquire());
+        EXPECT_TRUE(pipes.back());
+    }
+    EXPECT_EQ(PipeBudget(3, 16).kept_per_pool(), 1u) << "a pool without any would make one a turn";
+}
+
 }  // namespace
 }  // namespace s3gate::net
