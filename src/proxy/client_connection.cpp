@@ -57,10 +57,15 @@ void ClientConnection::learn_local_address() {
     if (local_length > 0) {
         return;
     }
+    // A listener on one address says it; one on all of them does not.
+    base::SocketAddress local = worker.sockets[listener].address;
     sockaddr_storage storage;
     socklen_t length = sizeof storage;
-    base::SocketAddress local;
-    if (::getsockname(stream.descriptor(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
+    const auto& bytes = local.ip().bytes();
+    const bool is_wildcard =
+        std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; });
+    if (is_wildcard &&
+        ::getsockname(stream.descriptor(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
         local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)
                     .value_or(local);
     }

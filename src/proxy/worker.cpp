@@ -14,6 +14,7 @@
 
 #include "client_connection.hpp"
 #include "exchange.hpp"
+#include "s3gate/base/digest.hpp"
 #include "s3gate/http/local_reply.hpp"
 #include "worker_impl.hpp"
 
@@ -143,6 +144,9 @@ void Worker::Impl::run() {
     char name[16];
     std::snprintf(name, sizeof name, "s3gate/w%zu", index);
     ::pthread_setname_np(::pthread_self(), name);
+    // The first digest makes libcrypto read its configuration and look for its providers: not while
+    // a client waits, and where MD5 is missing the start fails, not the first request.
+    base::md5_hex({});
     begin();
     context.run();
     flush_log();
