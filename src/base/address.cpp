@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstring>
 
 #include "s3gate/base/text.hpp"
@@ -135,8 +136,19 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
 
 std::string IpAddress::to_string() const {
     std::array<char, INET6_ADDRSTRLEN> buffer{};
-    inet_ntop(v6_ ? AF_INET6 : AF_INET, bytes_.data(), buffer.data(), buffer.size());
-    return buffer.data();
+    if (v6_) {
+        inet_ntop(AF_INET6, bytes_.data(), buffer.data(), buffer.size());
+        return buffer.data();
+    }
+    // Every connection asks for two of these, and inet_ntop goes through printf.
+    char* end = buffer.data();
+    for (std::size_t i = 0; i < 4; ++i) {
+        if (i > 0) {
+            *end++ = '.';
+        }
+        end = std::to_chars(end, buffer.data() + buffer.size(), bytes_[i]).ptr;
+    }
+    return {buffer.data(), end};
 }
 
 std::optional<SocketAddress> SocketAddress::from_sockaddr(const sockaddr* address,

@@ -53,11 +53,10 @@ std::string md5_hex(std::initializer_list<std::string_view> parts) {
         die();
     }
     constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string out;
-    out.reserve(2 * std::size_t{length});
+    std::string out(2 * std::size_t{length}, '0');
     for (unsigned i = 0; i < length; ++i) {
-        out.push_back(kDigits[digest[i] >> 4]);
-        out.push_back(kDigits[digest[i] & 0x0f]);
+        out[2 * i] = kDigits[digest[i] >> 4];
+        out[2 * i + 1] = kDigits[digest[i] & 0x0f];
     }
     return out;
 }

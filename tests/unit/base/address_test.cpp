@@ -18,6 +18,9 @@ IpAddress ip(std::string_view text) {
 
 TEST(IpAddress, ParsesAndPrintsV4) {
     EXPECT_EQ(ip("10.0.0.1").to_string(), "10.0.0.1");
+    EXPECT_EQ(ip("0.0.0.0").to_string(), "0.0.0.0");
+    EXPECT_EQ(ip("255.255.255.255").to_string(), "255.255.255.255");
+    EXPECT_EQ(ip("192.168.0.100").to_string(), "192.168.0.100");
     EXPECT_FALSE(ip("10.0.0.1").is_v6());
     const std::array<std::uint8_t, 16> expected = {10, 0, 0, 1};
     EXPECT_EQ(ip("10.0.0.1").bytes(), expected);
