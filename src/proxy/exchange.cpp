@@ -118,16 +118,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
     }
     while (state == http::HeadScanner::State::incomplete) {
         if (head_fill_ >= limit) {
-            const bool line_complete = scanner_.has_start_line();
-            bump(worker_.counters.refused_requests);
-            if (line_complete) {
-                co_await reply(431, "RequestHeaderSectionTooLarge",
-                               "Your request header section exceeds the maximum allowed size.",
-                               true);
-            } else {
-                co_await reply(414, "InvalidURI",
-                               "The request target is longer than the server accepts.", true);
-            }
+            co_await refuse_long_head();
             co_return HeadRead::answered;
         }
         if (head_fill_ == head_buffer_.size()) {
@@ -176,8 +167,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         const std::string_view raw(head_buffer_.data() + scanner_.begin(),
                                    scanner_.end() - scanner_.begin());
         if (raw.size() > limit) {
-            co_await reply(431, "RequestHeaderSectionTooLarge",
-                           "Your request header section exceeds the maximum allowed size.", true);
+            co_await refuse_long_head();
             co_return HeadRead::answered;
         }
         error = http::parse_request_head(raw, head_);
@@ -212,6 +202,29 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         body_.prefix = {};
     }
     co_return HeadRead::complete;
+}
+
+// A head beyond `limits.head`. What the log says of it is as it was received, not checked.
+net::task<void> Exchange::refuse_long_head() {
+    bump(worker_.counters.refused_requests);
+    if (!scanner_.has_start_line()) {
+        co_await reply(414, "InvalidURI", "The request target is longer than the server accepts.",
+                       true);
+        record_.error = "request line too long";
+        co_return;
+    }
+    const std::string_view received(head_buffer_.data() + scanner_.begin(),
+                                    head_fill_ - scanner_.begin());
+    const std::string_view line = received.substr(0, received.find('\r'));
+    const std::size_t method_end = line.find(' ');
+    const std::size_t target_end = line.rfind(' ');
+    if (method_end < target_end && target_end != std::string_view::npos) {
+        record_.method = line.substr(0, method_end);
+        record_.target = line.substr(method_end + 1, target_end - method_end - 1);
+    }
+    co_await reply(431, "RequestHeaderSectionTooLarge",
+                   "Your request header section exceeds the maximum allowed size.", true);
+    record_.error = "request head too large";
 }
 
 net::task<void> Exchange::serve() {

@@ -78,6 +78,7 @@ class Exchange final : public net::StreamObserver {
 
     void begin(ClientConnection& client);
     net::task<HeadRead> read_head();
+    net::task<void> refuse_long_head();
     net::task<void> serve();
     net::task<void> reply_status_page();
     net::task<void> reply(int status, std::string_view code, std::string_view message, bool close);

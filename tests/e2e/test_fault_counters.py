@@ -509,3 +509,76 @@ def test_what_was_not_told_yet_is_told_at_the_end(one):
     told = daemon.stderr.count("1 malformed request refused\n")
     assert told == 2, daemon.stderr
     assert daemon.totals()["malformed requests refused"] == 2
+
+
+def test_connection_over_per_client(make_backend, gate):
+    daemon = gate([make_backend()], limits={"per_client": 1})
+    source = "127.0.7.1"  # not the address that asked whether the daemon is ready
+    with daemon.client(source=source) as inside:
+        assert inside.request().status == 200
+        with daemon.client(source=source) as outside:
+            assert answer_of(outside, outside.head("GET", "/b/more")) == 503
+    assert daemon.wait_log("/b/more")["error"] == "client connection limit"
+    assert faults(daemon) == {"connection over limits.per_client refused": 1, **OWN}
+
+
+def test_request_over_the_rate_of_a_client(make_backend, gate):
+    limit = {"requests_per_client": {"rate": "1/m", "burst": 1}}
+    daemon = gate([make_backend()], limits=limit)
+    with daemon.client(source="127.0.7.1") as client:
+        assert client.request().status == 200
+        assert client.request(target="/b/more").status == 503
+    assert daemon.wait_log("/b/more")["error"] == "client rate limit"
+    assert faults(daemon) == {"request over limits.requests_per_client refused": 1, **OWN}
+
+
+def test_no_room_at_a_server(make_backend, gate):
+    """One is served, one waits in vain, one finds no place to wait, and one waits with success."""
+    done = threading.Event()
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.wait(done)
+        exchange.respond(200, [], b"")
+
+    backend = make_backend(handler)
+    room = {"max_connections": 1, "queue": 1, "queue_timeout": "1s"}
+    daemon = gate([backend], top={"workers": 1}, backends=room)
+    with daemon.client() as served, daemon.client() as waits, daemon.client() as outside:
+        served.send(served.head("GET", "/b/served"))
+        wait_until(lambda: backend.count("/b/served") == 1)
+        waits.send(waits.head("GET", "/b/waits"))
+        outside.send(outside.head("GET", "/b/outside"))
+        assert outside.read_response().status == 503
+        assert waits.read_response().status == 503
+        waits.send(waits.head("GET", "/b/again"))
+        done.set()
+        assert served.read_response().status == 200
+        assert waits.read_response().status == 200
+    counted = faults(daemon)
+    # The last one may have come when the place was free again.
+    assert counted.pop("request that waited for room at a server", 0) + counted.pop(
+        "requests that waited for room at a server", 0
+    ) in (1, 2)
+    assert counted == {
+        "request that waited for room in vain": 1,
+        "request that found no place to wait": 1,
+        "answers of our own": 2,
+    }
+
+
+def test_kept_connection_found_closed(one):
+    """The server ends a kept connection just as it is used: a read goes on, once, for free."""
+
+    def handler(exchange):
+        exchange.read_body()
+        if exchange.connection.requests > 1:
+            exchange.reset()
+        else:
+            exchange.respond(200, [], b"")
+
+    daemon, _ = one(handler, top={"workers": 1})
+    with daemon.client() as client:
+        assert client.request(target="/b/1").status == 200
+        assert client.request(target="/b/2").status == 200
+    assert faults(daemon) == {"kept backend connection found closed": 1, "retry": 1}

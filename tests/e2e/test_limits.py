@@ -26,6 +26,34 @@ def test_head_below_and_above_the_limit(one):
         assert client.read_response().status == 414
         assert client.expect_close() == "eof"
     assert len(backend.requests) == 2
+    wait_until(lambda: len(daemon.log_lines()) == 5)
+    refused = [
+        (line["request_method"], line["request"], line["status"], line["error"])
+        for line in daemon.log_lines()
+        if line["status"] != 200
+    ]
+    too_large = "request head too large"
+    assert sorted(refused) == sorted(
+        [
+            ("GET", "/b/k", 431, too_large),
+            ("GET", "/b/k", 431, too_large),
+            ("-", "-", 414, "request line too long"),
+        ]
+    )
+    assert daemon.totals()["malformed requests refused"] == 3
+
+
+def test_head_that_came_whole_and_is_too_large(one):
+    """The limit may be below what one read brings."""
+    daemon, backend = one(limits={"head": "4KiB"})
+    with daemon.client() as client:
+        client.send(client.head("PUT", "/b/whole", [("X-Long", "x" * 9000)]))
+        assert client.read_response().status == 431
+        assert client.expect_close() == "eof"
+    line = daemon.wait_log("/b/whole")
+    assert (line["request_method"], line["error"]) == ("PUT", "request head too large")
+    assert not backend.requests
+    assert daemon.totals()["malformed request refused"] == 1
 
 
 def test_head_that_never_ends(one):

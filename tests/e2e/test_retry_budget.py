@@ -60,3 +60,4 @@ def test_spent_budget_passes_the_answer_through(make_backend, gate):
     with daemon.client() as client:
         for number in range(20):
             assert client.request(target=f"/c/{number}").status == 200
+    assert daemon.totals()["retries not made: budget spent"] == 10

@@ -62,3 +62,5 @@ def test_stall_of_several_seconds(make_backend, gate):
     seen = len(backends[0].health.seen)
     wait_until(lambda: len(backends[0].health.seen) > seen + 3)
     assert not re.search(r"(?i)\bdown\b", daemon.stderr)
+    daemon.wait_stderr(r"\[warning\] this process stood still for \d+ ms")
+    assert daemon.totals()["stall of this process"] == 1
