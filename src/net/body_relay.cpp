@@ -346,6 +346,13 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 unread = {};
             }
         }
+        if (source.complete && source.kind == http::BodyKind::chunked && !relay.chunked_out) {
+            // They go nowhere, and still a message with a bad one did not end well.
+            relay.trailer_text.clear();
+            if (!http::filter_trailers(source.decoder.trailers(), relay.trailer_text)) {
+                co_return RelayEnd::source_malformed;
+            }
+        }
         if (source.complete && relay.chunked_out && !last_chunk_queued) {
             last_chunk_queued = true;
             if (!append_last_chunk(relay)) {

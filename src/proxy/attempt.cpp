@@ -308,7 +308,8 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
                                   facts_.outcome == policy::Outcome::taken_down;
             // A read that met a connection which had died while parked was not looked at by
             // anybody.
-            sent_and_broken_ = !sent_and_timed_out_ && !(stale && policy::is_read(method_));
+            sent_and_broken_ =
+                !sent_and_timed_out_ && !(stale && policy::is_read(method_) && !up_.body_sent);
         }
         // A backend that gave up on a client which sent nothing is not to blame, nor is one for the
         // object it has.

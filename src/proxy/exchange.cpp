@@ -315,7 +315,8 @@ net::task<void> Exchange::reply_status_page() {
         }
     }
     const std::string text = observe::status_text(groups);
-    const bool close = !body_.complete || !meaning_.keep_alive || worker_.draining ||
+    const bool is_100_due = meaning_.expects_continue && !continue_relayed_;
+    const bool close = !body_.complete || !meaning_.keep_alive || is_100_due || worker_.draining ||
                        client_->shed || client_->admission != ClientTable::Admission::served;
     reply_.clear();
     http::append_plain_reply(reply_, "text/plain; charset=utf-8", text,

@@ -2,6 +2,7 @@
 // strictness.
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 
 #include "exchange.hpp"
 #include "s3gate/http/upgrade.hpp"
@@ -60,6 +61,13 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 response_buffer_ = worker_.buffers.acquire();
                 response_fill_ = response_begin_ = 0;
                 response_scanner_.reset();
+            }
+            if (response_fill_ == net::Buffer::size() && response_begin_ > 0) {
+                // Interim heads that were relayed made way for the next one.
+                response_fill_ -= response_begin_;
+                std::memmove(response_buffer_.data(), response_buffer_.data() + response_begin_,
+                             response_fill_);
+                response_begin_ = 0;
             }
             if (response_fill_ == net::Buffer::size()) {
                 record_.error = "response head too large";

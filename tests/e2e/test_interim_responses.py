@@ -87,3 +87,18 @@ def test_endless_interims_do_not_grow_or_hang(one):
     with daemon.client() as client:
         client.send(client.head())
         client.read_head()
+
+
+def test_several_large_ones_at_once(one):
+    """Each is below limits.response_head, all together they are more than one buffer."""
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 100_000 + b"\r\n\r\n"
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(interim * 5 + b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    daemon, _ = one(handler)
+    with daemon.client() as client:
+        response = client.request()
+        assert [status for status, _ in response.interim] == [103] * 5
+        assert (response.status, response.data) == (200, b"ok")

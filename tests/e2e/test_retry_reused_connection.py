@@ -74,3 +74,22 @@ def test_writes_are_not_repeated(one, method, body):
         response = client.request(method, "/b/write", body=body)
         assert response.status in (200, 502)
     assert backend.count("/b/write") == 1
+
+
+@pytest.mark.parametrize("warm", [True, False], ids=["reused", "fresh"])
+def test_read_with_a_body_that_was_sent(one, warm):
+    """It cannot be repeated and somebody has read it: 502, whatever the connection was."""
+
+    def handler(exchange):
+        exchange.read_body()
+        if exchange.request.target == "/b/warm":
+            exchange.respond(200, [], b"ok")
+        else:
+            exchange.reset()
+
+    daemon, backend = one(handler, passive="off", top={"workers": 1})
+    with daemon.client() as client:
+        if warm:
+            assert client.request("GET", "/b/warm").status == 200
+        assert client.request("GET", "/b/read", body=b"abc").status == 502
+    assert backend.count("/b/read") == 1

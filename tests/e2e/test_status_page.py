@@ -76,6 +76,16 @@ def test_head(stage):
         assert client.request(target="/upstream/health/").status == 200
 
 
+def test_closes_where_a_100_is_due(stage):
+    """The client would take the next answer for the one to its Expect."""
+    daemon, _, _ = stage
+    with daemon.client() as client:
+        fields = [("Expect", "100-continue"), ("Content-Length", "0")]
+        response = client.request(target="/upstream/health/", fields=fields)
+        assert (response.status, response.closes) == (200, True)
+        assert client.expect_close() == "eof"
+
+
 def test_everything_below_is_the_page(stage):
     daemon, api, _ = stage
     with daemon.client() as client:

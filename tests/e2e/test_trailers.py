@@ -107,3 +107,22 @@ def test_http_10_client_gets_no_trailers(one):
         response = client.read_response()
         assert response.framing == "close"
         assert response.data == b"data"
+
+
+@pytest.mark.parametrize("trailer", [b"X y", b"\x00", b" fold", b"Content-Length : 4"])
+def test_malformed_response_trailer_behind_what_is_not_chunked(one, trailer):
+    """A client of 1.0 gets no chunks and no trailers. A bad one still spoils the message, and the
+    connection it came on."""
+
+    def handler(exchange):
+        exchange.read_body()
+        head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+        exchange.send(head + b"5\r\nhello\r\n0\r\n" + trailer + b"\r\n\r\n")
+
+    daemon, backend = one(handler)
+    for number in range(2):
+        with daemon.client() as client:
+            client.send(b"GET /b/%d HTTP/1.0\r\nConnection: keep-alive\r\n\r\n" % number)
+            data, how = client.read_until_close()
+            assert how == "reset" or data.startswith(b"HTTP/1.1 502 "), (data, how)
+    assert len(backend.data_connections) == 2
