@@ -8,6 +8,7 @@ import os
 import random
 import re
 import resource
+import statistics
 import subprocess
 import time
 
@@ -61,7 +62,10 @@ def crowds(options):
     rows = []
     with Stage(options, ["s3gate"]) as bench:
         for count in (16, 64, 256, 1000):
-            for what, load in (("GET", "mode=get obj=64m"), ("PUT", "mode=put body=67108864")):
+            # An upload counts when it is whole: of many at once, ones that end within the time.
+            up = 64 if count <= 64 else 8
+            loads = {"GET of 64 MiB": "obj=64m mode=get", f"PUT of {up} MiB": f"mode=put body={up << 20}"}
+            for what, load in loads.items():
                 seconds = max(options.seconds, count / 100)
                 result = run(bench, "s3gate", f"{load} conns={count}", seconds)
                 rows.append(
@@ -122,42 +126,49 @@ def beside_streams(options):
     return beside(options, "beside eight 64 MiB streams", "mode=get obj=64m conns=8")
 
 
+def beside_nginx(bench, options, load, seconds):
+    """Columns of one row: medians of interleaved rounds."""
+    results = {"nginx-tuned": [], "s3gate": []}
+    for _ in range(options.rounds):
+        for name, found in results.items():
+            found.append(run(bench, name, f"mode=get obj=1k {load}", seconds or options.seconds))
+    medians = {
+        name: statistics.median(result["cpu_us"] for result in found)
+        for name, found in results.items()
+    }
+    return {
+        "CPU us/req": round(medians["s3gate"], 2),
+        "nginx-tuned": round(medians["nginx-tuned"], 2),
+        "ratio": round(medians["s3gate"] / medians["nginx-tuned"], 2),
+        "p50 us": round(statistics.median(result["p50_us"] for result in results["s3gate"])),
+        "errors": sum(map(faults, results["s3gate"])),
+        "nginx's": sum(map(faults, results["nginx-tuned"])),
+    }
+
+
 def backends(options):
-    """Cost per request for a ring of 1 … 1,000 backends."""
+    """Cost per request for a ring of 1 … 1,000 backends, s3gate's and nginx's."""
     rows = []
     for count in (1, 10, 100, 1000):
         origins = [f"127.0.{1 + n // 256}.{n % 256}:9000" for n in range(1, count + 1)]
-        with Stage(options, ["s3gate"], origins=origins) as bench:
-            run(bench, "s3gate", "mode=get obj=1k conns=64", 1)
-            result = run(bench, "s3gate", "mode=get obj=1k conns=64", options.seconds)
-            rows.append(
-                {
-                    "backends": count,
-                    "CPU us/req": round(result["cpu_us"], 2),
-                    "p99 us": round(result["p99_us"]),
-                    "errors": faults(result),
-                }
-            )
+        with Stage(options, ["nginx-tuned", "s3gate"], origins=origins) as bench:
+            for name in ("nginx-tuned", "s3gate"):
+                run(bench, name, "mode=get obj=1k conns=64", 1)
+            rows.append({"backends": count, **beside_nginx(bench, options, "conns=64", 0)})
     return rows
 
 
 def connections(options):
-    """Cost per request for 10 … 10,000 client connections that are all busy."""
+    """Cost per request for 10 … 10,000 client connections that are all busy, s3gate's and nginx's."""
     rows = []
-    with Stage(options, ["s3gate"]) as bench:
+    with Stage(options, ["nginx-tuned", "s3gate"], connections=20000) as bench:
         # s3gate takes half of its descriptors for clients.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 300
         for count in (10, 100, 1000, min(10000, most)):
             # Long enough that making the connections is no part of the cost.
             seconds = max(options.seconds, 6 if count > 1000 else 0)
-            result = run(bench, "s3gate", f"mode=get obj=1k conns={count}", seconds)
             rows.append(
-                {
-                    "connections": count,
-                    "CPU us/req": round(result["cpu_us"], 2),
-                    "p50 us": round(result["p50_us"]),
-                    "errors": faults(result),
-                }
+                {"connections": count, **beside_nginx(bench, options, f"conns={count}", seconds)}
             )
     return rows
 
@@ -172,14 +183,20 @@ def constant_rate(options):
         )
         rate = int(peak / 2)
         load = f"mode=get obj=1k conns=256 rate={rate}"
-        results = {name: run(bench, name, load, 2 * options.seconds) for name in ["direct", *names]}
+        rounds = collections.defaultdict(list)
+        for _ in range(options.rounds):
+            for name in ["direct", *names]:
+                rounds[name].append(run(bench, name, load, 2 * options.seconds))
+        results = {
+            name: {key: statistics.median(one[key] for one in found) for key in found[0]}
+            for name, found in rounds.items()
+        }
         for name, result in results.items():
             row = {f"{rate} requests/s": name}
             for key in ("p50_us", "p99_us", "p999_us"):
                 added = result[key] - results["direct"][key]
-                row[key[:-3].replace("p999", "p99.9") + (" us" if name == "direct" else " us")] = (
-                    round(result[key]) if name == "direct" else f"+{round(added)}"
-                )
+                title = key[:-3].replace("p999", "p99.9") + " us"
+                row[title] = round(result[key]) if name == "direct" else f"{round(added):+d}"
             row["errors"] = faults(result)
             rows.append(row)
     return rows
