@@ -189,8 +189,9 @@ detached Tunnel::relay(Way& way) {
             buffer.release();
             is_bulk = false;
             calls = 0;
-            const Wake wake = co_await way.from->readable(std::max<Tick>(idle_left(), 1));
-            if (wake == Wake::timed_out && idle_left() == 0) {
+            co_await way.from->readable(std::max<Tick>(idle_left(), 1));
+            // Whatever ended the wait: who is interrupted again and again is idle all the same.
+            if (!way.from->is_readable() && idle_left() == 0) {
                 end(TunnelEnd::idle);
             }
             continue;

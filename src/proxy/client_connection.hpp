@@ -25,9 +25,10 @@ struct ClientConnection {
     base::SocketAddress peer;
     std::uint32_t listener;
     std::uint32_t requests = 0;
-    bool idle = false;  // between requests, nothing received of the next
-    bool shed = false;  // over limits.connections: its first request is answered 503
-    bool cut = false;   // the worker stops
+    bool idle = false;            // between requests, nothing received of the next
+    bool awaits_request = false;  // the same, or before the first one
+    bool shed = false;            // over limits.connections: its first request is answered 503
+    bool cut = false;             // the worker stops
     ClientTable::Admission admission = ClientTable::Admission::served;
     std::uint32_t group = 0;              // whose connection count it is in
     ClientTable::Entry* entry = nullptr;  // where the site limits its clients

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include "client_connection.hpp"
 #include "exchange.hpp"
@@ -22,7 +23,8 @@ namespace s3gate::proxy {
 namespace {
 
 constexpr std::size_t kAcceptsPerTurn = 64;
-constexpr std::size_t kIdleExchanges = 64;         // kept for reuse; a burst's rest is freed
+constexpr std::size_t kIdleExchanges = 64;         // always kept for reuse
+constexpr unsigned kExchangeTicks = 8;             // 2 s: how long what a burst needed is kept
 constexpr std::size_t kLogFlushBytes = 60 * 1024;  // docs/architecture.md
 // Beyond this many connections over the limit a refusal is not even written.
 constexpr std::int64_t kShedRoom = 256;
@@ -178,10 +180,12 @@ void Worker::Impl::tick() {
         listener->on_tick();
     }
     look_for_room();
+    trim_exchanges();
     if (draining && static_cast<std::int32_t>(reactor.now() - drain_idle_deadline) >= 0) {
         for (ClientConnection* client = clients; client != nullptr;) {
             ClientConnection* const following = client->next;
-            if (client->idle || client->requests == 0) {
+            // Not those in the middle of a request: each wake starts their limits anew.
+            if (client->awaits_request) {
                 client->stream.interrupt_read();
             }
             client = following;
@@ -235,7 +239,25 @@ Exchange* Worker::Impl::take_exchange() {
         active->previous = exchange;
     }
     active = exchange;
+    ++active_count;
+    most_active = std::max(most_active, active_count);
     return exchange;
+}
+
+// With a thousand requests in progress at once, so many objects are needed again in a moment: to
+// free and make them anew cost half as many instructions as all the rest of a small request.
+std::size_t Worker::Impl::exchanges_to_keep() const {
+    return std::max({kIdleExchanges, most_active, most_active_before});
+}
+
+void Worker::Impl::trim_exchanges() {
+    if (counters.ticks.load(std::memory_order_relaxed) % kExchangeTicks != 0) {
+        return;
+    }
+    most_active_before = std::exchange(most_active, active_count);
+    while (!idle_exchanges.empty() && idle_exchanges.size() + active_count > exchanges_to_keep()) {
+        idle_exchanges.pop_back();
+    }
 }
 
 void Worker::Impl::return_exchange(Exchange* exchange) {
@@ -243,7 +265,8 @@ void Worker::Impl::return_exchange(Exchange* exchange) {
     if (exchange->next != nullptr) {
         exchange->next->previous = exchange->previous;
     }
-    if (idle_exchanges.size() < kIdleExchanges) {
+    --active_count;
+    if (idle_exchanges.size() + active_count < exchanges_to_keep()) {
         idle_exchanges.emplace_back(exchange);
     } else {
         delete exchange;

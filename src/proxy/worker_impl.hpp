@@ -56,6 +56,8 @@ struct Worker::Impl {
     void return_generation(Generation* used);
 
     Exchange* take_exchange();
+    std::size_t exchanges_to_keep() const;
+    void trim_exchanges();
     void return_exchange(Exchange* exchange);
     void adopt_client(int descriptor, const base::SocketAddress& peer, std::size_t listener);
     void remove_client(ClientConnection* client);
@@ -108,7 +110,11 @@ struct Worker::Impl {
     std::vector<std::unique_ptr<Listener>> listeners;
     std::vector<ListenSocket> sockets;
     std::vector<std::unique_ptr<Exchange>> idle_exchanges;
-    Exchange* active = nullptr;           // list of exchanges in progress
+    Exchange* active = nullptr;  // list of exchanges in progress
+    std::size_t active_count = 0;
+    // The most of them at once, in the present and the last stretch of kExchangeTicks.
+    std::size_t most_active = 0;
+    std::size_t most_active_before = 0;
     ClientConnection* clients = nullptr;  // list of all client connections
     struct Waiting {
         Exchange* first = nullptr;
