@@ -134,7 +134,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         }
         if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
             fate_ = got == 0 ? ClientFate::finish : ClientFate::reset;
-            if (head_fill_ > 0) {
+            if (head_fill_ > scanner_.begin()) {
                 record_.status = 499;
                 record_.error = "client closed in head";
                 note_client(ClientFault::gone);
@@ -151,7 +151,8 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
                 continue;
             }
         }
-        if (head_fill_ == 0) {
+        // An empty line behind the last request (RFC 9112 §2.2) is no beginning of the next.
+        if (head_fill_ == scanner_.begin()) {
             bump(worker_.counters.client_idle_closed);
             fate_ = ClientFate::finish;
             co_return HeadRead::closed;

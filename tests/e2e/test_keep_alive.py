@@ -4,6 +4,8 @@ Without reuse every request costs two handshakes; with a mistake in it, one clie
 answer.
 """
 
+import pytest
+
 from support import wire
 
 
@@ -168,3 +170,18 @@ def test_connect_and_leave_without_a_byte(one):
         daemon.client().reset()
     with daemon.client() as client:
         assert client.request().status == 200
+
+
+@pytest.mark.parametrize("then", ["silence", "end"])
+def test_an_empty_line_behind_a_request_is_no_request(one, then):
+    """Old clients send one behind a body. It must earn them neither an answer nor a log line."""
+    daemon, backend = one(timeouts={"client_head": "500ms"})
+    with daemon.client() as client:
+        client.send(client.head("POST", "/b/k", [("Content-Length", 3)]) + b"abc\r\n")
+        assert client.read_response().status == 200
+        if then == "end":
+            client.half_close()
+        assert client.read_until_close() == (b"", "eof")
+    assert len(backend.requests) == 1
+    assert "client head timeout" not in daemon.totals()
+    assert [line["status"] for line in daemon.log_lines()] == [200]
