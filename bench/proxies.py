@@ -36,7 +36,7 @@ class Settings:
     upstream_keepalive: int
     user: str = DEFAULT_USER
     origins: list = dataclasses.field(default_factory=lambda: list(ORIGINS))
-    connections: int = 10240  # that nginx and HAProxy are made ready for
+    connections: int = 10240  # that every proxy is made ready for
 
 
 @dataclasses.dataclass

@@ -64,7 +64,10 @@ def crowds(options):
         for count in (16, 64, 256, 1000):
             # An upload counts when it is whole: of many at once, ones that end within the time.
             up = 64 if count <= 64 else 8
-            loads = {"GET of 64 MiB": "obj=64m mode=get", f"PUT of {up} MiB": f"mode=put body={up << 20}"}
+            loads = {
+                "GET of 64 MiB": "obj=64m mode=get",
+                f"PUT of {up} MiB": f"mode=put body={up << 20}",
+            }
             for what, load in loads.items():
                 seconds = max(options.seconds, count / 100)
                 result = run(bench, "s3gate", f"{load} conns={count}", seconds)
@@ -162,7 +165,7 @@ def connections(options):
     """Cost per request for 10 … 10,000 client connections that are all busy, s3gate's and nginx's."""
     rows = []
     with Stage(options, ["nginx-tuned", "s3gate"], connections=20000) as bench:
-        # s3gate takes half of its descriptors for clients.
+        # Each busy connection has one to an origin.
         most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 300
         for count in (10, 100, 1000, min(10000, most)):
             # Long enough that making the connections is no part of the cost.

@@ -117,14 +117,18 @@ SinkWait sink_wait_of(const BodyRelay& relay) {
 }
 
 // The end of a chunked message: last chunk, trailers that may go on, empty line (RFC 9112 §7.1).
-bool append_last_chunk(BodyRelay& relay) {
+// False for malformed trailers, also where the receiver gets no chunks and they go nowhere: a
+// message with such did not end well.
+bool append_end(BodyRelay& relay) {
     relay.trailer_text = "0\r\n";
     if (relay.source->kind == http::BodyKind::chunked &&
         !http::filter_trailers(relay.source->decoder.trailers(), relay.trailer_text)) {
         return false;
     }
-    relay.trailer_text += "\r\n";
-    relay.iov.push_back(piece_of(relay.trailer_text));
+    if (relay.chunked_out) {
+        relay.trailer_text += "\r\n";
+        relay.iov.push_back(piece_of(relay.trailer_text));
+    }
     return true;
 }
 
@@ -184,7 +188,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
     std::size_t head_left = 0;  // head bytes in front of it
     std::size_t turn_bytes = 0;
     unsigned turn_calls = 0;
-    bool last_chunk_queued = false;
+    bool is_end_queued = false;
     bool resent = false;
     bool was_complete = source.complete;
     std::string_view
@@ -346,16 +350,10 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 unread = {};
             }
         }
-        if (source.complete && source.kind == http::BodyKind::chunked && !relay.chunked_out) {
-            // They go nowhere, and still a message with a bad one did not end well.
-            relay.trailer_text.clear();
-            if (!http::filter_trailers(source.decoder.trailers(), relay.trailer_text)) {
-                co_return RelayEnd::source_malformed;
-            }
-        }
-        if (source.complete && relay.chunked_out && !last_chunk_queued) {
-            last_chunk_queued = true;
-            if (!append_last_chunk(relay)) {
+        if (source.complete && !is_end_queued &&
+            (relay.chunked_out || source.kind == http::BodyKind::chunked)) {
+            is_end_queued = true;
+            if (!append_end(relay)) {
                 co_return RelayEnd::source_malformed;
             }
         }
@@ -413,7 +411,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         if (source.prefix.empty()) {
             relay.prefix_buffer.release();
         }
-        if (source.complete && (!relay.chunked_out || last_chunk_queued)) {
+        if (source.complete && (!relay.chunked_out || is_end_queued)) {
             if (!unread.empty() || (source.surplus == nullptr && !source.prefix.empty())) {
                 relay.error =
                     EPROTO;  // bytes behind the message: whoever sent them is not to be used again

@@ -195,8 +195,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     up_.resend = up_.replay != nullptr && replay_.size() > 0;
     up_.chunked_out = meaning_.body.kind == http::BodyKind::chunked;
     // While the backend is expected to ask for the body, the client is silent by right.
-    up_.read_timeout = meaning_.expects_continue && !continue_relayed_ ? state_->ticks.backend_head
-                                                                       : state_->ticks.client_body;
+    up_.read_timeout = is_continue_due() ? state_->ticks.backend_head : state_->ticks.client_body;
     up_.write_timeout = state_->ticks.backend_body;
     up_.sink_is_backend = true;
     upload_end_ = net::RelayEnd::complete;

@@ -82,11 +82,10 @@ net::detached serve_client(ClientConnection* client) {
             (client->stream.settle() || !client->stream.is_readable())) {
             const SiteTicks& ticks =
                 worker.generation->sites[worker.sockets[client->listener].site].ticks;
-            client->idle = client->requests > 0;
             client->awaits_request = true;
             const net::Wake wake = co_await client->stream.readable(
                 client->requests > 0 ? ticks.client_idle : ticks.client_head);
-            client->idle = client->awaits_request = false;
+            client->awaits_request = false;
             if (wake == net::Wake::timed_out && !client->cut && !client->stream.is_broken() &&
                 !client->stream.is_readable()) {
                 bump(worker.counters.client_idle_closed);

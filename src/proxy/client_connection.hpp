@@ -25,8 +25,7 @@ struct ClientConnection {
     base::SocketAddress peer;
     std::uint32_t listener;
     std::uint32_t requests = 0;
-    bool idle = false;            // between requests, nothing received of the next
-    bool awaits_request = false;  // the same, or before the first one
+    bool awaits_request = false;  // before the first or between two, nothing received of the next
     bool shed = false;            // over limits.connections: its first request is answered 503
     bool cut = false;             // the worker stops
     ClientTable::Admission admission = ClientTable::Admission::served;

@@ -214,9 +214,7 @@ net::task<void> Exchange::refuse_long_head() {
         record_.error = "request line too long";
         co_return;
     }
-    const std::string_view received(head_buffer_.data() + scanner_.begin(),
-                                    head_fill_ - scanner_.begin());
-    const std::string_view line = received.substr(0, received.find('\r'));
+    const std::string_view line = received_line();
     const std::size_t method_end = line.find(' ');
     const std::size_t target_end = line.rfind(' ');
     if (method_end < target_end && target_end != std::string_view::npos) {
@@ -316,9 +314,9 @@ net::task<void> Exchange::reply_status_page() {
         }
     }
     const std::string text = observe::status_text(groups);
-    const bool is_100_due = meaning_.expects_continue && !continue_relayed_;
-    const bool close = !body_.complete || !meaning_.keep_alive || is_100_due || worker_.draining ||
-                       client_->shed || client_->admission != ClientTable::Admission::served;
+    const bool close = !body_.complete || !meaning_.keep_alive || is_continue_due() ||
+                       worker_.draining || client_->shed ||
+                       client_->admission != ClientTable::Admission::served;
     reply_.clear();
     http::append_plain_reply(reply_, "text/plain; charset=utf-8", text,
                              method_ == policy::MethodClass::head, close, worker_.date());
@@ -338,11 +336,15 @@ void Exchange::make_request_id() {
     }
 }
 
-// The path of a request whose head was refused: what a complete request line lets read.
-std::string_view Exchange::refused_path() const {
+std::string_view Exchange::received_line() const {
     const std::string_view received(head_buffer_.data() + scanner_.begin(),
                                     head_fill_ - scanner_.begin());
-    const std::string_view line = received.substr(0, received.find('\r'));
+    return received.substr(0, received.find('\r'));
+}
+
+// The path of a request whose head was refused: what a complete request line lets read.
+std::string_view Exchange::refused_path() const {
+    const std::string_view line = received_line();
     const std::size_t begin = line.find(" /");
     if (!scanner_.has_start_line() || begin == std::string_view::npos) {
         return "/";
@@ -370,7 +372,7 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
         close || !body_.complete || !meaning_.keep_alive || head_.minor == 0 || worker_.draining ||
         head_.raw.empty() ||
         // A client that still waits for its 100 would take the next answer for this one's.
-        (meaning_.expects_continue && !continue_relayed_);
+        is_continue_due();
     reply.retry_after = status == 503 ? 1 : 0;
     reply_.clear();
     http::append_local_reply(reply_, reply, worker_.date());

@@ -136,7 +136,11 @@ class Exchange final : public net::StreamObserver {
     void note_passive(bool failed);
     net::task<bool> reply_if_over_limits();
     void make_request_id();
+    // The start line as it was received, or as much of it as there is.
+    std::string_view received_line() const;
     std::string_view refused_path() const;
+    // True while the client waits for the 100 that it asked for.
+    bool is_continue_due() const { return meaning_.expects_continue && !continue_relayed_; }
     void settle();
 
     void on_stream_event() override;

@@ -68,8 +68,7 @@ net::task<void> Exchange::relay_response() {
     const bool is_11 = head_.minor == 1;
     const http::BodyKind kind = response_meaning_.body.kind;
     const bool known_length = kind == http::BodyKind::none || kind == http::BodyKind::length;
-    const bool synthesize = meaning_.expects_continue && !continue_relayed_ &&
-                            meaning_.body.kind == http::BodyKind::length &&
+    const bool synthesize = is_continue_due() && meaning_.body.kind == http::BodyKind::length &&
                             meaning_.body.length == 0 &&
                             site_->config->expect_empty_body == config::EmptyExpect::synth100;
 
@@ -79,7 +78,7 @@ net::task<void> Exchange::relay_response() {
     rules.drop_framing = response_.status == 204 || (!is_11 && kind == http::BodyKind::chunked);
     // A client that still waits for a 100 would take the next response for it (docs/architecture.md
     // "Expect").
-    const bool stranded = meaning_.expects_continue && !continue_relayed_ && !synthesize;
+    const bool stranded = is_continue_due() && !synthesize;
     rules.close = worker_.draining || !meaning_.keep_alive || !upload_complete || stranded ||
                   (!is_11 && !known_length);
     rules.keep_alive_10 = !is_11 && !rules.close;

@@ -32,7 +32,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
         if (!upload_running_ && upload_end_ != net::RelayEnd::complete) {
             switch (upload_end_) {
                 case net::RelayEnd::source_timed_out:
-                    if (meaning_.expects_continue && !continue_relayed_ && !up_.body_sent) {
+                    if (is_continue_due() && !up_.body_sent) {
                         // The client waited for a word that this backend never gave.
                         bump(worker_.counters.backend_head_timeouts);
                         record_.error = "backend response timeout";

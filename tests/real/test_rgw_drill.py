@@ -116,7 +116,9 @@ def test_key_comes_home_when_its_gateway_is_back(cluster, gate):
     finally:
         cluster.revive()
     # Part numbers only tell the log lines apart.
-    deadline = time.monotonic() + 120  # busy machines start it slowly, and each late check counts anew
+    deadline = (
+        time.monotonic() + 120
+    )  # busy machines start it slowly, and each late check counts anew
     numbers = itertools.count(3)
     while part_gateway(next(numbers)) != home:
         assert time.monotonic() < deadline, "the gateway is back, its key is not"

@@ -52,6 +52,15 @@ bool is_empty(const Pipe& pipe) {
     return ::read(pipe.read_end(), &byte, 1) == -1 && errno == EAGAIN;
 }
 
+std::vector<Pipe> acquire(PipePool& pool, int count) {
+    std::vector<Pipe> pipes;
+    for (int i = 0; i < count; ++i) {
+        pipes.push_back(pool.acquire());
+        EXPECT_TRUE(pipes.back()) << i;
+    }
+    return pipes;
+}
+
 TEST(PipePool, KeepsEmptyPipes) {
     PipeBudget budget(4);
     PipePool pool(budget);
@@ -108,11 +117,7 @@ TEST(PipePool, KeepsFewAndClosesAllInTheEnd) {
     {
         PipePool pool(budget);
         {
-            std::vector<Pipe> pipes;
-            for (int i = 0; i < 20; ++i) {
-                pipes.push_back(pool.acquire());
-                ASSERT_TRUE(pipes.back());
-            }
+            const std::vector<Pipe> pipes = acquire(pool, 20);
             EXPECT_EQ(budget.in_use(), 20u);
         }
         EXPECT_EQ(budget.in_use(), 8u);
@@ -124,19 +129,9 @@ TEST(PipePool, IdlePipesOfManyPoolsLeaveHalfOfTheBudget) {
     PipeBudget budget(12, 3);
     PipePool idle(budget);
     PipePool busy(budget);
-    {
-        std::vector<Pipe> pipes;
-        for (int i = 0; i < 12; ++i) {
-            pipes.push_back(idle.acquire());
-            ASSERT_TRUE(pipes.back());
-        }
-    }
+    acquire(idle, 12).clear();
     EXPECT_EQ(budget.in_use(), 2u);
-    std::vector<Pipe> pipes;
-    for (int i = 0; i < 10; ++i) {
-        pipes.push_back(busy.acquire());
-        EXPECT_TRUE(pipes.back());
-    }
+    const std::vector<Pipe> pipes = acquire(busy, 10);
     EXPECT_EQ(PipeBudget(3, 16).kept_per_pool(), 1u) << "a pool without any would make one a turn";
 }
 
