@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <iterator>
+#include <utility>
 
 #include "sink_wait.hpp"
 
@@ -112,6 +115,24 @@ Fill take_input(BodyRelay& relay, std::string_view& input, bool stable) {
     return result;
 }
 
+// How much of the body can be received where it is kept anyway, without a copy: all that is to
+// come, or nothing.
+std::size_t room_to_keep(const BodyRelay& relay) {
+    return relay.replay != nullptr && relay.source->kind == http::BodyKind::length &&
+                   !relay.chunked_out && relay.replay->has_room(relay.source->remaining)
+               ? static_cast<std::size_t>(relay.source->remaining)
+               : 0;
+}
+
+// take_input() for bytes that were received into the replay buffer's room.
+void take_in_place(BodyRelay& relay, std::size_t bytes) {
+    BodySource& source = *relay.source;
+    relay.iov.push_back(piece_of(relay.replay->keep(bytes)));
+    source.remaining -= bytes;
+    source.complete = source.remaining == 0;
+    source.received += bytes;
+}
+
 SinkWait sink_wait_of(const BodyRelay& relay) {
     return {relay.write_timeout, relay.sink_is_backend, &relay.cancelled};
 }
@@ -142,13 +163,36 @@ void ReplayBuffer::add(std::string_view bytes, bool stable) {
         drop();
         return;
     }
-    if (stable && rest_.empty() &&
+    if (stable && rest_size_ == 0 &&
         (front_.empty() || front_.data() + front_.size() == bytes.data())) {
         front_ =
             front_.empty() ? bytes : std::string_view(front_.data(), front_.size() + bytes.size());
     } else {
-        rest_.append(bytes);
+        std::memcpy(room(bytes.size()), bytes.data(), bytes.size());
+        keep(bytes.size());
     }
+}
+
+char* ReplayBuffer::room(std::size_t size) {
+    if (rest_size_ + size > capacity_) {
+        // Where the length is known all of it is asked for at once; otherwise it doubles.
+        const std::size_t wanted =
+            std::min(std::max({rest_size_ + size, 2 * capacity_, kLeastCapacity}),
+                     std::max(limit_, rest_size_ + size));
+        auto larger = std::make_unique_for_overwrite<char[]>(wanted);
+        if (rest_size_ > 0) {
+            std::memcpy(larger.get(), rest_.get(), rest_size_);
+        }
+        rest_ = std::move(larger);
+        capacity_ = wanted;
+    }
+    return rest_.get() + rest_size_;
+}
+
+std::string_view ReplayBuffer::keep(std::size_t size) {
+    const std::string_view kept(rest_.get() + rest_size_, size);
+    rest_size_ += size;
+    return kept;
 }
 
 void BodySource::begin(Stream& from, const http::Framing& framing,
@@ -311,7 +355,11 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                                     source.kind == http::BodyKind::length &&
                                     source.remaining >= kSpliceFrom &&
                                     (relay.replay == nullptr || !relay.replay->is_whole());
-            if (batch == 0 && !head_first && !source.complete && source.prefix.empty() &&
+            // What came with the head and what has arrived since go out together. Not where chunk
+            // lines are written: a batch has one.
+            const bool may_join =
+                batch == 0 || (source.kind == http::BodyKind::length && !relay.chunked_out);
+            if (may_join && !head_first && !source.complete && source.prefix.empty() &&
                 unread.empty() && source.stream->is_readable()) {
                 if (!relay.buffer) {
                     relay.buffer = relay.buffers->acquire();
@@ -319,15 +367,27 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 // Always a whole buffer, also where less remains: only a short read proves that the
                 // socket is drained, and what lies behind the body is needed anyway (the next
                 // request) or damning (a backend's surplus).
-                const ssize_t got = source.stream->receive(relay.buffer.data(), Buffer::size());
+                const std::size_t kept = room_to_keep(relay);
+                iovec places[] = {{kept > 0 ? relay.replay->room(kept) : nullptr, kept},
+                                  {relay.buffer.data(), Buffer::size()}};
+                const ssize_t got =
+                    kept > 0 ? source.stream->receive(places, std::size(places))
+                             : source.stream->receive(relay.buffer.data(), Buffer::size());
                 ++turn_calls;
                 if (got > 0) {
-                    std::string_view input(relay.buffer.data(), static_cast<std::size_t>(got));
-                    if (take_input(relay, input, false) == Fill::malformed) {
+                    const auto bytes = static_cast<std::size_t>(got);
+                    const std::size_t in_place = std::min(bytes, kept);
+                    if (in_place > 0) {
+                        take_in_place(relay, in_place);
+                    }
+                    std::string_view input(relay.buffer.data(), bytes - in_place);
+                    if (!source.complete && take_input(relay, input, false) == Fill::malformed) {
                         co_return RelayEnd::source_malformed;
                     }
                     batch = source.received - before;
                     unread = input;
+                } else if (batch > 0) {
+                    // What is at hand goes out before the end is acted on: it is reported again.
                 } else if (got == 0) {
                     if (source.kind != http::BodyKind::until_close) {
                         relay.error = 0;

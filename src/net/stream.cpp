@@ -23,6 +23,14 @@ ssize_t plain_recv(int fd, void* buffer, std::size_t size) {
 #endif
 }
 
+ssize_t plain_recvmsg(int fd, msghdr* message) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    return ::recvmsg(fd, message, 0);
+#else
+    return ::syscall(SYS_recvmsg, fd, message, 0);
+#endif
+}
+
 ssize_t plain_sendmsg(int fd, const msghdr* message, int flags) {
     return ::syscall(SYS_sendmsg, fd, message, flags);
 }
@@ -82,6 +90,26 @@ ssize_t Stream::receive(void* buffer, std::size_t size) {
         return end_of_stream();
     }
     after_receive(moved, size, true);
+    return moved;
+}
+
+ssize_t Stream::receive(iovec* pieces, std::size_t count) {
+    if (!is_readable()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    std::size_t room = 0;
+    for (std::size_t i = 0; i < count; ++i) {
+        room += pieces[i].iov_len;
+    }
+    msghdr message{};
+    message.msg_iov = pieces;
+    message.msg_iovlen = count;
+    const ssize_t moved = plain_recvmsg(fd_, &message);
+    if (moved == 0) {
+        return end_of_stream();
+    }
+    after_receive(moved, room, true);
     return moved;
 }
 

@@ -31,7 +31,7 @@ def counter(tmp_path):
         yield {"LD_PRELOAD": str(library), "COUNT_ALLOCATIONS": str(words)}, memory
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "large PUT"])
 def test_exchanges_allocate_nothing(counter, gate, method):
     environment, memory = counter
     backend = Backend()

@@ -180,6 +180,22 @@ struct Calls {
         return got;
     }
 
+    static ssize_t receive(int fd, const msghdr& message) {
+        ssize_t total = 0;
+        for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
+            const iovec& piece = message.msg_iov[i];
+            if (total > 0 && !socket(fd).unread()) {
+                break;
+            }
+            const ssize_t got = receive(fd, piece.iov_base, piece.iov_len, 0);
+            if (got <= 0) {
+                return got;
+            }
+            total += got;
+        }
+        return total;
+    }
+
     // Room for a send of `wanted` bytes, or -1 with errno.
     static ssize_t room(Endpoint& at, std::size_t wanted) {
         if (at.error != 0) {
@@ -361,6 +377,9 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
         return Calls::receive(fd, reinterpret_cast<void*>(b), static_cast<std::size_t>(c),
                               static_cast<int>(d));
     }
+    if (number == SYS_recvmsg && Calls::is_ours(fd)) {
+        return Calls::receive(fd, *reinterpret_cast<const msghdr*>(b));
+    }
     if (number == SYS_sendmsg && Calls::is_ours(fd)) {
         return Calls::send(fd, *reinterpret_cast<const msghdr*>(b));
     }
@@ -374,6 +393,11 @@ ssize_t __wrap_recv(int fd, void* buffer, std::size_t size, int flags) {
 }
 ssize_t __wrap___recv_chk(int fd, void* buffer, std::size_t size, std::size_t, int flags) {
     return __wrap_recv(fd, buffer, size, flags);
+}
+
+ssize_t __real_recvmsg(int fd, msghdr* message, int flags);
+ssize_t __wrap_recvmsg(int fd, msghdr* message, int flags) {
+    return Calls::is_ours(fd) ? Calls::receive(fd, *message) : __real_recvmsg(fd, message, flags);
 }
 
 ssize_t __real_splice(int from, off64_t* from_at, int to, off64_t* to_at, std::size_t size,

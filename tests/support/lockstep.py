@@ -1,6 +1,7 @@
 """A client and a backend in one thread that take turns: request, its arrival, answer, its arrival.
 Ten thousand exchanges pass in a second or two, and nothing depends on how threads are scheduled."""
 
+import re
 import selectors
 import signal
 import socket
@@ -9,6 +10,8 @@ from support.client import split_address
 from support.waiting import DEADLINE
 
 BODY = b"b" * 1024
+# More than comes with the head, and no more than a socket takes while the daemon stands still.
+LARGE = b"b" * 48 * 1024
 FIELDS = (
     b"Host: s3.example.test:9000\r\nUser-Agent: MinIO (linux; amd64) minio-go/v7.0.63\r\n"
     b"Authorization: AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE/20261120/us-east-1/s3/"
@@ -26,8 +29,13 @@ REQUESTS = {
         )
     ],
     "PUT": [
-        b"PUT /bucket/dir/key%s HTTP/1.1\r\n%sContent-Length: 1024\r\n\r\n%s" % (query, FIELDS, BODY)
+        b"PUT /bucket/dir/key%s HTTP/1.1\r\n%sContent-Length: 1024\r\n\r\n%s"
+        % (query, FIELDS, BODY)
         for query in (b"?sessionid=0123456789abcdef", b"?partNumber=7&uploadId=OGIwMmM4ZTUtZ", b"")
+    ],
+    "large PUT": [
+        b"PUT /bucket/dir/key HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s"
+        % (FIELDS, len(LARGE), LARGE)
     ],
 }
 ANSWER_FIELDS = (
@@ -38,12 +46,13 @@ ANSWERS = {
     "GET": b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n" + ANSWER_FIELDS + b"\r\n" + BODY,
     "PUT": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + ANSWER_FIELDS + b"\r\n",
 }
+ANSWERS["large PUT"] = ANSWERS["PUT"]
 
 
 def is_whole(message):
     head, end, body = message.partition(b"\r\n\r\n")
-    length = 1024 if b"Content-Length: 1024" in head else 0
-    return bool(end) and len(body) >= length
+    length = re.search(rb"Content-Length: (\d+)", head)
+    return bool(end) and len(body) >= int(length[1] if length else 0)
 
 
 class Backend:

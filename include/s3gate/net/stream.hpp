@@ -50,6 +50,8 @@ class Stream final : public EventTarget {
     // The operations return bytes moved, 0 at the end of the stream (receive only), or -1 with
     // errno; EAGAIN without a system call when the flags already say so.
     ssize_t receive(void* buffer, std::size_t size);
+    // Like receive, into several places, one filled after the other.
+    ssize_t receive(iovec* pieces, std::size_t count);
     // Like receive, but the bytes are thrown away inside the kernel.
     ssize_t discard(std::size_t size);
     ssize_t send(const iovec* pieces, std::size_t count, bool more);

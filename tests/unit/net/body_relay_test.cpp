@@ -3,6 +3,7 @@
 #include "s3gate/net/body_relay.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <random>
@@ -735,6 +736,57 @@ TEST(ReplayBuffer, CopiesNothingThatStays) {
     replay.add(std::string_view(head).substr(0, 2), true);
     replay.add(std::string_view(head).substr(3, 2), true);
     EXPECT_EQ(std::string(replay.front()) + std::string(replay.rest()), "abde");
+}
+
+TEST(ReplayBuffer, KeepsWhatIsReceivedInPlace) {
+    const std::string head = "abc";
+    ReplayBuffer replay;
+    replay.reset(10);
+    replay.add(head, true);
+    EXPECT_TRUE(replay.has_room(7));
+    EXPECT_FALSE(replay.has_room(8));
+    char* const room = replay.room(7);
+    std::memcpy(room, "defghij", 7);
+    EXPECT_EQ(replay.keep(2), "de");
+    EXPECT_EQ(replay.room(5), room + 2) << "what was asked for is there: it does not move";
+    EXPECT_EQ(replay.keep(5), "fghij");
+    EXPECT_EQ(replay.rest(), "defghij");
+    EXPECT_TRUE(replay.has_room(0));
+    EXPECT_FALSE(replay.has_room(1));
+    replay.add("k", false);
+    EXPECT_FALSE(replay.has_room(0)) << "dropped";
+    // Pieces of unknown number, added one by one, are all there.
+    const std::string payload = bytes_of(100 * 1024);
+    replay.reset(payload.size());
+    for (std::size_t i = 0; i < payload.size(); i += 1000) {
+        replay.add(std::string_view(payload).substr(i, 1000), false);
+    }
+    EXPECT_TRUE(replay.is_whole());
+    expect_same(std::string(replay.rest()), payload);
+}
+
+TEST(BodyRelay, SendsWhatCameWithTheHeadBeforeASourceThatBroke) {
+    // The read that would have joined it meets the end: that is reported after the bytes.
+    for (const bool reset : {false, true}) {
+        for (const bool keep : {false, true}) {
+            SCOPED_TRACE(testing::Message() << reset << keep);
+            Rig rig;
+            ReplayBuffer replay;
+            replay.reset(20);
+            rig.begin(BodyKind::length, 20, "hello");
+            rig.relay.replay = keep ? &replay : nullptr;
+            if (reset) {
+                rig.source_pair.theirs.close_with_reset();
+            } else {
+                ::shutdown(rig.source_pair.theirs.get(), SHUT_WR);
+            }
+            ASSERT_TRUE(rig.loop.run_until([&] { return rig.source_stream.peer_finished(); }));
+            EXPECT_EQ(rig.wait(), RelayEnd::source_closed);
+            EXPECT_EQ(rig.body(), "hello");
+            EXPECT_EQ(rig.relay.payload_sent, 5u);
+            EXPECT_EQ(replay.size(), keep ? 5u : 0u);
+        }
+    }
 }
 
 TEST(SendAll, SendsAllOrSaysWhyNot) {
