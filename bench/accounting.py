@@ -49,6 +49,11 @@ def _run_time(path):
     return int(text.split()[0]) if text else 0
 
 
+def thread_time(pid, tid):
+    """Nanoseconds that one thread has run."""
+    return _run_time(f"/proc/{pid}/task/{tid}/schedstat")
+
+
 @dataclasses.dataclass
 class CpuTime:
     """Processor time used so far: exact in all, and the sampled split into user and system."""

@@ -24,7 +24,6 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 ORIGIN_PORT = 9000
 PROXY_PORT = 18080
-ORIGINS = [f"127.0.1.{number}:{ORIGIN_PORT}" for number in range(1, 7)]
 WORKLOADS = {
     "get": ["mode=get", "obj=1k"],
     "put": ["mode=put", "body=1024"],
@@ -52,9 +51,9 @@ def build_programs(folder):
         subprocess.check_call(["g++", "-std=c++20", "-O2", "-o", folder / program, source])
 
 
-def start_origins(folder):
+def start_origins(folder, count):
     origin = subprocess.Popen(
-        [folder / "origin", folder, str(ORIGIN_PORT), str(len(ORIGINS)), str(LIFETIME), "copy"],
+        [folder / "origin", folder, str(ORIGIN_PORT), str(count), str(LIFETIME), "copy"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -63,7 +62,11 @@ def start_origins(folder):
     return origin
 
 
-def write_configuration(folder, log):
+def write_configuration(folder, log, backends):
+    servers = [
+        f"127.0.{1 + number // 256}.{number % 256}:{ORIGIN_PORT}"
+        for number in range(1, backends + 1)
+    ]
     (folder / "s3gate.yaml").write_text(
         json.dumps(
             {
@@ -80,7 +83,7 @@ def write_configuration(folder, log):
                 "name": "bench",
                 "listen": [f"127.0.0.1:{PROXY_PORT}"],
                 "balance": {"method": "ketama", "salt": "ZRVdfTSDRTvadFAd"},
-                "backends": {"servers": ORIGINS, "keepalive": 128},
+                "backends": {"servers": servers, "keepalive": 128},
                 "health": "off",  # a check would add instructions by time, not by request
                 "session_header": "X-Session-ID",
             }
@@ -146,6 +149,7 @@ def parse_arguments():
     add("--only", default="get,put", help="comma list of " + ",".join(WORKLOADS))
     add("--requests", type=int, default=10000, help="difference between the two runs")
     add("--connections", type=int, default=32)
+    add("--backends", type=int, default=6)
     add("--no-log", action="store_true", help="without the access log")
     add("--top", type=int, default=0, metavar="N", help="also the N most expensive functions")
     add("--json", help="write the figures here")
@@ -179,12 +183,14 @@ def main():
     with tempfile.TemporaryDirectory(prefix="s3gate-instructions-") as name:
         folder = pathlib.Path(name)
         build_programs(folder)
-        write_configuration(folder, not arguments.no_log)
-        origin = start_origins(folder)
+        write_configuration(folder, not arguments.no_log, arguments.backends)
+        origin = start_origins(folder, arguments.backends)
         try:
             for workload in arguments.only.split(","):
-                short, _ = count(arguments, folder, workload, 2000)
-                total, out = count(arguments, folder, workload, 2000 + arguments.requests)
+                # Each connection, to clients and to backends, is made and warm in both runs.
+                least = 2000 + 8 * arguments.connections + 4 * arguments.backends
+                short, _ = count(arguments, folder, workload, least)
+                total, out = count(arguments, folder, workload, least + arguments.requests)
                 figures[workload] = round((total - short) / arguments.requests)
                 print(f"{workload}-1k: {figures[workload]} instructions per request", flush=True)
                 if arguments.top:

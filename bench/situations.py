@@ -21,13 +21,14 @@ PEERS = ["nginx-tuned", "haproxy-splice"]
 class Stage:
     """A bench with its origins and contenders, for the time of a `with` block."""
 
-    def __init__(self, options, names, **settings):
+    def __init__(self, options, names, more=(), **settings):
         arguments = compare.parse_arguments(
             [
                 *("--s3gate", options.s3gate),
                 *("--only", ",".join(names)),
                 *("--workers", str(options.workers)),
                 *("--user", options.user),
+                *more,
             ]
         )
         arguments.max_seconds = 900
@@ -129,50 +130,118 @@ def beside_streams(options):
     return beside(options, "beside eight 64 MiB streams", "mode=get obj=64m conns=8")
 
 
-def beside_nginx(bench, options, load, seconds):
-    """Columns of one row: medians of interleaved rounds."""
-    results = {"nginx-tuned": [], "s3gate": []}
-    for _ in range(options.rounds):
-        for name, found in results.items():
-            found.append(run(bench, name, f"mode=get obj=1k {load}", seconds or options.seconds))
-    medians = {
-        name: statistics.median(result["cpu_us"] for result in found)
-        for name, found in results.items()
-    }
-    return {
-        "CPU us/req": round(medians["s3gate"], 2),
-        "nginx-tuned": round(medians["nginx-tuned"], 2),
-        "ratio": round(medians["s3gate"] / medians["nginx-tuned"], 2),
-        "p50 us": round(statistics.median(result["p50_us"] for result in results["s3gate"])),
-        "errors": sum(map(faults, results["s3gate"])),
-        "nginx's": sum(map(faults, results["nginx-tuned"])),
-    }
+class BesideNginx:
+    """s3gate and nginx measured in turn, one round after the other over all rows: a slow minute of
+    the machine then falls on every row."""
+
+    NAMES = ("nginx-tuned", "s3gate")
+
+    def __init__(self):
+        self._found = collections.defaultdict(list)
+
+    def measure(self, bench, key, load, seconds):
+        for name in self.NAMES:
+            self._found[key, name].append(run(bench, name, f"mode=get obj=1k {load}", seconds))
+
+    def row(self, key):
+        results = {name: self._found[key, name] for name in self.NAMES}
+        medians = {
+            name: statistics.median(result["cpu_us"] for result in found)
+            for name, found in results.items()
+        }
+        return {
+            "CPU us/req": round(medians["s3gate"], 2),
+            "nginx-tuned": round(medians["nginx-tuned"], 2),
+            "ratio": round(medians["s3gate"] / medians["nginx-tuned"], 2),
+            "p50 us": round(statistics.median(result["p50_us"] for result in results["s3gate"])),
+            "errors": sum(map(faults, results["s3gate"])),
+            "nginx's": sum(map(faults, results["nginx-tuned"])),
+        }
 
 
 def backends(options):
     """Cost per request for a ring of 1 … 1,000 backends, s3gate's and nginx's."""
-    rows = []
-    for count in (1, 10, 100, 1000):
-        origins = [f"127.0.{1 + n // 256}.{n % 256}:9000" for n in range(1, count + 1)]
-        with Stage(options, ["nginx-tuned", "s3gate"], origins=origins) as bench:
-            for name in ("nginx-tuned", "s3gate"):
-                run(bench, name, "mode=get obj=1k conns=64", 1)
-            rows.append({"backends": count, **beside_nginx(bench, options, "conns=64", 0)})
-    return rows
+    counts = (1, 10, 100, 1000)
+    costs = BesideNginx()
+    for _ in range(options.rounds):
+        for count in counts:
+            origins = [f"127.0.{1 + n // 256}.{n % 256}:9000" for n in range(1, count + 1)]
+            with Stage(options, BesideNginx.NAMES, origins=origins) as bench:
+                for name in BesideNginx.NAMES:
+                    run(bench, name, "mode=get obj=1k conns=64", 1)
+                costs.measure(bench, count, "conns=64", options.seconds)
+    return [{"backends": count, **costs.row(count)} for count in counts]
 
 
 def connections(options):
     """Cost per request for 10 … 10,000 client connections that are all busy, s3gate's and nginx's."""
+    # Each busy connection has one to an origin.
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 300
+    counts = (10, 100, 1000, min(10000, most))
+    costs = BesideNginx()
+    with Stage(options, BesideNginx.NAMES, connections=20000) as bench:
+        for _ in range(options.rounds):
+            for count in counts:
+                # Long enough that making the connections is no part of the cost.
+                seconds = max(options.seconds, 6 if count > 1000 else 0)
+                costs.measure(bench, count, f"conns={count}", seconds)
+    return [{"connections": count, **costs.row(count)} for count in counts]
+
+
+def tasks_that_work(bench, name):
+    """Threads that serve: those with a share of the processor time that a little load costs."""
+    tasks = [
+        (pid, int(tid))
+        for pid in accounting.process_tree(bench.proxies[name].pid)
+        for tid in os.listdir(f"/proc/{pid}/task")
+    ]
+    before = {task: accounting.thread_time(*task) for task in tasks}
+    run(bench, name, "mode=get obj=1k conns=64", 0.5)
+    used = {task: accounting.thread_time(*task) - before[task] for task in tasks}
+    return [tid for (_, tid), time_used in used.items() if time_used > sum(used.values()) / 20]
+
+
+def scale(options):
+    """Requests a second with one worker and with two, each held to a quarter of a processor, so that
+    origins and load generator are never what is short. One after the other on one machine."""
+    period = 10_000_000  # ns
+    names = [*PEERS, "s3gate"]
+    found = collections.defaultdict(list)
+    for _ in range(options.rounds):
+        for name in names:
+            for workers in (1, 2):
+                few = type(options)(**{**vars(options), "workers": workers})
+                with Stage(few, [name], more=["--unpinned"]) as bench:
+                    tasks = tasks_that_work(bench, name)
+                    if len(tasks) != workers:
+                        raise RuntimeError(f"{name}: {len(tasks)} threads work, not {workers}")
+                    for task in tasks:
+                        command = ["chrt", "--deadline", "--sched-runtime", period // 4]
+                        command += ["--sched-deadline", period, "--sched-period", period]
+                        subprocess.check_call(list(map(str, [*command, "--pid", 0, task])))
+                    load = "mode=get obj=1k conns=64"
+                    found[name, workers].append(run(bench, name, load, 2 * options.seconds))
     rows = []
-    with Stage(options, ["nginx-tuned", "s3gate"], connections=20000) as bench:
-        # Each busy connection has one to an origin.
-        most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 300
-        for count in (10, 100, 1000, min(10000, most)):
-            # Long enough that making the connections is no part of the cost.
-            seconds = max(options.seconds, 6 if count > 1000 else 0)
-            rows.append(
-                {"connections": count, **beside_nginx(bench, options, f"conns={count}", seconds)}
-            )
+    for name in names:
+        one, two = (
+            {
+                key: statistics.median(result[key] for result in found[name, workers])
+                for key in ("rps", "cpu_us")
+            }
+            for workers in (1, 2)
+        )
+        ratios = [b["rps"] / a["rps"] for a, b in zip(found[name, 1], found[name, 2])]
+        rows.append(
+            {
+                "each worker a quarter of a core": name,
+                "req/s, one": round(one["rps"]),
+                "req/s, two": round(two["rps"]),
+                "two / one": round(statistics.median(ratios), 2),
+                "CPU us/req, one": round(one["cpu_us"], 2),
+                "CPU us/req, two": round(two["cpu_us"], 2),
+                "errors": sum(faults(result) for w in (1, 2) for result in found[name, w]),
+            }
+        )
     return rows
 
 
@@ -289,6 +358,7 @@ ALL = collections.OrderedDict(
     streams=beside_streams,
     backends=backends,
     connections=connections,
+    scale=scale,
     rate=constant_rate,
     balance=balance,
 )
