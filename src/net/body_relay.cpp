@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <iterator>
-#include <utility>
 
 #include "sink_wait.hpp"
 
@@ -17,6 +15,9 @@ constexpr std::size_t kTurnBytes = 1024 * 1024;
 constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.
 constexpr std::size_t kMaxPieces = 512;
+// A larger piece goes out alone: the call saved is nothing beside it, and two buffers would be held
+// for as long as the receiver takes.
+constexpr std::uint64_t kJoinBelow = 64 * 1024;
 
 iovec piece_of(std::string_view bytes) {
     return {const_cast<char*>(bytes.data()), bytes.size()};
@@ -154,46 +155,6 @@ bool append_end(BodyRelay& relay) {
 }
 
 }  // namespace
-
-void ReplayBuffer::add(std::string_view bytes, bool stable) {
-    if (!whole_) {
-        return;
-    }
-    if (size() + bytes.size() > limit_) {
-        drop();
-        return;
-    }
-    if (stable && rest_size_ == 0 &&
-        (front_.empty() || front_.data() + front_.size() == bytes.data())) {
-        front_ =
-            front_.empty() ? bytes : std::string_view(front_.data(), front_.size() + bytes.size());
-    } else {
-        std::memcpy(room(bytes.size()), bytes.data(), bytes.size());
-        keep(bytes.size());
-    }
-}
-
-char* ReplayBuffer::room(std::size_t size) {
-    if (rest_size_ + size > capacity_) {
-        // Where the length is known all of it is asked for at once; otherwise it doubles.
-        const std::size_t wanted =
-            std::min(std::max({rest_size_ + size, 2 * capacity_, kLeastCapacity}),
-                     std::max(limit_, rest_size_ + size));
-        auto larger = std::make_unique_for_overwrite<char[]>(wanted);
-        if (rest_size_ > 0) {
-            std::memcpy(larger.get(), rest_.get(), rest_size_);
-        }
-        rest_ = std::move(larger);
-        capacity_ = wanted;
-    }
-    return rest_.get() + rest_size_;
-}
-
-std::string_view ReplayBuffer::keep(std::size_t size) {
-    const std::string_view kept(rest_.get() + rest_size_, size);
-    rest_size_ += size;
-    return kept;
-}
 
 void BodySource::begin(Stream& from, const http::Framing& framing,
                        std::string_view received_already) {
@@ -355,10 +316,11 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                                     source.kind == http::BodyKind::length &&
                                     source.remaining >= kSpliceFrom &&
                                     (relay.replay == nullptr || !relay.replay->is_whole());
-            // What came with the head and what has arrived since go out together. Not where chunk
-            // lines are written: a batch has one.
+            // What came with a request's head and what has arrived since go out together. Not where
+            // chunk lines are written: a batch has one.
             const bool may_join =
-                batch == 0 || (source.kind == http::BodyKind::length && !relay.chunked_out);
+                batch == 0 || (batch <= kJoinBelow && source.kind == http::BodyKind::length &&
+                               !relay.chunked_out);
             if (may_join && !head_first && !source.complete && source.prefix.empty() &&
                 unread.empty() && source.stream->is_readable()) {
                 if (!relay.buffer) {
@@ -386,8 +348,12 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                     }
                     batch = source.received - before;
                     unread = input;
+                    if (in_place == bytes) {
+                        relay.buffer.release();  // nothing came to lie in it
+                    }
                 } else if (batch > 0) {
                     // What is at hand goes out before the end is acted on: it is reported again.
+                    relay.buffer.release();
                 } else if (got == 0) {
                     if (source.kind != http::BodyKind::until_close) {
                         relay.error = 0;

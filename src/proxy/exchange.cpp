@@ -74,8 +74,6 @@ void Exchange::begin(ClientConnection& client) {
     session_text_.clear();
     continue_relayed_ = false;
     interim_count_ = 0;
-    replay_.reset(0);
-    replay_reserved_ = 0;
     body_.complete = true;
     body_.received = 0;
     body_.prefix = {};
@@ -468,6 +466,7 @@ void Exchange::settle() {
     down_.buffer.release();
     down_.prefix_buffer.release();
     response_buffer_.release();
+    replay_.reset(0);
     worker_.replay_used -= replay_reserved_;
     replay_reserved_ = 0;
     client_->stream.set_observer(nullptr);

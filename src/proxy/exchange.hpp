@@ -180,7 +180,7 @@ class Exchange final : public net::StreamObserver {
     http::Pieces request_pieces_;
     http::Pieces rest_pieces_;  // what a partial first write of the head left
     net::BodySource body_;
-    net::ReplayBuffer replay_;
+    net::ReplayBuffer replay_{&worker_.replay_blocks};
     std::size_t replay_reserved_ = 0;
     base::TimePoint started_{};
     bool continue_relayed_ = false;

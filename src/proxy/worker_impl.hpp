@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "s3gate/net/replay_buffer.hpp"
 #include "s3gate/policy/balance.hpp"
 #include "s3gate/proxy/worker.hpp"
 
@@ -105,6 +106,7 @@ struct Worker::Impl {
     net::BackendPool pool;
     net::BufferPool buffers;
     net::PipePool pipes;
+    net::ReplayPool replay_blocks;
     WorkerCounters& counters;
     Generation* generation = nullptr;
     std::vector<std::unique_ptr<Listener>> listeners;

@@ -7,7 +7,6 @@
 #include <sys/uio.h>
 
 #include <cstdint>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -15,6 +14,7 @@
 #include "s3gate/http/chunked.hpp"
 #include "s3gate/http/framing.hpp"
 #include "s3gate/net/buffer_pool.hpp"
+#include "s3gate/net/replay_buffer.hpp"
 #include "s3gate/net/stream.hpp"
 #include "s3gate/net/task.hpp"
 
@@ -31,52 +31,6 @@ enum class RelayEnd : std::uint8_t {
     sink_closed,
     sink_timed_out,
     interrupted,
-};
-
-// The bytes of a request body received so far, kept while they fit, so that a further attempt can
-// begin again.
-class ReplayBuffer {
-  public:
-    void reset(std::size_t limit) {
-        limit_ = limit;
-        whole_ = true;
-        front_ = {};
-        rest_size_ = 0;
-        if (capacity_ > kKeptCapacity) {
-            rest_.reset();
-            capacity_ = 0;
-        }
-    }
-    // `stable`: the bytes stay where they are until the request ends and are not copied.
-    void add(std::string_view bytes, bool stable);
-    // True while every body byte received so far is in here.
-    bool is_whole() const { return whole_; }
-    std::string_view front() const { return front_; }
-    std::string_view rest() const { return {rest_.get(), rest_size_}; }
-    std::size_t size() const { return front_.size() + rest_size_; }
-    void drop() {
-        whole_ = false;
-        front_ = {};
-        rest_size_ = 0;
-    }
-    // True if `bytes` more can be kept, and so be received in place: room() for them, then keep()
-    // of what came.
-    bool has_room(std::uint64_t bytes) const { return whole_ && bytes <= limit_ - size(); }
-    // Where the next `size` bytes belong, uninitialised. rest() may move.
-    char* room(std::size_t size);
-    // Takes the first `size` bytes of the room, which stay where they are until more room is asked
-    // for; returns them.
-    std::string_view keep(std::size_t size);
-
-  private:
-    static constexpr std::size_t kLeastCapacity = 4 * 1024;
-    static constexpr std::size_t kKeptCapacity = 64 * 1024;
-    std::size_t limit_ = 0;
-    bool whole_ = true;
-    std::string_view front_;
-    std::unique_ptr<char[]> rest_;
-    std::size_t rest_size_ = 0;
-    std::size_t capacity_ = 0;
 };
 
 // The sending side's view of a body as it arrives. Lives as long as the message, across attempts.

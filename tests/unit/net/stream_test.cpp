@@ -2,6 +2,7 @@
 
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "loop.hpp"
 #include "s3gate/net/task.hpp"
@@ -51,6 +52,30 @@ TEST_F(Streams, KnowWithoutACallWhenThereIsNothing) {
     send("x");
     ASSERT_TRUE(run_until_readable());
     EXPECT_EQ(receive(10), 1);
+}
+
+TEST_F(Streams, ReceiveIntoSeveralPlaces) {
+    char first[3];
+    char second[4];
+    const auto receive_both = [&] {
+        iovec places[] = {{first, sizeof first}, {second, sizeof second}};
+        return stream.receive(places, 2);
+    };
+    EXPECT_EQ(receive_both(), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    send("abcdefghi");
+    ASSERT_TRUE(run_until_readable());
+    EXPECT_EQ(receive_both(), 7);
+    EXPECT_EQ(std::string_view(first, 3), "abc");
+    EXPECT_EQ(std::string_view(second, 4), "defg");
+    EXPECT_TRUE(stream.is_readable()) << "both full: there may be more";
+    EXPECT_EQ(receive_both(), 2);
+    EXPECT_EQ(std::string_view(first, 2), "hi");
+    EXPECT_FALSE(stream.is_readable()) << "a short read has drained the socket";
+    ASSERT_EQ(::shutdown(pair.theirs.get(), SHUT_WR), 0);
+    ASSERT_TRUE(loop.run_until([&] { return stream.peer_finished(); }));
+    EXPECT_EQ(receive_both(), 0);
+    EXPECT_EQ(receive_both(), 0);
 }
 
 TEST_F(Streams, TellAnEndAgainAndAgain) {
