@@ -50,6 +50,14 @@ std::uint64_t sent_of(const std::vector<iovec>& iov, std::size_t first, std::uin
     return batch > unsent ? batch - unsent : 0;
 }
 
+// The line in front of a chunk of `payload` bytes; nothing for none, which would end the message.
+iovec chunk_line(BodyRelay& relay, std::size_t payload) {
+    char* const line = relay.chunk_lines[relay.chunk_count++ % std::size(relay.chunk_lines)];
+    const int length =
+        payload > 0 ? std::snprintf(line, sizeof relay.chunk_lines[0], "%zx\r\n", payload) : 0;
+    return {line, static_cast<std::size_t>(length)};
+}
+
 enum class Fill { bytes, end, malformed, need_more };
 
 // Turns received bytes into output pieces. `input` is consumed as far as the body goes.
@@ -101,13 +109,9 @@ Fill take_input(BodyRelay& relay, std::string_view& input, bool stable) {
     }
     source.received += payload;
     if (relay.chunked_out) {
+        relay.iov[slot] = chunk_line(relay, payload);
         if (payload > 0) {
-            const int length =
-                std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", payload);
-            relay.iov[slot] = {relay.chunk_line, static_cast<std::size_t>(length)};
             relay.iov.push_back(piece_of("\r\n"));
-        } else {
-            relay.iov[slot] = {relay.chunk_line, 0};
         }
     }
     if (payload == 0 && !source.complete) {
@@ -132,6 +136,15 @@ void take_in_place(BodyRelay& relay, std::size_t bytes) {
     source.remaining -= bytes;
     source.complete = source.remaining == 0;
     source.received += bytes;
+}
+
+// True if what comes next is long and plain and at hand: it then goes through a pipe, if there is
+// one.
+bool is_to_be_spliced(const BodyRelay& relay) {
+    const BodySource& source = *relay.source;
+    return source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom &&
+           source.prefix.empty() && source.stream->is_readable() &&
+           (relay.replay == nullptr || !relay.replay->is_whole());
 }
 
 SinkWait sink_wait_of(const BodyRelay& relay) {
@@ -194,6 +207,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
     std::size_t turn_bytes = 0;
     unsigned turn_calls = 0;
     bool is_end_queued = false;
+    bool is_held_back = false;  // sent with MSG_MORE, and nothing behind it yet
     bool resent = false;
     bool was_complete = source.complete;
     std::string_view
@@ -231,9 +245,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             const std::size_t kept = relay.replay->size();
             if (kept > 0) {
                 if (relay.chunked_out) {
-                    const int length =
-                        std::snprintf(relay.chunk_line, sizeof relay.chunk_line, "%zx\r\n", kept);
-                    relay.iov.push_back({relay.chunk_line, static_cast<std::size_t>(length)});
+                    relay.iov.push_back(chunk_line(relay, kept));
                 }
                 relay.iov.push_back(piece_of(relay.replay->front()));
                 relay.iov.push_back(piece_of(relay.replay->rest()));
@@ -244,6 +256,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             }
         } else if (!source.complete && batch == 0) {
             const std::uint64_t before = source.received;
+            bool may_join = true;  // what arrived since goes out together with what was at hand
             if (!source.prefix.empty() || !unread.empty()) {
                 const bool from_prefix = !source.prefix.empty();
                 std::string_view& input = from_prefix ? source.prefix : unread;
@@ -252,9 +265,9 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                     co_return RelayEnd::source_malformed;
                 }
                 batch = source.received - before;
-            } else if (source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom &&
-                       first == relay.iov.size() && source.stream->is_readable() &&
-                       (relay.replay == nullptr || !relay.replay->is_whole())) {
+                // What was unread lies in the buffer that would be received into.
+                may_join = batch == 0 || (from_prefix && batch <= kJoinBelow);
+            } else if (first == relay.iov.size() && is_to_be_spliced(relay)) {
                 // Long and plain: through a pipe, without touching the bytes.
                 Pipe pipe = relay.pipes->acquire();
                 if (pipe) {
@@ -282,6 +295,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                                 sink.splice_from_pipe(pipe.read_end(), pipe.held, false);
                             ++turn_calls;
                             if (out > 0) {
+                                is_held_back = false;
                                 pipe.held -= static_cast<std::size_t>(out);
                                 relay.payload_sent += static_cast<std::uint64_t>(out);
                                 relay.any_sent = relay.body_sent = true;
@@ -312,15 +326,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             }
             // A head that waits goes out first (MSG_MORE) when the body is going to be spliced
             // behind it.
-            const bool head_first = first < relay.iov.size() &&
-                                    source.kind == http::BodyKind::length &&
-                                    source.remaining >= kSpliceFrom &&
-                                    (relay.replay == nullptr || !relay.replay->is_whole());
-            // What came with a request's head and what has arrived since go out together. Not where
-            // chunk lines are written: a batch has one.
-            const bool may_join =
-                batch == 0 || (batch <= kJoinBelow && source.kind == http::BodyKind::length &&
-                               !relay.chunked_out);
+            const bool head_first = first < relay.iov.size() && is_to_be_spliced(relay);
             if (may_join && !head_first && !source.complete && source.prefix.empty() &&
                 unread.empty() && source.stream->is_readable()) {
                 if (!relay.buffer) {
@@ -388,15 +394,15 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             first = advance(relay.iov, first, 0);
         }
         while (first < relay.iov.size()) {
-            // The head waits for body bytes only when they are about to be spliced behind it.
-            const bool more = batch == 0 && !source.complete &&
-                              source.kind == http::BodyKind::length &&
-                              source.remaining >= kSpliceFrom && source.stream->is_readable();
+            // The head, and what came with it, wait for body bytes only when they are about to be
+            // spliced behind it.
+            const bool more = is_to_be_spliced(relay);
             const ssize_t sent = sink.send(relay.iov.data() + first,
                                            std::min(relay.iov.size() - first, kMaxPieces), more);
             ++turn_calls;
             if (sent > 0) {
                 const auto bytes = static_cast<std::size_t>(sent);
+                is_held_back = more;
                 relay.any_sent = true;
                 turn_bytes += bytes;
                 if (bytes > head_left) {
@@ -453,6 +459,10 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         // 3. Wait for more, holding nothing.
         if (source.prefix.empty() && unread.empty() && !source.stream->is_readable()) {
             turn_bytes = turn_calls = 0;
+            if (is_held_back) {
+                is_held_back = false;
+                sink.flush();
+            }
             const Wake wake = co_await source.stream->readable(relay.read_timeout);
             if (relay.cancelled) {
                 co_return RelayEnd::interrupted;

@@ -1,6 +1,8 @@
 #include "s3gate/net/stream.hpp"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -197,6 +199,12 @@ bool Stream::is_quiet_now() {
 bool Stream::has_unread() {
     char byte;
     return fd_ >= 0 && ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+void Stream::flush() {
+    // Setting TCP_NODELAY, which it has anyway, also sends what is pending (tcp(7)).
+    const int on = 1;
+    ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
 void Stream::shutdown_write() {

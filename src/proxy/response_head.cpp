@@ -12,6 +12,8 @@ namespace {
 
 // How long a backend that stopped reading the request may take to send its answer.
 constexpr net::Tick kAnswerAfterClose = 40;  // 10 s
+// One read takes the head and a small body; of a long body only its beginning is copied.
+constexpr std::size_t kFirstRead = 16 * 1024;
 
 }  // namespace
 
@@ -75,8 +77,9 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 facts_.outcome = policy::Outcome::broken;
                 co_return HeadEnd::failed;
             }
-            const ssize_t got = stream.receive(response_buffer_.data() + response_fill_,
-                                               net::Buffer::size() - response_fill_);
+            const ssize_t got =
+                stream.receive(response_buffer_.data() + response_fill_,
+                               std::min(kFirstRead, net::Buffer::size() - response_fill_));
             if (got > 0) {
                 response_fill_ += static_cast<std::size_t>(got);
                 response_byte_seen_ = true;

@@ -1,6 +1,6 @@
 """Request bodies arrive complete, unchanged and in the framing class they came in, at every size.
 
-Off-by-one errors sit at the sizes of buffers and of the splice threshold (256 KiB); a length that
+Off-by-one errors sit at the sizes of buffers and of the splice threshold (32 KiB left); a length that
 becomes chunked is 411 at MinIO.
 """
 
@@ -17,6 +17,12 @@ SIZES = [
     16383,
     16384,
     16385,
+    32767,
+    32768,
+    32769,
+    49151,
+    49152,
+    49153,
     65535,
     65536,
     65537,

@@ -21,7 +21,7 @@
 namespace s3gate::net {
 
 // Bodies at least this long are spliced (docs/architecture.md).
-inline constexpr std::uint64_t kSpliceFrom = 256 * 1024;
+inline constexpr std::uint64_t kSpliceFrom = 32 * 1024;
 
 enum class RelayEnd : std::uint8_t {
     complete,
@@ -75,7 +75,8 @@ struct BodyRelay {
     Buffer buffer;
     Buffer prefix_buffer;  // what source.prefix and the head pieces point into, if it may go once
                            // they are sent
-    char chunk_line[24];
+    char chunk_lines[2][24];  // a batch has at most two: what was at hand, and what joined it
+    unsigned chunk_count = 0;
     std::string trailer_text;
 
     void begin(BodySource& from, Stream& to, BufferPool& buffer_pool, PipePool& pipe_pool);

@@ -57,6 +57,8 @@ class Stream final : public EventTarget {
     ssize_t send(const iovec* pieces, std::size_t count, bool more);
     ssize_t splice_to_pipe(int pipe, std::size_t size);
     ssize_t splice_from_pipe(int pipe, std::size_t size, bool more);
+    // Lets go what a send with `more` held back for bytes that do not come after all.
+    void flush();
     // FIN to the peer.
     void shutdown_write();
     // Closes; with `reset` the peer gets RST instead of FIN (a message that cannot be completed

@@ -2,6 +2,9 @@
 // path they take and however slow either end is, and a message that was cut never looks complete.
 #include "s3gate/net/body_relay.hpp"
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -628,14 +631,16 @@ TEST(BodyRelay, MarksABackendThatSendsMoreThanItsAnswer) {
 TEST(BodyRelay, JoinsWhatCameWithTheHeadAndWhatArrivedSince) {
     // All of it is there when the relay begins; the sink takes it slowly. Meanwhile the bytes stay
     // where they were received, and a buffer is held only if that is one.
-    const std::string payload = bytes_of(60 * 1024);
     struct Case {
+        std::size_t size;
         std::size_t in_prefix;
         bool is_kept;
         unsigned buffers;
     };
-    for (const Case& c : {Case{0, true, 0}, Case{1000, true, 0}, Case{60 * 1024, true, 0},
-                          Case{0, false, 1}, Case{1000, false, 1}}) {
+    for (const Case& c : {Case{60 * 1024, 0, true, 0}, Case{60 * 1024, 1000, true, 0},
+                          Case{60 * 1024, 60 * 1024, true, 0}, Case{kSpliceFrom - 1, 0, false, 1},
+                          Case{kSpliceFrom + 900, 1000, false, 1}}) {
+        const std::string payload = bytes_of(c.size);
         SCOPED_TRACE(testing::Message() << c.in_prefix << ' ' << c.is_kept);
         Rig rig(Path::splice, {.ours_send = 4 * 1024, .theirs_receive = 4 * 1024});
         ReplayBuffer replay;
@@ -665,8 +670,54 @@ TEST(BodyRelay, JoinsWhatCameWithTheHeadAndWhatArrivedSince) {
     }
 }
 
+TEST(BodyRelay, JoinsChunksToo) {
+    // Two chunk lines in one send, or none where the receiver gets no chunks.
+    for (const bool chunked_out : {true, false}) {
+        const std::string payload = bytes_of(20 * 1024);
+        const std::string input = chunked(payload, 900);
+        Rig rig;
+        rig.begin(BodyKind::chunked, 0, std::string_view(input).substr(0, 5000));
+        rig.relay.chunked_out = chunked_out;
+        std::string_view rest = std::string_view(input).substr(5000);
+        send_some(rig.source_pair.theirs, rest);
+        ASSERT_TRUE(rest.empty());
+        ASSERT_TRUE(rig.loop.run_until([&] { return rig.source_stream.is_readable(); }));
+        rig.loop.settle();
+        EXPECT_EQ(rig.wait(), RelayEnd::complete);
+        if (chunked_out) {
+            const Unchunked out = unchunked(rig.body());
+            EXPECT_TRUE(out.done);
+            expect_same(out.payload, payload);
+        } else {
+            expect_same(rig.body(), payload);
+        }
+    }
+}
+
+TEST(BodyRelay, HoldsNothingBackForBytesThatDoNotCome) {
+    // A head that waits for a body to be spliced behind it, and the body does not come: the read
+    // that filled its buffer exactly had taken all there was.
+    Rig rig;
+    const std::string payload = bytes_of(100 * 1024);
+    rig.begin(BodyKind::length, payload.size(), std::string_view(payload).substr(0, 3000));
+    std::string_view rest = std::string_view(payload).substr(3000);
+    send_some(rig.source_pair.theirs, rest, 1000);
+    ASSERT_TRUE(rig.loop.run_until([&] { return rig.source_stream.is_readable(); }));
+    char taken[1000];
+    ASSERT_EQ(rig.source_stream.receive(taken, sizeof taken), 1000);
+    ASSERT_TRUE(rig.source_stream.is_readable()) << "as far as it knows";
+    rig.source.remaining -= 1000;
+    rig.start();
+    ASSERT_TRUE(rig.source_stream.has_reader());
+    int pending = -1;
+    ASSERT_EQ(::ioctl(rig.sink_stream->descriptor(), SIOCOUTQNSD, &pending), 0);
+    EXPECT_EQ(pending, 0) << "bytes that the kernel keeps back";
+    EXPECT_EQ(rig.transfer(rest), RelayEnd::complete);
+    expect_same(rig.body(), payload.substr(0, 3000) + payload.substr(4000));
+}
+
 TEST(BodyRelay, HoldsNoSecondBufferBehindALargeFirstPiece) {
-    const std::string payload = bytes_of(200 * 1024);
+    const std::string payload = bytes_of(110 * 1024);
     Rig rig(Path::splice, {.ours_send = 4 * 1024, .theirs_receive = 4 * 1024});
     rig.begin(BodyKind::length, payload.size(), std::string_view(payload).substr(0, 100 * 1024));
     std::string_view rest = std::string_view(payload).substr(100 * 1024);
