@@ -212,13 +212,16 @@ class StrictReader {
         for (const FieldLine& field : message.fields) {
             if (field.name == "content-length") {
                 const std::string& digits = field.value;
-                if (has_length || digits.empty() || digits.size() > 18 ||
+                if (has_length || digits.empty() || digits.size() > 19 ||
                     digits.find_first_not_of("0123456789") != std::string::npos ||
                     (digits.size() > 1 && digits[0] == '0')) {
                     return false;
                 }
                 has_length = true;
-                message.length = std::stoull(digits);
+                message.length = std::stoull(digits);  // 19 digits fit
+                if (message.length > INT64_MAX) {
+                    return false;
+                }
             } else if (field.name == "transfer-encoding") {
                 std::string coding;
                 for (const char c : field.value) {
