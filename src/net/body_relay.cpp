@@ -138,13 +138,13 @@ void take_in_place(BodyRelay& relay, std::size_t bytes) {
     source.received += bytes;
 }
 
-// True if what comes next is long and plain and at hand: it then goes through a pipe, if there is
-// one.
+// True if what comes next is long and plain and at hand, and there is a pipe for it.
 bool is_to_be_spliced(const BodyRelay& relay) {
     const BodySource& source = *relay.source;
     return source.kind == http::BodyKind::length && source.remaining >= kSpliceFrom &&
            source.prefix.empty() && source.stream->is_readable() &&
-           (relay.replay == nullptr || !relay.replay->is_whole());
+           (relay.replay == nullptr || !relay.replay->is_whole()) &&
+           relay.pipes->offers(source.remaining);
 }
 
 SinkWait sink_wait_of(const BodyRelay& relay) {
@@ -207,7 +207,8 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
     std::size_t turn_bytes = 0;
     unsigned turn_calls = 0;
     bool is_end_queued = false;
-    bool is_held_back = false;  // sent with MSG_MORE, and nothing behind it yet
+    bool is_all_in_place = false;  // of the body's bytes none lie in relay.buffer
+    bool is_held_back = false;     // sent with MSG_MORE, and nothing behind it yet
     bool resent = false;
     bool was_complete = source.complete;
     std::string_view
@@ -347,6 +348,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                     const std::size_t in_place = std::min(bytes, kept);
                     if (in_place > 0) {
                         take_in_place(relay, in_place);
+                        is_all_in_place = true;
                     }
                     std::string_view input(relay.buffer.data(), bytes - in_place);
                     if (!source.complete && take_input(relay, input, false) == Fill::malformed) {
@@ -380,6 +382,9 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 source.surplus->assign(unread.empty() ? source.prefix : unread);
                 source.prefix = {};
                 unread = {};
+                if (is_all_in_place) {
+                    relay.buffer.release();  // nothing else came to lie in it
+                }
             }
         }
         if (source.complete && !is_end_queued &&

@@ -107,7 +107,7 @@ net::detached serve_client(ClientConnection* client) {
             continue;
         }
         if (fate == ClientFate::linger ||
-            (fate == ClientFate::finish && client->stream.is_readable())) {
+            (fate == ClientFate::finish && !client->stream.settle())) {
             co_await linger(*client);
         } else if (fate == ClientFate::reset) {
             client->stream.close_with_reset();

@@ -105,7 +105,8 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         }
         std::memcpy(head_buffer_.data(), client_->leftover.data(), client_->leftover.size());
         head_fill_ = client_->leftover.size();
-        client_->leftover = {};  // its memory too: an idle connection keeps nothing
+        // Its memory too: an idle connection keeps nothing. (Assigning {} would keep it.)
+        std::string().swap(client_->leftover);
     }
     // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting
     // for.
@@ -497,7 +498,7 @@ void Exchange::settle() {
     worker_.return_generation(generation_);
     generation_ = nullptr;
     if (head_buffer_.size() > kKeptHeadBuffer) {
-        head_buffer_ = {};
+        std::vector<char>().swap(head_buffer_);
     }
     client_ = nullptr;
 }

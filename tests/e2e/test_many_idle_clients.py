@@ -64,6 +64,31 @@ def test_a_request_among_them(one):
     assert totals["connections"] >= COUNT + 1
 
 
+def test_what_they_sent_ahead_is_forgotten(one):
+    """A large head that came together with the end of a body before it: the connection is idle again
+    and keeps none of that memory."""
+    daemon, _ = one(timeouts={"client_idle": "60s"})
+    count = 200
+    large = [("X-Pad", "p" * 50_000)]
+    before = None
+    crowd = []
+    try:
+        for number in range(count + 20):
+            if number == 20:
+                before = daemon.resident  # buffers and the request object have grown
+            crowd.append(RawClient(daemon.address))
+            put = crowd[-1].head("PUT", "/b/k", [("Content-Length", 10)])
+            crowd[-1].send(put + b"0123456789" + crowd[-1].head("GET", "/b/k", large))
+            for _ in range(2):
+                assert crowd[-1].read_response().status == 200
+        grown = daemon.resident - before
+        if not daemon.is_sanitized:
+            assert grown < count * PER_CLIENT, f"{grown / count:.0f} bytes for an idle client"
+    finally:
+        for member in crowd:
+            member.close()
+
+
 def test_they_are_closed_in_time_and_counted(one):
     daemon, _ = one(timeouts={"client_idle": "3s", "client_head": "3s"})
     sockets = daemon.sockets

@@ -61,6 +61,7 @@ class PipeBudget {
     explicit PipeBudget(std::uint64_t limit, std::size_t pools = 1);
     bool take();
     void give_back();
+    bool has_some() const { return in_use() < limit_; }
     std::uint64_t limit() const { return limit_; }
     std::uint64_t in_use() const { return used_.load(std::memory_order_relaxed); }
     // Idle pipes that each pool keeps, 1 to 8; they count against the budget. All together at most
@@ -101,6 +102,12 @@ class PipePool {
   public:
     explicit PipePool(PipeBudget& budget) : budget_(budget) {}
     ~PipePool();
+    // True if acquire() is likely to give one, and that is worth it for so many bytes: making a
+    // pipe and closing it again costs more than copying a short body.
+    bool offers(std::uint64_t bytes) const {
+        return !free_.empty() ||
+               ((bytes >= kWorthMaking || lent_ < budget_.kept_per_pool()) && budget_.has_some());
+    }
     // An empty pipe of at least 64 KiB, or one that converts to false: the caller copies instead.
     Pipe acquire();
     // Pipes that are out on loan.
@@ -114,6 +121,7 @@ class PipePool {
     // 1 MiB, the most an unprivileged process may ask for (pipe-max-size), needs a quarter less CPU
     // per byte than 256 KiB.
     static constexpr std::size_t kWanted = 1024 * 1024;
+    static constexpr std::uint64_t kWorthMaking = 256 * 1024;
     PipeBudget& budget_;
     std::vector<Pipe> free_;
     std::size_t lent_ = 0;

@@ -112,6 +112,26 @@ TEST(PipePool, GivesNothingBeyondTheBudget) {
     EXPECT_TRUE(other.acquire()) << "asked again at once: the budget is no failure of the kernel";
 }
 
+TEST(PipePool, OffersAShortBodyOnlyAPipeThatStays) {
+    PipeBudget budget(6);  // 3 are kept
+    PipePool pool(budget);
+    constexpr std::uint64_t kLong = 256 * 1024;
+    std::vector<Pipe> lent;
+    for (int i = 0; i < 3; ++i) {
+        EXPECT_TRUE(pool.offers(1));
+        lent.push_back(pool.acquire());
+    }
+    EXPECT_FALSE(pool.offers(kLong - 1)) << "it would be made and closed again";
+    EXPECT_TRUE(pool.offers(kLong));
+    lent.pop_back();
+    EXPECT_TRUE(pool.offers(1)) << "one is free";
+    for (int i = 0; i < 4; ++i) {
+        lent.push_back(pool.acquire());
+    }
+    EXPECT_EQ(budget.in_use(), 6u);
+    EXPECT_FALSE(pool.offers(kLong)) << "none is left";
+}
+
 TEST(PipePool, KeepsFewAndClosesAllInTheEnd) {
     PipeBudget budget(20);
     {
