@@ -21,8 +21,9 @@ import sys
 import tempfile
 import time
 
+import proxies
+
 HERE = pathlib.Path(__file__).resolve().parent
-ORIGIN_PORT = 9000
 PROXY_PORT = 18080
 WORKLOADS = {
     "get": ["mode=get", "obj=1k"],
@@ -53,7 +54,7 @@ def build_programs(folder):
 
 def start_origins(folder, count):
     origin = subprocess.Popen(
-        [folder / "origin", folder, str(ORIGIN_PORT), str(count), str(LIFETIME), "copy"],
+        [folder / "origin", folder, str(proxies.ORIGIN_PORT), str(count), str(LIFETIME), "copy"],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -63,10 +64,6 @@ def start_origins(folder, count):
 
 
 def write_configuration(folder, log, backends):
-    servers = [
-        f"127.0.{1 + number // 256}.{number % 256}:{ORIGIN_PORT}"
-        for number in range(1, backends + 1)
-    ]
     (folder / "s3gate.yaml").write_text(
         json.dumps(
             {
@@ -83,7 +80,7 @@ def write_configuration(folder, log, backends):
                 "name": "bench",
                 "listen": [f"127.0.0.1:{PROXY_PORT}"],
                 "balance": {"method": "ketama", "salt": "ZRVdfTSDRTvadFAd"},
-                "backends": {"servers": servers, "keepalive": 128},
+                "backends": {"servers": proxies.origins(backends), "keepalive": 128},
                 "health": "off",  # a check would add instructions by time, not by request
                 "session_header": "X-Session-ID",
             }

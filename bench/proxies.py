@@ -18,7 +18,14 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 ORIGIN_PORT = 9000
-ORIGINS = [f"127.0.1.{number}:{ORIGIN_PORT}" for number in range(1, 7)]
+
+
+def origins(count):
+    """Addresses of so many origins, as src/origin.cpp listens on them."""
+    return [f"127.0.{1 + n // 256}.{n % 256}:{ORIGIN_PORT}" for n in range(1, count + 1)]
+
+
+ORIGINS = origins(6)
 BUILT_IN = ["nginx", "nginx-tuned", "nginx-lua", "haproxy", "haproxy-splice", "direct"]
 LUA_MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 DEFAULT_USER = "nobody"
@@ -143,7 +150,9 @@ class Launcher:
             {
                 "SERVERS": " ".join(f"server {origin};" for origin in settings.origins),
                 "CONNECTIONS": settings.connections,
-                "FILES": min(2 * settings.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[1]),
+                "FILES": min(
+                    2 * settings.connections, resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+                ),
                 "UPKEEP": 128 if tuned else settings.upstream_keepalive,
                 "REUSEPORT": "reuseport" if settings.workers > 1 else "",
                 "ACCESS_LOG": f"{log} json{buffered}" if settings.access_log else "off",

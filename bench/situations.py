@@ -14,6 +14,7 @@ import time
 
 import accounting
 import compare
+import proxies
 
 PEERS = ["nginx-tuned", "haproxy-splice"]
 
@@ -165,8 +166,7 @@ def backends(options):
     costs = BesideNginx()
     for _ in range(options.rounds):
         for count in counts:
-            origins = [f"127.0.{1 + n // 256}.{n % 256}:9000" for n in range(1, count + 1)]
-            with Stage(options, BesideNginx.NAMES, origins=origins) as bench:
+            with Stage(options, BesideNginx.NAMES, origins=proxies.origins(count)) as bench:
                 for name in BesideNginx.NAMES:
                     run(bench, name, "mode=get obj=1k conns=64", 1)
                 costs.measure(bench, count, "conns=64", options.seconds)
