@@ -207,8 +207,8 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
     std::size_t turn_bytes = 0;
     unsigned turn_calls = 0;
     bool is_end_queued = false;
-    bool is_all_in_place = false;  // of the body's bytes none lie in relay.buffer
-    bool is_held_back = false;     // sent with MSG_MORE, and nothing behind it yet
+    bool is_buffer_used = false;  // pieces of relay.iov, or what is unread, lie in relay.buffer
+    bool is_held_back = false;    // sent with MSG_MORE, and nothing behind it yet
     bool resent = false;
     bool was_complete = source.complete;
     std::string_view
@@ -348,20 +348,18 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                     const std::size_t in_place = std::min(bytes, kept);
                     if (in_place > 0) {
                         take_in_place(relay, in_place);
-                        is_all_in_place = true;
                     }
                     std::string_view input(relay.buffer.data(), bytes - in_place);
-                    if (!source.complete && take_input(relay, input, false) == Fill::malformed) {
-                        co_return RelayEnd::source_malformed;
+                    if (!input.empty() && !source.complete) {
+                        is_buffer_used = true;
+                        if (take_input(relay, input, false) == Fill::malformed) {
+                            co_return RelayEnd::source_malformed;
+                        }
                     }
                     batch = source.received - before;
                     unread = input;
-                    if (in_place == bytes) {
-                        relay.buffer.release();  // nothing came to lie in it
-                    }
                 } else if (batch > 0) {
                     // What is at hand goes out before the end is acted on: it is reported again.
-                    relay.buffer.release();
                 } else if (got == 0) {
                     if (source.kind != http::BodyKind::until_close) {
                         relay.error = 0;
@@ -382,9 +380,6 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 source.surplus->assign(unread.empty() ? source.prefix : unread);
                 source.prefix = {};
                 unread = {};
-                if (is_all_in_place) {
-                    relay.buffer.release();  // nothing else came to lie in it
-                }
             }
         }
         if (source.complete && !is_end_queued &&
@@ -394,7 +389,10 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 co_return RelayEnd::source_malformed;
             }
         }
-        // 2. Send all that was gathered.
+        // 2. Send all that was gathered; that may take long.
+        if (!is_buffer_used && unread.empty()) {
+            relay.buffer.release();
+        }
         if (first < relay.iov.size()) {
             first = advance(relay.iov, first, 0);
         }
@@ -444,6 +442,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         relay.iov.clear();
         if (unread.empty()) {
             relay.buffer.release();
+            is_buffer_used = false;
         }
         if (source.prefix.empty()) {
             relay.prefix_buffer.release();
