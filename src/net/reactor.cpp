@@ -1,22 +1,23 @@
 #include "s3gate/net/reactor.hpp"
 
 #include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace s3gate::net {
 namespace {
 
 constexpr int kEventsPerPoll = 256;
-// Rounds of polling before the io_context gets its turn again (posted messages, timers). While a
-// worker is busy this spares Asio's own epoll_wait and the re-arming of the set for most rounds.
-constexpr int kRoundsPerTurn = 8;
 // Design "Threads": a tick later than this is our own stall.
 constexpr std::chrono::seconds kStall{2};
+// How often what arrived during a stall is fetched before anybody is declared late: enough for
+// 16,384 sockets, and an end for those that never fall silent.
+constexpr int kPollsAfterStall = 64;
 
 }  // namespace
 
@@ -25,16 +26,20 @@ Tick ticks_of(base::Duration duration) {
     return static_cast<Tick>(std::clamp<std::int64_t>(ticks, 1, 1u << 30));
 }
 
-Reactor::Reactor(boost::asio::io_context& context)
-    : context_(context),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      set_(context.get_executor()),
-      timer_(context.get_executor()),
+Reactor::Reactor()
+    : epoll_(epoll_create1(EPOLL_CLOEXEC)),
+      bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       wheel_(kSlots) {
-    if (epoll_ < 0) {
-        throw std::system_error(errno, std::generic_category(), "epoll_create1");
+    // Never read: with EPOLLET every write is an event of its own (epoll(7)), and the 64 bit
+    // counter does not overflow.
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLET;
+    if (epoll_ < 0 || bell_ < 0 || epoll_ctl(epoll_, EPOLL_CTL_ADD, bell_, &event) != 0) {
+        const int error = errno;
+        ::close(epoll_);
+        ::close(bell_);
+        throw std::system_error(error, std::generic_category(), "event loop of a worker");
     }
-    set_.assign(epoll_);
     events_.resize(kEventsPerPoll);
     refresh_clock();
 }
@@ -45,6 +50,8 @@ Reactor::~Reactor() {
             slot.next_->unlink();
         }
     }
+    ::close(bell_);
+    ::close(epoll_);
 }
 
 base::TimePoint Reactor::refresh_clock() {
@@ -59,14 +66,59 @@ void Reactor::start(void (*on_tick)(void*), void* context) {
     on_tick_ = on_tick;
     tick_context_ = context;
     last_tick_ = refresh_clock();
-    schedule_tick();
-    await_set();
+    next_tick_ = last_tick_ + kTickLength;
 }
 
-void Reactor::stop() {
-    stopped_ = true;
-    timer_.cancel();
-    set_.cancel();
+void Reactor::run() {
+    while (!stopped_) {
+        turn(kTickLength);
+    }
+}
+
+void Reactor::turn(std::chrono::milliseconds patience) {
+    // The clock is the last round's: the tick may come late by what that round took, never early.
+    const bool is_busy = !ready_.empty() || has_messages_.load(std::memory_order_acquire);
+    const auto until_tick = std::chrono::ceil<std::chrono::milliseconds>(next_tick_ - now_point_);
+    const auto wait = is_busy ? std::chrono::milliseconds{0}
+                              : std::clamp(until_tick, std::chrono::milliseconds{0}, patience);
+    poll(static_cast<int>(wait.count()));
+    run_ready();
+    deliver_messages();
+    if (now_point_ >= next_tick_ && !stopped_) {
+        on_timer();
+    }
+}
+
+void Reactor::submit(std::function<void()> message) {
+    bool is_first = false;
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        is_first = messages_.empty();
+        messages_.push_back(std::move(message));
+        has_messages_.store(true, std::memory_order_release);
+    }
+    if (is_first) {
+        const std::uint64_t one = 1;
+        [[maybe_unused]] const ssize_t written = ::write(bell_, &one, sizeof one);
+    }
+}
+
+void Reactor::deliver_messages() {
+    if (!has_messages_.load(std::memory_order_acquire)) {
+        return;
+    }
+    {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        delivering_.swap(messages_);
+        has_messages_.store(false, std::memory_order_relaxed);
+    }
+    for (const std::function<void()>& message : delivering_) {
+        if (stopped_) {
+            break;
+        }
+        message();
+    }
+    delivering_.clear();
 }
 
 bool Reactor::add(int descriptor, EventTarget& target) {
@@ -86,39 +138,10 @@ void Reactor::forget(const EventTarget& target) {
     }
 }
 
-void Reactor::await_set() {
-    set_.async_wait(boost::asio::posix::descriptor_base::wait_read,
-                    [this](const boost::system::error_code& error) {
-                        if (!error && !stopped_) {
-                            on_set_ready();
-                        }
-                    });
-}
-
-void Reactor::on_set_ready() {
-    in_round_ = true;
-    for (int round = 0; round < kRoundsPerTurn; ++round) {
-        const bool more = poll_once();
-        run_ready();
-        if (!more && ready_.empty()) {
-            break;
-        }
-    }
-    in_round_ = false;
-    if (!ready_.empty()) {
-        wake();
-    }
-    // Waiting anew re-arms the set with EPOLL_CTL_MOD, which reports what became ready in between.
-    await_set();
-}
-
-bool Reactor::poll_once() {
-    const int count = epoll_wait(epoll_, events_.data(), kEventsPerPoll, 0);
-    if (count <= 0) {
-        return false;
-    }
+int Reactor::poll(int timeout_ms) {
+    const int count = epoll_wait(epoll_, events_.data(), kEventsPerPoll, timeout_ms);
     refresh_clock();
-    event_count_ = count;
+    event_count_ = std::max(count, 0);
     for (event_index_ = 0; event_index_ < event_count_;) {
         const epoll_event event = events_[static_cast<std::size_t>(event_index_)];
         ++event_index_;  // before delivery: forget() looks at what is left
@@ -127,7 +150,7 @@ bool Reactor::poll_once() {
         }
     }
     event_count_ = event_index_ = 0;
-    return true;
+    return count;
 }
 
 void Reactor::run_ready() {
@@ -140,36 +163,10 @@ void Reactor::run_ready() {
     running_.clear();
 }
 
-void Reactor::wake() {
-    if (in_round_ || wake_posted_) {
-        return;
-    }
-    wake_posted_ = true;
-    boost::asio::post(context_.get_executor(), [this] {
-        wake_posted_ = false;
-        in_round_ = true;
-        poll_once();
-        run_ready();
-        in_round_ = false;
-        if (!ready_.empty()) {
-            wake();
-        }
-    });
-}
-
-void Reactor::schedule_tick() {
-    timer_.expires_after(kTickLength);
-    timer_.async_wait([this](const boost::system::error_code& error) {
-        if (!error && !stopped_) {
-            on_timer();
-        }
-    });
-}
-
 void Reactor::on_timer() {
-    const base::TimePoint now = refresh_clock();
-    const auto passed = std::chrono::duration_cast<base::Duration>(now - last_tick_);
-    last_tick_ = now;
+    const auto passed = std::chrono::duration_cast<base::Duration>(now_point_ - last_tick_);
+    last_tick_ = now_point_;
+    next_tick_ = now_point_ + kTickLength;
     Tick advance = 1;
     if (passed < kStall) {
         remainder_ += passed;
@@ -180,7 +177,9 @@ void Reactor::on_timer() {
     }
     if (advance > 1 || passed >= kStall) {
         // What arrived while we stood still is looked at before anybody is declared late.
-        poll_once();
+        for (int i = 0; i < kPollsAfterStall && poll(0) == kEventsPerPoll; ++i) {
+            run_ready();
+        }
         run_ready();
     }
     for (Tick i = 0; i < advance; ++i) {
@@ -190,7 +189,6 @@ void Reactor::on_timer() {
     if (on_tick_ != nullptr) {
         on_tick_(tick_context_);
     }
-    schedule_tick();
 }
 
 void Reactor::link(TimerNode& node) {

@@ -7,7 +7,6 @@
 
 #include <spdlog/spdlog.h>
 #include <algorithm>
-#include <boost/asio/post.hpp>
 #include <cerrno>
 #include <cstring>
 #include <ctime>
@@ -70,7 +69,7 @@ class Listener final : public net::EventTarget {
             if (i == kAcceptsPerTurn) {
                 if (!pending_) {
                     pending_ = true;
-                    boost::asio::post(worker_.context, [this] { on_tick(); });
+                    worker_.reactor.submit([this] { on_tick(); });
                 }
                 return;
             }
@@ -115,7 +114,6 @@ Worker::Impl::Impl(std::size_t worker_index, Shared& shared_state,
                    std::vector<ListenSocket> listen_sockets)
     : index(worker_index),
       shared(shared_state),
-      reactor(context),
       pool(reactor),
       pipes(*shared_state.pipes),
       counters(shared_state.board->counters(worker_index)),
@@ -150,7 +148,7 @@ void Worker::Impl::run() {
     // a client waits, and where MD5 is missing the start fails, not the first request.
     base::md5_hex({});
     begin();
-    context.run();
+    reactor.run();
     flush_log();
     finished.store(true, std::memory_order_release);
 }
@@ -422,14 +420,13 @@ void Worker::Impl::check_finished() {
     }
     // Nobody hands clients over any more; those that are queued come before this.
     finishing = true;
-    boost::asio::post(context, [this] {
+    reactor.submit([this] {
         finishing = false;
         if (client_count == 0) {
             flush_log();
             pool.drop_all();
             count_unasked();
             reactor.stop();
-            context.stop();
         }
     });
 }
@@ -521,17 +518,17 @@ void Worker::join() {
 }
 
 void Worker::post_snapshot(std::shared_ptr<const Snapshot> snapshot) {
-    boost::asio::post(impl_->context, [this, snapshot = std::move(snapshot)]() mutable {
+    impl_->reactor.submit([this, snapshot = std::move(snapshot)]() mutable {
         impl_->use_snapshot(std::move(snapshot));
     });
 }
 
 void Worker::post_backend_down(std::uint32_t slot) {
-    boost::asio::post(impl_->context, [this, slot] { impl_->backend_down(slot); });
+    impl_->reactor.submit([this, slot] { impl_->backend_down(slot); });
 }
 
 void Worker::post_client(int descriptor, std::size_t listener) {
-    boost::asio::post(impl_->context, [this, descriptor, listener] {
+    impl_->reactor.submit([this, descriptor, listener] {
         sockaddr_storage storage;
         socklen_t length = sizeof storage;
         if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
@@ -545,16 +542,15 @@ void Worker::post_client(int descriptor, std::size_t listener) {
 }
 
 void Worker::post_room(std::uint32_t group, std::uint32_t cell, std::size_t hops) {
-    boost::asio::post(impl_->context,
-                      [this, group, cell, hops] { impl_->receive_room(group, cell, hops); });
+    impl_->reactor.submit([this, group, cell, hops] { impl_->receive_room(group, cell, hops); });
 }
 
 void Worker::post_drain(base::Duration idle_limit) {
-    boost::asio::post(impl_->context, [this, idle_limit] { impl_->drain(idle_limit); });
+    impl_->reactor.submit([this, idle_limit] { impl_->drain(idle_limit); });
 }
 
 void Worker::post_stop() {
-    boost::asio::post(impl_->context, [this] { impl_->stop_now(); });
+    impl_->reactor.submit([this] { impl_->stop_now(); });
 }
 
 bool Worker::is_finished() const {

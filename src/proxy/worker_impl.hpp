@@ -2,7 +2,6 @@
 #pragma once
 
 #include <atomic>
-#include <boost/asio/io_context.hpp>
 #include <chrono>
 #include <memory>
 #include <string>
@@ -101,7 +100,6 @@ struct Worker::Impl {
 
     std::size_t index;
     Shared& shared;
-    boost::asio::io_context context{1};
     net::Reactor reactor;
     net::BackendPool pool;
     net::BufferPool buffers;

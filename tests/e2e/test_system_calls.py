@@ -102,3 +102,27 @@ def test_calls_of_an_exchange(gate, tmp_path, method):
     others = {"recvfrom", "recvmsg", "sendmsg", "sendto", "epoll_wait", "epoll_pwait", "epoll_ctl"}
     rest = sum(count for name, (count, _) in calls.items() if name not in others | {"total"})
     assert rest <= EXCHANGES // 4, text
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_lone_client_costs_two_waits(gate, tmp_path):
+    """One for the request, one for its answer: there is nothing that a second look could find, and a
+    proxy is mostly idle."""
+    backend = Backend()
+    daemon = gate([backend], top={"workers": 1}, balance={"salt": "x"})
+    if daemon.is_sanitized:
+        pytest.skip("sanitizers make calls of their own")
+    clients = Lockstep(daemon, backend, 1)
+    for _ in range(5):
+        clients.exchange("GET")
+    exchanges = 400
+    calls = count_calls(
+        daemon, tmp_path, lambda: [clients.exchange("GET") for _ in range(exchanges)]
+    )
+    clients.close()
+    backend.close()
+    waits = sum(calls.get(name, (0, 0))[0] for name in ("epoll_wait", "epoll_pwait"))
+    # The control thread and the ticks have a few of their own; four a request is what a loop inside
+    # another one took.
+    assert waits <= 2.5 * exchanges, calls
+    assert calls.get("epoll_ctl", (0, 0))[0] <= exchanges // 4, calls

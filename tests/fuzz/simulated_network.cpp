@@ -508,16 +508,10 @@ int __wrap_epoll_ctl(int set, int operation, int fd, epoll_event* event) {
 
 int __real_epoll_wait(int set, epoll_event* events, int room, int timeout);
 int __wrap_epoll_wait(int set, epoll_event* events, int room, int timeout) {
-    // Asio's own set holds no descriptor of the simulation: the kernel answers for it.
+    // A set without any descriptor of the simulation: the kernel answers for it.
     return network != nullptr && Calls::is_watched(set)
                ? Calls::wait(events, room)
                : __real_epoll_wait(set, events, room, timeout);
-}
-
-// Without a timer descriptor Asio looks at its timers in every round, by the clock below.
-int __real_timerfd_create(int clock, int flags);
-int __wrap_timerfd_create(int clock, int flags) {
-    return network != nullptr ? Calls::fail(ENOSYS) : __real_timerfd_create(clock, flags);
 }
 
 // std::chrono::steady_clock::now(): a time point is its 64 bit number of nanoseconds.

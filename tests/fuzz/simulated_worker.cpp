@@ -118,8 +118,7 @@ SimulatedWorker::~SimulatedWorker() {
 }
 
 void SimulatedWorker::turn() {
-    parts_->worker->reactor.post(std::noop_coroutine());  // so that it looks at its events
-    parts_->worker->context.poll();
+    parts_->worker->reactor.turn(std::chrono::milliseconds{0});
 }
 
 void SimulatedWorker::use_options(unsigned options) {
@@ -147,7 +146,7 @@ std::size_t SimulatedWorker::clients() const {
 }
 
 bool SimulatedWorker::is_finished() const {
-    return parts_->worker->context.stopped();
+    return parts_->worker->reactor.is_stopped();
 }
 
 void SimulatedWorker::check_idle() const {

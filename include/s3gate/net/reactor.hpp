@@ -1,13 +1,13 @@
-// Readiness of one worker's data sockets: one edge-triggered epoll set whose descriptor the
-// worker's io_context awaits, a lazy timer wheel, and the queue of coroutines that go on in the
-// next round. One per worker, used by that thread only.
+// The event loop of one worker: one edge-triggered epoll set, a lazy timer wheel, the queue of
+// coroutines that go on in the next round, and the messages of other threads. One per worker, used
+// by that thread only, but for submit().
 #pragma once
 
-#include <boost/asio/basic_waitable_timer.hpp>
-#include <boost/asio/io_context.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
+#include <atomic>
 #include <coroutine>
 #include <cstdint>
+#include <functional>
+#include <mutex>
 #include <vector>
 
 #include "s3gate/base/clock.hpp"
@@ -64,15 +64,25 @@ class EventTarget {
 
 class Reactor {
   public:
-    explicit Reactor(boost::asio::io_context& context);
+    // Throws std::system_error when the kernel grants no epoll set or event descriptor.
+    Reactor();
     ~Reactor();
     Reactor(const Reactor&) = delete;
     Reactor& operator=(const Reactor&) = delete;
 
-    // Begins to await the set; every `kTickLength` the wheel turns and `on_tick` is called.
+    // From now on, every `kTickLength` the wheel turns and `on_tick` (unless null) is called.
     void start(void (*on_tick)(void*), void* context);
-    // Lets the io_context run out of work.
-    void stop();
+    // Turns the loop until stop().
+    void run();
+    // One round: waits at most `patience` for events when nothing else is to be done, then events,
+    // coroutines that go on, messages, and the tick if it is due.
+    void turn(std::chrono::milliseconds patience);
+    // The present round is the last one; messages not yet delivered are dropped.
+    void stop() { stopped_ = true; }
+    bool is_stopped() const { return stopped_; }
+
+    // Any thread: calls `message` on the loop's thread, in the order of submission.
+    void submit(std::function<void()> message);
 
     // Registers a descriptor for all events, edge-triggered. False (with errno) when the kernel
     // refuses.
@@ -82,10 +92,7 @@ class Reactor {
 
     // Resumes `coroutine` after the present round of events; the caller must be about to suspend or
     // be unrelated to it.
-    void post(std::coroutine_handle<> coroutine) {
-        ready_.push_back(coroutine);
-        wake();
-    }
+    void post(std::coroutine_handle<> coroutine) { ready_.push_back(coroutine); }
     // co_await reactor.yield(): lets others run first (fairness).
     auto yield() {
         struct Awaiter {
@@ -117,34 +124,30 @@ class Reactor {
         friend class Reactor;
     };
 
-    void await_set();
-    void on_set_ready();
-    bool poll_once();
+    int poll(int timeout_ms);
     void run_ready();
-    void schedule_tick();
+    void deliver_messages();
     void on_timer();
     void turn_wheel();
     void link(TimerNode& node);
-    void wake();
 
-    boost::asio::io_context& context_;
     int epoll_ = -1;
-    boost::asio::posix::basic_stream_descriptor<boost::asio::io_context::executor_type> set_;
-    boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
-                                      boost::asio::io_context::executor_type>
-        timer_;
+    int bell_ = -1;  // event descriptor in the set: a message has come
     std::vector<std::coroutine_handle<>> ready_;
     std::vector<std::coroutine_handle<>> running_;
     std::vector<epoll_event> events_;
     int event_count_ = 0;
     int event_index_ = 0;
-    bool in_round_ = false;
-    bool wake_posted_ = false;
     bool stopped_ = false;
+    std::mutex mutex_;  // guards messages_
+    std::vector<std::function<void()>> messages_;
+    std::vector<std::function<void()>> delivering_;
+    std::atomic<bool> has_messages_{false};
     Tick now_ = 0;
     std::uint64_t now_ms_ = 0;
     base::TimePoint now_point_{};
     base::TimePoint last_tick_{};
+    base::TimePoint next_tick_ = base::TimePoint::max();
     base::Duration remainder_{0};
     void (*on_tick_)(void*) = nullptr;
     void* tick_context_ = nullptr;

@@ -1,10 +1,9 @@
-// One worker: one thread, one io_context, its own listening sockets, pools, counters, log buffer.
+// One worker: one thread, one event loop, its own listening sockets, pools, counters, log buffer.
 // Everything a connection touches belongs to its worker; other threads reach it only through the
 // post_… functions.
 #pragma once
 
 #include <atomic>
-#include <boost/asio/io_context.hpp>
 #include <cstdint>
 #include <memory>
 #include <string>

@@ -1,4 +1,4 @@
-// What the tests of this module share: a real io_context with a Reactor that is turned until a
+// What the tests of this module share: a real Reactor that is turned until a
 // condition holds, and loopback TCP connections whose far end the test itself reads and writes, in
 // the same thread and without blocking.
 #pragma once
@@ -9,7 +9,6 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <boost/asio/io_context.hpp>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -28,16 +27,12 @@ inline constexpr std::chrono::seconds kPatience{60};
 
 class Loop {
   public:
-    Loop() : reactor(context) {
+    Loop() {
         std::signal(SIGPIPE, SIG_IGN);  // as the daemon does: splice() has no MSG_NOSIGNAL
         reactor.start(nullptr, nullptr);
     }
-    ~Loop() {
-        reactor.stop();
-        context.run();
-    }
 
-    // Turns the loop until `done()`, looking again after every handler and at least every few
+    // Turns the loop until `done()`, looking again after every round and at least every few
     // milliseconds.
     template <class Done>
     [[nodiscard]] bool run_until(const Done& done) {
@@ -46,18 +41,17 @@ class Loop {
             if (std::chrono::steady_clock::now() > end) {
                 return false;
             }
-            context.run_one_for(std::chrono::milliseconds(2));
+            reactor.turn(std::chrono::milliseconds(2));
         }
         return true;
     }
     // Lets everything that is ready now happen.
     void settle() {
         for (int i = 0; i < 20; ++i) {
-            context.poll();
+            reactor.turn(std::chrono::milliseconds(0));
         }
     }
 
-    boost::asio::io_context context{1};
     Reactor reactor;
 };
 

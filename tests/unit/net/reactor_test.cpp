@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "loop.hpp"
@@ -165,6 +166,68 @@ TEST_F(ReactorTimers, AYieldingCoroutineDoesNotKeepTimersFromFiring) {
     EXPECT_TRUE(loop.run_until([&] { return timer.count == 1; }));
     stop = true;
     EXPECT_TRUE(loop.run_until([&] { return ended; }));
+}
+
+TEST_F(ReactorTimers, MessagesComeInTheOrderOfSubmissionAndMaySubmitOthers) {
+    for (const int id : {1, 2, 3}) {
+        loop.reactor.submit([this, id] {
+            order.push_back(id);
+            loop.reactor.submit([this, id] { order.push_back(10 * id); });
+        });
+    }
+    loop.reactor.turn(seconds(60));
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 3})) << "what they submit waits for the next round";
+    loop.reactor.turn(seconds(60));
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 10, 20, 30}));
+}
+
+TEST(ReactorMessages, OfAnotherThreadEndTheWait) {
+    Reactor reactor;  // not started: no tick ends a wait either
+    for (int i = 0; i < 200; ++i) {
+        bool arrived = false;
+        std::thread sender([&] {
+            std::this_thread::sleep_for(std::chrono::microseconds(i % 4 * 50));
+            reactor.submit([&] { arrived = true; });
+        });
+        // The bell may still ring for a message that the round before has taken.
+        for (int round = 0; round < 3 && !arrived; ++round) {
+            reactor.turn(kPatience);
+        }
+        sender.join();
+        ASSERT_TRUE(arrived) << i;
+    }
+}
+
+TEST(ReactorMessages, AreNeitherLostNorReordered) {
+    constexpr int kMessages = 20'000;
+    Reactor reactor;
+    int arrived = 0;
+    bool in_order = true;
+    std::thread sender([&] {
+        for (int i = 0; i < kMessages; ++i) {
+            reactor.submit([&arrived, &in_order, i] {
+                in_order = in_order && arrived == i;
+                ++arrived;
+            });
+        }
+    });
+    for (int round = 0; round < 2 * kMessages && arrived < kMessages; ++round) {
+        reactor.turn(kPatience);
+    }
+    sender.join();
+    EXPECT_EQ(arrived, kMessages);
+    EXPECT_TRUE(in_order);
+}
+
+TEST_F(ReactorTimers, AStoppedLoopDeliversNothingMore) {
+    loop.reactor.submit([&] {
+        order.push_back(1);
+        loop.reactor.stop();
+    });
+    loop.reactor.submit([&] { order.push_back(2); });
+    loop.reactor.run();
+    EXPECT_TRUE(loop.reactor.is_stopped());
+    EXPECT_EQ(order, std::vector<int>{1});
 }
 
 struct Observer final : StreamObserver {
