@@ -77,12 +77,15 @@ void Reactor::run() {
 
 void Reactor::turn(std::chrono::milliseconds patience) {
     // The clock is the last round's: the tick may come late by what that round took, never early.
-    const bool is_busy = !ready_.empty() || has_messages_.load(std::memory_order_acquire);
+    const bool is_busy =
+        !ready_.empty() || has_beginners() || has_messages_.load(std::memory_order_acquire);
     const auto until_tick = std::chrono::ceil<std::chrono::milliseconds>(next_tick_ - now_point_);
     const auto wait = is_busy ? std::chrono::milliseconds{0}
                               : std::clamp(until_tick, std::chrono::milliseconds{0}, patience);
+    begins_left_ = kBeginsPerRound;
     poll(static_cast<int>(wait.count()));
     run_ready();
+    run_beginners();
     deliver_messages();
     if (now_point_ >= next_tick_ && !stopped_) {
         on_timer();
@@ -161,6 +164,20 @@ void Reactor::run_ready() {
         coroutine.resume();
     }
     running_.clear();
+}
+
+void Reactor::run_beginners() {
+    while (begins_left_ > 0 && has_beginners()) {
+        --begins_left_;
+        beginners_[first_beginner_++].resume();
+    }
+    // The queue keeps its memory; moving what is left costs less than one entry for each that
+    // began.
+    if (first_beginner_ > beginners_.size() / 2) {
+        beginners_.erase(beginners_.begin(),
+                         beginners_.begin() + static_cast<std::ptrdiff_t>(first_beginner_));
+        first_beginner_ = 0;
+    }
 }
 
 void Reactor::on_timer() {

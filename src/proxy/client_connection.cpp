@@ -96,6 +96,8 @@ net::detached serve_client(ClientConnection* client) {
                 break;
             }
         }
+        // With thousands of requests at once, answers of those in progress come before new ones.
+        co_await worker.reactor.begin_work();
         if (client->cut) {
             break;
         }

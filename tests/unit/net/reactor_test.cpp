@@ -149,6 +149,56 @@ TEST_F(ReactorTimers, YieldingCoroutinesTakeTurns) {
     EXPECT_EQ(order, (std::vector<int>{1, 2, 1, 2, 1, 2, -1, -2}));
 }
 
+detached begin(Reactor& reactor, std::vector<int>& order, int id) {
+    co_await reactor.begin_work();
+    order.push_back(id);
+}
+
+TEST_F(ReactorTimers, OnlySoManyBeginInOneRoundInTheOrderTheyCame) {
+    int many = 5 * Reactor::kBeginsPerRound / 2;
+    std::vector<int> begun;
+    std::vector<int> all;
+    for (int id = 0; id < many; ++id) {
+        begin(loop.reactor, begun, id);
+        all.push_back(id);
+    }
+    turn(loop.reactor, order, 1, 3);  // in progress: goes on in every round
+    for (unsigned round = 1; round <= 3; ++round) {
+        loop.reactor.turn(seconds(60));
+        EXPECT_EQ(begun.size(), std::min<std::size_t>(round * Reactor::kBeginsPerRound, many));
+        EXPECT_EQ(order.size(), 1u + round);
+        if (round == 1) {
+            begin(loop.reactor, begun, many++);  // behind those that wait
+            all.push_back(many - 1);
+        }
+    }
+    EXPECT_EQ(begun, all);
+}
+
+TEST_F(ReactorTimers, WhatMayBeginDoesNotWait) {
+    loop.reactor.submit([&] {
+        begin(loop.reactor, order, 1);
+        order.push_back(2);
+    });
+    loop.reactor.turn(seconds(60));
+    EXPECT_EQ(order, (std::vector<int>{1, 2}));
+}
+
+detached begin_often(Reactor& reactor, std::vector<int>& order, int times) {
+    for (int i = 0; i < times; ++i) {
+        co_await reactor.begin_work();
+        order.push_back(i);
+    }
+}
+
+TEST_F(ReactorTimers, OneThatBeginsAgainAndAgainIsBoundByTheRoundToo) {
+    begin_often(loop.reactor, order, 3 * Reactor::kBeginsPerRound);
+    for (unsigned round = 1; round <= 3; ++round) {
+        loop.reactor.turn(seconds(60));
+        EXPECT_EQ(order.size(), round * Reactor::kBeginsPerRound);
+    }
+}
+
 TEST_F(ReactorTimers, AYieldingCoroutineDoesNotKeepTimersFromFiring) {
     Timer timer(loop.reactor, order, 1);
     loop.reactor.arm(timer, 1);
