@@ -86,32 +86,40 @@ def crowds(options):
 
 
 def beside(options, title, company, **settings):
-    """p99 of small requests alone, and beside `company`: options of a second generator."""
-    rows = []
-    with Stage(options, [*PEERS, "s3gate"], **settings) as bench:
-        for name in [*PEERS, "s3gate"]:
-            alone = run(bench, name, "mode=get obj=1k conns=16", options.seconds)
-            command = bench.generator(name, options.seconds + 4, company)
-            neighbour = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-            try:
-                if "mode=idle" in company:
-                    if neighbour.stdout.readline().strip() != "HELD":
-                        raise RuntimeError(f"{name}: the idle connections did not come up")
-                else:
-                    time.sleep(1)  # the streams are in full flow
-                crowded = run(bench, name, "mode=get obj=1k conns=16", options.seconds)
-            finally:
-                output = neighbour.communicate(timeout=120)[0].splitlines()
-            rows.append(
-                {
-                    title: name,
-                    "p99 alone ms": round(alone["p99_us"] / 1000, 2),
-                    "p99 beside ms": round(crowded["p99_us"] / 1000, 2),
-                    "req/s beside": round(crowded["rps"]),
-                    "errors": faults(crowded) + json.loads(output[-1])["errors"],
-                }
-            )
-    return rows
+    """p99 of small requests alone, and beside `company`: options of a second generator. Medians."""
+    names = [*PEERS, "s3gate"]
+    samples = {name: [] for name in names}
+    with Stage(options, names, **settings) as bench:
+        for _ in range(options.rounds):
+            for name in names:
+                samples[name].append(beside_once(bench, name, options.seconds, company))
+    return [
+        {
+            title: name,
+            "p99 alone ms": round(statistics.median(s[0]["p99_us"] for s in taken) / 1000, 2),
+            "p99 beside ms": round(statistics.median(s[1]["p99_us"] for s in taken) / 1000, 2),
+            "req/s beside": round(statistics.median(s[1]["rps"] for s in taken)),
+            "errors": sum(s[2] for s in taken),
+        }
+        for name, taken in samples.items()
+    ]
+
+
+def beside_once(bench, name, seconds, company):
+    """Small requests alone, beside the company, and the errors of both generators."""
+    alone = run(bench, name, "mode=get obj=1k conns=16", seconds)
+    command = bench.generator(name, seconds + 4, company)
+    neighbour = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        if "mode=idle" in company:
+            if neighbour.stdout.readline().strip() != "HELD":
+                raise RuntimeError(f"{name}: the idle connections did not come up")
+        else:
+            time.sleep(1)  # the streams are in full flow
+        crowded = run(bench, name, "mode=get obj=1k conns=16", seconds)
+    finally:
+        output = neighbour.communicate(timeout=120)[0].splitlines()
+    return alone, crowded, faults(crowded) + json.loads(output[-1])["errors"]
 
 
 def beside_idle(options):

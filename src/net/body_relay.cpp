@@ -11,7 +11,7 @@ namespace s3gate::net {
 namespace {
 
 // Fairness (docs/architecture.md): what one relay may do before others get their turn.
-constexpr std::size_t kTurnBytes = 1024 * 1024;
+constexpr std::size_t kTurnBytes = Reactor::kRelayedPerRound;
 constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.
 constexpr std::size_t kMaxPieces = 512;
@@ -145,6 +145,11 @@ bool is_to_be_spliced(const BodyRelay& relay) {
            source.prefix.empty() && source.stream->is_readable() &&
            (relay.replay == nullptr || !relay.replay->is_whole()) &&
            relay.pipes->offers(source.remaining);
+}
+
+// True for what has taken a whole turn already: short messages go before its news.
+bool is_long(const BodyRelay& relay) {
+    return relay.payload_sent >= kTurnBytes;
 }
 
 SinkWait sink_wait_of(const BodyRelay& relay) {
@@ -301,11 +306,15 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                                 relay.payload_sent += static_cast<std::uint64_t>(out);
                                 relay.any_sent = relay.body_sent = true;
                                 turn_bytes += static_cast<std::size_t>(out);
+                                sink.reactor().note_relayed(static_cast<std::size_t>(out));
                                 continue;
                             }
                             if (out < 0 && (errno == EAGAIN || errno == EINTR)) {
                                 turn_bytes = turn_calls = 0;
                                 const Wake wake = co_await wait_for_sink(sink, sink_wait_of(relay));
+                                if (wake != Wake::timed_out && is_long(relay)) {
+                                    co_await sink.reactor().yield();
+                                }
                                 if (relay.cancelled) {
                                     co_return RelayEnd::interrupted;
                                 }
@@ -408,6 +417,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 is_held_back = more;
                 relay.any_sent = true;
                 turn_bytes += bytes;
+                sink.reactor().note_relayed(bytes);
                 if (bytes > head_left) {
                     relay.body_sent =
                         true;  // chunk framing counts: an empty chunked body is a body
@@ -468,6 +478,9 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 sink.flush();
             }
             const Wake wake = co_await source.stream->readable(relay.read_timeout);
+            if (wake != Wake::timed_out && is_long(relay)) {
+                co_await sink.reactor().yield();
+            }
             if (relay.cancelled) {
                 co_return RelayEnd::interrupted;
             }

@@ -15,9 +15,9 @@ namespace {
 constexpr int kEventsPerPoll = 256;
 // Design "Threads": a tick later than this is our own stall.
 constexpr std::chrono::seconds kStall{2};
-// How often what arrived during a stall is fetched before anybody is declared late: enough for
-// 16,384 sockets, and an end for those that never fall silent.
-constexpr int kPollsAfterStall = 64;
+// For how long what arrived during a stall is fetched before anybody is declared late: there may be
+// more of it than one look shows, and it may never end.
+constexpr std::chrono::milliseconds kCatchUp{250};
 
 }  // namespace
 
@@ -77,15 +77,14 @@ void Reactor::run() {
 
 void Reactor::turn(std::chrono::milliseconds patience) {
     // The clock is the last round's: the tick may come late by what that round took, never early.
-    const bool is_busy =
-        !ready_.empty() || has_beginners() || has_messages_.load(std::memory_order_acquire);
     const auto until_tick = std::chrono::ceil<std::chrono::milliseconds>(next_tick_ - now_point_);
-    const auto wait = is_busy ? std::chrono::milliseconds{0}
-                              : std::clamp(until_tick, std::chrono::milliseconds{0}, patience);
-    begins_left_ = kBeginsPerRound;
-    poll(static_cast<int>(wait.count()));
+    const auto wait = is_busy() ? std::chrono::milliseconds{0}
+                                : std::clamp(until_tick, std::chrono::milliseconds{0}, patience);
+    begins_left_ = begins_per_round_;
+    const int events = poll(static_cast<int>(wait.count()));
     run_ready();
     run_beginners();
+    run_relays(static_cast<std::size_t>(std::max(events, 0)));
     deliver_messages();
     if (now_point_ >= next_tick_ && !stopped_) {
         on_timer();
@@ -167,23 +166,37 @@ void Reactor::run_ready() {
 }
 
 void Reactor::run_beginners() {
-    while (begins_left_ > 0 && has_beginners()) {
+    while (begins_left_ > 0 && !beginners_.is_empty()) {
         --begins_left_;
-        beginners_[first_beginner_++].resume();
+        beginners_.pop().resume();
     }
-    // The queue keeps its memory; moving what is left costs less than one entry for each that
-    // began.
-    if (first_beginner_ > beginners_.size() / 2) {
-        beginners_.erase(beginners_.begin(),
-                         beginners_.begin() + static_cast<std::ptrdiff_t>(first_beginner_));
-        first_beginner_ = 0;
+}
+
+void Reactor::run_relays(std::size_t events) {
+    const std::size_t limit = std::max(kRelayedPerRound, events * kRelayedPerEvent);
+    relayed_ = 0;
+    // Only those that wait now, and at least one of them.
+    for (std::size_t left = relays_.size(); left > 0; --left) {
+        relays_.pop().resume();
+        if (relayed_ >= limit) {
+            break;
+        }
     }
+}
+
+std::coroutine_handle<> Reactor::Queue::pop() {
+    const std::coroutine_handle<> coroutine = waiting_[first_++];
+    // What is moved is less than what has gone on since the last time.
+    if (first_ > waiting_.size() / 2) {
+        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(first_));
+        first_ = 0;
+    }
+    return coroutine;
 }
 
 void Reactor::on_timer() {
     const auto passed = std::chrono::duration_cast<base::Duration>(now_point_ - last_tick_);
     last_tick_ = now_point_;
-    next_tick_ = now_point_ + kTickLength;
     Tick advance = 1;
     if (passed < kStall) {
         remainder_ += passed;
@@ -192,13 +205,17 @@ void Reactor::on_timer() {
     } else {
         remainder_ = base::Duration{0};
     }
-    if (advance > 1 || passed >= kStall) {
-        // What arrived while we stood still is looked at before anybody is declared late.
-        for (int i = 0; i < kPollsAfterStall && poll(0) == kEventsPerPoll; ++i) {
-            run_ready();
+    // What arrived while we stood still is looked at before anybody is declared late.
+    if (passed >= kStall) {
+        while (poll(0) == kEventsPerPoll && now_point_ - last_tick_ < kCatchUp) {
         }
+        last_tick_ = now_point_;  // what that took was our own delay too
+        run_ready();
+    } else if (advance > 1) {
+        poll(0);
         run_ready();
     }
+    next_tick_ = last_tick_ + kTickLength;
     for (Tick i = 0; i < advance; ++i) {
         ++now_;
         turn_wheel();

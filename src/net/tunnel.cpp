@@ -207,6 +207,7 @@ detached Tunnel::relay(Way& way) {
         }
         if (sent > 0) {
             way.moved += static_cast<std::uint64_t>(sent);
+            reactor.note_relayed(static_cast<std::size_t>(sent));
             touch();
             continue;
         }

@@ -96,13 +96,20 @@ net::detached serve_client(ClientConnection* client) {
                 break;
             }
         }
+        if (client->leftover.empty() && client->stream.peer_finished() &&
+            !client->stream.has_unread()) {
+            break;  // it left, and asked for nothing
+        }
         // With thousands of requests at once, answers of those in progress come before new ones.
+        const base::TimePoint asked_at = worker.reactor.now_point();
+        client->awaits_begin = true;
         co_await worker.reactor.begin_work();
-        if (client->cut) {
+        client->awaits_begin = false;
+        if (client->cut || client->stream.is_broken()) {
             break;
         }
         Exchange* exchange = worker.take_exchange();
-        const ClientFate fate = co_await exchange->run(*client);
+        const ClientFate fate = co_await exchange->run(*client, asked_at);
         worker.return_exchange(exchange);
         ++client->requests;
         if (fate == ClientFate::keep) {

@@ -26,6 +26,7 @@ struct ClientConnection {
     std::uint32_t listener;
     std::uint32_t requests = 0;
     bool awaits_request = false;  // before the first or between two, nothing received of the next
+    bool awaits_begin = false;    // asked, and waits for its turn (net::Reactor::begin_work)
     bool shed = false;            // over limits.connections: its first request is answered 503
     bool cut = false;             // the worker stops
     ClientTable::Admission admission = ClientTable::Admission::served;

@@ -37,8 +37,8 @@ policy::MethodClass method_class_of(std::string_view method) {
 
 }  // namespace
 
-net::task<ClientFate> Exchange::run(ClientConnection& client) {
-    begin(client);
+net::task<ClientFate> Exchange::run(ClientConnection& client, base::TimePoint asked_at) {
+    begin(client, asked_at);
     const HeadRead head = co_await read_head();
     if (head == HeadRead::complete) {
         serving_ = true;
@@ -51,7 +51,7 @@ net::task<ClientFate> Exchange::run(ClientConnection& client) {
     co_return fate_;
 }
 
-void Exchange::begin(ClientConnection& client) {
+void Exchange::begin(ClientConnection& client, base::TimePoint asked_at) {
     client_ = &client;
     client.stream.set_observer(this);
     generation_ = worker_.borrow_generation();
@@ -93,7 +93,7 @@ void Exchange::begin(ClientConnection& client) {
     record_.clear();
     record_.site = site_->config->name;
     record_.is_s3 = site_->config->type == config::SiteType::s3;
-    started_ = worker_.reactor.now_point();
+    started_ = asked_at;
 }
 
 net::task<Exchange::HeadRead> Exchange::read_head() {

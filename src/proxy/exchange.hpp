@@ -38,8 +38,9 @@ class Exchange final : public net::StreamObserver {
   public:
     explicit Exchange(Worker::Impl& worker) : worker_(worker) {}
 
-    // Serves one request on the connection; its first bytes may already be in client.leftover.
-    net::task<ClientFate> run(ClientConnection& client);
+    // Serves one request on the connection; its first bytes may already be in client.leftover. They
+    // came at `asked_at`.
+    net::task<ClientFate> run(ClientConnection& client, base::TimePoint asked_at);
 
     // The worker calls this when active checks took a backend down hard.
     void on_backend_down(std::uint32_t slot);
@@ -76,7 +77,7 @@ class Exchange final : public net::StreamObserver {
         done,         // answered (relayed, tunnelled or replied): fate_ is set
     };
 
-    void begin(ClientConnection& client);
+    void begin(ClientConnection& client, base::TimePoint asked_at);
     net::task<HeadRead> read_head();
     net::task<void> refuse_long_head();
     net::task<void> serve();

@@ -1,7 +1,6 @@
 #include "s3gate/proxy/worker.hpp"
 
 #include <pthread.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -394,13 +393,14 @@ void Worker::Impl::stop_now() {
         }
         exchange->cut();
     }
-    cut.store(requests, std::memory_order_relaxed);
-    cut_tunnels.store(tunnels, std::memory_order_relaxed);
     for (ClientConnection* client = clients; client != nullptr; client = client->next) {
         client->cut = true;
+        requests += client->awaits_begin ? 1 : 0;
         client->stream.interrupt_read();
         client->stream.interrupt_write();
     }
+    cut.store(requests, std::memory_order_relaxed);
+    cut_tunnels.store(tunnels, std::memory_order_relaxed);
     check_finished();
 }
 

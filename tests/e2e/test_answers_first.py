@@ -1,12 +1,18 @@
 """What is in progress goes before what is new: an answer that arrives behind a hundred requests is
 passed on before most of them begin. Without that, all that is asked at once is in progress at once,
-with a backend connection each, and everybody waits for the last of them."""
+with a backend connection each, and everybody waits for the last of them. And what becomes of a
+request that waits for its turn: it is still a request when it is cut, and none any more when its
+client has gone."""
 
+import contextlib
+import fcntl
 import pathlib
 import shutil
 import signal
 import socket
+import struct
 import subprocess
+import termios
 
 import pytest
 from support.client import split_address
@@ -15,66 +21,67 @@ from support.waiting import DEADLINE, wait_until
 
 CROWD = 100
 BEGUN_AT_ONCE = 16  # net::Reactor::kBeginsPerRound
+GONE = b"GET /bucket/gone HTTP/1.1\r\nHost: s3.example.test:9000\r\n\r\n"
+
+pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-def test_an_answer_overtakes_requests_that_have_not_begun(gate, tmp_path):
-    backend = Backend()
-    daemon = gate(
-        [backend], top={"workers": 1}, balance={"salt": "x"}, backends={"keepalive": 2 * CROWD}
-    )
+class Crowd:
+    """Kept-alive clients of one worker, each with a backend connection that is there already."""
 
-    def connect():
-        return socket.create_connection(split_address(daemon.address), DEADLINE)
-
-    first, *crowd = clients = [connect() for _ in range(CROWD + 1)]
-    # From now on everybody's backend connection is there already.
-    for client in clients:
-        client.sendall(REQUESTS["GET"][0])
-    for connection in backend.take(len(clients)):
-        connection.sendall(ANSWERS["GET"])
-    for client in clients:
-        receive_answer(client)
-    first.sendall(REQUESTS["GET"][0])
-    (waiting,) = backend.take(1)
-
-    trace = tmp_path / "sends"
-    strace = subprocess.Popen(
-        ["strace", "-f", "-e", "trace=sendmsg", "-p", str(daemon.process.pid), "-o", trace],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = strace.stderr.readline()
-        if "ttach" in line and "not permitted" in line:
-            pytest.skip("this machine lets nobody trace")
-        assert "attached" in line, line
-        daemon.signal(signal.SIGSTOP)
-        threads = len(list(pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir()))
-        wait_until(
-            lambda: trace.read_text().count("stopped by SIGSTOP") >= threads,
-            what="the daemon stands still",
+    def __init__(self, gate):
+        self.backend = Backend()
+        self.daemon = gate(
+            [self.backend],
+            top={"workers": 1},
+            balance={"salt": "x"},
+            backends={"keepalive": 2 * CROWD},
         )
-        for client in crowd:
+        self.clients = [self._connect() for _ in range(CROWD + 1)]
+        for client in self.clients:
             client.sendall(REQUESTS["GET"][0])
-        waiting.sendall(ANSWERS["GET"])
-        daemon.signal(signal.SIGCONT)
-        receive_answer(first)
-        for connection in backend.take(CROWD):
-            connection.sendall(ANSWERS["GET"])
-        for client in crowd:
+        self.answer(len(self.clients))
+        for client in self.clients:
             receive_answer(client)
-    finally:
-        strace.send_signal(signal.SIGINT)
-        strace.wait(30)
-    sends = [line for line in trace.read_text().splitlines() if "sendmsg(" in line]
-    answer = next(i for i, line in enumerate(sends) if "HTTP/1.1 200" in line)
-    begun = sum("GET /bucket" in line for line in sends[:answer])
-    assert begun <= BEGUN_AT_ONCE, f"{begun} requests began before the answer"
-    assert sum("GET /bucket" in line for line in sends) == CROWD
-    for client in clients:
-        client.close()
-    backend.close()
+
+    def _connect(self):
+        return socket.create_connection(split_address(self.daemon.address), DEADLINE)
+
+    def answer(self, count):
+        for connection in self.backend.take(count):
+            connection.sendall(ANSWERS["GET"])
+
+    def close(self):
+        for client in self.clients:
+            client.close()
+        self.backend.close()
+
+    @contextlib.contextmanager
+    def stopped(self, trace, *options):
+        """strace writes down what the daemon sends, and the daemon stands still."""
+        process = self.daemon.process
+        strace = subprocess.Popen(
+            ["strace", "-f", "-s", "64", "-e", "trace=sendmsg", *options]
+            + ["-p", str(process.pid), "-o", trace],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            line = strace.stderr.readline()
+            if "ttach" in line and "not permitted" in line:
+                pytest.skip("this machine lets nobody trace")
+            assert "attached" in line, line
+            self.daemon.signal(signal.SIGSTOP)
+            threads = len(list(pathlib.Path(f"/proc/{process.pid}/task").iterdir()))
+            wait_until(
+                lambda: trace.read_text().count("stopped by SIGSTOP") >= threads,
+                what="the daemon stands still",
+            )
+            yield
+        finally:
+            self.daemon.signal(signal.SIGCONT)
+            strace.send_signal(signal.SIGINT)
+            strace.wait(30)
 
 
 def receive_answer(client):
@@ -84,3 +91,83 @@ def receive_answer(client):
         assert data, "the daemon closed the connection"
         answer += data
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer[:200]
+
+
+def has_arrived(connection):
+    """True if all that was sent lies with the receiver's kernel (tcp(7), SIOCOUTQ)."""
+    unacknowledged = fcntl.ioctl(connection, termios.TIOCOUTQ, struct.pack("i", 0))
+    return struct.unpack("i", unacknowledged) == (0,)
+
+
+def send_and_wait(connections, data):
+    for connection in connections:
+        connection.sendall(data)
+    wait_until(lambda: all(map(has_arrived, connections)), what="it lies with the daemon")
+
+
+def sends_of(trace):
+    return [line for line in trace.read_text().splitlines() if "sendmsg(" in line]
+
+
+def test_an_answer_overtakes_requests_that_have_not_begun(gate, tmp_path):
+    crowd = Crowd(gate)
+    first, *others = crowd.clients
+    first.sendall(REQUESTS["GET"][0])
+    (waiting,) = crowd.backend.take(1)
+    trace = tmp_path / "sends"
+    with crowd.stopped(trace):
+        send_and_wait(others, REQUESTS["GET"][0])
+        send_and_wait([waiting], ANSWERS["GET"])
+        crowd.daemon.signal(signal.SIGCONT)
+        receive_answer(first)
+        crowd.answer(CROWD)
+        for client in others:
+            receive_answer(client)
+    sends = sends_of(trace)
+    answer = next(i for i, line in enumerate(sends) if "HTTP/1.1 200" in line)
+    begun = sum("GET /bucket" in line for line in sends[:answer])
+    assert begun <= BEGUN_AT_ONCE, f"{begun} requests began before the answer"
+    assert sum("GET /bucket" in line for line in sends) == CROWD
+    crowd.close()
+
+
+# Each of the sends that pass requests on takes 20 ms, the whole crowd two seconds: time enough for
+# something to happen to the last of it.
+SLOWLY = ("-e", f"inject=sendmsg:delay_enter=20000:when=1..{CROWD}")
+
+
+def test_a_request_whose_client_has_gone_does_not_begin(gate, tmp_path):
+    crowd = Crowd(gate)
+    *others, leaver = crowd.clients
+    trace = tmp_path / "sends"
+    with crowd.stopped(trace, *SLOWLY):
+        send_and_wait(others, REQUESTS["GET"][0])
+        send_and_wait([leaver], GONE)
+        crowd.daemon.signal(signal.SIGCONT)
+        crowd.answer(1)
+        leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        leaver.close()
+        crowd.answer(CROWD - 1)
+        for client in others:
+            receive_answer(client)
+    sends = sends_of(trace)
+    assert sum("GET /bucket/dir" in line for line in sends) == CROWD
+    assert not any("GET /bucket/gone" in line for line in sends)
+    crowd.close()
+
+
+def test_requests_that_wait_for_their_turn_are_counted_when_they_are_cut(gate, tmp_path):
+    crowd = Crowd(gate)
+    *others, _ = crowd.clients
+    trace = tmp_path / "sends"
+    with crowd.stopped(trace, *SLOWLY):
+        send_and_wait(others, REQUESTS["GET"][0])
+        crowd.daemon.signal(signal.SIGCONT)
+        crowd.backend.take(1)
+        crowd.daemon.signal(signal.SIGINT)
+        crowd.daemon.expected_exit = crowd.daemon.wait_exit()
+    assert crowd.daemon.expected_exit == 3
+    assert f"{CROWD} request" in crowd.daemon.stderr, crowd.daemon.stderr[-2000:]
+    begun = sum("GET /bucket" in line for line in sends_of(trace))
+    assert begun < CROWD, "some of them never began"
+    crowd.close()

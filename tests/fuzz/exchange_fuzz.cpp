@@ -751,7 +751,7 @@ void Play::settle() {
     for (unsigned round = 0;; ++round) {
         FUZZ_CHECK(round < 20000);  // it comes to rest
         worker_->turn();
-        bool moved = network_.has_edges() && !worker_->is_finished();
+        bool moved = (network_.has_edges() || worker_->is_busy()) && !worker_->is_finished();
         for (std::size_t i = 0; i < conns_.size(); ++i) {
             moved = step_conn(conns_[i]) || moved;
         }

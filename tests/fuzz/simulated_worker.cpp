@@ -1,7 +1,6 @@
 #include "simulated_worker.hpp"
 
 #include <spdlog/spdlog.h>
-#include <coroutine>
 #include <map>
 #include <string>
 #include <utility>
@@ -109,6 +108,8 @@ SimulatedWorker::SimulatedWorker(unsigned options, int listener)
     sockets[0].descriptor = listener;
     parts_->worker =
         std::make_unique<proxy::Worker::Impl>(0, shared, snapshot_of(options), std::move(sockets));
+    // A handful of clients: so that things happen to those that wait for their turn.
+    parts_->worker->reactor.limit_begins(1);
     parts_->worker->begin();
 }
 
@@ -119,6 +120,10 @@ SimulatedWorker::~SimulatedWorker() {
 
 void SimulatedWorker::turn() {
     parts_->worker->reactor.turn(std::chrono::milliseconds{0});
+}
+
+bool SimulatedWorker::is_busy() const {
+    return parts_->worker->reactor.is_busy();
 }
 
 void SimulatedWorker::use_options(unsigned options) {

@@ -39,8 +39,10 @@ class SimulatedWorker {
     SimulatedWorker(const SimulatedWorker&) = delete;
     SimulatedWorker& operator=(const SimulatedWorker&) = delete;
 
-    // Runs what is ready: readiness events, posted coroutines, due ticks.
+    // One round of the event loop.
     void turn();
+    // The next round has something to do without any event.
+    bool is_busy() const;
     void use_options(unsigned options);
     void set_up(std::size_t backend, bool up);
     void take_down(std::size_t backend);

@@ -5,6 +5,7 @@
 
 #include <atomic>
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <mutex>
@@ -75,7 +76,7 @@ class Reactor {
     // Turns the loop until stop().
     void run();
     // One round: waits at most `patience` for events when nothing else is to be done, then events,
-    // coroutines that go on, those that begin, messages, and the tick if it is due.
+    // coroutines that go on, those that begin, long relays, messages, and the tick if it is due.
     void turn(std::chrono::milliseconds patience);
     // The present round is the last one; messages not yet delivered are dropped.
     void stop() { stopped_ = true; }
@@ -93,40 +94,44 @@ class Reactor {
     // Resumes `coroutine` after the present round of events; the caller must be about to suspend or
     // be unrelated to it.
     void post(std::coroutine_handle<> coroutine) { ready_.push_back(coroutine); }
-    // co_await reactor.yield(): lets others run first (fairness).
-    auto yield() {
-        struct Awaiter {
-            Reactor& reactor;
-            bool await_ready() const noexcept { return false; }
-            void await_suspend(std::coroutine_handle<> self) const { reactor.post(self); }
-            void await_resume() const noexcept {}
-        };
-        return Awaiter{*this};
-    }
+    // co_await reactor.yield(): a relay that has had its turn, or has news of a long body, goes on
+    // behind everybody else's events. Relays in the order in which they came, until
+    // kRelayedPerRound bytes are out, or kRelayedPerEvent for each event of the round; then events
+    // again. An event costs about as much as relaying that: where short messages could take all of
+    // the worker, long ones still get half of it.
+    auto yield() { return Line{relays_}; }
+    static constexpr std::size_t kRelayedPerRound = 1024 * 1024;
+    static constexpr std::size_t kRelayedPerEvent = 64 * 1024;
+    // Body bytes that a relay has sent.
+    void note_relayed(std::size_t bytes) { relayed_ += bytes; }
 
     // co_await reactor.begin_work(): what is in progress goes first. At most kBeginsPerRound
     // coroutines a round go on from here, in the order in which they came; the others wait while
     // the events of what was begun before them are fetched.
     auto begin_work() {
-        struct Awaiter {
+        struct Awaiter : Line {
             Reactor& reactor;
             bool await_ready() const noexcept {
-                if (reactor.begins_left_ == 0 || reactor.has_beginners()) {
+                if (reactor.begins_left_ == 0 || !reactor.beginners_.is_empty()) {
                     return false;
                 }
                 --reactor.begins_left_;
                 return true;
             }
-            void await_suspend(std::coroutine_handle<> self) const {
-                reactor.beginners_.push_back(self);
-            }
-            void await_resume() const noexcept {}
         };
-        return Awaiter{*this};
+        return Awaiter{{beginners_}, *this};
     }
     // docs/bench.md: 8 and 32 are as good; without a bound everything that clients ask for at once
     // is in progress at once, and every answer comes back to a cold cache.
-    static constexpr unsigned kBeginsPerRound = 16;
+    static constexpr std::size_t kBeginsPerRound = 16;
+    // For tests that want the bound without the crowd.
+    void limit_begins(std::size_t per_round) { begins_per_round_ = per_round; }
+
+    // True if the next round has something to do without any event.
+    bool is_busy() const {
+        return !ready_.empty() || !beginners_.is_empty() || !relays_.is_empty() ||
+               has_messages_.load(std::memory_order_acquire);
+    }
 
     Tick now() const { return now_; }
     // Calls node.on_deadline() when `after` is over, unless disarmed or armed anew.
@@ -140,6 +145,27 @@ class Reactor {
     base::TimePoint refresh_clock();
 
   private:
+    // Coroutines that go on in the order in which they came. Keeps its memory.
+    class Queue {
+      public:
+        bool is_empty() const { return first_ == waiting_.size(); }
+        std::size_t size() const { return waiting_.size() - first_; }
+        void push(std::coroutine_handle<> coroutine) { waiting_.push_back(coroutine); }
+        // Must not be empty.
+        std::coroutine_handle<> pop();
+
+      private:
+        std::vector<std::coroutine_handle<>> waiting_;
+        std::size_t first_ = 0;  // those in front of it have gone on
+    };
+    // Suspends to the end of a queue.
+    struct Line {
+        Queue& queue;
+        bool await_ready() const noexcept { return false; }
+        void await_suspend(std::coroutine_handle<> self) const { queue.push(self); }
+        void await_resume() const noexcept {}
+    };
+
     static constexpr std::size_t kSlots = 1024;  // × 250 ms: longer deadlines go round once more
     struct Slot final : TimerNode {
         Slot() { next_ = previous_ = this; }
@@ -151,7 +177,7 @@ class Reactor {
     int poll(int timeout_ms);
     void run_ready();
     void run_beginners();
-    bool has_beginners() const { return first_beginner_ < beginners_.size(); }
+    void run_relays(std::size_t events);
     void deliver_messages();
     void on_timer();
     void turn_wheel();
@@ -161,9 +187,11 @@ class Reactor {
     int bell_ = -1;  // event descriptor in the set: a message has come
     std::vector<std::coroutine_handle<>> ready_;
     std::vector<std::coroutine_handle<>> running_;
-    std::vector<std::coroutine_handle<>> beginners_;
-    std::size_t first_beginner_ = 0;  // those in front of it have begun
-    unsigned begins_left_ = 0;        // in this round
+    Queue beginners_;
+    Queue relays_;
+    std::size_t begins_left_ = 0;  // in this round
+    std::size_t relayed_ = 0;
+    std::size_t begins_per_round_ = kBeginsPerRound;
     std::vector<epoll_event> events_;
     int event_count_ = 0;
     int event_index_ = 0;

@@ -1,6 +1,6 @@
-// What the tests of this module share: a real Reactor that is turned until a
-// condition holds, and loopback TCP connections whose far end the test itself reads and writes, in
-// the same thread and without blocking.
+// What the tests of this module share: a real Reactor that is turned until a condition holds, and
+// loopback TCP connections whose far end the test itself reads and writes, in the same thread and
+// without blocking.
 #pragma once
 
 #include <fcntl.h>

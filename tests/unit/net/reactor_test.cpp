@@ -2,6 +2,7 @@
 // in ticks, never in wall time.
 #include "s3gate/net/reactor.hpp"
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <thread>
@@ -149,6 +150,37 @@ TEST_F(ReactorTimers, YieldingCoroutinesTakeTurns) {
     EXPECT_EQ(order, (std::vector<int>{1, 2, 1, 2, 1, 2, -1, -2}));
 }
 
+detached relay(Reactor& reactor, std::vector<int>& order, int id, std::size_t bytes) {
+    for (int i = 0; i < 2; ++i) {
+        co_await reactor.yield();
+        order.push_back(id);
+        reactor.note_relayed(bytes);
+    }
+}
+
+TEST_F(ReactorTimers, RelaysGoOnUntilSoMuchIsOutInARound) {
+    for (const int id : {1, 2, 3}) {
+        relay(loop.reactor, order, id, Reactor::kRelayedPerRound / 2);
+    }
+    std::vector<std::size_t> after;
+    for (int round = 0; round < 4; ++round) {
+        loop.reactor.turn(seconds(60));
+        after.push_back(order.size());
+    }
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 1, 2, 3}));
+    EXPECT_EQ(after, (std::vector<std::size_t>{2, 4, 6, 6}));
+}
+
+TEST_F(ReactorTimers, ARelayBehindALongTurnOfAnotherGoesOnInTheNextRound) {
+    relay(loop.reactor, order, 1, 3 * Reactor::kRelayedPerRound);
+    relay(loop.reactor, order, 2, 0);
+    loop.reactor.turn(seconds(60));
+    EXPECT_EQ(order, std::vector<int>{1});
+    loop.reactor.turn(seconds(60));
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 1}));
+    loop.settle();
+}
+
 detached begin(Reactor& reactor, std::vector<int>& order, int id) {
     co_await reactor.begin_work();
     order.push_back(id);
@@ -239,12 +271,15 @@ TEST(ReactorMessages, OfAnotherThreadEndTheWait) {
             std::this_thread::sleep_for(std::chrono::microseconds(i % 4 * 50));
             reactor.submit([&] { arrived = true; });
         });
-        // The bell may still ring for a message that the round before has taken.
+        // The bell may still ring for a message that the round before has taken. A round that sits
+        // its wait out finds the message too, but a minute late.
+        const auto begun = std::chrono::steady_clock::now();
         for (int round = 0; round < 3 && !arrived; ++round) {
             reactor.turn(kPatience);
         }
         sender.join();
         ASSERT_TRUE(arrived) << i;
+        ASSERT_LT(std::chrono::steady_clock::now() - begun, kPatience) << i;
     }
 }
 
@@ -261,11 +296,13 @@ TEST(ReactorMessages, AreNeitherLostNorReordered) {
             });
         }
     });
+    const auto begun = std::chrono::steady_clock::now();
     for (int round = 0; round < 2 * kMessages && arrived < kMessages; ++round) {
         reactor.turn(kPatience);
     }
     sender.join();
     EXPECT_EQ(arrived, kMessages);
+    EXPECT_LT(std::chrono::steady_clock::now() - begun, kPatience) << "no wait is sat out";
     EXPECT_TRUE(in_order);
 }
 
@@ -278,6 +315,62 @@ TEST_F(ReactorTimers, AStoppedLoopDeliversNothingMore) {
     loop.reactor.run();
     EXPECT_TRUE(loop.reactor.is_stopped());
     EXPECT_EQ(order, std::vector<int>{1});
+}
+
+TEST_F(ReactorTimers, RelaysGetTheirShareOfABusyRound) {
+    constexpr std::size_t kCount = 64;  // four turns' worth
+    static_assert(kCount * Reactor::kRelayedPerEvent == 4 * Reactor::kRelayedPerRound);
+    std::vector<TcpPair> pairs(kCount);
+    std::vector<std::unique_ptr<Stream>> streams;
+    for (TcpPair& pair : pairs) {
+        streams.push_back(std::make_unique<Stream>(loop.reactor));
+        ASSERT_TRUE(streams.back()->open(pair.ours.release()));
+    }
+    loop.settle();
+    for (const int id : {1, 2, 3, 4, 5, 6, 7, 8}) {
+        relay(loop.reactor, order, id, Reactor::kRelayedPerRound);
+    }
+    const auto end = std::chrono::steady_clock::now() + kPatience;
+    for (std::size_t i = 0; i < kCount; ++i) {
+        ASSERT_EQ(::send(pairs[i].theirs.get(), "x", 1, 0), 1);
+        while (!streams[i]->has_unread() && std::chrono::steady_clock::now() < end) {
+        }
+    }
+    loop.reactor.turn(seconds(60));
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4}));
+    loop.reactor.turn(seconds(60));
+    EXPECT_EQ(order, (std::vector<int>{1, 2, 3, 4, 5})) << "a quiet round";
+    loop.settle();
+}
+
+detached read_within(Stream& stream, Tick limit, Wake& wake) {
+    wake = co_await stream.readable(limit);
+}
+
+// More descriptors than one epoll_wait reports.
+TEST_F(ReactorTimers, WhatArrivedDuringAStallIsSeenBeforeAnybodyIsLate) {
+    constexpr std::size_t kCount = 600;
+    std::vector<TcpPair> pairs(kCount);
+    std::vector<std::unique_ptr<Stream>> streams;
+    std::vector<Wake> wakes(kCount, Wake::interrupted);
+    for (TcpPair& pair : pairs) {
+        streams.push_back(std::make_unique<Stream>(loop.reactor));
+        ASSERT_TRUE(streams.back()->open(pair.ours.release()));
+    }
+    loop.settle();
+    for (std::size_t i = 0; i < kCount; ++i) {
+        read_within(*streams[i], 1, wakes[i]);
+    }
+    pass(loop.reactor.now());  // the next tick is the one at which they are late
+    for (const TcpPair& pair : pairs) {
+        ASSERT_EQ(::send(pair.theirs.get(), "x", 1, 0), 1);
+    }
+    std::this_thread::sleep_for(milliseconds(2100));  // the stall itself
+    ASSERT_TRUE(loop.run_until([&] {
+        return std::none_of(wakes.begin(), wakes.end(),
+                            [](Wake wake) { return wake == Wake::interrupted; });
+    }));
+    EXPECT_EQ(std::count(wakes.begin(), wakes.end(), Wake::ready), std::ptrdiff_t{kCount});
 }
 
 struct Observer final : StreamObserver {
