@@ -158,6 +158,8 @@ def test_a_request_whose_client_has_gone_does_not_begin(gate, tmp_path):
 
 def test_requests_that_wait_for_their_turn_are_counted_when_they_are_cut(gate, tmp_path):
     crowd = Crowd(gate)
+    if crowd.daemon.is_sanitized:
+        pytest.skip("the leak check at the end cannot be traced")
     *others, _ = crowd.clients
     trace = tmp_path / "sends"
     with crowd.stopped(trace, *SLOWLY):
