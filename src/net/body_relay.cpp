@@ -312,12 +312,11 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                             if (out < 0 && (errno == EAGAIN || errno == EINTR)) {
                                 turn_bytes = turn_calls = 0;
                                 const Wake wake = co_await wait_for_sink(sink, sink_wait_of(relay));
-                                if (wake != Wake::timed_out && is_long(relay)) {
-                                    co_await sink.reactor().yield();
-                                }
                                 if (relay.cancelled) {
                                     co_return RelayEnd::interrupted;
                                 }
+                                // What is held goes out now, and with that its turn is over.
+                                turn_bytes = is_long(relay) ? kTurnBytes : 0;
                                 if (wake == Wake::timed_out) {
                                     co_return RelayEnd::sink_timed_out;
                                 }
@@ -440,6 +439,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                     relay.payload_sent += sent_of(relay.iov, first, batch);
                     co_return RelayEnd::sink_timed_out;
                 }
+                turn_bytes = is_long(relay) ? kTurnBytes : 0;  // as above
                 continue;
             }
             relay.error = errno;
@@ -478,7 +478,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 sink.flush();
             }
             const Wake wake = co_await source.stream->readable(relay.read_timeout);
-            if (wake != Wake::timed_out && is_long(relay)) {
+            if (wake != Wake::timed_out && !relay.cancelled && is_long(relay)) {
                 co_await sink.reactor().yield();
             }
             if (relay.cancelled) {

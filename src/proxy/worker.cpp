@@ -395,7 +395,7 @@ void Worker::Impl::stop_now() {
     }
     for (ClientConnection* client = clients; client != nullptr; client = client->next) {
         client->cut = true;
-        requests += client->awaits_begin ? 1 : 0;
+        requests += client->awaits_begin && !client->stream.is_broken() ? 1 : 0;
         client->stream.interrupt_read();
         client->stream.interrupt_write();
     }

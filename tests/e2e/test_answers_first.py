@@ -144,10 +144,11 @@ def test_a_request_whose_client_has_gone_does_not_begin(gate, tmp_path):
         send_and_wait(others, REQUESTS["GET"][0])
         send_and_wait([leaver], GONE)
         crowd.daemon.signal(signal.SIGCONT)
-        crowd.answer(1)
+        begun = crowd.backend.take(1)
         leaver.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         leaver.close()
-        crowd.answer(CROWD - 1)
+        for connection in begun + crowd.backend.take(CROWD - len(begun)):
+            connection.sendall(ANSWERS["GET"])
         for client in others:
             receive_answer(client)
     sends = sends_of(trace)

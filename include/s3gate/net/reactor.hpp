@@ -96,13 +96,13 @@ class Reactor {
     void post(std::coroutine_handle<> coroutine) { ready_.push_back(coroutine); }
     // co_await reactor.yield(): a relay that has had its turn, or has news of a long body, goes on
     // behind everybody else's events. Relays in the order in which they came, until
-    // kRelayedPerRound bytes are out, or kRelayedPerEvent for each event of the round; then events
-    // again. An event costs about as much as relaying that: where short messages could take all of
-    // the worker, long ones still get half of it.
+    // kRelayedPerRound bytes are out, or kRelayedPerEvent for each event handled in the round,
+    // whichever is more; then events again. An event costs about as much as relaying that: where
+    // short messages could take all of the worker, long ones still get half of it.
     auto yield() { return Line{relays_}; }
     static constexpr std::size_t kRelayedPerRound = 1024 * 1024;
     static constexpr std::size_t kRelayedPerEvent = 64 * 1024;
-    // Body bytes that a relay has sent.
+    // Bytes that a relay or a tunnel has sent.
     void note_relayed(std::size_t bytes) { relayed_ += bytes; }
 
     // co_await reactor.begin_work(): what is in progress goes first. At most kBeginsPerRound
@@ -158,7 +158,7 @@ class Reactor {
         std::vector<std::coroutine_handle<>> waiting_;
         std::size_t first_ = 0;  // those in front of it have gone on
     };
-    // Suspends to the end of a queue.
+    // Awaiter that suspends to the end of a queue.
     struct Line {
         Queue& queue;
         bool await_ready() const noexcept { return false; }

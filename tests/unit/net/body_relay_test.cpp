@@ -507,6 +507,53 @@ TEST(BodyRelay, TimesOutASinkThatTakesNothing) {
     }
 }
 
+// Fills every round's budget for relays.
+detached hog(Reactor& reactor, const bool& stop, bool& ended) {
+    while (!stop) {
+        co_await reactor.yield();
+        reactor.note_relayed(Reactor::kRelayedPerRound);
+    }
+    ended = true;
+}
+
+TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
+    const std::string payload = bytes_of(3 << 20);
+    for (const Path path : {Path::splice, Path::copy}) {
+        for (const bool is_cancelled : {false, true}) {
+            Rig rig(path);
+            rig.begin(BodyKind::length, payload.size() + 2);
+            rig.start();
+            std::string_view input = payload;
+            ASSERT_TRUE(rig.loop.run_until([&] {
+                send_some(rig.source_pair.theirs, input);
+                receive_some(rig.sink_pair.theirs, rig.arrived);
+                return rig.arrived.size() == kHead.size() + payload.size() &&
+                       rig.source_stream.has_reader();
+            }));
+            bool stop = false;
+            bool hog_ended = false;
+            hog(rig.loop.reactor, stop, hog_ended);
+            ASSERT_EQ(::send(rig.source_pair.theirs.get(), "x", 1, 0), 1);
+            // The round in which the news arrives is the hog's.
+            ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
+            EXPECT_EQ(rig.relay.payload_sent, payload.size());
+            rig.relay.cancelled = is_cancelled;
+            rig.loop.reactor.turn(std::chrono::milliseconds(0));
+            EXPECT_EQ(rig.relay.payload_sent, payload.size() + (is_cancelled ? 0 : 1));
+            EXPECT_EQ(rig.end.has_value(), is_cancelled);
+            if (is_cancelled) {
+                EXPECT_EQ(*rig.end, RelayEnd::interrupted);
+                rig.started = false;
+            } else {
+                EXPECT_EQ(rig.transfer("y"), RelayEnd::complete);
+                EXPECT_EQ(rig.body(), payload + "xy");
+            }
+            stop = true;
+            ASSERT_TRUE(rig.loop.run_until([&] { return hog_ended; }));
+        }
+    }
+}
+
 TEST(BodyRelay, EndsWhenItIsCancelled) {
     {
         Rig rig;  // waiting for the source
