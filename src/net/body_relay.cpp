@@ -230,6 +230,12 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         }
     };
     const UnreadGuard guard{relay, unread};
+    // Before a wait for the sink. A long relay sends what it holds then, and with that its turn is
+    // over.
+    const auto begin_turn = [&] {
+        turn_calls = 0;
+        turn_bytes = is_long(relay) ? kTurnBytes : 0;
+    };
 
     if (relay.head != nullptr) {
         for (const std::string_view piece : *relay.head) {
@@ -310,13 +316,11 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                                 continue;
                             }
                             if (out < 0 && (errno == EAGAIN || errno == EINTR)) {
-                                turn_bytes = turn_calls = 0;
+                                begin_turn();
                                 const Wake wake = co_await wait_for_sink(sink, sink_wait_of(relay));
                                 if (relay.cancelled) {
                                     co_return RelayEnd::interrupted;
                                 }
-                                // What is held goes out now, and with that its turn is over.
-                                turn_bytes = is_long(relay) ? kTurnBytes : 0;
                                 if (wake == Wake::timed_out) {
                                     co_return RelayEnd::sink_timed_out;
                                 }
@@ -429,7 +433,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                 continue;
             }
             if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
-                turn_bytes = turn_calls = 0;
+                begin_turn();
                 const Wake wake = co_await wait_for_sink(sink, sink_wait_of(relay));
                 if (relay.cancelled) {
                     relay.payload_sent += sent_of(relay.iov, first, batch);
@@ -439,7 +443,6 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                     relay.payload_sent += sent_of(relay.iov, first, batch);
                     co_return RelayEnd::sink_timed_out;
                 }
-                turn_bytes = is_long(relay) ? kTurnBytes : 0;  // as above
                 continue;
             }
             relay.error = errno;

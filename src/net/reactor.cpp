@@ -162,11 +162,9 @@ int Reactor::poll(int timeout_ms) {
 void Reactor::run_ready() {
     // Only what is queued now: a coroutine that yields again waits for the next round, behind
     // everybody's events.
-    running_.swap(ready_);
-    for (const std::coroutine_handle<> coroutine : running_) {
-        coroutine.resume();
+    for (std::size_t left = ready_.size(); left > 0; --left) {
+        ready_.pop().resume();
     }
-    running_.clear();
 }
 
 void Reactor::run_beginners() {

@@ -7,23 +7,22 @@ client has gone."""
 import contextlib
 import fcntl
 import pathlib
-import shutil
 import signal
 import socket
 import struct
-import subprocess
 import termios
 
 import pytest
 from support.client import split_address
-from support.lockstep import ANSWERS, REQUESTS, Backend, is_whole
+from support.lockstep import ANSWERS, REQUESTS, Backend, receive_answer
+from support.tracing import needs_strace, traced
 from support.waiting import DEADLINE, wait_until
 
 CROWD = 100
 BEGUN_AT_ONCE = 16  # net::Reactor::kBeginsPerRound
 GONE = b"GET /bucket/gone HTTP/1.1\r\nHost: s3.example.test:9000\r\n\r\n"
 
-pytestmark = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+pytestmark = needs_strace
 
 
 class Crowd:
@@ -59,38 +58,17 @@ class Crowd:
     @contextlib.contextmanager
     def stopped(self, trace, *options):
         """strace writes down what the daemon sends, and the daemon stands still."""
-        process = self.daemon.process
-        strace = subprocess.Popen(
-            ["strace", "-f", "-s", "64", "-e", "trace=sendmsg", *options]
-            + ["-p", str(process.pid), "-o", trace],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            line = strace.stderr.readline()
-            if "ttach" in line and "not permitted" in line:
-                pytest.skip("this machine lets nobody trace")
-            assert "attached" in line, line
+        with traced(self.daemon, trace, "-s", "64", "-e", "trace=sendmsg", *options):
             self.daemon.signal(signal.SIGSTOP)
-            threads = len(list(pathlib.Path(f"/proc/{process.pid}/task").iterdir()))
-            wait_until(
-                lambda: trace.read_text().count("stopped by SIGSTOP") >= threads,
-                what="the daemon stands still",
-            )
-            yield
-        finally:
-            self.daemon.signal(signal.SIGCONT)
-            strace.send_signal(signal.SIGINT)
-            strace.wait(30)
-
-
-def receive_answer(client):
-    answer = b""
-    while not is_whole(answer):
-        data = client.recv(65536)
-        assert data, "the daemon closed the connection"
-        answer += data
-    assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer[:200]
+            threads = len(list(pathlib.Path(f"/proc/{self.daemon.process.pid}/task").iterdir()))
+            try:
+                wait_until(
+                    lambda: trace.read_text().count("stopped by SIGSTOP") >= threads,
+                    what="the daemon stands still",
+                )
+                yield
+            finally:
+                self.daemon.signal(signal.SIGCONT)
 
 
 def has_arrived(connection):

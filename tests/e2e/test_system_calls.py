@@ -4,12 +4,10 @@ loop, or a read on speculation, would add unseen."""
 
 import pathlib
 import re
-import shutil
-import signal
-import subprocess
 
 import pytest
 from support.lockstep import Backend, Lockstep
+from support.tracing import needs_strace, traced
 from support.waiting import wait_until
 
 WIDTH = 32
@@ -20,26 +18,14 @@ EXCHANGES = WIDTH * ROUNDS
 def count_calls(daemon, tmp_path, run):
     """System calls of the daemon while `run` runs: {name: (calls, errors)}."""
     table = tmp_path / "calls"
-    strace = subprocess.Popen(
-        ["strace", "-c", "-f", "-p", str(daemon.process.pid), "-o", table],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        line = strace.stderr.readline()
-        if "ttach" in line and "not permitted" in line:
-            pytest.skip("this machine lets nobody trace")
-        assert "attached" in line, line
+    with traced(daemon, table, "-c") as tracer:
         # Each thread is stopped once; then all of them are traced.
         tasks = list(pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir())
         wait_until(
-            lambda: all(tracer_of(task) == strace.pid for task in tasks),
+            lambda: all(tracer_of(task) == tracer for task in tasks),
             what="all threads are traced",
         )
         run()
-    finally:
-        strace.send_signal(signal.SIGINT)
-        strace.wait(30)
     calls = {}
     for row in table.read_text().splitlines():
         found = re.match(r"\s*[\d.]+\s+[\d.]+\s+\d+\s+(\d+)\s+(\d+)?\s+(\w+)$", row)
@@ -52,7 +38,7 @@ def tracer_of(task):
     return int(re.search(r"TracerPid:\s+(\d+)", (task / "status").read_text())[1])
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@needs_strace
 @pytest.mark.parametrize("method", ["GET", "PUT", "large PUT"])
 def test_calls_of_an_exchange(gate, tmp_path, method):
     backend = Backend()
@@ -104,7 +90,7 @@ def test_calls_of_an_exchange(gate, tmp_path, method):
     assert rest <= EXCHANGES // 4, text
 
 
-@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+@needs_strace
 def test_a_lone_client_costs_two_waits(gate, tmp_path):
     """One for the request, one for its answer: there is nothing that a second look could find, and a
     proxy is mostly idle."""

@@ -55,6 +55,15 @@ def is_whole(message):
     return bool(end) and len(body) >= int(length[1] if length else 0)
 
 
+def receive_answer(client):
+    answer = b""
+    while not is_whole(answer):
+        data = client.recv(65536)
+        assert data, "the daemon closed a kept-alive connection"
+        answer += data
+    assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer[:200]
+
+
 class Backend:
     """Where the daemon's connections end. `address` is what the configuration needs."""
 
@@ -126,12 +135,7 @@ class Lockstep:
         if gather:
             self._daemon.signal(signal.SIGCONT)
         for client in self._clients:
-            answer = b""
-            while not is_whole(answer):
-                data = client.recv(65536)
-                assert data, "the daemon closed a kept-alive connection"
-                answer += data
-            assert answer.startswith(b"HTTP/1.1 200 OK\r\n"), answer[:200]
+            receive_answer(client)
 
     def close(self):
         for client in self._clients:

@@ -1,5 +1,5 @@
-// The event loop of one worker: one edge-triggered epoll set, a lazy timer wheel, the queue of
-// coroutines that go on in the next round, and the messages of other threads. One per worker, used
+// The event loop of one worker: one edge-triggered epoll set, a lazy timer wheel, the queues of
+// coroutines that go on behind the events, and the messages of other threads. One per worker, used
 // by that thread only, but for submit().
 #pragma once
 
@@ -93,7 +93,7 @@ class Reactor {
 
     // Resumes `coroutine` after the present round of events; the caller must be about to suspend or
     // be unrelated to it.
-    void post(std::coroutine_handle<> coroutine) { ready_.push_back(coroutine); }
+    void post(std::coroutine_handle<> coroutine) { ready_.push(coroutine); }
     // co_await reactor.yield(): a relay that has had its turn, or has news of a long body, goes on
     // behind everybody else's events. Relays in the order in which they came, until
     // kRelayedPerRound bytes are out, or kRelayedPerEvent for each event handled in the round,
@@ -129,7 +129,7 @@ class Reactor {
 
     // True if the next round has something to do without any event.
     bool is_busy() const {
-        return !ready_.empty() || !beginners_.is_empty() || !relays_.is_empty() ||
+        return !ready_.is_empty() || !beginners_.is_empty() || !relays_.is_empty() ||
                has_messages_.load(std::memory_order_acquire);
     }
 
@@ -185,8 +185,7 @@ class Reactor {
 
     int epoll_ = -1;
     int bell_ = -1;  // event descriptor in the set: a message has come
-    std::vector<std::coroutine_handle<>> ready_;
-    std::vector<std::coroutine_handle<>> running_;
+    Queue ready_;
     Queue beginners_;
     Queue relays_;
     std::size_t begins_left_ = 0;  // in this round
