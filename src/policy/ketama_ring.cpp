@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 
 #include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
@@ -63,10 +64,35 @@ KetamaRing::KetamaRing(std::span<const RingServer> servers) {
     const auto rest = std::ranges::unique(points_, {}, &Point::hash);
     points_.erase(rest.begin(), rest.end());
     points_.shrink_to_fit();
+    index_points();
+}
+
+void KetamaRing::index_points() {
+    if (points_.empty()) {
+        return;
+    }
+    // At least two arcs and at most 2^31: a shift by 0 or 32 bits is of no use.
+    const unsigned arcs_log2 =
+        std::clamp(static_cast<unsigned>(std::bit_width(points_.size())) - 1, 1U, 31U);
+    arc_bits_ = 32 - arcs_log2;
+    const std::size_t arcs = std::size_t{1} << arcs_log2;
+    arcs_.reserve(arcs + 1);
+    std::uint32_t next = 0;
+    for (std::size_t arc = 0; arc < arcs; ++arc) {
+        while (next < points_.size() && points_[next].hash >> arc_bits_ < arc) {
+            ++next;
+        }
+        arcs_.push_back(next);
+    }
+    arcs_.push_back(static_cast<std::uint32_t>(points_.size()));
 }
 
 std::size_t KetamaRing::lookup(std::uint32_t hash) const {
-    const auto found = std::ranges::lower_bound(points_, hash, {}, &Point::hash);
+    const std::size_t arc = hash >> arc_bits_;
+    const auto begin = points_.begin() + arcs_[arc];
+    const auto end = points_.begin() + arcs_[arc + 1];
+    // Where this arc has none, `end` is the first point of those behind it.
+    const auto found = std::ranges::lower_bound(begin, end, hash, {}, &Point::hash);
     return found == points_.end() ? 0 : static_cast<std::size_t>(found - points_.begin());
 }
 

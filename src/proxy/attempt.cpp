@@ -442,7 +442,7 @@ void Exchange::release_slot() {
     if (held_server_ != kNoServer) {
         const GroupServer& server = site_->servers[std::exchange(held_server_, kNoServer)];
         worker_.vacate(site_->group, server.room,
-                       static_cast<std::int32_t>(server.config->max_connections));
+                       static_cast<std::int32_t>(server.max_connections));
     }
 }
 

@@ -300,14 +300,13 @@ net::task<void> Exchange::reply_status_page() {
         group.name = site.config->backends.name;
         group.has_checkers = site.config->health.enabled;
         for (const GroupServer& server : site.servers) {
-            const bool off = server.config->down || server.config->drained;
-            if (server.peers.empty()) {
+            if (server.peer_count == 0) {
                 group.peers.push_back({server.config->text, false, server.config->backup});
             }
-            for (const std::uint32_t index : server.peers) {
+            for (const std::uint32_t index : server.peers()) {
                 const Peer& peer = site.peers[index];
-                const bool up =
-                    !off && board.is_up(peer.slot) && !policy::is_marked(board.passive(peer.slot));
+                const bool up = !peer.is_out && board.is_up(peer.slot) &&
+                                !policy::is_marked(board.passive(peer.slot));
                 group.peers.push_back({peer.address_text, up, server.config->backup});
             }
         }

@@ -10,8 +10,7 @@ namespace s3gate::proxy {
 
 bool Exchange::is_candidate(std::uint32_t index, bool ignore_health) {
     const Peer& peer = site_->peers[index];
-    const config::Server& server = *site_->servers[peer.server].config;
-    if (tried_[index] != 0 || server.down || server.drained) {
+    if (tried_[index] != 0 || peer.is_out) {
         return false;
     }
     if (ignore_health) {
@@ -24,9 +23,8 @@ bool Exchange::is_candidate(std::uint32_t index, bool ignore_health) {
 }
 
 bool Exchange::has_room(const GroupServer& server) const {
-    const unsigned most = server.config->max_connections;
-    return most == 0 ||
-           worker_.shared.board->occupied(server.room) < static_cast<std::int32_t>(most);
+    const auto most = static_cast<std::int32_t>(server.max_connections);
+    return most == 0 || worker_.shared.board->occupied(server.room) < most;
 }
 
 bool Exchange::is_open(std::uint32_t index, bool ignore_health) {
@@ -36,7 +34,7 @@ bool Exchange::is_open(std::uint32_t index, bool ignore_health) {
 
 std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_health) {
     candidates_.clear();
-    for (const std::uint32_t index : server.peers) {
+    for (const std::uint32_t index : server.peers()) {
         if (is_candidate(index, ignore_health)) {
             candidates_.push_back({index, 1, 0});
         }
@@ -56,8 +54,9 @@ bool Exchange::pick_among(bool ignore_health) {
         }
         const auto usable = [&](std::uint32_t server) {
             const GroupServer& candidate = site_->servers[server];
-            return std::any_of(candidate.peers.begin(), candidate.peers.end(),
-                               [&](std::uint32_t index) { return is_open(index, ignore_health); });
+            return std::ranges::any_of(candidate.peers(), [&](std::uint32_t index) {
+                return is_open(index, ignore_health);
+            });
         };
         if (const auto server = policy::walk_to_usable(site_->ring, walk_, usable)) {
             peer_ = choose_address(site_->servers[*server], ignore_health);
@@ -128,7 +127,7 @@ Exchange::Pick Exchange::pick_peer() {
         }
         const std::uint32_t index = site_->peers[peer_].server;
         const GroupServer& server = site_->servers[index];
-        const auto most = static_cast<std::int32_t>(server.config->max_connections);
+        const auto most = static_cast<std::int32_t>(server.max_connections);
         if (most > 0 && !worker_.shared.board->try_occupy(server.room, most)) {
             continue;  // another worker was faster
         }

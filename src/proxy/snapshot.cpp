@@ -41,6 +41,7 @@ std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolut
 void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolution,
                SlotDirectory& directory) {
     GroupServer& server = site.servers[server_index];
+    server.first_peer = static_cast<std::uint32_t>(site.peers.size());
     const std::uint16_t check_port =
         site.config->health.port == 0 ? server.config->port : site.config->health.port;
     for (const base::IpAddress& ip : addresses_of(server.config->host, resolution)) {
@@ -48,7 +49,7 @@ void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolut
         const auto is_same = [&](std::uint32_t peer) {
             return site.peers[peer].address == address;
         };
-        if (std::ranges::any_of(server.peers, is_same)) {
+        if (std::ranges::any_of(server.peers(), is_same)) {
             continue;
         }
         const std::string text = address.to_string();
@@ -56,9 +57,10 @@ void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolut
         if (!slot) {
             continue;
         }
-        server.peers.push_back(static_cast<std::uint32_t>(site.peers.size()));
+        ++server.peer_count;
+        const bool is_out = server.config->down || server.config->drained;
         site.peers.push_back(
-            {address, text, base::SocketAddress(ip, check_port), *slot, server_index});
+            {*slot, server_index, is_out, address, text, base::SocketAddress(ip, check_port)});
     }
 }
 
@@ -73,6 +75,7 @@ void add_room(Site& site, GroupServer& server, SlotDirectory& directory) {
                                 server.config->text);
     }
     server.room = *cell;
+    server.max_connections = server.config->max_connections;
     site.has_bounded_servers = true;
 }
 

@@ -95,7 +95,7 @@ void Worker::Impl::look_for_room() {
 
 bool Exchange::take_room(std::uint32_t cell) {
     const auto server = std::ranges::find_if(site_->servers, [&](const GroupServer& candidate) {
-        return candidate.config->max_connections > 0 && candidate.room == cell;
+        return candidate.max_connections > 0 && candidate.room == cell;
     });
     if (server == site_->servers.end()) {
         return false;
@@ -108,7 +108,7 @@ bool Exchange::take_room(std::uint32_t cell) {
         ignore_health = true;
     }
     const auto is_usable = [&](std::uint32_t peer) { return is_candidate(peer, ignore_health); };
-    if (std::ranges::none_of(server->peers, is_usable)) {
+    if (std::ranges::none_of(server->peers(), is_usable)) {
         return false;
     }
     peer_ = choose_address(*server, ignore_health);

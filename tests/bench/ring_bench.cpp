@@ -64,7 +64,7 @@ void ring_lookup(benchmark::State& state) {
         benchmark::DoNotOptimize(walk_to_usable(ring, walk, [](std::uint32_t) { return true; }));
     }
 }
-BENCHMARK(ring_lookup)->Arg(6)->Arg(64)->Arg(512);
+BENCHMARK(ring_lookup)->Arg(6)->Arg(64)->Arg(1000);
 
 void ring_walk_past_half(benchmark::State& state) {
     const auto texts = server_texts(state.range(0));

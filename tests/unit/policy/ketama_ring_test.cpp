@@ -141,6 +141,34 @@ TEST(KetamaRing, LookupBorders) {
     }
 }
 
+TEST(KetamaRing, LookupIsTheFirstNotBelow) {
+    std::mt19937 random(20261127);
+    for (const unsigned servers : {1U, 2U, 7U, 100U, 1000U}) {
+        std::vector<std::string> texts;
+        for (unsigned i = 0; i < servers; ++i) {
+            texts.push_back("node-" + std::to_string(i) + ":9000");
+        }
+        const KetamaRing ring = ring_of(texts);
+        const auto& points = ring.points();
+        const auto expect = [&](std::uint32_t hash) {
+            const auto at = std::ranges::lower_bound(points, hash, {}, &KetamaRing::Point::hash);
+            const auto index =
+                at == points.end() ? 0 : static_cast<std::size_t>(at - points.begin());
+            ASSERT_EQ(ring.lookup(hash), index) << servers << " servers, hash " << hash;
+        };
+        for (int i = 0; i < 20000; ++i) {
+            expect(static_cast<std::uint32_t>(random()));
+        }
+        // Where arcs of any length would begin and end.
+        for (unsigned bit = 0; bit < 32; ++bit) {
+            expect((1U << bit) - 1);
+            expect(1U << bit);
+            expect(~((1U << bit) - 1));
+            expect(~(1U << bit));
+        }
+    }
+}
+
 TEST(KetamaRing, EmptyRing) {
     EXPECT_TRUE(KetamaRing().empty());
     EXPECT_TRUE(KetamaRing(std::span<const RingServer>{}).empty());

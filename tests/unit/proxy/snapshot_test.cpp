@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 #include <stdexcept>
 
@@ -52,9 +53,9 @@ TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
     EXPECT_EQ(built.peers[2].address_text, "10.0.0.9:81");  // numeric: no resolution needed
     EXPECT_EQ(built.peers[2].server, 2u);
     ASSERT_EQ(built.servers.size(), 3u);
-    EXPECT_EQ(built.servers[0].peers, (std::vector<std::uint32_t>{0, 1}));
-    EXPECT_TRUE(built.servers[1].peers.empty());  // not resolved
-    EXPECT_EQ(built.servers[2].peers, std::vector<std::uint32_t>{2});
+    EXPECT_TRUE(std::ranges::equal(built.servers[0].peers(), std::vector<std::uint32_t>{0, 1}));
+    EXPECT_TRUE(built.servers[1].peers().empty());  // not resolved
+    EXPECT_TRUE(std::ranges::equal(built.servers[2].peers(), std::vector<std::uint32_t>{2}));
     std::set<std::uint32_t> slots;
     for (const Peer& peer : built.peers) {
         slots.insert(peer.slot);
@@ -160,7 +161,7 @@ TEST(Snapshot, AFullBoardLeavesNewAddressesOut) {
     const auto config = config_of({site("a", {server("10.0.0.1"), server("10.0.0.2")})});
     const auto snapshot = build_snapshot(config, {}, directory);
     EXPECT_EQ(snapshot->sites[0].peers.size(), 1u);
-    EXPECT_TRUE(snapshot->sites[0].servers[1].peers.empty());
+    EXPECT_TRUE(snapshot->sites[0].servers[1].peers().empty());
     // Known ones keep their cells, and a generation with one group too many is refused.
     EXPECT_EQ(build_snapshot(config, {}, directory)->sites[0].peers[0].slot,
               snapshot->sites[0].peers[0].slot);
