@@ -27,6 +27,7 @@ def origins(count):
 
 ORIGINS = origins(6)
 BUILT_IN = ["nginx", "nginx-tuned", "nginx-lua", "haproxy", "haproxy-splice", "direct"]
+WHEN_ASKED = ["floor"]  # src/floor.cpp: what the kernel takes
 LUA_MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 DEFAULT_USER = "nobody"
 
@@ -114,6 +115,8 @@ class Launcher:
         self._port += 1
         folder = self._settings.directory / name
         folder.mkdir(parents=True)
+        if name == "floor":
+            return self._start_floor(name, folder)
         log = self._settings.data / f"log-{name}.json"
         if name in self._candidates:
             return self._start_candidate(name, folder, log)
@@ -134,6 +137,11 @@ class Launcher:
         path = folder / template
         path.write_text(text)
         return path
+
+    def _start_floor(self, name, folder):
+        program = self._settings.directory / "bin" / "floor"
+        command = [program, self._port, ",".join(self._settings.origins)]
+        return self._spawn(name, self._port, command, os.devnull, folder)
 
     def _start_nginx(self, name, folder, log):
         settings = self._settings

@@ -23,6 +23,11 @@ WORKLOADS = (
     "idle get-1k get-64k get-1m get-64m put-1k put-64k put-1m put-64m get-chunked-64k "
     "put-chunked-64k close-1k mixed"
 ).split()
+CURVES = {  # columns of the tables by backends and by connections
+    "nginx-tuned": ("nginx-tuned", "#52606d"),
+    "CPU us/req": ("s3gate", "#1f7a8c"),
+    "floor": ("kernel's floor", "#d9822b"),
+}
 COLOURS = ["#9aa5b1", "#52606d", "#d9822b", "#1f7a8c"]
 
 
@@ -67,23 +72,26 @@ def plot_bars(title, groups, names):
     return svg(width, height, parts)
 
 
-def plot_line(title, points, label):
-    """points: [(count, value)], counts a factor of ten apart."""
-    width, height, left, bottom = 520, 260, 60, 220
-    most = 1.25 * max(value for _, value in points)
-    xs = [left + 40 + i * (width - left - 100) / (len(points) - 1) for i in range(len(points))]
-    ys = [bottom - value / most * (bottom - 50) for _, value in points]
-    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys))
+def plot_lines(title, rows, label, columns):
+    """rows of a table; `label`: the column with the counts, a factor of ten apart; `columns`: {column:
+    (name, colour)}."""
+    width, height, left, bottom = 640, 300, 60, 260
+    most = 1.15 * max(row[column] for row in rows for column in columns)
+    xs = [left + 40 + i * (width - left - 190) / (len(rows) - 1) for i in range(len(rows))]
     parts = [
         text(10, 22, title, more='font-size="15"'),
-        f'<path d="M{left} 45V{bottom}H{width - 20}" stroke="#52606d" fill="none"/>',
-        f'<polyline points="{path}" stroke="{COLOURS[3]}" stroke-width="2" fill="none"/>',
-        text(width / 2, height - 6, label, "middle"),
+        f'<path d="M{left} 45V{bottom}H{width - 130}" stroke="#52606d" fill="none"/>',
+        text((left + width - 130) / 2, height - 6, label, "middle"),
     ]
-    for (count, value), x, y in zip(points, xs, ys):
-        parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{COLOURS[3]}"/>')
-        parts.append(text(x, y - 9, f"{value:.2f}", "middle"))
-        parts.append(text(x, bottom + 17, f"{count:,}", "middle"))
+    parts += [text(x, bottom + 17, f"{row[label]:,}", "middle") for row, x in zip(rows, xs)]
+    for column, (name, colour) in columns.items():
+        ys = [bottom - row[column] / most * (bottom - 50) for row in rows]
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(xs, ys))
+        parts.append(f'<polyline points="{path}" stroke="{colour}" stroke-width="2" fill="none"/>')
+        for row, x, y in zip(rows, xs, ys):
+            parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{colour}"/>')
+            parts.append(text(x, y - 9, f"{row[column]:.1f}", "middle"))
+        parts.append(text(xs[-1] + 12, ys[-1] + 4, name, more=f'fill="{colour}"'))
     return svg(width, height, parts)
 
 
@@ -196,8 +204,8 @@ def measure(options):
         print(f"{name} …", file=sys.stderr, flush=True)
         rows = function(options)
         if name in ("backends", "connections"):
-            points = [(row[name], row["CPU us/req"]) for row in rows]
-            plots[name] = plot_line(f"CPU us per 1 KiB GET by {name}", points, name)
+            title = f"CPU us per 1 KiB GET by {name}"
+            plots[name] = plot_lines(title, rows, name, CURVES)
             lines.append(f"![cost by {name}](img/{name}.svg)\n")
         lines += [table(rows), ""]
     return lines, plots

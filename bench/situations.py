@@ -139,55 +139,68 @@ def beside_streams(options):
     return beside(options, "beside eight 64 MiB streams", "mode=get obj=64m conns=8")
 
 
-class BesideNginx:
-    """s3gate and nginx measured in turn, one round after the other over all rows: a slow minute of
-    the machine then falls on every row."""
+class Curve:
+    """s3gate, nginx and the kernel's floor (src/floor.cpp) measured in turn, one round after the other
+    over all rows: a slow minute of the machine then falls on every row."""
 
-    NAMES = ("nginx-tuned", "s3gate")
+    NAMES = ("nginx-tuned", "s3gate", "floor")
 
     def __init__(self):
         self._found = collections.defaultdict(list)
 
     def measure(self, bench, key, load, seconds):
         for name in self.NAMES:
-            self._found[key, name].append(run(bench, name, f"mode=get obj=1k {load}", seconds))
+            # The first thread of s3gate does the checks, and does not serve.
+            pid = bench.proxies[name].pid
+            before = accounting.thread_time(pid, pid)
+            result = run(bench, name, f"mode=get obj=1k {load}", seconds)
+            used = accounting.thread_time(pid, pid) - before
+            result["first_thread_us"] = used / 1000 / max(result["requests"], 1)
+            self._found[key, name].append(result)
 
     def row(self, key):
         results = {name: self._found[key, name] for name in self.NAMES}
-        medians = {
-            name: statistics.median(result["cpu_us"] for result in found)
-            for name, found in results.items()
-        }
+
+        def median(name, figure="cpu_us"):
+            return statistics.median(result[figure] for result in results[name])
+
+        serving = [
+            result["cpu_us"] - result["first_thread_us"] - least["cpu_us"]
+            for result, least in zip(results["s3gate"], results["floor"])
+        ]
         return {
-            "CPU us/req": round(medians["s3gate"], 2),
-            "nginx-tuned": round(medians["nginx-tuned"], 2),
-            "ratio": round(medians["s3gate"] / medians["nginx-tuned"], 2),
-            "p50 us": round(statistics.median(result["p50_us"] for result in results["s3gate"])),
+            "CPU us/req": round(median("s3gate"), 2),
+            "nginx-tuned": round(median("nginx-tuned"), 2),
+            "ratio": round(median("s3gate") / median("nginx-tuned"), 2),
+            "floor": round(median("floor"), 2),
+            "health checks": round(median("s3gate", "first_thread_us"), 2),
+            "the rest above the floor": round(statistics.median(serving), 2),
+            "p50 us": round(median("s3gate", "p50_us")),
             "errors": sum(map(faults, results["s3gate"])),
-            "nginx's": sum(map(faults, results["nginx-tuned"])),
+            "others' errors": sum(map(faults, results["nginx-tuned"] + results["floor"])),
         }
 
 
 def backends(options):
-    """Cost per request for a ring of 1 … 1,000 backends, s3gate's and nginx's."""
+    """Cost per request for a ring of 1 … 1,000 backends."""
     counts = (1, 10, 100, 1000)
-    costs = BesideNginx()
+    costs = Curve()
     for _ in range(options.rounds):
         for count in counts:
-            with Stage(options, BesideNginx.NAMES, origins=proxies.origins(count)) as bench:
-                for name in BesideNginx.NAMES:
+            with Stage(options, Curve.NAMES, origins=proxies.origins(count)) as bench:
+                for name in Curve.NAMES:
                     run(bench, name, "mode=get obj=1k conns=64", 1)
                 costs.measure(bench, count, "conns=64", options.seconds)
     return [{"backends": count, **costs.row(count)} for count in counts]
 
 
 def connections(options):
-    """Cost per request for 10 … 10,000 client connections that are all busy, s3gate's and nginx's."""
+    """Cost per request for 10 … 10,000 client connections that are all busy."""
     # Each busy connection has one to an origin.
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2 - 300
     counts = (10, 100, 1000, min(10000, most))
-    costs = BesideNginx()
-    with Stage(options, BesideNginx.NAMES, connections=20000) as bench:
+    costs = Curve()
+    with Stage(options, Curve.NAMES, connections=20000) as bench:
         for _ in range(options.rounds):
             for count in counts:
                 # Long enough that making the connections is no part of the cost.
