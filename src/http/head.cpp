@@ -220,7 +220,7 @@ std::string_view to_string(HeadError error) {
         case HeadError::none:
             return "none";
         case HeadError::bad_first_byte:
-            return "not an HTTP request";
+            return "not HTTP";
         case HeadError::bad_line_end:
             return "line ends must be CRLF";
         case HeadError::bad_request_line:

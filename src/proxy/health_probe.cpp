@@ -7,24 +7,18 @@
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/write.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/empty_body.hpp>
-#include <boost/beast/http/error.hpp>
-#include <boost/beast/http/parser.hpp>
-#include <boost/beast/http/read.hpp>
 #include <cerrno>
-#include <optional>
 #include <string_view>
 #include <utility>
 
 #include "s3gate/base/text.hpp"
+#include "s3gate/http/framing.hpp"
+#include "s3gate/http/head.hpp"
 
 namespace s3gate::proxy {
 namespace {
 
 namespace asio = boost::asio;
-namespace beast = boost::beast;
-namespace http = boost::beast::http;
 using asio::ip::tcp;
 using boost::system::error_code;
 
@@ -32,9 +26,8 @@ using Executor = asio::io_context::executor_type;
 using Socket = asio::basic_stream_socket<tcp, Executor>;
 using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>, Executor>;
 
-constexpr std::uint32_t kMaxHead = 64 * 1024;
-// More than the head, so that a head which is too large is told from a buffer which is too small.
-constexpr std::size_t kBufferLimit = kMaxHead + 4096;
+constexpr std::size_t kMaxHead = 64 * 1024;
+constexpr std::size_t kRead = 4 * 1024;
 // RFC 9110 §15.2: a client must be able to read interim answers it did not ask for; no server
 // sends many.
 constexpr unsigned kMaxInterim = 8;
@@ -73,37 +66,18 @@ std::string connect_reason(const error_code& error) {
                                                     : "connect failed: " + error.message();
 }
 
-std::string exchange_reason(const error_code& error) {
-    if (error == http::error::end_of_stream || error == asio::error::eof) {
-        return "closed without an answer";
-    }
-    if (error == http::error::partial_message) {
-        return "closed in the middle of the answer's head";
-    }
-    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
-        return "answer's head larger than " + std::to_string(kMaxHead / 1024) + " KiB";
-    }
-    if (error.category() == make_error_code(http::error::bad_version).category()) {
-        return "malformed answer: " + error.message();
-    }
-    return error.message();
-}
-
 class HttpProbe final : public Probe, public std::enable_shared_from_this<HttpProbe> {
   public:
     HttpProbe(asio::io_context& context, std::shared_ptr<const ProbePlan> plan, Done done)
-        : plan_(std::move(plan)),
-          done_(std::move(done)),
-          socket_(context),
-          timer_(context),
-          buffer_(kBufferLimit) {}
+        : plan_(std::move(plan)), done_(std::move(done)), socket_(context), timer_(context) {}
 
     void begin(const base::SocketAddress& address);
     void cancel() override;
 
   private:
     void send_request();
-    void read_head();
+    void read_on();
+    void look_for_answer();
     void judge();
     void finish(ProbeEnd end, std::string reason);
     void close();
@@ -113,8 +87,9 @@ class HttpProbe final : public Probe, public std::enable_shared_from_this<HttpPr
     Socket socket_;
     Timer timer_;
     base::TimePoint deadline_{};
-    beast::flat_buffer buffer_;
-    std::optional<http::response_parser<http::empty_body>> parser_;
+    std::string input_;  // received, and not an interim answer that has been read
+    http::HeadScanner scanner_{http::HeadScanner::Kind::response};
+    http::ResponseHead answer_;
     unsigned interim_ = 0;
 };
 
@@ -153,52 +128,84 @@ void HttpProbe::send_request() {
     asio::async_write(socket_, asio::buffer(plan_->request),
                       [self = shared_from_this()](error_code error, std::size_t) {
                           if (error) {
-                              self->finish(ProbeEnd::failed, exchange_reason(error));
+                              self->finish(ProbeEnd::failed, error.message());
                           } else {
-                              self->read_head();
+                              self->read_on();
                           }
                       });
 }
 
-// The body is never waited for: the verdict stands in the head.
-void HttpProbe::read_head() {
+void HttpProbe::read_on() {
     if (!done_) {
         return;
     }
-    parser_.emplace();
-    parser_->header_limit(kMaxHead);
-    parser_->body_limit(boost::none);  // else a large Content-Length alone would be an error
-    http::async_read_header(socket_, buffer_, *parser_,
-                            [self = shared_from_this()](error_code error, std::size_t) {
-                                if (error) {
-                                    self->finish(ProbeEnd::failed, exchange_reason(error));
-                                } else {
-                                    self->judge();
-                                }
-                            });
+    const std::size_t had = input_.size();
+    input_.resize(had + kRead);
+    socket_.async_read_some(asio::buffer(input_.data() + had, kRead), [self = shared_from_this(),
+                                                                       had](error_code error,
+                                                                            std::size_t got) {
+        self->input_.resize(had + got);
+        if (!error) {
+            self->look_for_answer();
+        } else if (error == asio::error::eof) {
+            self->finish(ProbeEnd::failed, had == 0 ? "closed without an answer"
+                                                    : "closed in the middle of the answer's head");
+        } else {
+            self->finish(ProbeEnd::failed, error.message());
+        }
+    });
+}
+
+// Read as requests' answers are: what would be a 502 for them is no good answer here. The body is
+// never waited for: the verdict stands in the head.
+void HttpProbe::look_for_answer() {
+    for (;;) {
+        const http::HeadScanner::State state = scanner_.scan(input_);
+        const bool is_complete = state == http::HeadScanner::State::complete;
+        if ((is_complete ? scanner_.end() : input_.size()) > kMaxHead) {
+            finish(ProbeEnd::failed,
+                   "answer's head larger than " + std::to_string(kMaxHead / 1024) + " KiB");
+            return;
+        }
+        if (state == http::HeadScanner::State::incomplete) {
+            read_on();
+            return;
+        }
+        http::HeadError error = scanner_.error();
+        if (is_complete) {
+            const std::string_view raw = std::string_view(input_).substr(0, scanner_.end());
+            error = http::parse_response_head(raw, answer_);
+            if (error == http::HeadError::none) {
+                error = http::meaning_of(answer_, plan_->is_head).error;
+            }
+        }
+        if (error != http::HeadError::none) {
+            finish(ProbeEnd::failed, "malformed answer: " + std::string(http::to_string(error)));
+            return;
+        }
+        // RFC 9110 §15.2: 1xx is not the answer yet; 101 is one, and not what we asked for.
+        const bool is_interim = answer_.status < 200 && answer_.status != 101;
+        if (!is_interim || interim_ == kMaxInterim) {
+            judge();
+            return;
+        }
+        ++interim_;
+        input_.erase(0, scanner_.end());
+        scanner_.reset();
+    }
 }
 
 void HttpProbe::judge() {
-    const auto& answer = parser_->get();
-    const int status = static_cast<int>(answer.result_int());
-    // RFC 9110 §15.2: 1xx is not the answer yet; 101 is one, and not what we asked for.
-    if (status >= 100 && status < 200 && status != 101 && interim_ < kMaxInterim) {
-        ++interim_;
-        read_head();
-        return;
-    }
     const auto& expected = plan_->expect_status;
-    if (std::ranges::find(expected, status) == expected.end()) {
-        finish(ProbeEnd::failed, "status " + std::to_string(status));
+    if (std::ranges::find(expected, answer_.status) == expected.end()) {
+        finish(ProbeEnd::failed, "status " + std::to_string(answer_.status));
         return;
     }
-    for (const auto& field : answer) {
-        const std::string_view name(field.name_string().data(), field.name_string().size());
-        const std::string_view value(field.value().data(), field.value().size());
+    for (const http::Field& field : answer_.fields) {
         for (const auto& [rejected, pattern] : plan_->reject_headers) {
-            if (base::iequals(name, rejected) && base::glob_imatch(pattern, value)) {
-                finish(ProbeEnd::failed,
-                       "header " + printable(name) + ": " + shown_value(name, value));
+            if (base::iequals(field.name, rejected) && base::glob_imatch(pattern, field.value)) {
+                finish(ProbeEnd::failed, "header " + printable(field.name) + ": " +
+                                             shown_value(field.name, field.value));
                 return;
             }
         }
@@ -238,6 +245,7 @@ ProbePlan probe_plan_of(const config::Health& health) {
     plan.request = health.method + " " + health.path + " HTTP/1.1\r\nHost: " + health.host +
                    "\r\nUser-Agent: s3gate/" S3GATE_VERSION
                    " (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+    plan.is_head = health.method == "HEAD";
     plan.expect_status = health.expect_status;
     plan.reject_headers = health.reject_headers;
     plan.timeout = health.timeout;
