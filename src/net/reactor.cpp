@@ -134,6 +134,13 @@ bool Reactor::add(int descriptor, EventTarget& target) {
     return epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0;
 }
 
+bool Reactor::watch(int descriptor, EventTarget& target, std::uint32_t events) {
+    epoll_event event{};
+    event.events = events | EPOLLET;
+    event.data.ptr = &target;
+    return epoll_ctl(epoll_, EPOLL_CTL_MOD, descriptor, &event) == 0;
+}
+
 void Reactor::forget(const EventTarget& target) {
     // Events of this round that were fetched but not delivered yet must not reach an object that is
     // gone.

@@ -14,6 +14,10 @@
 namespace s3gate::net {
 namespace {
 
+constexpr std::uint32_t kAllEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
+// Two changes to the set cost less than this many rounds without work.
+constexpr std::uint8_t kMostIdleReports = 3;
+
 // The wrappers of the C library are cancellation points and pay two atomic operations a call for it
 // in a process with threads (4 % of the user time at 1 KiB). We cancel no threads, so the calls are
 // made directly.
@@ -43,6 +47,8 @@ bool Stream::open(int descriptor) {
     fd_ = descriptor;
     readable_ = peer_finished_ = broken_ = false;
     writable_ = true;
+    idle_reports_ = 0;
+    watched_ = kAllEvents;
     if (!reactor_.add(fd_, *this)) {
         const int error = errno;
         ::close(fd_);
@@ -56,7 +62,8 @@ bool Stream::open(int descriptor) {
 bool Stream::after_receive(ssize_t moved, std::size_t wanted, bool short_means_drained) {
     if (moved < 0) {
         if (errno == EAGAIN && !broken_) {
-            readable_ = false;
+            note_drained();
+            errno = EAGAIN;
         } else if (errno != EINTR) {
             errno =
                 errno == EAGAIN ? ECONNRESET : errno;  // broken and drained: nothing more will come
@@ -66,9 +73,24 @@ bool Stream::after_receive(ssize_t moved, std::size_t wanted, bool short_means_d
     }
     // A short read has drained the socket; with a FIN already seen the end is still to be read.
     if (short_means_drained && static_cast<std::size_t>(moved) < wanted && !peer_finished_) {
-        readable_ = false;
+        note_drained();
     }
     return true;
+}
+
+void Stream::note_drained() {
+    readable_ = false;
+    idle_reports_ = 0;
+    if ((watched_ & EPOLLIN) == 0) {
+        watch(watched_ | EPOLLIN);  // reports at once what has arrived since
+    }
+}
+
+void Stream::watch(std::uint32_t events) {
+    watched_ = events;
+    if (!reactor_.watch(fd_, *this, events)) {
+        readable_ = broken_ = true;  // it would never be heard again
+    }
 }
 
 ssize_t Stream::end_of_stream() {
@@ -139,14 +161,23 @@ ssize_t Stream::send(const iovec* pieces, std::size_t count, bool more) {
     message.msg_iov = const_cast<iovec*>(pieces);
     message.msg_iovlen = count;
     const ssize_t moved = plain_sendmsg(fd_, &message, MSG_NOSIGNAL | (more ? MSG_MORE : 0));
-    if (moved < 0) {
-        if (errno == EAGAIN) {
-            writable_ = false;
-        } else if (errno != EINTR) {
-            broken_ = true;
-        }
-    }
+    after_send(moved);
     return moved;
+}
+
+void Stream::after_send(ssize_t moved) {
+    if (moved >= 0 || errno == EINTR) {
+        return;
+    }
+    if (errno != EAGAIN) {
+        broken_ = true;
+        return;
+    }
+    writable_ = false;
+    if ((watched_ & EPOLLOUT) == 0) {
+        watch(watched_ | EPOLLOUT);
+        errno = EAGAIN;
+    }
 }
 
 ssize_t Stream::splice_to_pipe(int pipe, std::size_t size) {
@@ -172,13 +203,7 @@ ssize_t Stream::splice_from_pipe(int pipe, std::size_t size, bool more) {
     }
     const ssize_t moved = ::splice(pipe, nullptr, fd_, nullptr, size,
                                    SPLICE_F_NONBLOCK | SPLICE_F_MOVE | (more ? SPLICE_F_MORE : 0));
-    if (moved < 0) {
-        if (errno == EAGAIN) {
-            writable_ = false;
-        } else if (errno != EINTR) {
-            broken_ = true;
-        }
-    }
+    after_send(moved);
     return moved;
 }
 
@@ -186,7 +211,7 @@ bool Stream::settle() {
     char byte;
     if (readable_ && !broken_ && !peer_finished_ &&
         ::recv(fd_, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN) {
-        readable_ = false;
+        note_drained();
     }
     return is_silent();
 }
@@ -274,6 +299,12 @@ void Stream::on_side_deadline(Side& side) {
 }
 
 void Stream::on_events(std::uint32_t events) {
+    if (readable_ && !read_side_.waiter && (events & ~(EPOLLIN | EPOLLOUT)) == 0 &&
+        (events & EPOLLIN) != 0 && ++idle_reports_ >= kMostIdleReports) {
+        // Room to send is left out too, while there is some: it would be reported with each change.
+        const std::uint32_t room = writable_ ? EPOLLOUT : 0U;
+        watch(watched_ & ~(EPOLLIN | room));
+    }
     if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
         // Bytes that arrived before a reset can still be read, so both sides are told to try.
         broken_ = (events & EPOLLERR) != 0 || broken_;

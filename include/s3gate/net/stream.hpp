@@ -121,6 +121,9 @@ class Stream final : public EventTarget {
     void resume(Side& side, Wake wake);
     void wake_later(Side& side, Wake wake);
     ssize_t end_of_stream();
+    void note_drained();
+    void after_send(ssize_t moved);
+    void watch(std::uint32_t events);
     bool after_receive(ssize_t moved, std::size_t wanted, bool short_means_drained);
 
     Reactor& reactor_;
@@ -129,6 +132,11 @@ class Stream final : public EventTarget {
     bool writable_ = true;
     bool peer_finished_ = false;
     bool broken_ = false;
+    // Reports of bytes behind bytes that nobody reads, since the last time there were none. Their
+    // receiver is full: each would wake the worker for nothing, so after a few the set is told to
+    // keep them, and what is unread keeps the flag until it has been read.
+    std::uint8_t idle_reports_ = 0;
+    std::uint32_t watched_ = 0;  // EPOLL… bits that the set reports
     StreamObserver* observer_ = nullptr;
     Side read_side_;
     Side write_side_;

@@ -1,5 +1,9 @@
 #include "s3gate/net/stream.hpp"
 
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -25,6 +29,15 @@ struct Streams : testing::Test {
     void send(std::string_view bytes) {
         ASSERT_EQ(::send(pair.theirs.get(), bytes.data(), bytes.size(), 0),
                   static_cast<ssize_t>(bytes.size()));
+    }
+    // Each in a packet of its own.
+    void send_twenty_that_nobody_reads() {
+        const int on = 1;
+        ASSERT_EQ(::setsockopt(pair.theirs.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
+        for (int i = 0; i < 20; ++i) {
+            send("x");
+            loop.settle();
+        }
     }
     bool run_until_readable() {
         return loop.run_until([&] { return stream.is_readable(); });
@@ -205,6 +218,75 @@ TEST_F(Streams, TellAnObserverWhatNobodyWaitsFor) {
     ASSERT_TRUE(loop.run_until([&] { return loop.reactor.now() > now + 3; }));
     EXPECT_EQ(observer.events, before + 1);
     stream.set_observer(nullptr);
+}
+
+// What arrives behind bytes that nobody reads is not reported for ever, and nothing is lost by it.
+TEST_F(Streams, AreNotToldOfEveryByteThatNobodyReads) {
+    Observer observer;
+    stream.set_observer(&observer);
+    send_twenty_that_nobody_reads();
+    const int told = observer.events;
+    EXPECT_GE(told, 1);
+    EXPECT_LE(told, 5);
+    // A read that leaves some, more arrives, and the rest: as if nothing had been kept back.
+    EXPECT_EQ(receive(5), 5);
+    send("yy");
+    loop.settle();
+    EXPECT_EQ(observer.events, told);
+    EXPECT_EQ(receive(64), 17);
+    EXPECT_FALSE(stream.is_readable());
+    std::optional<Wake> wake;
+    wait_readable(stream, 100, wake);
+    send("z");
+    ASSERT_TRUE(loop.run_until([&] { return wake.has_value(); }));
+    EXPECT_EQ(*wake, Wake::ready);
+    EXPECT_EQ(receive(64), 1);
+    stream.set_observer(nullptr);
+}
+
+// What came between the read that found nothing more and the wait is reported as well.
+TEST_F(Streams, HearAgainAsSoonAsAllIsRead) {
+    send_twenty_that_nobody_reads();
+    EXPECT_EQ(receive(20), 20) << "a full read: nobody knows whether that was all";
+    EXPECT_TRUE(stream.is_readable());
+    EXPECT_EQ(receive(20), -1);
+    EXPECT_EQ(errno, EAGAIN);
+    send("y");
+    std::optional<Wake> wake;
+    wait_readable(stream, 100, wake);
+    ASSERT_TRUE(loop.run_until([&] { return wake.has_value(); }));
+    EXPECT_EQ(*wake, Wake::ready);
+    EXPECT_EQ(receive(20), 1);
+}
+
+// The end and a reset are told whatever lies unread.
+TEST_F(Streams, AreToldOfAnEndBehindBytesThatNobodyReads) {
+    send_twenty_that_nobody_reads();
+    EXPECT_FALSE(stream.peer_finished());
+    ::shutdown(pair.theirs.get(), SHUT_WR);
+    ASSERT_TRUE(loop.run_until([&] { return stream.peer_finished(); }));
+    EXPECT_FALSE(stream.is_broken());
+    pair.theirs.close_with_reset();
+    ASSERT_TRUE(loop.run_until([&] { return stream.is_broken(); }));
+}
+
+// A sender that has to wait is told of room also after that.
+TEST_F(Streams, BecomeWritableBehindBytesThatNobodyReads) {
+    send_twenty_that_nobody_reads();
+    const std::string block(1 << 20, 'x');
+    const iovec piece{const_cast<char*>(block.data()), block.size()};
+    while (stream.send(&piece, 1, false) > 0) {
+    }
+    EXPECT_EQ(errno, EAGAIN);
+    std::optional<Wake> write;
+    wait_writable(stream, 100, write);
+    std::string sink;
+    ASSERT_TRUE(loop.run_until([&] {
+        receive_some(pair.theirs, sink, 1 << 20);
+        return write.has_value();
+    }));
+    EXPECT_EQ(*write, Wake::ready);
+    EXPECT_EQ(receive(64), 20);
 }
 
 TEST_F(Streams, SayHowTheyClose) {
