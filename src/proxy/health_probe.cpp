@@ -156,8 +156,8 @@ void HttpProbe::read_on() {
     });
 }
 
-// Read as requests' answers are: what would be a 502 for them is no good answer here. The body is
-// never waited for: the verdict stands in the head.
+// Read by the parser of requests' answers: what is malformed for them is so here. The body is never
+// waited for: the verdict stands in the head.
 void HttpProbe::look_for_answer() {
     for (;;) {
         const http::HeadScanner::State state = scanner_.scan(input_);
@@ -176,7 +176,7 @@ void HttpProbe::look_for_answer() {
             const std::string_view raw = std::string_view(input_).substr(0, scanner_.end());
             error = http::parse_response_head(raw, answer_);
             if (error == http::HeadError::none) {
-                error = http::meaning_of(answer_, plan_->is_head).error;
+                error = http::meaning_of(answer_, false).error;
             }
         }
         if (error != http::HeadError::none) {
@@ -245,7 +245,6 @@ ProbePlan probe_plan_of(const config::Health& health) {
     plan.request = health.method + " " + health.path + " HTTP/1.1\r\nHost: " + health.host +
                    "\r\nUser-Agent: s3gate/" S3GATE_VERSION
                    " (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n";
-    plan.is_head = health.method == "HEAD";
     plan.expect_status = health.expect_status;
     plan.reject_headers = health.reject_headers;
     plan.timeout = health.timeout;

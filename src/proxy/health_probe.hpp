@@ -23,7 +23,6 @@ inline constexpr base::Duration kOwnStall{2000};
 // What all checks of one site have in common.
 struct ProbePlan {
     std::string request;
-    bool is_head = false;  // the request is HEAD: no body follows whatever the answer says
     std::vector<int> expect_status;
     std::vector<std::pair<std::string, std::string>> reject_headers;
     base::Duration timeout{};

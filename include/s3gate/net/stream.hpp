@@ -132,9 +132,9 @@ class Stream final : public EventTarget {
     bool writable_ = true;
     bool peer_finished_ = false;
     bool broken_ = false;
-    // Reports of bytes behind bytes that nobody reads, since the last time there were none. Their
-    // receiver is full: each would wake the worker for nothing, so after a few the set is told to
-    // keep them, and what is unread keeps the flag until it has been read.
+    // Reports of input while there was unread input and no reader waited, since the socket was last
+    // drained; most often its receiver is full. Each would wake the worker for nothing, so after a
+    // few the set is told to keep them: readable_ stays true until all is read.
     std::uint8_t idle_reports_ = 0;
     std::uint32_t watched_ = 0;  // EPOLL… bits that the set reports
     StreamObserver* observer_ = nullptr;

@@ -259,6 +259,20 @@ TEST_F(Streams, HearAgainAsSoonAsAllIsRead) {
     EXPECT_EQ(receive(20), 1);
 }
 
+// A connection that is parked after that is not deaf.
+TEST_F(Streams, HearAgainWhenTheySettle) {
+    send_twenty_that_nobody_reads();
+    EXPECT_EQ(receive(20), 20);
+    EXPECT_TRUE(stream.is_readable());
+    EXPECT_TRUE(stream.settle());
+    Observer observer;
+    stream.set_observer(&observer);
+    send("y");
+    EXPECT_TRUE(loop.run_until([&] { return observer.events > 0; }));
+    EXPECT_FALSE(stream.is_silent());
+    stream.set_observer(nullptr);
+}
+
 // The end and a reset are told whatever lies unread.
 TEST_F(Streams, AreToldOfAnEndBehindBytesThatNobodyReads) {
     send_twenty_that_nobody_reads();
