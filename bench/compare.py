@@ -49,7 +49,6 @@ class Bench:
     def __init__(self, arguments, **settings):
         self.arguments = arguments
         self.directory = pathlib.Path(arguments.dir)
-        self.programs = self.directory / "bin"
         self.data = pathlib.Path(arguments.data)
         self.hold = 1.6 if arguments.quick else 4.4
         self.settings = proxies.Settings(
@@ -67,19 +66,19 @@ class Bench:
         shutil.rmtree(self.directory, ignore_errors=True)
         self.directory.mkdir(parents=True)
         self.directory.chmod(0o755)
-        self.programs.mkdir()
+        self.settings.programs.mkdir()
         self.data.mkdir(parents=True, exist_ok=True)
         for program in ("origin", "loadgen", "floor"):
             source = HERE / "src" / f"{program}.cpp"
             subprocess.check_call(
-                ["g++", "-std=c++20", "-O2", "-o", self.programs / program, source]
+                ["g++", "-std=c++20", "-O2", "-o", self.settings.programs / program, source]
             )
 
     def start(self):
         self.origin = subprocess.Popen(
             [
                 *proxies.pin(self.settings, 1),
-                self.programs / "origin",
+                self.settings.programs / "origin",
                 self.data,
                 str(proxies.ORIGIN_PORT),
                 str(len(self.settings.origins)),
@@ -140,7 +139,7 @@ class Bench:
         proxy = self.proxies[name]
         return [
             *proxies.pin(self.settings, 1),
-            self.programs / "loadgen",
+            self.settings.programs / "loadgen",
             f"host={proxy.host}",
             f"port={proxy.port}",
             f"secs={seconds}",

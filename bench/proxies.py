@@ -46,6 +46,11 @@ class Settings:
     origins: list = dataclasses.field(default_factory=lambda: list(ORIGINS))
     connections: int = 10240  # that every proxy is made ready for
 
+    @property
+    def programs(self):
+        """Folder of the bench's own programs (src/), compiled for this run."""
+        return self.directory / "bin"
+
 
 @dataclasses.dataclass
 class Proxy:
@@ -139,8 +144,7 @@ class Launcher:
         return path
 
     def _start_floor(self, name, folder):
-        program = self._settings.directory / "bin" / "floor"
-        command = [program, self._port, ",".join(self._settings.origins)]
+        command = [self._settings.programs / "floor", self._port, ",".join(self._settings.origins)]
         return self._spawn(name, self._port, command, os.devnull, folder)
 
     def _start_nginx(self, name, folder, log):

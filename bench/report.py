@@ -23,12 +23,12 @@ WORKLOADS = (
     "idle get-1k get-64k get-1m get-64m put-1k put-64k put-1m put-64m get-chunked-64k "
     "put-chunked-64k close-1k mixed"
 ).split()
-CURVES = {  # columns of the tables by backends and by connections
-    "nginx-tuned": ("nginx-tuned", "#52606d"),
-    "CPU us/req": ("s3gate", "#1f7a8c"),
-    "floor": ("kernel's floor", "#d9822b"),
-}
 COLOURS = ["#9aa5b1", "#52606d", "#d9822b", "#1f7a8c"]
+CURVES = {  # columns of the tables by backends and by connections
+    "nginx-tuned": ("nginx-tuned", COLOURS[1]),
+    "CPU us/req": ("s3gate", COLOURS[3]),
+    "floor": ("kernel's floor", COLOURS[2]),
+}
 
 
 def svg(width, height, parts):

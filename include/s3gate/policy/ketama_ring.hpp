@@ -26,8 +26,8 @@ class KetamaRing {
     KetamaRing() = default;
     explicit KetamaRing(std::span<const RingServer> servers);
 
-    // Index of the first point whose hash is not below `hash`; wraps to 0. The ring must not be empty. Two cache lines,
-    // however many points there are.
+    // Index of the first point whose hash is not below `hash`; wraps to 0. The ring must not be empty. About two cache
+    // lines, however many points there are.
     std::size_t lookup(std::uint32_t hash) const;
     const std::vector<Point>& points() const { return points_; }
     bool empty() const { return points_.empty(); }
@@ -36,8 +36,8 @@ class KetamaRing {
     void index_points();
 
     std::vector<Point> points_;
-    // The circle in equal arcs, a power of two, one to two points in each: where the points of an arc begin, and at the end
-    // how many points there are. CRC32 spreads them evenly, so a search within an arc is short.
+    // The circle in equal arcs, a power of two, one to two points in each on average: where the points of an arc begin, and
+    // at the end how many points there are. CRC32 spreads them evenly, so a search within an arc is short.
     std::vector<std::uint32_t> arcs_;
     unsigned arc_bits_ = 0;  // bits of a hash that lie within an arc
 };

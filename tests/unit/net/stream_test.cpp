@@ -39,6 +39,22 @@ struct Streams : testing::Test {
             loop.settle();
         }
     }
+    void send_until_full_and_room_again() {
+        const std::string block(1 << 20, 'x');
+        const iovec piece{const_cast<char*>(block.data()), block.size()};
+        while (stream.send(&piece, 1, false) > 0) {
+        }
+        EXPECT_EQ(errno, EAGAIN);
+        std::optional<Wake> write;
+        wait_writable(stream, 100, write);
+        std::string sink;
+        ASSERT_TRUE(loop.run_until([&] {
+            receive_some(pair.theirs, sink, 1 << 20);
+            return write.has_value();
+        }));
+        EXPECT_EQ(*write, Wake::ready);
+        EXPECT_GT(stream.send(&piece, 1, false), 0);
+    }
     bool run_until_readable() {
         return loop.run_until([&] { return stream.is_readable(); });
     }
@@ -174,19 +190,7 @@ TEST_F(Streams, WakeBothSidesWhenTheyClose) {
 }
 
 TEST_F(Streams, BecomeWritableWhenTheReaderCatchesUp) {
-    const std::string block(1 << 20, 'x');
-    const iovec piece{const_cast<char*>(block.data()), block.size()};
-    while (stream.send(&piece, 1, false) > 0) {
-    }
-    std::optional<Wake> write;
-    wait_writable(stream, 100, write);
-    std::string sink;
-    ASSERT_TRUE(loop.run_until([&] {
-        receive_some(pair.theirs, sink, 1 << 20);
-        return write.has_value();
-    }));
-    EXPECT_EQ(*write, Wake::ready);
-    EXPECT_GT(stream.send(&piece, 1, false), 0);
+    send_until_full_and_room_again();
 }
 
 struct Observer final : StreamObserver {
@@ -287,19 +291,7 @@ TEST_F(Streams, AreToldOfAnEndBehindBytesThatNobodyReads) {
 // A sender that has to wait is told of room also after that.
 TEST_F(Streams, BecomeWritableBehindBytesThatNobodyReads) {
     send_twenty_that_nobody_reads();
-    const std::string block(1 << 20, 'x');
-    const iovec piece{const_cast<char*>(block.data()), block.size()};
-    while (stream.send(&piece, 1, false) > 0) {
-    }
-    EXPECT_EQ(errno, EAGAIN);
-    std::optional<Wake> write;
-    wait_writable(stream, 100, write);
-    std::string sink;
-    ASSERT_TRUE(loop.run_until([&] {
-        receive_some(pair.theirs, sink, 1 << 20);
-        return write.has_value();
-    }));
-    EXPECT_EQ(*write, Wake::ready);
+    send_until_full_and_room_again();
     EXPECT_EQ(receive(64), 20);
 }
 
