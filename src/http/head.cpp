@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <optional>
 
 #include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
@@ -86,20 +87,18 @@ constexpr KnownField kKnown[] = {
     {"x-real-ip", FieldId::x_real_ip},
 };
 
-// Slot of a known name by length and first letter; the table below is checked for collisions when
-// it is built.
+// Slot of a name by its length, first and last byte. 0x20 makes letters lower-case; what it makes
+// of other bytes does not matter, because a name found in a slot is compared whole.
 constexpr std::size_t kSlots = 512;
-constexpr std::size_t slot_of(std::size_t length, char first, char last) {
-    return (length * 31 + static_cast<unsigned char>(first) * 7 +
-            static_cast<unsigned char>(last) * 53) %
-           kSlots;
+constexpr std::size_t slot_of(std::string_view name) {
+    const auto folded = [](char c) { return static_cast<std::size_t>((c | 0x20) & 0xff); };
+    return (name.size() * 31 + folded(name.front()) * 7 + folded(name.back()) * 53) % kSlots;
 }
 
 constexpr std::array<std::uint8_t, kSlots> make_slots() {
     std::array<std::uint8_t, kSlots> slots{};
     for (std::size_t i = 0; i < std::size(kKnown); ++i) {
-        std::size_t slot =
-            slot_of(kKnown[i].name.size(), kKnown[i].name.front(), kKnown[i].name.back());
+        std::size_t slot = slot_of(kKnown[i].name);
         while (slots[slot] != 0) {
             slot = (slot + 1) % kSlots;
         }
@@ -127,22 +126,21 @@ std::size_t count_in(const std::vector<Field>& fields, FieldId id) {
     return count;
 }
 
-// The line beginning at `position`, without its CRLF; the scanner has proven that each LF follows a
-// CR.
-std::string_view line_at(std::string_view raw, std::size_t position) {
-    const void* lf = std::memchr(raw.data() + position, '\n', raw.size() - position);
-    if (lf == nullptr) {
-        return {};
+// The start line without its CRLF; nullopt when it is not there whole, or ends with LF alone.
+std::optional<std::string_view> start_line_of(std::string_view bytes) {
+    const void* const lf = std::memchr(bytes.data(), '\n', bytes.size());
+    if (lf == nullptr || lf == bytes.data() || static_cast<const char*>(lf)[-1] != '\r') {
+        return std::nullopt;
     }
-    const std::size_t end = static_cast<std::size_t>(static_cast<const char*>(lf) - raw.data());
-    return raw.substr(position, end - position - 1);
+    return bytes.substr(0,
+                        static_cast<std::size_t>(static_cast<const char*>(lf) - bytes.data()) - 1);
 }
 
 // Behind the last byte of the field name that begins at `at`.
 const char* name_end(const char* at, const char* end) {
     // Nearly every name is made of letters, digits and hyphens.
     at = base::find_first<base::NotPlainName>(at, end);
-    while (at != end && is_class(*at, kTchar)) {
+    while (at != end && *at != ':' && is_class(*at, kTchar)) {
         ++at;
     }
     return at;
@@ -162,16 +160,30 @@ constexpr std::uint64_t bit_of(FieldId id) {
     return std::uint64_t{1} << static_cast<unsigned>(id);
 }
 
-HeadError parse_field_lines(std::string_view raw, std::size_t position, std::vector<Field>& fields,
+// base::trim_ows() for the value in [begin, end), with nothing but SP, HTAB and what is above SP in
+// it, and CR behind it. Nearly every value stands behind one space, or none.
+std::string_view trim_value(const char* begin, const char* end) {
+    const auto is_above_space = [](char c) { return static_cast<unsigned char>(c) > ' '; };
+    begin += *begin == ' ' ? 1 : 0;
+    if (is_above_space(*begin) && is_above_space(end[-1])) {
+        return {begin, static_cast<std::size_t>(end - begin)};
+    }
+    return base::trim_ows({begin, static_cast<std::size_t>(end - begin)});
+}
+
+// Field lines from `line` up to and including the empty one, behind which `line` then is.
+HeadError parse_field_lines(const char*& line, const char* end, std::vector<Field>& fields,
                             std::uint64_t& seen) {
     fields.clear();
     seen = 0;
-    const char* const end = raw.data() + raw.size();
-    const char* line = raw.data() + position;
-    while (line != end) {
+    for (std::size_t count = 0; line != end; ++count) {
         if (*line == '\r') {
             // Only the empty line may begin with CR.
-            return line + 2 == end && line[1] == '\n' ? HeadError::none : HeadError::bad_line_end;
+            if (end - line < 2 || line[1] != '\n') {
+                return HeadError::bad_line_end;
+            }
+            line += 2;
+            return HeadError::none;
         }
         if (*line == ' ' || *line == '\t') {
             return HeadError::obs_fold;
@@ -185,26 +197,115 @@ HeadError parse_field_lines(std::string_view raw, std::size_t position, std::vec
         if (end - stop < 2 || stop[0] != '\r' || stop[1] != '\n') {
             return value_error(value, end);
         }
-        if (fields.size() == kMaxFields) {
+        if (count == kMaxFields) {
             return HeadError::too_many_fields;
         }
         const char* const next = stop + 2;
-        Field& field = fields.emplace_back();
-        field.name = {line, static_cast<std::size_t>(colon - line)};
-        field.value = base::trim_ows({value, static_cast<std::size_t>(stop - value)});
-        field.line = {line, static_cast<std::size_t>(next - line)};
-        field.id = field_id_of(field.name);
-        seen |= bit_of(field.id);
+        const std::string_view name(line, static_cast<std::size_t>(colon - line));
+        const FieldId id = field_id_of(name);
+        fields.emplace_back(name, trim_value(value, stop),
+                            std::string_view(line, static_cast<std::size_t>(next - line)), id);
+        seen |= bit_of(id);
         line = next;
     }
     return HeadError::bad_line_end;
 }
 
+// The head that `bytes` begin with; head.raw is set to it where there is no error.
+HeadError parse(std::string_view bytes, RequestHead& head) {
+    const std::optional<std::string_view> start = start_line_of(bytes);
+    if (!start) {
+        return HeadError::bad_line_end;
+    }
+    const std::string_view line = *start;
+    head.line = bytes.substr(0, line.size() + 2);
+    std::size_t method_end = 0;
+    while (method_end < line.size() && is_class(line[method_end], kTchar)) {
+        ++method_end;
+    }
+    if (method_end == 0 || method_end >= line.size() || line[method_end] != ' ') {
+        return HeadError::bad_method;
+    }
+    head.method = line.substr(0, method_end);
+    const std::string_view rest = line.substr(method_end + 1);
+    if (rest.size() < 10 || rest[rest.size() - 9] != ' ') {
+        return HeadError::bad_request_line;
+    }
+    const std::string_view version = rest.substr(rest.size() - 8);
+    if (version == "HTTP/1.1") {
+        head.minor = 1;
+    } else if (version == "HTTP/1.0") {
+        head.minor = 0;
+    } else {
+        return HeadError::bad_version;
+    }
+    // A target has no spaces or controls and no fragment (RFC 9112 §3.2). Bytes above 0x7f are no
+    // URI characters, but S3 clients that do not escape exist and MinIO reads them; they cannot be
+    // mistaken for a delimiter.
+    head.target = rest.substr(0, rest.size() - 9);
+    const char* const target_end = head.target.data() + head.target.size();
+    if (base::find_first<base::NotTarget>(head.target.data(), target_end) != target_end) {
+        return HeadError::bad_target;
+    }
+    const char* at = bytes.data() + head.line.size();
+    const HeadError error =
+        parse_field_lines(at, bytes.data() + bytes.size(), head.fields, head.seen);
+    head.raw = bytes.substr(0, static_cast<std::size_t>(at - bytes.data()));
+    return error;
+}
+
+HeadError parse(std::string_view bytes, ResponseHead& head) {
+    const std::optional<std::string_view> start = start_line_of(bytes);
+    if (!start) {
+        return HeadError::bad_line_end;
+    }
+    const std::string_view line = *start;
+    head.line = bytes.substr(0, line.size() + 2);
+    // "HTTP/1.1 200" and then either nothing (seen in the wild, unambiguous) or SP and a reason,
+    // which may be empty.
+    if (line.size() < 12 || !line.starts_with("HTTP/1.") || (line[7] != '0' && line[7] != '1') ||
+        line[8] != ' ') {
+        return HeadError::bad_status_line;
+    }
+    head.minor = line[7] - '0';
+    int status = 0;
+    for (std::size_t i = 9; i < 12; ++i) {
+        if (line[i] < '0' || line[i] > '9') {
+            return HeadError::bad_status_line;
+        }
+        status = status * 10 + (line[i] - '0');
+    }
+    if (status < 100 || status > 599 || (line.size() > 12 && line[12] != ' ')) {
+        return HeadError::bad_status_line;
+    }
+    head.status = status;
+    head.reason = line.size() > 13 ? line.substr(13) : std::string_view{};
+    if (!all_of_class(head.reason, kValue)) {
+        return HeadError::bad_status_line;
+    }
+    const char* at = bytes.data() + head.line.size();
+    const HeadError error =
+        parse_field_lines(at, bytes.data() + bytes.size(), head.fields, head.seen);
+    head.raw = bytes.substr(0, static_cast<std::size_t>(at - bytes.data()));
+    return error;
+}
+
+void clear(RequestHead& head) {
+    head.raw = head.line = head.method = head.target = {};
+    head.fields.clear();
+    head.seen = 0;
+}
+
+void clear(ResponseHead& head) {
+    head.raw = head.line = head.reason = {};
+    head.fields.clear();
+    head.seen = 0;
+}
+
 }  // namespace
 
 FieldId field_id_of(std::string_view name) {
-    std::size_t slot =
-        slot_of(name.size(), base::to_lower(name.front()), base::to_lower(name.back()));
+    std::size_t slot = slot_of(name);
     while (kFieldSlots[slot] != 0) {
         const KnownField& known = kKnown[kFieldSlots[slot] - 1];
         if (known.name.size() == name.size() && base::iequals(known.name, name)) {
@@ -332,6 +433,27 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes) {
     return state == State::incomplete ? want_line_end(bytes) : state;
 }
 
+template <class Head>
+HeadScanner::State HeadScanner::scan_at_once(std::string_view bytes, Head& head) {
+    if (position_ == 0) {
+        if (parse(bytes, head) == HeadError::none) {
+            position_ = line_begin_ = head.raw.size();
+            return State::complete;
+        }
+        // Not whole, or not good: what is wrong is told by two passes.
+        clear(head);
+    }
+    return scan(bytes);
+}
+
+HeadScanner::State HeadScanner::scan(std::string_view bytes, RequestHead& head) {
+    return scan_at_once(bytes, head);
+}
+
+HeadScanner::State HeadScanner::scan(std::string_view bytes, ResponseHead& head) {
+    return scan_at_once(bytes, head);
+}
+
 // There is no LF from position_ on. A CR is good only right before one: told at once, because a
 // client that ends its lines with CR alone would wait for an answer as long as we wait for an LF.
 HeadScanner::State HeadScanner::want_line_end(std::string_view bytes) {
@@ -370,72 +492,25 @@ std::size_t ResponseHead::count(FieldId id) const {
 }
 
 HeadError parse_request_head(std::string_view raw, RequestHead& head) {
+    const HeadError error = parse(raw, head);
+    const bool is_all = head.raw.size() == raw.size();
     head.raw = raw;
-    const std::string_view line = line_at(raw, 0);
-    head.line = raw.substr(0, line.size() + 2);
-    std::size_t method_end = 0;
-    while (method_end < line.size() && is_class(line[method_end], kTchar)) {
-        ++method_end;
-    }
-    if (method_end == 0 || method_end >= line.size() || line[method_end] != ' ') {
-        return HeadError::bad_method;
-    }
-    head.method = line.substr(0, method_end);
-    const std::string_view rest = line.substr(method_end + 1);
-    if (rest.size() < 10 || rest[rest.size() - 9] != ' ') {
-        return HeadError::bad_request_line;
-    }
-    const std::string_view version = rest.substr(rest.size() - 8);
-    if (version == "HTTP/1.1") {
-        head.minor = 1;
-    } else if (version == "HTTP/1.0") {
-        head.minor = 0;
-    } else {
-        return HeadError::bad_version;
-    }
-    // A target has no spaces or controls and no fragment (RFC 9112 §3.2). Bytes above 0x7f are no
-    // URI characters, but S3 clients that do not escape exist and MinIO reads them; they cannot be
-    // mistaken for a delimiter.
-    head.target = rest.substr(0, rest.size() - 9);
-    const char* const target_end = head.target.data() + head.target.size();
-    if (base::find_first<base::NotTarget>(head.target.data(), target_end) != target_end) {
-        return HeadError::bad_target;
-    }
-    return parse_field_lines(raw, head.line.size(), head.fields, head.seen);
+    return error == HeadError::none && !is_all ? HeadError::bad_line_end : error;
 }
 
 HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
+    const HeadError error = parse(raw, head);
+    const bool is_all = head.raw.size() == raw.size();
     head.raw = raw;
-    const std::string_view line = line_at(raw, 0);
-    head.line = raw.substr(0, line.size() + 2);
-    // "HTTP/1.1 200" and then either nothing (seen in the wild, unambiguous) or SP and a reason,
-    // which may be empty.
-    if (line.size() < 12 || !line.starts_with("HTTP/1.") || (line[7] != '0' && line[7] != '1') ||
-        line[8] != ' ') {
-        return HeadError::bad_status_line;
-    }
-    head.minor = line[7] - '0';
-    int status = 0;
-    for (std::size_t i = 9; i < 12; ++i) {
-        if (line[i] < '0' || line[i] > '9') {
-            return HeadError::bad_status_line;
-        }
-        status = status * 10 + (line[i] - '0');
-    }
-    if (status < 100 || status > 599 || (line.size() > 12 && line[12] != ' ')) {
-        return HeadError::bad_status_line;
-    }
-    head.status = status;
-    head.reason = line.size() > 13 ? line.substr(13) : std::string_view{};
-    if (!all_of_class(head.reason, kValue)) {
-        return HeadError::bad_status_line;
-    }
-    return parse_field_lines(raw, head.line.size(), head.fields, head.seen);
+    return error == HeadError::none && !is_all ? HeadError::bad_line_end : error;
 }
 
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) {
     std::uint64_t seen = 0;
-    return parse_field_lines(raw, 0, fields, seen);
+    const char* at = raw.data();
+    const char* const end = raw.data() + raw.size();
+    const HeadError error = parse_field_lines(at, end, fields, seen);
+    return error == HeadError::none && at != end ? HeadError::bad_line_end : error;
 }
 
 bool is_tchar(char c) {

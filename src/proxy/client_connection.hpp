@@ -25,10 +25,11 @@ struct ClientConnection {
     base::SocketAddress peer;
     std::uint32_t listener;
     std::uint32_t requests = 0;
-    bool awaits_request = false;  // before the first or between two, nothing received of the next
-    bool awaits_begin = false;    // asked, and waits for its turn (net::Reactor::begin_work)
-    bool shed = false;            // over limits.connections: its first request is answered 503
-    bool cut = false;             // the worker stops
+    bool awaits_request = false;   // before the first or between two, nothing received of the next
+    bool awaits_begin = false;     // asked, and waits for its turn (net::Reactor::begin_work)
+    bool shed = false;             // over limits.connections: its first request is answered 503
+    bool cut = false;              // the worker stops
+    bool had_long_answer = false;  // the last one from a backend: long enough to be spliced
     ClientTable::Admission admission = ClientTable::Admission::served;
     std::uint32_t group = 0;              // whose connection count it is in
     ClientTable::Entry* entry = nullptr;  // where the site limits its clients

@@ -113,7 +113,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
     const net::Tick deadline = worker_.reactor.now() + state_->ticks.client_head;
     http::HeadScanner::State state = http::HeadScanner::State::incomplete;
     if (head_fill_ > 0) {
-        state = scanner_.scan({head_buffer_.data(), head_fill_});
+        state = scanner_.scan({head_buffer_.data(), head_fill_}, head_);
     }
     while (state == http::HeadScanner::State::incomplete) {
         if (head_fill_ >= limit) {
@@ -128,7 +128,7 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         const ssize_t got = stream.receive(head_buffer_.data() + head_fill_, room);
         if (got > 0) {
             head_fill_ += static_cast<std::size_t>(got);
-            state = scanner_.scan({head_buffer_.data(), head_fill_});
+            state = scanner_.scan({head_buffer_.data(), head_fill_}, head_);
             continue;
         }
         if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
@@ -170,7 +170,9 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
             co_await refuse_long_head();
             co_return HeadRead::answered;
         }
-        error = http::parse_request_head(raw, head_);
+        if (head_.raw.empty()) {
+            error = http::parse_request_head(raw, head_);
+        }
         if (error == http::HeadError::none) {
             meaning_ = http::meaning_of(head_);
             error = meaning_.error;

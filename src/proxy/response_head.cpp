@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "client_connection.hpp"
 #include "exchange.hpp"
 #include "s3gate/http/upgrade.hpp"
 
@@ -14,6 +15,9 @@ namespace {
 constexpr net::Tick kAnswerAfterClose = 40;  // 10 s
 // One read takes the head and a small body; of a long body only its beginning is copied.
 constexpr std::size_t kFirstRead = 16 * 1024;
+// What a client asks for is often like what it asked for before: behind a long answer less is
+// copied before the next one is known to be long. A real head fits.
+constexpr std::size_t kFirstReadOfLong = 8 * 1024;
 
 }  // namespace
 
@@ -77,9 +81,10 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 facts_.outcome = policy::Outcome::broken;
                 co_return HeadEnd::failed;
             }
+            const std::size_t first = client_->had_long_answer ? kFirstReadOfLong : kFirstRead;
             const ssize_t got =
                 stream.receive(response_buffer_.data() + response_fill_,
-                               std::min(kFirstRead, net::Buffer::size() - response_fill_));
+                               std::min(first, net::Buffer::size() - response_fill_));
             if (got > 0) {
                 response_fill_ += static_cast<std::size_t>(got);
                 response_byte_seen_ = true;
@@ -93,7 +98,7 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
         while (grew && response_fill_ > response_begin_) {
             const std::string_view bytes(response_buffer_.data() + response_begin_,
                                          response_fill_ - response_begin_);
-            const http::HeadScanner::State state = response_scanner_.scan(bytes);
+            const http::HeadScanner::State state = response_scanner_.scan(bytes, response_);
             if (state == http::HeadScanner::State::incomplete) {
                 if (bytes.size() >= limit) {
                     record_.error = "response head too large";
@@ -106,8 +111,11 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
             http::HeadError error = response_scanner_.error();
             if (state == http::HeadScanner::State::complete) {
                 const std::string_view raw = bytes.substr(0, response_scanner_.end());
-                error = raw.size() > limit ? http::HeadError::too_many_fields
-                                           : http::parse_response_head(raw, response_);
+                if (raw.size() > limit) {
+                    error = http::HeadError::too_many_fields;
+                } else if (response_.raw.empty()) {
+                    error = http::parse_response_head(raw, response_);
+                }
                 if (error == http::HeadError::none) {
                     response_meaning_ =
                         http::meaning_of(response_, method_ == policy::MethodClass::head);
@@ -134,6 +142,9 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 co_return HeadEnd::switching;
             }
             if (response_.status >= 200) {
+                client_->had_long_answer =
+                    response_meaning_.body.kind == http::BodyKind::length &&
+                    response_meaning_.body.length >= kFirstReadOfLong + net::kSpliceFrom;
                 co_return HeadEnd::final_head;
             }
             // Interim responses are relayed, but a backend cannot keep us busy with them for ever.

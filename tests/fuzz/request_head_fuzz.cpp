@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "fuzz_target.hpp"
+#include "one_pass.hpp"
 #include "s3gate/http/framing.hpp"
 #include "s3gate/http/head.hpp"
 #include "s3gate/http/header_rules.hpp"
@@ -99,6 +100,7 @@ void check_forwarded(const RequestHead& head, const RequestMeaning& meaning,
 }  // namespace
 
 FUZZ_TARGET(input) {
+    s3gate::fuzz::check_one_pass(HeadScanner::Kind::request, input, &parse_request_head);
     const Verdict whole = scan_in_steps(input, std::max<std::size_t>(input.size(), 1));
     for (const std::size_t step : {std::size_t{1}, std::size_t{2}, std::size_t{7}}) {
         const Verdict stepped = input.empty() ? whole : scan_in_steps(input, step);

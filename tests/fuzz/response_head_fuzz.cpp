@@ -3,6 +3,7 @@
 #include <string>
 
 #include "fuzz_target.hpp"
+#include "one_pass.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/framing.hpp"
 #include "s3gate/http/head.hpp"
@@ -71,6 +72,7 @@ void check_forwarded(const ResponseHead& head, const ResponseMeaning& meaning,
 }  // namespace
 
 FUZZ_TARGET(input) {
+    s3gate::fuzz::check_one_pass(HeadScanner::Kind::response, input, &parse_response_head);
     std::size_t end = 0;
     HeadError error = HeadError::none;
     ResponseHead head;

@@ -82,6 +82,9 @@ enum class HeadError : std::uint8_t {
 // Short text for logs and error messages.
 std::string_view to_string(HeadError error);
 
+struct RequestHead;
+struct ResponseHead;
+
 // Finds the end of a head as its bytes arrive, each byte looked at once; refuses what cannot become
 // a head as soon as it is seen, so that a client that sends LF line ends or a TLS hello is not left
 // to run into a timeout.
@@ -94,6 +97,11 @@ class HeadScanner {
     void reset() { *this = HeadScanner(kind_); }
     // `bytes` is everything received so far, from the same beginning each time.
     State scan(std::string_view bytes);
+    // The same, but a good head that is there whole at the first look, as nearly all are, is parsed
+    // in the pass that finds its end: head.raw is then not empty, and what parse_request_head()
+    // (parse_response_head()) would read is in `head`. Otherwise `head` is empty.
+    State scan(std::string_view bytes, RequestHead& head);
+    State scan(std::string_view bytes, ResponseHead& head);
     // Where the head begins (leading empty lines of a request are skipped, RFC 9112 §2.2) and ends
     // (behind the empty line).
     std::size_t begin() const { return begin_; }
@@ -104,6 +112,8 @@ class HeadScanner {
 
   private:
     State want_line_end(std::string_view bytes);
+    template <class Head>
+    State scan_at_once(std::string_view bytes, Head& head);
 
     Kind kind_;
     HeadError error_ = HeadError::none;
