@@ -230,11 +230,11 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.literal(R"(","site":")");
     out.text(record.site);
     out.literal(R"(","op":")");
-    out.plain(record.is_s3 ? s3_operation(record.method, record.target, record.has_copy_source)
-                           : kAbsent);
+    const S3Path path = record.is_s3 ? s3_path_of(record.target) : S3Path();
+    out.plain(record.is_s3 ? s3_operation(record.method, path, record.has_copy_source) : kAbsent);
     out.literal(R"(","bucket":")");
     // As a URL: a target may hide its '?' in an escape.
-    out.url(record.is_s3 ? s3_path_of(record.target).bucket : kAbsent);
+    out.url(path.bucket);
     out.literal(R"(","key_source":")");
     out.text(record.key_source);
     out.literal(R"(","session":")");

@@ -323,9 +323,7 @@ S3Path s3_path_of(std::string_view target) {
     return parts;
 }
 
-std::string_view s3_operation(std::string_view method, std::string_view target,
-                              bool has_copy_source) {
-    const S3Path parts = s3_path_of(target);
+std::string_view s3_operation(std::string_view method, const S3Path& parts, bool has_copy_source) {
     if (parts.path.empty()) {
         return kUnknown;
     }
@@ -344,6 +342,11 @@ std::string_view s3_operation(std::string_view method, std::string_view target,
     }
     return parts.key.empty() ? bucket_operation(which, parts.query)
                              : object_operation(which, parts.query, has_copy_source);
+}
+
+std::string_view s3_operation(std::string_view method, std::string_view target,
+                              bool has_copy_source) {
+    return s3_operation(method, s3_path_of(target), has_copy_source);
 }
 
 }  // namespace s3gate::observe

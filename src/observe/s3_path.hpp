@@ -16,4 +16,7 @@ struct S3Path {
 
 S3Path s3_path_of(std::string_view target);
 
+// s3_operation() of access_log.hpp for a target that has been taken apart.
+std::string_view s3_operation(std::string_view method, const S3Path& parts, bool has_copy_source);
+
 }  // namespace s3gate::observe

@@ -328,10 +328,10 @@ net::task<void> Exchange::reply_status_page() {
 
 void Exchange::make_request_id() {
     if (request_id_[0] == '\0') {
-        static constexpr char kDigits[] = "0123456789ABCDEF";
-        std::uint64_t id = worker_.next_random();
-        for (std::size_t i = 0; i < 16; ++i, id >>= 4) {
-            request_id_[i] = kDigits[id & 15];
+        const std::uint64_t id = worker_.next_random();
+        for (std::size_t i = 0; i < 2; ++i) {
+            const std::uint64_t digits = base::hex8(static_cast<std::uint32_t>(id >> 32 * i));
+            std::memcpy(request_id_.data() + 8 * i, &digits, sizeof digits);
         }
     }
 }

@@ -155,11 +155,9 @@ void Exchange::prepare_request() {
     facts_ = {};
     facts_.method = method_;
     facts_.has_body = !body_.complete || meaning_.body.kind == http::BodyKind::chunked;
-    for (const http::Field& field : head_.fields) {
-        facts_.conditional = facts_.conditional || field.id == http::FieldId::if_match ||
-                             field.id == http::FieldId::if_none_match;
-        facts_.copy = facts_.copy || field.id == http::FieldId::x_amz_copy_source;
-    }
+    facts_.conditional =
+        head_.has(http::FieldId::if_match) || head_.has(http::FieldId::if_none_match);
+    facts_.copy = head_.has(http::FieldId::x_amz_copy_source);
     record_.has_copy_source = facts_.copy;
     facts_.upload_part = method_ == policy::MethodClass::put && facts_.has_body && !facts_.copy &&
                          !policy::find_argument(meaning_.query, "uploadid").empty() &&

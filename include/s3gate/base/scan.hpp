@@ -132,6 +132,29 @@ struct NotTarget {
 #endif
 };
 
+#if defined(__SSE2__)
+namespace detail {
+
+// Both ends of a text of 8 to 16 bytes (of 4 to 8), which overlap in the middle, in one register,
+// so that a short text is looked at in one step.
+inline __m128i load_ends8(const char* begin, const char* end) {
+    return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(begin)),
+                              _mm_loadl_epi64(reinterpret_cast<const __m128i*>(end - 8)));
+}
+inline __m128i load_ends4(const char* begin, const char* end) {
+    return _mm_unpacklo_epi32(_mm_loadu_si32(begin), _mm_loadu_si32(end - 4));
+}
+// Which byte the first bit of a mask of such a register stands for. What `found` tells of the
+// second end counts only where the first has none, and then nothing before the overlap's end was
+// found.
+inline std::size_t first_of_ends(unsigned found, std::size_t size, std::size_t half) {
+    const auto at = static_cast<std::size_t>(std::countr_zero(found));
+    return at < half ? at : size - 2 * half + at;
+}
+
+}  // namespace detail
+#endif
+
 // The first byte of [begin, end) that `Bytes` matches; `end` when there is none.
 template <class Bytes>
 inline const char* find_first(const char* begin, const char* end) {
@@ -154,35 +177,42 @@ inline const char* find_first(const char* begin, const char* end) {
 // that were. `out` must have room for 16 bytes more than are copied; they are overwritten.
 template <class Bytes>
 inline std::size_t copy_until(char* out, const char* begin, const char* end) {
-    const char* const first = begin;
+    const auto size = static_cast<std::size_t>(end - begin);
+    std::size_t at = 0;
 #if defined(__SSE2__)
-    while (end - begin >= 16) {
-        const __m128i bytes = detail::load16(begin);
-        _mm_storeu_si128(reinterpret_cast<__m128i*>(out), bytes);
-        const unsigned found = Bytes::matches16(bytes);
-        if (found != 0) {
-            return static_cast<std::size_t>(begin - first) +
-                   static_cast<std::size_t>(std::countr_zero(found));
+    if (size >= 16) {
+        for (;; at += 16) {
+            at = at > size - 16 ? size - 16 : at;  // the last sixteen overlap those before
+            const __m128i bytes = detail::load16(begin + at);
+            _mm_storeu_si128(reinterpret_cast<__m128i*>(out + at), bytes);
+            const unsigned found = Bytes::matches16(bytes);
+            if (found != 0) {
+                return at + static_cast<std::size_t>(std::countr_zero(found));
+            }
+            if (at == size - 16) {
+                return size;
+            }
         }
-        begin += 16;
-        out += 16;
     }
-    if (end - begin >= 8) {
-        const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(begin));
+    if (size >= 8) {
+        const __m128i bytes = detail::load_ends8(begin, end);
         _mm_storel_epi64(reinterpret_cast<__m128i*>(out), bytes);
+        _mm_storel_epi64(reinterpret_cast<__m128i*>(out + size - 8), _mm_srli_si128(bytes, 8));
+        const unsigned found = Bytes::matches16(bytes);
+        return found == 0 ? size : detail::first_of_ends(found, size, 8);
+    }
+    if (size >= 4) {
+        const __m128i bytes = detail::load_ends4(begin, end);
+        _mm_storeu_si32(out, bytes);
+        _mm_storeu_si32(out + size - 4, _mm_srli_si128(bytes, 4));
         const unsigned found = Bytes::matches16(bytes) & 0xffU;
-        if (found != 0) {
-            return static_cast<std::size_t>(begin - first) +
-                   static_cast<std::size_t>(std::countr_zero(found));
-        }
-        begin += 8;
-        out += 8;
+        return found == 0 ? size : detail::first_of_ends(found, size, 4);
     }
 #endif
-    while (begin != end && !Bytes::matches(*begin)) {
-        *out++ = *begin++;
+    for (; at != size && !Bytes::matches(begin[at]); ++at) {
+        out[at] = begin[at];
     }
-    return static_cast<std::size_t>(begin - first);
+    return at;
 }
 
 // Calls visit(position) for each match in order until it returns false.

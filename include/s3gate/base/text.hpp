@@ -27,6 +27,17 @@ constexpr std::uint64_t to_lower8(std::uint64_t bytes) {
     return bytes | (is_upper >> 2);
 }
 
+// Eight hexadecimal digits, A to F, as bytes: of the lowest four bits in the lowest byte.
+constexpr std::uint64_t hex8(std::uint32_t value) {
+    constexpr std::uint64_t kOnes = 0x0101010101010101ULL;
+    std::uint64_t digits = value;
+    digits = (digits | digits << 16) & 0x0000ffff0000ffffULL;
+    digits = (digits | digits << 8) & 0x00ff00ff00ff00ffULL;
+    digits = (digits | digits << 4) & 0x0f0f0f0f0f0f0f0fULL;
+    const std::uint64_t is_letter = (digits + 6 * kOnes) >> 4 & kOnes;
+    return digits + '0' * kOnes + is_letter * ('A' - '0' - 10);
+}
+
 // True if both texts are equal when ASCII letters are compared without case.
 inline bool iequals(std::string_view a, std::string_view b) {
     const std::size_t size = a.size();

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -39,6 +40,34 @@ TEST(Scan, FindsTheSameByteInSixteenAsOneByOne) {
     expect_same_for_sixteen_as_for_one<UrlSpecials>();
     expect_same_for_sixteen_as_for_one<LineFeeds>();
     expect_same_for_sixteen_as_for_one<NotTarget>();
+}
+
+// Texts of every length, with each special byte at every place and another behind it: short ones
+// are looked at from both ends, long ones end with sixteen bytes that overlap.
+TEST(Scan, CopiesUpToTheFirstMatch) {
+    for (std::size_t size = 0; size <= 50; ++size) {
+        for (std::size_t first = 0; first <= size; ++first) {
+            for (std::size_t second = first; second <= size; ++second) {
+                std::vector<char> text(size);
+                for (std::size_t i = 0; i < size; ++i) {
+                    text[i] = static_cast<char>('a' + i % 26);
+                }
+                if (first < size) {
+                    text[first] = '"';
+                }
+                if (second < size) {
+                    text[second] = '\\';
+                }
+                const std::size_t expected = std::min({first, second, size});
+                std::vector<char> out(expected + 16, '.');
+                ASSERT_EQ(
+                    copy_until<JsonSpecials>(out.data(), text.data(), text.data() + text.size()),
+                    expected)
+                    << size << " " << first << " " << second;
+                ASSERT_EQ(std::string(out.data(), expected), std::string(text.data(), expected));
+            }
+        }
+    }
 }
 
 TEST(Scan, KnowsTheBytesOfEachKind) {

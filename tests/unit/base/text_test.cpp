@@ -46,6 +46,18 @@ TEST(Text, ParsesHexStrictly) {
     }
 }
 
+TEST(Text, WritesEightHexDigits) {
+    for (std::uint32_t value : {0U, 1U, 9U, 10U, 15U, 0x10U, 0x9fU, 0x12345678U, 0x9abcdef0U,
+                                0x9a9a9a9aU, 0xa9a9a9a9U, 0xffffffffU}) {
+        const std::uint64_t digits = hex8(value);
+        for (unsigned i = 0; i < 8; ++i) {
+            EXPECT_EQ(static_cast<char>(digits >> 8 * i & 0xff),
+                      "0123456789ABCDEF"[value >> 4 * i & 15])
+                << value << " " << i;
+        }
+    }
+}
+
 TEST(Text, MatchesGlobs) {
     EXPECT_TRUE(glob_imatch("*offline*", "Offline"));
     EXPECT_TRUE(glob_imatch("*offline*", "bucket-metadata-OFFLINE, iam-offline"));
