@@ -92,7 +92,9 @@ def got_in_as(daemon, source):
 
 def test_refused_ones_do_not_keep_their_client_out(make_backend, gate):
     """Refused connections that linger count for nothing once a served one ends."""
-    daemon = gate([make_backend()], limits={"per_client": 1})
+    # One worker: it accepts the silent ones before the one that is told, and so before the place is
+    # free for any of them.
+    daemon = gate([make_backend()], top={"workers": 1}, limits={"per_client": 1})
     served, response = opened(daemon, AGGRESSOR)
     assert response.status == 200
     silent = [daemon.client(source=AGGRESSOR) for _ in range(10)]
