@@ -128,7 +128,7 @@ std::size_t count_in(const std::vector<Field>& fields, FieldId id) {
 
 // The start line without its CRLF; nullopt when it is not there whole, or ends with LF alone.
 std::optional<std::string_view> start_line_of(std::string_view bytes) {
-    const void* const lf = std::memchr(bytes.data(), '\n', bytes.size());
+    const void* const lf = bytes.empty() ? nullptr : std::memchr(bytes.data(), '\n', bytes.size());
     if (lf == nullptr || lf == bytes.data() || static_cast<const char*>(lf)[-1] != '\r') {
         return std::nullopt;
     }
@@ -140,7 +140,8 @@ std::optional<std::string_view> start_line_of(std::string_view bytes) {
 const char* name_end(const char* at, const char* end) {
     // Nearly every name is made of letters, digits and hyphens.
     at = base::find_first<base::NotPlainName>(at, end);
-    while (at != end && *at != ':' && is_class(*at, kTchar)) {
+    while (at != end && *at != ':' &&
+           is_class(*at, kTchar)) {  // a colon is what is there nearly always
         ++at;
     }
     return at;
@@ -211,7 +212,8 @@ HeadError parse_field_lines(const char*& line, const char* end, std::vector<Fiel
     return HeadError::bad_line_end;
 }
 
-// The head that `bytes` begin with; head.raw is set to it where there is no error.
+// The head that `bytes` begin with; where there is no error, head.raw is it. Where there is, what
+// was read of it stays.
 HeadError parse(std::string_view bytes, RequestHead& head) {
     const std::optional<std::string_view> start = start_line_of(bytes);
     if (!start) {
@@ -288,18 +290,6 @@ HeadError parse(std::string_view bytes, ResponseHead& head) {
         parse_field_lines(at, bytes.data() + bytes.size(), head.fields, head.seen);
     head.raw = bytes.substr(0, static_cast<std::size_t>(at - bytes.data()));
     return error;
-}
-
-void clear(RequestHead& head) {
-    head.raw = head.line = head.method = head.target = {};
-    head.fields.clear();
-    head.seen = 0;
-}
-
-void clear(ResponseHead& head) {
-    head.raw = head.line = head.reason = {};
-    head.fields.clear();
-    head.seen = 0;
 }
 
 }  // namespace
@@ -441,7 +431,7 @@ HeadScanner::State HeadScanner::scan_at_once(std::string_view bytes, Head& head)
             return State::complete;
         }
         // Not whole, or not good: what is wrong is told by two passes.
-        clear(head);
+        head.clear();
     }
     return scan(bytes);
 }
@@ -470,6 +460,20 @@ HeadScanner::State HeadScanner::want_line_end(std::string_view bytes) {
         return State::bad;
     }
     return State::incomplete;
+}
+
+void RequestHead::clear() {
+    raw = line = method = target = {};
+    minor = 1;
+    fields.clear();
+    seen = 0;
+}
+void ResponseHead::clear() {
+    raw = line = reason = {};
+    status = 0;
+    minor = 1;
+    fields.clear();
+    seen = 0;
 }
 
 bool RequestHead::has(FieldId id) const {

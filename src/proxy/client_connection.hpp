@@ -29,7 +29,7 @@ struct ClientConnection {
     bool awaits_begin = false;     // asked, and waits for its turn (net::Reactor::begin_work)
     bool shed = false;             // over limits.connections: its first request is answered 503
     bool cut = false;              // the worker stops
-    bool had_long_answer = false;  // the last one from a backend: long enough to be spliced
+    bool had_long_answer = false;  // the last GET's: long enough to be spliced behind a short read
     ClientTable::Admission admission = ClientTable::Admission::served;
     std::uint32_t group = 0;              // whose connection count it is in
     ClientTable::Entry* entry = nullptr;  // where the site limits its clients

@@ -66,8 +66,7 @@ void Exchange::begin(ClientConnection& client, base::TimePoint asked_at) {
         head_buffer_.resize(kHeadBuffer);
     }
     scanner_.reset();
-    head_.method = head_.target = head_.raw = {};
-    head_.fields.clear();
+    head_.clear();
     meaning_ = {};
     key_.key.clear();
     key_.source = nullptr;

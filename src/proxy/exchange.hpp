@@ -118,6 +118,7 @@ class Exchange final : public net::StreamObserver {
     net::task<void> join_upload();
     enum class HeadEnd : std::uint8_t { final_head, switching, failed, client_gone, upload_failed };
     net::task<HeadEnd> read_response_head();
+    void remember_length();
     net::task<bool> relay_interim();
     net::task<void> relay_response();
     net::task<void> tunnel();

@@ -106,6 +106,7 @@ net::task<void> Exchange::relay_response() {
     record_.ttfb_ms =
         std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
     committed_ = true;
+    remember_length();
     return_tokens();
     // Its outcome is known: what is left is a transfer like any other, however long it takes.
     release_retry();

@@ -15,8 +15,8 @@ namespace {
 constexpr net::Tick kAnswerAfterClose = 40;  // 10 s
 // One read takes the head and a small body; of a long body only its beginning is copied.
 constexpr std::size_t kFirstRead = 16 * 1024;
-// What a client asks for is often like what it asked for before: behind a long answer less is
-// copied before the next one is known to be long. A real head fits.
+// What a client gets is often like what it got before: behind a long answer less is copied until
+// the next one is known to be long. A real head fits.
 constexpr std::size_t kFirstReadOfLong = 8 * 1024;
 
 }  // namespace
@@ -142,9 +142,6 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 co_return HeadEnd::switching;
             }
             if (response_.status >= 200) {
-                client_->had_long_answer =
-                    response_meaning_.body.kind == http::BodyKind::length &&
-                    response_meaning_.body.length >= kFirstReadOfLong + net::kSpliceFrom;
                 co_return HeadEnd::final_head;
             }
             // Interim responses are relayed, but a backend cannot keep us busy with them for ever.
@@ -177,6 +174,16 @@ net::task<Exchange::HeadEnd> Exchange::read_response_head() {
                 co_return HeadEnd::failed;
             }
         }
+    }
+}
+
+// Only what a GET got tells what the next one will get: clients ask for heads, or upload, in
+// between.
+void Exchange::remember_length() {
+    if (method_ == policy::MethodClass::get) {
+        client_->had_long_answer =
+            response_meaning_.body.kind == http::BodyKind::length &&
+            response_meaning_.body.length >= kFirstReadOfLong + net::kSpliceFrom;
     }
 }
 

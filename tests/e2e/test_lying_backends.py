@@ -176,6 +176,23 @@ def test_oversized_head(one):
         assert client.request("POST", "/b/size-60001", body=b"").data == b"ok"
 
 
+def test_head_that_came_whole_at_its_limit(one):
+    """The limit may be below what one read brings."""
+    limit = 4096
+
+    def handler(exchange):
+        exchange.read_body()
+        size = int(exchange.request.target.rpartition("-")[2])
+        fixed = OK + b"Content-Length: 2\r\nX: \r\n\r\n"
+        exchange.send(fixed.replace(b"X: ", b"X: " + b"x" * (size - len(fixed))) + b"ok")
+
+    daemon, _ = one(handler, limits={"response_head": "4KiB"}, passive="off")
+    with daemon.client() as client:
+        for size, status in [(limit - 1, 200), (limit, 200), (limit + 1, 502), (limit + 99, 502)]:
+            response = client.request("POST", f"/b/size-{size}", body=b"")
+            assert (size, response.status) == (size, status)
+
+
 def test_endless_head(one):
     def handler(exchange):
         exchange.read_body()

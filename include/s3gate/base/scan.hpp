@@ -205,7 +205,8 @@ inline std::size_t copy_until(char* out, const char* begin, const char* end) {
         const __m128i bytes = detail::load_ends4(begin, end);
         _mm_storeu_si32(out, bytes);
         _mm_storeu_si32(out + size - 4, _mm_srli_si128(bytes, 4));
-        const unsigned found = Bytes::matches16(bytes) & 0xffU;
+        const unsigned found =
+            Bytes::matches16(bytes) & 0xffU;  // the zeros behind them are none of it
         return found == 0 ? size : detail::first_of_ends(found, size, 4);
     }
 #endif

@@ -98,8 +98,10 @@ class HeadScanner {
     // `bytes` is everything received so far, from the same beginning each time.
     State scan(std::string_view bytes);
     // The same, but a good head that is there whole at the first look, as nearly all are, is parsed
-    // in the pass that finds its end: head.raw is then not empty, and what parse_request_head()
-    // (parse_response_head()) would read is in `head`. Otherwise `head` is empty.
+    // in the pass that finds its end: `head` is then what parse_request_head()
+    // (parse_response_head()) would make it. Any other is empty from the first look on (head.raw is
+    // what tells), its bytes were looked at once in vain, and it is to be parsed when it is
+    // complete. The same `head` each time.
     State scan(std::string_view bytes, RequestHead& head);
     State scan(std::string_view bytes, ResponseHead& head);
     // Where the head begins (leading empty lines of a request are skipped, RFC 9112 §2.2) and ends
@@ -138,6 +140,8 @@ struct RequestHead {
     std::vector<Field> fields;
     std::uint64_t seen = 0;  // bit 1 << id of every field
 
+    // As after construction; the field vector's memory stays.
+    void clear();
     bool has(FieldId id) const;
     // Value of the first field with this id; empty view (data() == nullptr) when absent.
     std::string_view find(FieldId id) const;
@@ -153,6 +157,7 @@ struct ResponseHead {
     std::vector<Field> fields;
     std::uint64_t seen = 0;
 
+    void clear();
     bool has(FieldId id) const;
     std::string_view find(FieldId id) const;
     std::size_t count(FieldId id) const;

@@ -59,12 +59,13 @@ TEST(Scan, CopiesUpToTheFirstMatch) {
                     text[second] = '\\';
                 }
                 const std::size_t expected = std::min({first, second, size});
-                std::vector<char> out(expected + 16, '.');
+                std::vector<char> out(expected + 17, '.');
                 ASSERT_EQ(
                     copy_until<JsonSpecials>(out.data(), text.data(), text.data() + text.size()),
                     expected)
                     << size << " " << first << " " << second;
                 ASSERT_EQ(std::string(out.data(), expected), std::string(text.data(), expected));
+                ASSERT_EQ(out.back(), '.') << "no more than sixteen bytes behind are overwritten";
             }
         }
     }

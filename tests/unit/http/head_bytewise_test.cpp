@@ -134,16 +134,25 @@ Verdict scan_plainly(HeadScanner::Kind kind, std::string_view bytes) {
 // One pass takes exactly what two take, with no empty line before it, and reads the same in it;
 // of anything else it says the same.
 template <class Head>
-void expect_same_at_once(HeadScanner::Kind kind, std::string_view bytes,
+void expect_same_at_once(HeadScanner::Kind kind, std::string_view bytes, std::size_t first_piece,
                          HeadError (*parse)(std::string_view, Head&)) {
     HeadScanner scanner(kind);
-    const HeadScanner::State state = scanner.scan(bytes);
-    Head expected;
-    const bool is_good = state == HeadScanner::State::complete && scanner.begin() == 0 &&
-                         parse(bytes.substr(0, scanner.end()), expected) == HeadError::none;
     HeadScanner at_once(kind);
     Head head;
-    ASSERT_EQ(at_once.scan(bytes, head), state);
+    HeadScanner::State state = scanner.scan(bytes.substr(0, first_piece));
+    ASSERT_EQ(at_once.scan(bytes.substr(0, first_piece), head), state);
+    // Only the first look may do with one pass: at each further one it would cost all that came
+    // before.
+    bool is_first = true;
+    if (state == HeadScanner::State::incomplete) {
+        is_first = scanner.end() == 0;
+        state = scanner.scan(bytes);
+        ASSERT_EQ(at_once.scan(bytes, head), state);
+    }
+    Head expected;
+    const bool is_good = state == HeadScanner::State::complete && is_first &&
+                         scanner.begin() == 0 &&
+                         parse(bytes.substr(0, scanner.end()), expected) == HeadError::none;
     ASSERT_EQ(at_once.error(), scanner.error());
     ASSERT_EQ(at_once.begin(), scanner.begin());
     ASSERT_EQ(at_once.end(), scanner.end());
@@ -165,9 +174,9 @@ void expect_same(HeadScanner::Kind kind, const std::string& bytes, std::size_t f
     std::vector<char> exact(bytes.begin(), bytes.end());
     const std::string_view all(exact.data(), exact.size());
     if (kind == HeadScanner::Kind::request) {
-        expect_same_at_once(kind, all, &parse_request_head);
+        expect_same_at_once(kind, all, first_piece, &parse_request_head);
     } else {
-        expect_same_at_once(kind, all, &parse_response_head);
+        expect_same_at_once(kind, all, first_piece, &parse_response_head);
     }
     if (::testing::Test::HasFatalFailure()) {
         return;
