@@ -8,7 +8,8 @@ Board::Board(std::size_t workers, std::size_t slots, std::size_t groups)
       up_(slots),
       passive_(slots),
       occupied_(slots),
-      waiting_(groups) {
+      waiting_(groups),
+      arriving_(workers) {
     workers_.reserve(workers);
     for (std::size_t i = 0; i < workers; ++i) {
         workers_.push_back(std::make_unique<Row>(slots, groups));

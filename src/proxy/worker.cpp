@@ -275,13 +275,12 @@ Worker* Worker::Impl::hand_over_target() {
     if (count < 2 || draining) {
         return nullptr;
     }
-    const std::int64_t mine = counters.connections.load(std::memory_order_relaxed);
+    const std::int64_t mine = shared.board->load_of(index);
     std::int64_t sum = 0;
     std::int64_t least = mine;
     Worker* target = nullptr;
     for (std::size_t i = 0; i < count; ++i) {
-        const std::int64_t theirs =
-            shared.board->counters(i).connections.load(std::memory_order_relaxed);
+        const std::int64_t theirs = shared.board->load_of(i);
         sum += theirs;
         if (theirs < least) {
             least = theirs;
@@ -528,7 +527,10 @@ void Worker::post_backend_down(std::uint32_t slot) {
 }
 
 void Worker::post_client(int descriptor, std::size_t listener) {
+    // Counted at once: a worker that is late with its messages would else be given too many.
+    impl_->shared.board->add_arriving(impl_->index, 1);
     impl_->reactor.submit([this, descriptor, listener] {
+        impl_->shared.board->add_arriving(impl_->index, -1);
         sockaddr_storage storage;
         socklen_t length = sizeof storage;
         if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&storage), &length) != 0) {

@@ -98,6 +98,17 @@ class Board {
     }
     void clear_passive(std::uint32_t slot) { passive_[slot].store(0, std::memory_order_relaxed); }
 
+    // Clients that other workers handed to this one and that it has not taken in yet: they count
+    // towards its connections for whoever compares loads. Any worker.
+    void add_arriving(std::size_t worker, std::int32_t by) {
+        arriving_[worker].fetch_add(by, std::memory_order_relaxed);
+    }
+    // Connections of one worker, and those on their way to it.
+    std::int64_t load_of(std::size_t worker) const {
+        return workers_[worker]->counters.connections.load(std::memory_order_relaxed) +
+               arriving_[worker].load(std::memory_order_relaxed);
+    }
+
     WorkerCounters& counters(std::size_t worker) { return workers_[worker]->counters; }
     const WorkerCounters& counters(std::size_t worker) const { return workers_[worker]->counters; }
     std::int64_t connections() const;
@@ -145,6 +156,7 @@ class Board {
     std::vector<std::atomic<std::uint64_t>> passive_;
     std::vector<std::atomic<std::int32_t>> occupied_;
     std::vector<std::atomic<std::int32_t>> waiting_;
+    std::vector<std::atomic<std::int32_t>> arriving_;
 };
 
 }  // namespace s3gate::proxy
