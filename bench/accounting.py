@@ -1,7 +1,9 @@
-"""What a proxy costs: processor time and memory of all its processes, from /proc."""
+"""What a proxy costs, processor time and memory of all its processes, and how its connections lie
+on its workers: from /proc."""
 
 import dataclasses
 import os
+import re
 
 TICK = os.sysconf("SC_CLK_TCK")
 
@@ -119,3 +121,30 @@ def machine_busy():
         int, _read("/proc/stat").splitlines()[0].split()[1:9]
     )
     return (user + nice + system + irq + softirq + steal) / TICK, steal / TICK
+
+
+def connections_of_workers(pid, port):
+    """Client connections that each epoll set of a process holds."""
+    clients = set()
+    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as table:
+        for line in list(table)[1:]:
+            fields = line.split()
+            if int(fields[1].split(":")[1], 16) == port and fields[3] == "01":
+                clients.add(fields[9])
+    by_descriptor = {}
+    sets = []
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            target = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            by_descriptor[name] = target[8:-1]
+        elif target == "anon_inode:[eventpoll]":
+            sets.append(name)
+    counts = []
+    for name in sets:
+        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as info:
+            members = re.findall(r"^tfd:\s+(\d+)", info.read(), re.MULTILINE)
+        counts.append(sum(by_descriptor.get(member) in clients for member in members))
+    return [count for count in counts if count > 0]

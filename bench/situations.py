@@ -6,7 +6,6 @@ import collections
 import json
 import os
 import random
-import re
 import resource
 import statistics
 import subprocess
@@ -295,33 +294,6 @@ def constant_rate(options):
     return rows
 
 
-def connections_of_workers(pid, port):
-    """Client connections that each epoll set of a process holds."""
-    clients = set()
-    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as table:
-        for line in list(table)[1:]:
-            fields = line.split()
-            if int(fields[1].split(":")[1], 16) == port and fields[3] == "01":
-                clients.add(fields[9])
-    by_descriptor = {}
-    sets = []
-    for name in os.listdir(f"/proc/{pid}/fd"):
-        try:
-            target = os.readlink(f"/proc/{pid}/fd/{name}")
-        except OSError:
-            continue
-        if target.startswith("socket:["):
-            by_descriptor[name] = target[8:-1]
-        elif target == "anon_inode:[eventpoll]":
-            sets.append(name)
-    counts = []
-    for name in sets:
-        with open(f"/proc/{pid}/fdinfo/{name}", encoding="ascii") as info:
-            members = re.findall(r"^tfd:\s+(\d+)", info.read(), re.MULTILINE)
-        counts.append(sum(by_descriptor.get(member) in clients for member in members))
-    return [count for count in counts if count > 0]
-
-
 def fullest_of_simulation(workers, count, seed):
     """The kernel spreads at random; who stands above 25 % + 4 gives to the least loaded."""
     chance = random.Random(seed)
@@ -349,7 +321,7 @@ def balance(options):
             for pid in accounting.process_tree(proxy.pid)
             if os.readlink(f"/proc/{pid}/exe").endswith("s3gate")
         ][0]
-        counts = connections_of_workers(root, proxy.port)
+        counts = accounting.connections_of_workers(root, proxy.port)
         generator.communicate(timeout=60)
         mean = sum(counts) / 2
         rows.append(

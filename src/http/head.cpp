@@ -212,15 +212,8 @@ HeadError parse_field_lines(const char*& line, const char* end, std::vector<Fiel
     return HeadError::bad_line_end;
 }
 
-// The head that `bytes` begin with; where there is no error, head.raw is it. Where there is, what
-// was read of it stays.
-HeadError parse(std::string_view bytes, RequestHead& head) {
-    const std::optional<std::string_view> start = start_line_of(bytes);
-    if (!start) {
-        return HeadError::bad_line_end;
-    }
-    const std::string_view line = *start;
-    head.line = bytes.substr(0, line.size() + 2);
+// What the start line says, into `head`.
+HeadError parse_start_line(std::string_view line, RequestHead& head) {
     std::size_t method_end = 0;
     while (method_end < line.size() && is_class(line[method_end], kTchar)) {
         ++method_end;
@@ -249,20 +242,10 @@ HeadError parse(std::string_view bytes, RequestHead& head) {
     if (base::find_first<base::NotTarget>(head.target.data(), target_end) != target_end) {
         return HeadError::bad_target;
     }
-    const char* at = bytes.data() + head.line.size();
-    const HeadError error =
-        parse_field_lines(at, bytes.data() + bytes.size(), head.fields, head.seen);
-    head.raw = bytes.substr(0, static_cast<std::size_t>(at - bytes.data()));
-    return error;
+    return HeadError::none;
 }
 
-HeadError parse(std::string_view bytes, ResponseHead& head) {
-    const std::optional<std::string_view> start = start_line_of(bytes);
-    if (!start) {
-        return HeadError::bad_line_end;
-    }
-    const std::string_view line = *start;
-    head.line = bytes.substr(0, line.size() + 2);
+HeadError parse_start_line(std::string_view line, ResponseHead& head) {
     // "HTTP/1.1 200" and then either nothing (seen in the wild, unambiguous) or SP and a reason,
     // which may be empty.
     if (line.size() < 12 || !line.starts_with("HTTP/1.") || (line[7] != '0' && line[7] != '1') ||
@@ -285,11 +268,35 @@ HeadError parse(std::string_view bytes, ResponseHead& head) {
     if (!all_of_class(head.reason, kValue)) {
         return HeadError::bad_status_line;
     }
+    return HeadError::none;
+}
+
+// The head that `bytes` begin with; where there is no error, head.raw is it. Where there is, what
+// was read of it stays.
+template <class Head>
+HeadError parse(std::string_view bytes, Head& head) {
+    const std::optional<std::string_view> line = start_line_of(bytes);
+    if (!line) {
+        return HeadError::bad_line_end;
+    }
+    head.line = bytes.substr(0, line->size() + 2);
+    if (const HeadError error = parse_start_line(*line, head); error != HeadError::none) {
+        return error;
+    }
     const char* at = bytes.data() + head.line.size();
     const HeadError error =
         parse_field_lines(at, bytes.data() + bytes.size(), head.fields, head.seen);
     head.raw = bytes.substr(0, static_cast<std::size_t>(at - bytes.data()));
     return error;
+}
+
+// parse() for bytes that are one head and nothing else.
+template <class Head>
+HeadError parse_all(std::string_view raw, Head& head) {
+    const HeadError error = parse(raw, head);
+    const bool is_all = head.raw.size() == raw.size();
+    head.raw = raw;
+    return error == HeadError::none && !is_all ? HeadError::bad_line_end : error;
 }
 
 }  // namespace
@@ -496,17 +503,11 @@ std::size_t ResponseHead::count(FieldId id) const {
 }
 
 HeadError parse_request_head(std::string_view raw, RequestHead& head) {
-    const HeadError error = parse(raw, head);
-    const bool is_all = head.raw.size() == raw.size();
-    head.raw = raw;
-    return error == HeadError::none && !is_all ? HeadError::bad_line_end : error;
+    return parse_all(raw, head);
 }
 
 HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
-    const HeadError error = parse(raw, head);
-    const bool is_all = head.raw.size() == raw.size();
-    head.raw = raw;
-    return error == HeadError::none && !is_all ? HeadError::bad_line_end : error;
+    return parse_all(raw, head);
 }
 
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) {

@@ -3,34 +3,16 @@ mean, also when they all come at once and the workers get their turns one after 
 
 import os
 import pathlib
-import re
 import signal
+import sys
 
 from support.waiting import wait_until
 
+sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+
+from accounting import connections_of_workers  # noqa: E402
+
 COUNT, WORKERS = 64, 2
-
-
-def connections_of_workers(pid, port):
-    """Client connections that each epoll set of the daemon holds."""
-    clients = set()
-    for line in pathlib.Path(f"/proc/{pid}/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if int(fields[1].split(":")[1], 16) == port and fields[3] == "01":  # ESTABLISHED
-            clients.add(f"socket:[{fields[9]}]")
-    targets = {}
-    for descriptor in pathlib.Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            targets[descriptor.name] = os.readlink(descriptor)
-        except OSError:
-            pass
-    counts = []
-    for name, target in targets.items():
-        if target == "anon_inode:[eventpoll]":
-            info = pathlib.Path(f"/proc/{pid}/fdinfo/{name}").read_text()
-            members = re.findall(r"^tfd:\s+(\d+)", info, re.MULTILINE)
-            counts.append(sum(targets.get(member) in clients for member in members))
-    return [count for count in counts if count > 0]
 
 
 def test_a_burst_is_spread(make_backend, gate):
