@@ -58,7 +58,7 @@ class Crowd:
     @contextlib.contextmanager
     def stopped(self, trace, *options):
         """strace writes down what the daemon sends, and the daemon stands still."""
-        with traced(self.daemon, trace, "-s", "64", "-e", "trace=sendmsg", *options):
+        with traced(self.daemon, trace, "-s", "64", "-e", "trace=sendto", *options):
             self.daemon.signal(signal.SIGSTOP)
             threads = len(list(pathlib.Path(f"/proc/{self.daemon.process.pid}/task").iterdir()))
             try:
@@ -84,7 +84,7 @@ def send_and_wait(connections, data):
 
 
 def sends_of(trace):
-    return [line for line in trace.read_text().splitlines() if "sendmsg(" in line]
+    return [line for line in trace.read_text().splitlines() if "sendto(" in line]
 
 
 def test_an_answer_overtakes_requests_that_have_not_begun(gate, tmp_path):
@@ -111,7 +111,7 @@ def test_an_answer_overtakes_requests_that_have_not_begun(gate, tmp_path):
 
 # Each of the sends that pass requests on takes 20 ms, the whole crowd two seconds: time enough for
 # something to happen to the last of it.
-SLOWLY = ("-e", f"inject=sendmsg:delay_enter=20000:when=1..{CROWD}")
+SLOWLY = ("-e", f"inject=sendto:delay_enter=20000:when=1..{CROWD}")
 
 
 def test_a_request_whose_client_has_gone_does_not_begin(gate, tmp_path):

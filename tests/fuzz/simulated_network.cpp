@@ -380,6 +380,13 @@ long __wrap_syscall(long number, long a, long b, long c, long d, long e, long f)
     if (number == SYS_recvmsg && Calls::is_ours(fd)) {
         return Calls::receive(fd, *reinterpret_cast<const msghdr*>(b));
     }
+    if (number == SYS_sendto && Calls::is_ours(fd)) {
+        iovec piece{reinterpret_cast<void*>(b), static_cast<std::size_t>(c)};
+        msghdr message{};
+        message.msg_iov = &piece;
+        message.msg_iovlen = 1;
+        return Calls::send(fd, message);
+    }
     if (number == SYS_sendmsg && Calls::is_ours(fd)) {
         return Calls::send(fd, *reinterpret_cast<const msghdr*>(b));
     }

@@ -507,13 +507,18 @@ TEST(BodyRelay, TimesOutASinkThatTakesNothing) {
     }
 }
 
-// Fills every round's budget for relays.
-detached hog(Reactor& reactor, const bool& stop, bool& ended) {
+// Whose turn it is notes `amount` bytes, and goes behind the others.
+detached note_in_turn(Reactor& reactor, const bool& stop, const std::size_t& amount, bool& ended) {
     while (!stop) {
         co_await reactor.yield();
-        reactor.note_relayed(Reactor::kRelayedPerRound);
+        reactor.note_relayed(amount);
     }
     ended = true;
+}
+
+detached run_in_turn(Reactor& reactor, bool& has_run) {
+    co_await reactor.yield();
+    has_run = true;
 }
 
 TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
@@ -531,10 +536,11 @@ TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
                        rig.source_stream.has_reader();
             }));
             bool stop = false;
-            bool hog_ended = false;
-            hog(rig.loop.reactor, stop, hog_ended);
+            bool has_ended = false;
+            const std::size_t amount = Reactor::kRelayedPerRound;
+            note_in_turn(rig.loop.reactor, stop, amount, has_ended);
             ASSERT_EQ(::send(rig.source_pair.theirs.get(), "x", 1, 0), 1);
-            // The round in which the news arrives is the hog's.
+            // The round in which the news arrives is the other one's.
             ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
             EXPECT_EQ(rig.relay.payload_sent, payload.size());
             rig.relay.cancelled = is_cancelled;
@@ -549,8 +555,81 @@ TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
                 EXPECT_EQ(rig.body(), payload + "xy");
             }
             stop = true;
-            ASSERT_TRUE(rig.loop.run_until([&] { return hog_ended; }));
+            ASSERT_TRUE(rig.loop.run_until([&] { return has_ended; }));
         }
+    }
+}
+
+TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
+    const std::string payload = bytes_of(3 << 20);
+    const std::string rest = bytes_of(64 * 1024);  // enough for its first bytes to be spliced
+    for (const Path path : {Path::splice, Path::copy}) {
+        Rig rig(path);
+        rig.begin(BodyKind::length, payload.size() + rest.size());
+        rig.start();
+        std::string_view input = payload;
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            receive_some(rig.sink_pair.theirs, rig.arrived);
+            return rig.arrived.size() == kHead.size() + payload.size() &&
+                   rig.source_stream.has_reader();
+        }));
+        bool stop = false;
+        bool has_ended = false;
+        std::size_t amount = Reactor::kRelayedPerRound;
+        note_in_turn(rig.loop.reactor, stop, amount, has_ended);
+        ASSERT_EQ(::send(rig.source_pair.theirs.get(), rest.data(), 1, 0), 1);
+        ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
+        ASSERT_EQ(rig.relay.payload_sent, payload.size());
+        // Now the relay is the first in the queue. Its byte and what the other one notes are all
+        // that goes out in a round.
+        amount = Reactor::kRelayedPerRound - 1;
+        bool has_run = false;
+        run_in_turn(rig.loop.reactor, has_run);
+        rig.loop.reactor.turn(std::chrono::milliseconds(0));
+        EXPECT_EQ(rig.relay.payload_sent, payload.size() + 1);
+        EXPECT_FALSE(has_run);
+        ASSERT_TRUE(rig.loop.run_until([&] { return has_run; }));
+        stop = true;
+        ASSERT_TRUE(rig.loop.run_until([&] { return has_ended; }));
+        EXPECT_EQ(rig.transfer(std::string_view(rest).substr(1)), RelayEnd::complete);
+        expect_same(rig.body(), payload + rest);
+    }
+}
+
+TEST(BodyRelay, ALongOneQueuesBehindAWaitForItsSink) {
+    const std::string payload = bytes_of(24 << 20);
+    for (const Path path : {Path::splice, Path::copy}) {
+        Rig rig(path, {.ours_send = 64 * 1024, .theirs_receive = 64 * 1024});
+        rig.begin(BodyKind::length, payload.size());
+        rig.start();
+        std::string_view input = payload;
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            receive_some(rig.sink_pair.theirs, rig.arrived);
+            return rig.relay.payload_sent >= Reactor::kRelayedPerRound;
+        }));
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            return rig.sink_stream->has_writer();
+        }));
+        bool stop = false;
+        bool has_ended = false;
+        const std::size_t amount = Reactor::kRelayedPerRound;
+        note_in_turn(rig.loop.reactor, stop, amount, has_ended);
+        // It sends what it holds and then takes nothing more, though there is more: the round
+        // belongs to another.
+        ASSERT_TRUE(rig.loop.run_until([&] {
+            send_some(rig.source_pair.theirs, input);
+            receive_some(rig.sink_pair.theirs, rig.arrived, 32 * 1024);
+            return rig.source.received == rig.relay.payload_sent || rig.end;
+        }));
+        EXPECT_FALSE(rig.end) << "it never came to rest between two waits";
+        EXPECT_TRUE(rig.source_stream.is_readable());
+        stop = true;
+        ASSERT_TRUE(rig.loop.run_until([&] { return has_ended; }));
+        EXPECT_EQ(rig.transfer(input), RelayEnd::complete);
+        expect_same(rig.body(), payload);
     }
 }
 

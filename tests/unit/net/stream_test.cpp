@@ -4,9 +4,12 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "loop.hpp"
 #include "s3gate/net/task.hpp"
@@ -105,6 +108,56 @@ TEST_F(Streams, ReceiveIntoSeveralPlaces) {
     ASSERT_TRUE(loop.run_until([&] { return stream.peer_finished(); }));
     EXPECT_EQ(receive_both(), 0);
     EXPECT_EQ(receive_both(), 0);
+}
+
+TEST_F(Streams, SendPiecesInTheirOrderHoweverLongTheyAre) {
+    std::string text(9000, '\0');
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        text[i] = static_cast<char>('a' + i * 7 / 26 % 26);
+    }
+    // Pieces of up to 4096 bytes go out as one.
+    for (const std::size_t size : {1, 2, 4095, 4096, 4097, 9000}) {
+        for (const std::size_t length : {size, size / 2 + 1, std::size_t{997}}) {
+            std::vector<iovec> pieces;
+            for (std::size_t at = 0; at < size; at += length) {
+                pieces.push_back({text.data() + at, std::min(length, size - at)});
+                pieces.push_back({nullptr, 0});
+            }
+            ASSERT_EQ(stream.send(pieces.data(), pieces.size(), false), static_cast<ssize_t>(size));
+            std::string arrived;
+            ASSERT_TRUE(loop.run_until([&] {
+                receive_some(pair.theirs, arrived);
+                return arrived.size() >= size;
+            }));
+            EXPECT_EQ(arrived, text.substr(0, size)) << size << " in pieces of " << length;
+        }
+    }
+}
+
+TEST_F(Streams, SayHowMuchOfThePiecesWentOut) {
+    std::string text(4000, 'x');
+    text.back() = '\n';
+    const iovec pieces[] = {{text.data(), 1000}, {text.data() + 1000, 3000}};
+    const int small = 1;  // what the kernel makes of it holds few of them
+    ASSERT_EQ(::setsockopt(stream.descriptor(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
+    std::size_t sent = 0;
+    for (;;) {
+        const ssize_t moved = stream.send(pieces, std::size(pieces), false);
+        if (moved < 0) {
+            EXPECT_EQ(errno, EAGAIN);
+            break;
+        }
+        sent += static_cast<std::size_t>(moved);
+    }
+    EXPECT_FALSE(stream.is_writable());
+    std::string arrived;
+    ASSERT_TRUE(loop.run_until([&] {
+        receive_some(pair.theirs, arrived);
+        return arrived.size() >= sent;
+    }));
+    loop.settle();
+    EXPECT_EQ(receive_some(pair.theirs, arrived), Received::nothing);
+    EXPECT_EQ(arrived.size(), sent);
 }
 
 TEST_F(Streams, TellAnEndAgainAndAgain) {
