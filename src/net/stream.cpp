@@ -8,8 +8,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <utility>
 
 namespace s3gate::net {
@@ -57,8 +57,11 @@ std::size_t gather(const iovec* pieces, std::size_t count, char (&out)[kGatherUp
         if (pieces[i].iov_len > kGatherUpTo - size) {
             return 0;
         }
-        std::memcpy(out + size, pieces[i].iov_base, pieces[i].iov_len);
         size += pieces[i].iov_len;
+    }
+    char* at = out;
+    for (std::size_t i = 0; i < count; ++i) {
+        at = std::copy_n(static_cast<const char*>(pieces[i].iov_base), pieces[i].iov_len, at);
     }
     return size;
 }
