@@ -134,32 +134,6 @@ TEST_F(Streams, SendPiecesInTheirOrderHoweverLongTheyAre) {
     }
 }
 
-TEST_F(Streams, SayHowMuchOfThePiecesWentOut) {
-    std::string text(4000, 'x');
-    text.back() = '\n';
-    const iovec pieces[] = {{text.data(), 1000}, {text.data() + 1000, 3000}};
-    const int small = 1;  // what the kernel makes of it holds few of them
-    ASSERT_EQ(::setsockopt(stream.descriptor(), SOL_SOCKET, SO_SNDBUF, &small, sizeof small), 0);
-    std::size_t sent = 0;
-    for (;;) {
-        const ssize_t moved = stream.send(pieces, std::size(pieces), false);
-        if (moved < 0) {
-            EXPECT_EQ(errno, EAGAIN);
-            break;
-        }
-        sent += static_cast<std::size_t>(moved);
-    }
-    EXPECT_FALSE(stream.is_writable());
-    std::string arrived;
-    ASSERT_TRUE(loop.run_until([&] {
-        receive_some(pair.theirs, arrived);
-        return arrived.size() >= sent;
-    }));
-    loop.settle();
-    EXPECT_EQ(receive_some(pair.theirs, arrived), Received::nothing);
-    EXPECT_EQ(arrived.size(), sent);
-}
-
 TEST_F(Streams, TellAnEndAgainAndAgain) {
     send("bye");
     ASSERT_EQ(::shutdown(pair.theirs.get(), SHUT_WR), 0);
