@@ -50,7 +50,8 @@ ssize_t plain_sendmsg(int fd, const msghdr* message, int flags) {
 // kernel does about a list of pieces (docs/bench.md). A head with a small body fits.
 constexpr std::size_t kGatherUpTo = 4096;
 
-// The bytes of the pieces one behind the other; 0 when they are too many for `out`.
+// Copies the pieces one behind the other and returns their length; 0 when there is nothing to copy
+// or it does not fit (then nothing was copied).
 std::size_t gather(const iovec* pieces, std::size_t count, char (&out)[kGatherUpTo]) {
     std::size_t size = 0;
     for (std::size_t i = 0; i < count; ++i) {

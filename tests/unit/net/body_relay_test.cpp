@@ -525,6 +525,9 @@ TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
     const std::string payload = bytes_of(3 << 20);
     for (const Path path : {Path::splice, Path::copy}) {
         for (const bool is_cancelled : {false, true}) {
+            bool stop = false;  // outlives the rig, whose end turns the loop
+            bool has_ended = false;
+            const std::size_t amount = Reactor::kRelayedPerRound;
             Rig rig(path);
             rig.begin(BodyKind::length, payload.size() + 2);
             rig.start();
@@ -535,9 +538,6 @@ TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
                 return rig.arrived.size() == kHead.size() + payload.size() &&
                        rig.source_stream.has_reader();
             }));
-            bool stop = false;
-            bool has_ended = false;
-            const std::size_t amount = Reactor::kRelayedPerRound;
             note_in_turn(rig.loop.reactor, stop, amount, has_ended);
             ASSERT_EQ(::send(rig.source_pair.theirs.get(), "x", 1, 0), 1);
             // The round in which the news arrives is the other one's.
@@ -564,6 +564,10 @@ TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
     const std::string payload = bytes_of(3 << 20);
     const std::string rest = bytes_of(64 * 1024);  // enough for its first bytes to be spliced
     for (const Path path : {Path::splice, Path::copy}) {
+        bool stop = false;  // outlives the rig, whose end turns the loop
+        bool has_ended = false;
+        bool has_run = false;
+        std::size_t amount = Reactor::kRelayedPerRound;
         Rig rig(path);
         rig.begin(BodyKind::length, payload.size() + rest.size());
         rig.start();
@@ -574,9 +578,6 @@ TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
             return rig.arrived.size() == kHead.size() + payload.size() &&
                    rig.source_stream.has_reader();
         }));
-        bool stop = false;
-        bool has_ended = false;
-        std::size_t amount = Reactor::kRelayedPerRound;
         note_in_turn(rig.loop.reactor, stop, amount, has_ended);
         ASSERT_EQ(::send(rig.source_pair.theirs.get(), rest.data(), 1, 0), 1);
         ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
@@ -584,7 +585,6 @@ TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
         // Now the relay is the first in the queue. Its byte and what the other one notes are all
         // that goes out in a round.
         amount = Reactor::kRelayedPerRound - 1;
-        bool has_run = false;
         run_in_turn(rig.loop.reactor, has_run);
         rig.loop.reactor.turn(std::chrono::milliseconds(0));
         EXPECT_EQ(rig.relay.payload_sent, payload.size() + 1);
@@ -600,6 +600,9 @@ TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
 TEST(BodyRelay, ALongOneQueuesBehindAWaitForItsSink) {
     const std::string payload = bytes_of(24 << 20);
     for (const Path path : {Path::splice, Path::copy}) {
+        bool stop = false;  // outlives the rig, whose end turns the loop
+        bool has_ended = false;
+        const std::size_t amount = Reactor::kRelayedPerRound;
         Rig rig(path, {.ours_send = 64 * 1024, .theirs_receive = 64 * 1024});
         rig.begin(BodyKind::length, payload.size());
         rig.start();
@@ -613,9 +616,6 @@ TEST(BodyRelay, ALongOneQueuesBehindAWaitForItsSink) {
             send_some(rig.source_pair.theirs, input);
             return rig.sink_stream->has_writer();
         }));
-        bool stop = false;
-        bool has_ended = false;
-        const std::size_t amount = Reactor::kRelayedPerRound;
         note_in_turn(rig.loop.reactor, stop, amount, has_ended);
         // It sends what it holds and then takes nothing more, though there is more: the round
         // belongs to another.

@@ -134,6 +134,44 @@ TEST_F(Streams, SendPiecesInTheirOrderHoweverLongTheyAre) {
     }
 }
 
+TEST_F(Streams, SendNothingForNothing) {
+    const iovec none[2] = {};
+    EXPECT_EQ(stream.send(none, std::size(none), false), 0);
+    loop.settle();
+    std::string arrived;
+    EXPECT_EQ(receive_some(pair.theirs, arrived), Received::nothing);
+}
+
+TEST(StreamSend, SaysHowMuchOfThePiecesWentOut) {
+    Loop loop;
+    // As small as the kernel allows: it then takes a part of them at a time.
+    TcpPair pair({.ours_send = 1, .theirs_receive = 1});
+    Stream stream(loop.reactor);
+    ASSERT_TRUE(stream.open(pair.ours.release()));
+    std::string text(4000, '\0');
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        text[i] = static_cast<char>('a' + i * 7 / 26 % 26);
+    }
+    const iovec pieces[] = {{text.data(), 1000}, {text.data() + 1000, 3000}};
+    std::string sent;
+    for (;;) {
+        const ssize_t moved = stream.send(pieces, std::size(pieces), false);
+        if (moved < 0) {
+            EXPECT_EQ(errno, EAGAIN);
+            break;
+        }
+        sent.append(text, 0, static_cast<std::size_t>(moved));
+    }
+    std::string arrived;
+    ASSERT_TRUE(loop.run_until([&] {
+        receive_some(pair.theirs, arrived);
+        return arrived.size() >= sent.size();
+    }));
+    loop.settle();
+    EXPECT_EQ(receive_some(pair.theirs, arrived), Received::nothing);
+    EXPECT_EQ(arrived, sent);
+}
+
 TEST_F(Streams, TellAnEndAgainAndAgain) {
     send("bye");
     ASSERT_EQ(::shutdown(pair.theirs.get(), SHUT_WR), 0);
