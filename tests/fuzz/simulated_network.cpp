@@ -83,8 +83,8 @@ std::size_t Network::open_descriptors() const {
                                                   [](const Descriptor& one) { return one.open; }));
 }
 
-void Network::edge(Endpoint& at) {
-    if (at.target != nullptr && !at.edge) {
+void Network::edge(Endpoint& at, std::uint32_t cause) {
+    if (at.target != nullptr && !at.edge && (cause == 0 || (at.watched & cause) != 0)) {
         at.edge = true;
         edges_.push_back(at.fd);
     }
@@ -92,20 +92,20 @@ void Network::edge(Endpoint& at) {
 
 void Network::connect_client(Endpoint& listener, Endpoint& client) {
     listener.accept_queue.push_back(client.fd);
-    edge(listener);
+    edge(listener, EPOLLIN);
 }
 
 void Network::deliver(Endpoint& to, std::string_view bytes) {
     if (!bytes.empty() && !to.closed && !to.reset_in && !to.fin_in) {
         to.in.append(bytes);
-        edge(to);
+        edge(to, EPOLLIN);
     }
 }
 
 void Network::finish(Endpoint& to) {
     if (!to.closed && !to.reset_in && !to.fin_in) {
         to.fin_in = true;
-        edge(to);
+        edge(to, 0);
     }
 }
 
@@ -115,7 +115,7 @@ void Network::reset(Endpoint& to, int error) {
         to.reset_in = true;
         to.connecting = false;
         to.error = error;
-        edge(to);
+        edge(to, 0);
     }
 }
 
@@ -123,7 +123,7 @@ void Network::give_room(Endpoint& to, std::size_t bytes) {
     to.room = bytes > Endpoint::kPlenty - to.room ? Endpoint::kPlenty : to.room + bytes;
     if (to.starved && to.room > 0) {
         to.starved = false;
-        edge(to);
+        edge(to, EPOLLOUT);
     }
 }
 
@@ -136,7 +136,7 @@ void Network::end_connect(Endpoint& to, int error) {
         return;
     }
     to.connecting = false;
-    edge(to);
+    edge(to, 0);
 }
 
 // What the wrapped calls do on descriptors of the simulation.
@@ -325,16 +325,21 @@ struct Calls {
         return 0;
     }
 
-    static int watch(int set, int fd, const epoll_event& event) {
+    static int watch(int set, int operation, int fd, const epoll_event& event) {
         Endpoint& at = socket(fd);
-        FUZZ_CHECK(at.target == nullptr);
+        FUZZ_CHECK(operation == EPOLL_CTL_ADD || operation == EPOLL_CTL_MOD);
+        FUZZ_CHECK((operation == EPOLL_CTL_ADD) == (at.target == nullptr));
         FUZZ_CHECK(network->set_ < 0 || network->set_ == set);
         network->set_ = set;
         at.target = event.data.ptr;
-        if (events_of(at) != 0) {
-            network->edge(at);
+        at.watched = event.events;
+        if (watched_events_of(at) != 0) {
+            network->edge(at, 0);
         }
         return 0;
+    }
+    static std::uint32_t watched_events_of(const Endpoint& at) {
+        return events_of(at) & (at.watched | EPOLLERR | EPOLLHUP);
     }
 
     static bool is_watched(int set) { return network->set_ == set; }
@@ -348,10 +353,10 @@ struct Calls {
             if (at.target == nullptr) {
                 continue;
             }
-            const std::uint32_t mask = events_of(at);
-            if ((mask & EPOLLOUT) == 0) {
+            if ((events_of(at) & EPOLLOUT) == 0) {
                 at.starved = true;
             }
+            const std::uint32_t mask = watched_events_of(at);
             if (mask != 0) {
                 events[count].events = mask;
                 events[count].data.ptr = at.target;
@@ -509,8 +514,7 @@ int __wrap_epoll_ctl(int set, int operation, int fd, epoll_event* event) {
     if (!Calls::is_ours(fd)) {
         return __real_epoll_ctl(set, operation, fd, event);
     }
-    FUZZ_CHECK(operation == EPOLL_CTL_ADD);
-    return Calls::watch(set, fd, *event);
+    return Calls::watch(set, operation, fd, *event);
 }
 
 int __real_epoll_wait(int set, epoll_event* events, int room, int timeout);

@@ -54,6 +54,7 @@ struct Endpoint {
     std::deque<int> accept_queue;
 
     void* target = nullptr;
+    std::uint32_t watched = 0;  // EPOLL… bits that are reported; errors and hang-ups always
     bool edge = false;
 
     bool unread() const { return in_taken < in.size(); }
@@ -107,7 +108,10 @@ class Network {
         int end = 0;  // of the tube: 0 reads, 1 writes
         bool open = true;
     };
-    void edge(Endpoint& at);
+    // `cause` is what the kernel's wake-up names (EPOLLIN for bytes, EPOLLOUT for room): who does
+    // not watch for it is not woken. 0 for an end, a reset and a finished connect, which wake
+    // everybody.
+    void edge(Endpoint& at, std::uint32_t cause);
     Descriptor* descriptor(int fd);
 
     std::vector<Descriptor> endpoints_;
