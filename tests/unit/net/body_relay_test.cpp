@@ -9,7 +9,6 @@
 #include <cstring>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -29,16 +28,6 @@ namespace {
 using http::BodyKind;
 
 enum class Path { splice, copy };
-
-std::string bytes_of(std::size_t size) {
-    // Not periodic in any power of two: a block that is lost, doubled or moved shows.
-    std::string out(size, '\0');
-    std::mt19937 random(static_cast<unsigned>(size));
-    for (char& c : out) {
-        c = static_cast<char>(random());
-    }
-    return out;
-}
 
 std::string chunked(std::string_view payload, std::size_t chunk, std::string_view trailers = {}) {
     std::string out;
@@ -119,6 +108,15 @@ struct Rig {
         started = true;
         end.reset();
         run_relay(relay, end);
+    }
+    // Relays `part` of the body; true once the relay waits for more.
+    bool deliver(std::string_view part) {
+        const std::size_t size = kHead.size() + part.size();
+        return loop.run_until([&] {
+            send_some(source_pair.theirs, part);
+            receive_some(sink_pair.theirs, arrived);
+            return arrived.size() == size && source_stream.has_reader();
+        });
     }
     // A second attempt: the same source, a new sink.
     void take_new_sink() {
@@ -507,13 +505,20 @@ TEST(BodyRelay, TimesOutASinkThatTakesNothing) {
     }
 }
 
-// Whose turn it is notes `amount` bytes, and goes behind the others.
-detached note_in_turn(Reactor& reactor, const bool& stop, const std::size_t& amount, bool& ended) {
-    while (!stop) {
+// Another relay in the queue: in each of its turns it sends `amount`, by default all that a round
+// allows. Outlives the Rig, whose end turns the loop.
+struct Competitor {
+    std::size_t amount = Reactor::kRelayedPerRound;
+    bool is_stopped = false;
+    bool has_ended = false;
+};
+
+detached compete(Reactor& reactor, Competitor& self) {
+    while (!self.is_stopped) {
         co_await reactor.yield();
-        reactor.note_relayed(amount);
+        reactor.note_relayed(self.amount);
     }
-    ended = true;
+    self.has_ended = true;
 }
 
 detached run_in_turn(Reactor& reactor, bool& has_run) {
@@ -525,20 +530,12 @@ TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
     const std::string payload = bytes_of(3 << 20);
     for (const Path path : {Path::splice, Path::copy}) {
         for (const bool is_cancelled : {false, true}) {
-            bool stop = false;  // outlives the rig, whose end turns the loop
-            bool has_ended = false;
-            const std::size_t amount = Reactor::kRelayedPerRound;
+            Competitor other;
             Rig rig(path);
             rig.begin(BodyKind::length, payload.size() + 2);
             rig.start();
-            std::string_view input = payload;
-            ASSERT_TRUE(rig.loop.run_until([&] {
-                send_some(rig.source_pair.theirs, input);
-                receive_some(rig.sink_pair.theirs, rig.arrived);
-                return rig.arrived.size() == kHead.size() + payload.size() &&
-                       rig.source_stream.has_reader();
-            }));
-            note_in_turn(rig.loop.reactor, stop, amount, has_ended);
+            ASSERT_TRUE(rig.deliver(payload));
+            compete(rig.loop.reactor, other);
             ASSERT_EQ(::send(rig.source_pair.theirs.get(), "x", 1, 0), 1);
             // The round in which the news arrives is the other one's.
             ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
@@ -554,8 +551,8 @@ TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
                 EXPECT_EQ(rig.transfer("y"), RelayEnd::complete);
                 EXPECT_EQ(rig.body(), payload + "xy");
             }
-            stop = true;
-            ASSERT_TRUE(rig.loop.run_until([&] { return has_ended; }));
+            other.is_stopped = true;
+            ASSERT_TRUE(rig.loop.run_until([&] { return other.has_ended; }));
         }
     }
 }
@@ -564,34 +561,26 @@ TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
     const std::string payload = bytes_of(3 << 20);
     const std::string rest = bytes_of(64 * 1024);  // enough for its first bytes to be spliced
     for (const Path path : {Path::splice, Path::copy}) {
-        bool stop = false;  // outlives the rig, whose end turns the loop
-        bool has_ended = false;
+        Competitor other;
         bool has_run = false;
-        std::size_t amount = Reactor::kRelayedPerRound;
         Rig rig(path);
         rig.begin(BodyKind::length, payload.size() + rest.size());
         rig.start();
-        std::string_view input = payload;
-        ASSERT_TRUE(rig.loop.run_until([&] {
-            send_some(rig.source_pair.theirs, input);
-            receive_some(rig.sink_pair.theirs, rig.arrived);
-            return rig.arrived.size() == kHead.size() + payload.size() &&
-                   rig.source_stream.has_reader();
-        }));
-        note_in_turn(rig.loop.reactor, stop, amount, has_ended);
+        ASSERT_TRUE(rig.deliver(payload));
+        compete(rig.loop.reactor, other);
         ASSERT_EQ(::send(rig.source_pair.theirs.get(), rest.data(), 1, 0), 1);
         ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
         ASSERT_EQ(rig.relay.payload_sent, payload.size());
         // Now the relay is the first in the queue. Its byte and what the other one notes are all
         // that goes out in a round.
-        amount = Reactor::kRelayedPerRound - 1;
+        other.amount = Reactor::kRelayedPerRound - 1;
         run_in_turn(rig.loop.reactor, has_run);
         rig.loop.reactor.turn(std::chrono::milliseconds(0));
         EXPECT_EQ(rig.relay.payload_sent, payload.size() + 1);
         EXPECT_FALSE(has_run);
         ASSERT_TRUE(rig.loop.run_until([&] { return has_run; }));
-        stop = true;
-        ASSERT_TRUE(rig.loop.run_until([&] { return has_ended; }));
+        other.is_stopped = true;
+        ASSERT_TRUE(rig.loop.run_until([&] { return other.has_ended; }));
         EXPECT_EQ(rig.transfer(std::string_view(rest).substr(1)), RelayEnd::complete);
         expect_same(rig.body(), payload + rest);
     }
@@ -600,9 +589,7 @@ TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
 TEST(BodyRelay, ALongOneQueuesBehindAWaitForItsSink) {
     const std::string payload = bytes_of(24 << 20);
     for (const Path path : {Path::splice, Path::copy}) {
-        bool stop = false;  // outlives the rig, whose end turns the loop
-        bool has_ended = false;
-        const std::size_t amount = Reactor::kRelayedPerRound;
+        Competitor other;
         Rig rig(path, {.ours_send = 64 * 1024, .theirs_receive = 64 * 1024});
         rig.begin(BodyKind::length, payload.size());
         rig.start();
@@ -616,7 +603,7 @@ TEST(BodyRelay, ALongOneQueuesBehindAWaitForItsSink) {
             send_some(rig.source_pair.theirs, input);
             return rig.sink_stream->has_writer();
         }));
-        note_in_turn(rig.loop.reactor, stop, amount, has_ended);
+        compete(rig.loop.reactor, other);
         // It sends what it holds and then takes nothing more, though there is more: the round
         // belongs to another.
         ASSERT_TRUE(rig.loop.run_until([&] {
@@ -626,8 +613,8 @@ TEST(BodyRelay, ALongOneQueuesBehindAWaitForItsSink) {
         }));
         EXPECT_FALSE(rig.end) << "it never came to rest between two waits";
         EXPECT_TRUE(rig.source_stream.is_readable());
-        stop = true;
-        ASSERT_TRUE(rig.loop.run_until([&] { return has_ended; }));
+        other.is_stopped = true;
+        ASSERT_TRUE(rig.loop.run_until([&] { return other.has_ended; }));
         EXPECT_EQ(rig.transfer(input), RelayEnd::complete);
         expect_same(rig.body(), payload);
     }

@@ -13,6 +13,7 @@
 #include <chrono>
 #include <csignal>
 #include <optional>
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -88,6 +89,16 @@ inline void set_size(int fd, int option, int size) {
     if (size > 0) {
         ASSERT_EQ(::setsockopt(fd, SOL_SOCKET, option, &size, sizeof size), 0);
     }
+}
+
+inline std::string bytes_of(std::size_t size) {
+    // Not periodic in any power of two: a block that is lost, doubled or moved shows.
+    std::string out(size, '\0');
+    std::mt19937 random(static_cast<unsigned>(size));
+    for (char& c : out) {
+        c = static_cast<char>(random());
+    }
+    return out;
 }
 
 struct BufferSizes {

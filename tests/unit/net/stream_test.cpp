@@ -111,10 +111,7 @@ TEST_F(Streams, ReceiveIntoSeveralPlaces) {
 }
 
 TEST_F(Streams, SendPiecesInTheirOrderHoweverLongTheyAre) {
-    std::string text(9000, '\0');
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        text[i] = static_cast<char>('a' + i * 7 / 26 % 26);
-    }
+    std::string text = bytes_of(9000);
     // Pieces of up to 4096 bytes go out as one.
     for (const std::size_t size : {1, 2, 4095, 4096, 4097, 9000}) {
         for (const std::size_t length : {size, size / 2 + 1, std::size_t{997}}) {
@@ -148,10 +145,7 @@ TEST(StreamSend, SaysHowMuchOfThePiecesWentOut) {
     TcpPair pair({.ours_send = 1, .theirs_receive = 1});
     Stream stream(loop.reactor);
     ASSERT_TRUE(stream.open(pair.ours.release()));
-    std::string text(4000, '\0');
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        text[i] = static_cast<char>('a' + i * 7 / 26 % 26);
-    }
+    std::string text = bytes_of(4000);
     const iovec pieces[] = {{text.data(), 1000}, {text.data() + 1000, 3000}};
     std::string sent;
     for (;;) {

@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <vector>
 
@@ -21,15 +20,6 @@ void PrintTo(TunnelEnd end, std::ostream* out) {
 namespace {
 
 constexpr Tick kLong = 400;
-
-std::string bytes_of(std::size_t size) {
-    std::string out(size, '\0');
-    std::mt19937 random(static_cast<unsigned>(size));
-    for (char& c : out) {
-        c = static_cast<char>(random());
-    }
-    return out;
-}
 
 detached run_tunnel(Tunnel& tunnel, Tunnel::Ends ends, BufferPool& buffers, PipePool& pipes,
                     Tick idle, std::optional<TunnelEnd>& end) {
