@@ -176,7 +176,8 @@ class Curve:
             "the rest above the floor": round(statistics.median(serving), 2),
             "p50 us": round(median("s3gate", "p50_us")),
             "errors": sum(map(faults, results["s3gate"])),
-            "others' errors": sum(map(faults, results["nginx-tuned"] + results["floor"])),
+            "nginx's": sum(map(faults, results["nginx-tuned"])),
+            "floor's": sum(map(faults, results["floor"])),
         }
 
 

@@ -83,9 +83,9 @@ Connection* connection_to(std::uint32_t number) {
     auto* const fresh = new Connection;
     fresh->origin = number;
     fresh->fd = socket(AF_INET, SOCK_STREAM, 0);
-    if (connect(fresh->fd, reinterpret_cast<sockaddr*>(&origin.address), sizeof origin.address) !=
-        0) {
-        std::perror("floor: connect");
+    if (fresh->fd < 0 || connect(fresh->fd, reinterpret_cast<sockaddr*>(&origin.address),
+                                 sizeof origin.address) != 0) {
+        std::perror(fresh->fd < 0 ? "floor: socket" : "floor: connect");
         std::exit(1);
     }
     fcntl(fresh->fd, F_SETFL, O_NONBLOCK);
