@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <iterator>
+#include <utility>
 
 #include "sink_wait.hpp"
 
@@ -15,6 +16,9 @@ constexpr std::size_t kTurnBytes = Reactor::kRelayedPerRound;
 constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.
 constexpr std::size_t kMaxPieces = 512;
+// Pieces of a head that is sent at once. It has more only if many of its lines are left out, one
+// here and one there.
+constexpr std::size_t kMaxHeadAtOnce = 16;
 // A larger piece goes out alone: the call saved is nothing beside it, and two buffers would be held
 // for as long as the receiver takes.
 constexpr std::uint64_t kJoinBelow = 64 * 1024;
@@ -198,6 +202,7 @@ void BodyRelay::begin(BodySource& from, Stream& to, BufferPool& buffer_pool, Pip
     payload_sent = 0;
     head_sent = any_sent = body_sent = cancelled = false;
     error = 0;
+    sent_ahead = 0;
     iov.clear();
     buffer.release();
     prefix_buffer.release();
@@ -235,6 +240,20 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
     const auto begin_turn = [&] {
         turn_calls = 0;
         turn_bytes = is_long(relay) ? kTurnBytes : 0;
+    };
+
+    const auto note_sent = [&](std::size_t bytes) {
+        relay.any_sent = true;
+        turn_bytes += bytes;
+        sink.reactor().note_relayed(bytes);
+        if (bytes > head_left) {
+            relay.body_sent = true;  // chunk framing counts: an empty chunked body is a body
+            head_left = 0;
+        } else {
+            head_left -= bytes;
+        }
+        relay.head_sent = relay.head_sent || head_left == 0;
+        first = advance(relay.iov, first, bytes);
     };
 
     if (relay.head != nullptr) {
@@ -408,6 +427,9 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         if (first < relay.iov.size()) {
             first = advance(relay.iov, first, 0);
         }
+        if (relay.sent_ahead > 0) {
+            note_sent(std::exchange(relay.sent_ahead, 0));
+        }
         while (first < relay.iov.size()) {
             // The head, and what came with it, wait for body bytes only when they are about to be
             // spliced behind it.
@@ -416,20 +438,8 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
                                            std::min(relay.iov.size() - first, kMaxPieces), more);
             ++turn_calls;
             if (sent > 0) {
-                const auto bytes = static_cast<std::size_t>(sent);
                 is_held_back = more;
-                relay.any_sent = true;
-                turn_bytes += bytes;
-                sink.reactor().note_relayed(bytes);
-                if (bytes > head_left) {
-                    relay.body_sent =
-                        true;  // chunk framing counts: an empty chunked body is a body
-                    head_left = 0;
-                } else {
-                    head_left -= bytes;
-                }
-                relay.head_sent = relay.head_sent || head_left == 0;
-                first = advance(relay.iov, first, bytes);
+                note_sent(static_cast<std::size_t>(sent));
                 continue;
             }
             if (sent < 0 && (errno == EAGAIN || errno == EINTR)) {
@@ -492,6 +502,57 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
             }
         }
     }
+}
+
+bool relay_at_once(BodyRelay& relay) {
+    BodySource& source = *relay.source;
+    const bool has_plain_end =
+        source.kind == http::BodyKind::none || source.kind == http::BodyKind::length;
+    const std::size_t body = source.complete ? 0 : static_cast<std::size_t>(source.remaining);
+    if (!has_plain_end || relay.chunked_out || relay.resend || relay.cancelled ||
+        relay.head == nullptr || relay.head->size() > kMaxHeadAtOnce ||
+        body > source.prefix.size()) {
+        return false;
+    }
+    iovec pieces[kMaxHeadAtOnce + 1];
+    std::size_t count = 0;
+    std::size_t size = body;
+    for (const std::string_view piece : *relay.head) {
+        pieces[count++] = piece_of(piece);
+        size += piece.size();
+    }
+    if (body > 0) {
+        pieces[count++] = piece_of(source.prefix.substr(0, body));
+    }
+    const ssize_t sent = relay.sink->send(pieces, count, false);
+    if (sent != static_cast<ssize_t>(size)) {
+        // What failed fails again in relay_body(), which knows what to do about it.
+        relay.sent_ahead = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
+        return false;
+    }
+    relay.sink->reactor().note_relayed(size);
+    relay.any_sent = relay.head_sent = true;
+    if (!source.complete) {
+        relay.body_sent = true;
+        relay.payload_sent = body;
+        if (relay.replay != nullptr) {
+            relay.replay->add(source.prefix.substr(0, body), source.prefix_is_stable);
+        }
+        source.remaining = 0;
+        source.received += body;
+        source.prefix.remove_prefix(body);
+        source.complete = true;
+        if (source.surplus != nullptr) {
+            source.surplus->assign(source.prefix);
+            source.prefix = {};
+        }
+    }
+    if (source.prefix.empty()) {
+        relay.prefix_buffer.release();
+    } else if (source.surplus == nullptr) {
+        relay.error = EPROTO;  // as in relay_body()
+    }
+    return true;
 }
 
 task<RelayEnd> send_all(Stream& to, std::string_view bytes, Tick write_timeout) {

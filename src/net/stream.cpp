@@ -204,11 +204,11 @@ void Stream::after_send(ssize_t moved) {
     if (moved >= 0 || errno == EINTR) {
         return;
     }
+    writable_ = false;
     if (errno != EAGAIN) {
-        broken_ = true;
+        broken_ = true;  // another try must not succeed behind a hole
         return;
     }
-    writable_ = false;
     if ((watched_ & EPOLLOUT) == 0) {
         watch(watched_ | EPOLLOUT);
         errno = EAGAIN;

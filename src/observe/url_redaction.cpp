@@ -2,6 +2,7 @@
 // log, however the client spelled their names: escaped, in another case, or inside a URL that is
 // itself the value of an argument.
 #include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -83,16 +84,22 @@ constexpr bool precedes_name(char c) {
     return c == '?' || c == '&' || c == '=' || c == ';' || c == '#';
 }
 
-// Where names may begin, most do so with another letter.
-constexpr std::array<bool, 256> make_first_letters() {
-    std::array<bool, 256> table{};
-    for (const std::string_view secret : kSecretNames) {
-        table[static_cast<unsigned char>(secret.front())] = true;
-        table[static_cast<unsigned char>(secret.front() - 'a' + 'A')] = true;
+// One bit for each of kSecretNames.
+using NameSet = std::uint16_t;
+static_assert(kSecretNames.size() <= 16);
+
+// Which names begin with a letter, in either case. Where names may begin, most do so with another.
+constexpr std::array<NameSet, 256> make_first_letters() {
+    std::array<NameSet, 256> table{};
+    for (std::size_t i = 0; i < kSecretNames.size(); ++i) {
+        const char first = kSecretNames[i].front();
+        const auto bit = static_cast<NameSet>(1U << i);
+        table[static_cast<unsigned char>(first)] |= bit;
+        table[static_cast<unsigned char>(first - 'a' + 'A')] |= bit;
     }
     return table;
 }
-constexpr std::array<bool, 256> kFirstLetters = make_first_letters();
+constexpr std::array<NameSet, 256> kFirstLetters = make_first_letters();
 
 struct SecretName {
     std::size_t length;  // of the name and its '='
@@ -102,26 +109,22 @@ struct SecretName {
 // The secret argument whose name begins at `at`, if one does. Gives up at the first character that
 // no secret name has there, so that a text full of beginnings costs no more than another.
 std::optional<SecretName> secret_name_at(std::string_view text, std::size_t at) {
-    static_assert(kSecretNames.size() < 32);
-    std::uint32_t possible = (1U << kSecretNames.size()) - 1;
     const std::size_t begin = at;
-    for (std::size_t position = 0; at < text.size() && possible != 0; ++position) {
+    const Unit first = unit_at(text, at);
+    at += first.length;
+    NameSet possible = kFirstLetters[static_cast<unsigned char>(first.value)];
+    for (std::size_t position = 1; at < text.size() && possible != 0; ++position) {
         const Unit unit = unit_at(text, at);
         at += unit.length;
-        if (position == 0 && !kFirstLetters[static_cast<unsigned char>(unit.value)]) {
-            return std::nullopt;
-        }
         const char folded = base::to_lower(unit.value);
-        for (std::size_t i = 0; i < kSecretNames.size(); ++i) {
-            const std::string_view secret = kSecretNames[i];
-            if ((possible >> i & 1) == 0) {
-                continue;
-            }
+        for (NameSet left = possible; left != 0; left &= static_cast<NameSet>(left - 1)) {
+            const int name = std::countr_zero(left);
+            const std::string_view secret = kSecretNames[static_cast<std::size_t>(name)];
             if (position == secret.size() && unit.value == '=') {
                 return SecretName{at - begin, unit.depth};
             }
             if (position >= secret.size() || secret[position] != folded) {
-                possible &= ~(1U << i);
+                possible &= static_cast<NameSet>(~(1U << name));
             }
         }
     }

@@ -125,17 +125,17 @@ net::task<void> Exchange::attempts() {
     }
 }
 
-net::task<bool> Exchange::obtain_connection() {
-    const Peer& peer = site_->peers[peer_];
-    reused_ = false;
+bool Exchange::take_parked() {
     const std::uint64_t fresh = policy::is_read(method_) ? 0 : kFreshForWrites;
     if (!fresh_only_) {
-        backend_ = worker_.pool.take(peer.slot, fresh);
+        backend_ = worker_.pool.take(site_->peers[peer_].slot, fresh);
     }
-    if (backend_) {
-        reused_ = true;
-        co_return true;
-    }
+    reused_ = static_cast<bool>(backend_);
+    return reused_;
+}
+
+net::task<bool> Exchange::open_connection() {
+    const Peer& peer = site_->peers[peer_];
     backend_ = std::make_unique<net::BackendConnection>(worker_.reactor, worker_.pool, peer.slot);
     own_lack_ = false;
     const net::ConnectEnd end =
@@ -171,7 +171,11 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     facts_.connect_timed_out = false;
     worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, 1);
     slot_counted_ = true;
-    if (!co_await obtain_connection()) {
+    bool is_connected = take_parked();
+    if (!is_connected) {
+        is_connected = co_await open_connection();
+    }
+    if (!is_connected) {
         facts_.outcome = policy::Outcome::not_sent;
         facts_.status = 0;
         facts_.reused_connection = false;
@@ -199,36 +203,38 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     up_.write_timeout = state_->ticks.backend_body;
     up_.sink_is_backend = true;
     upload_end_ = net::RelayEnd::complete;
-    if (meaning_.body.kind == http::BodyKind::none) {
-        // Nothing to upload beside the head: no second coroutine.
-        std::size_t total = 0;
-        iovec pieces[16];
-        std::size_t count = 0;
-        for (const std::string_view piece : request_pieces_) {
-            if (count < std::size(pieces)) {
-                pieces[count++] = {const_cast<char*>(piece.data()), piece.size()};
-            }
-            total += piece.size();
-        }
-        const ssize_t sent = request_pieces_.size() <= std::size(pieces)
-                                 ? backend_->stream.send(pieces, count, false)
-                                 : 0;
-        if (sent == static_cast<ssize_t>(total)) {
-            up_.head_sent = up_.any_sent = true;
-        } else if (sent > 0) {
-            up_.any_sent = true;
-            rest_of_head(static_cast<std::size_t>(sent));
-            up_.head = &rest_pieces_;
-            upload_half();
-        } else {
-            upload_half();
-        }
-    } else {
+    if (!net::relay_at_once(up_)) {
         upload_half();
     }
 
     awaiting_head_ = true;
-    const HeadEnd end = co_await read_response_head();
+    HeadEnd end = HeadEnd::pending;
+    for (;;) {
+        end = before_answer();
+        if (end == HeadEnd::pending) {
+            end = receive_answer();
+        }
+        while (end == HeadEnd::interim) {
+            const bool is_relayed = co_await relay_interim();
+            end = is_relayed ? scan_answer() : HeadEnd::client_gone;
+        }
+        if (end != HeadEnd::pending) {
+            break;
+        }
+        release_read_answer();
+        if (!backend_->stream.is_readable()) {
+            const net::Wake wake = co_await backend_->stream.readable(answer_patience());
+            // While the body is still going up, its own limits decide; the answer's clock begins
+            // when the request is complete.
+            // An upload that ended in this very tick (a client that stalled) is looked at first.
+            const bool is_told =
+                upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
+            if (wake == net::Wake::timed_out && !upload_running_ && is_told) {
+                end = answer_timed_out();
+                break;
+            }
+        }
+    }
     awaiting_head_ = false;
     finish_attempt_record();
 
@@ -281,7 +287,10 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             facts_.outcome = policy::Outcome::broken;
             break;
         case HeadEnd::failed:
-            break;  // outcome is set by read_response_head
+            break;  // the outcome is set
+        case HeadEnd::pending:
+        case HeadEnd::interim:
+            break;  // not the end
     }
     if (end == HeadEnd::failed) {
         const bool broke = facts_.outcome == policy::Outcome::broken && !malformed_;
@@ -345,17 +354,6 @@ void Exchange::weigh_retry() {
                                                  policy::kLeastStatusRetries)
                           : policy::retry_budget(board.group_requests(site_->group)));
     facts_.token_left = !is_by_status || policy::has_token(board.all_retry_tokens(site_->group));
-}
-
-void Exchange::rest_of_head(std::size_t sent) {
-    rest_pieces_.clear();
-    for (const std::string_view piece : request_pieces_) {
-        const std::size_t skip = std::min(sent, piece.size());
-        sent -= skip;
-        if (skip < piece.size()) {
-            rest_pieces_.push_back(piece.substr(skip));
-        }
-    }
 }
 
 net::detached Exchange::upload_half() {

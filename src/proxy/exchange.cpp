@@ -37,12 +37,56 @@ policy::MethodClass method_class_of(std::string_view method) {
 
 }  // namespace
 
+struct Exchange::Refusal {
+    int status;
+    std::string_view code;
+    std::string_view message;
+    bool close;
+    std::string_view error;  // for the log
+};
+
+constexpr Exchange::Refusal Exchange::kShed{
+    503, "SlowDown", "Too many connections, reduce your request rate.", true, "connection limit"};
+constexpr Exchange::Refusal Exchange::kTooManyConnections{
+    503, "SlowDown", "Too many connections from your address, reduce your request rate.", true,
+    "client connection limit"};
+constexpr Exchange::Refusal Exchange::kTooManyRequests{
+    503, "SlowDown", "Please reduce your request rate.", false, "client rate limit"};
+constexpr Exchange::Refusal Exchange::kStatusPageDenied{403, "AccessDenied", "Access Denied.",
+                                                        false, "status page denied"};
+
 net::task<ClientFate> Exchange::run(ClientConnection& client, base::TimePoint asked_at) {
     begin(client, asked_at);
-    const HeadRead head = co_await read_head();
+    HeadRead head = receive_head();
+    if (head == HeadRead::incomplete) {
+        head = co_await wait_for_head();
+    }
     if (head == HeadRead::complete) {
         serving_ = true;
-        co_await serve();
+        note_request();
+        const bool wants_status = is_for_status_page();
+        // Before the limits: whoever operates this must be able to look while it is overloaded.
+        if (wants_status && base::contains(site_->config->status.allow, client_->peer.ip())) {
+            co_await reply_status_page();
+        } else if (const Refusal* const refusal = refusal_of(wants_status)) {
+            co_await reply(refusal->status, refusal->code, refusal->message, refusal->close);
+            record_.error = refusal->error;
+        } else {
+            if (client_->stream.is_broken()) {
+                // Reset behind its request, and reported with it to the one who waited for the
+                // head: the observer was not told.
+                on_client_broken();
+            }
+            find_key();
+            prepare_request();
+            worker_.shared.board->add_group_requests(worker_.index, site_->group, 1);
+            deposit_token();
+            co_await attempts();
+            worker_.shared.board->add_group_requests(worker_.index, site_->group, -1);
+            release_retry();
+        }
+    } else if (head != HeadRead::closed) {
+        co_await refuse_head(head);
     }
     if (upload_running_) {
         co_await join_upload();
@@ -95,9 +139,11 @@ void Exchange::begin(ClientConnection& client, base::TimePoint asked_at) {
     started_ = asked_at;
 }
 
-net::task<Exchange::HeadRead> Exchange::read_head() {
+// Takes what there is of the head, without waiting.
+Exchange::HeadRead Exchange::receive_head() {
     net::Stream& stream = client_->stream;
     const std::size_t limit = site_->config->limits.head;
+    http::HeadScanner::State state = http::HeadScanner::State::incomplete;
     if (!client_->leftover.empty()) {
         if (client_->leftover.size() > head_buffer_.size()) {
             head_buffer_.resize(client_->leftover.size());
@@ -106,18 +152,11 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         head_fill_ = client_->leftover.size();
         // Its memory too: an idle connection keeps nothing. (Assigning {} would keep it.)
         std::string().swap(client_->leftover);
-    }
-    // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting
-    // for.
-    const net::Tick deadline = worker_.reactor.now() + state_->ticks.client_head;
-    http::HeadScanner::State state = http::HeadScanner::State::incomplete;
-    if (head_fill_ > 0) {
         state = scanner_.scan({head_buffer_.data(), head_fill_}, head_);
     }
     while (state == http::HeadScanner::State::incomplete) {
         if (head_fill_ >= limit) {
-            co_await refuse_long_head();
-            co_return HeadRead::answered;
+            return HeadRead::too_long;
         }
         if (head_fill_ == head_buffer_.size()) {
             head_buffer_.resize(std::min(head_buffer_.size() * 2, std::max(limit, head_fill_)));
@@ -137,61 +176,29 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
                 record_.error = "client closed in head";
                 note_client(ClientFault::gone);
             }
-            co_return HeadRead::closed;
+            return HeadRead::closed;
         }
-        const auto left = static_cast<std::int32_t>(deadline - worker_.reactor.now());
-        if (left > 0) {
-            const net::Wake wake = co_await stream.readable(static_cast<net::Tick>(left));
-            if (cut_ || client_->cut) {
-                co_return HeadRead::closed;
-            }
-            if (wake != net::Wake::timed_out) {
-                continue;
-            }
-        }
-        // An empty line behind the last request (RFC 9112 §2.2) is no beginning of the next.
-        if (head_fill_ == scanner_.begin()) {
-            bump(worker_.counters.client_idle_closed);
-            fate_ = ClientFate::finish;
-            co_return HeadRead::closed;
-        }
-        bump(worker_.counters.client_head_timeouts);
-        co_await reply(408, "RequestTimeout",
-                       "The request head was not received within the timeout.", true);
-        record_.error = "client head timeout";
-        co_return HeadRead::answered;
+        return HeadRead::incomplete;
     }
-    http::HeadError error = scanner_.error();
-    if (state == http::HeadScanner::State::complete) {
-        const std::string_view raw(head_buffer_.data() + scanner_.begin(),
-                                   scanner_.end() - scanner_.begin());
-        if (raw.size() > limit) {
-            co_await refuse_long_head();
-            co_return HeadRead::answered;
-        }
-        if (head_.raw.empty()) {
-            error = http::parse_request_head(raw, head_);
-        }
-        if (error == http::HeadError::none) {
-            meaning_ = http::meaning_of(head_);
-            error = meaning_.error;
-        }
+    if (state == http::HeadScanner::State::bad) {
+        meaning_.error = scanner_.error();
+        return HeadRead::malformed;
     }
-    if (error != http::HeadError::none) {
-        bump(worker_.counters.refused_requests);
-        if (error != http::HeadError::none && state == http::HeadScanner::State::complete) {
-            record_.method = head_.method;
-            record_.target = head_.target;
-        }
-        if (error == http::HeadError::too_many_fields) {
-            co_await reply(431, "RequestHeaderSectionTooLarge", "Too many request header fields.",
-                           true);
-        } else {
-            const int status = error == http::HeadError::bad_expectation ? 417 : 400;
-            co_await reply(status, "InvalidRequest", http::to_string(error), true);
-        }
-        record_.error = http::to_string(error);
-        co_return HeadRead::answered;
+    const std::string_view raw(head_buffer_.data() + scanner_.begin(),
+                               scanner_.end() - scanner_.begin());
+    if (raw.size() > limit) {
+        return HeadRead::too_long;
+    }
+    if (head_.raw.empty()) {
+        meaning_.error = http::parse_request_head(raw, head_);
+    }
+    if (meaning_.error == http::HeadError::none) {
+        meaning_ = http::meaning_of(head_);
+    }
+    if (meaning_.error != http::HeadError::none) {
+        record_.method = head_.method;
+        record_.target = head_.target;
+        return HeadRead::malformed;
     }
     body_.begin(
         stream, meaning_.body,
@@ -202,12 +209,64 @@ net::task<Exchange::HeadRead> Exchange::read_head() {
         client_->leftover.assign(body_.prefix);
         body_.prefix = {};
     }
-    co_return HeadRead::complete;
+    return HeadRead::complete;
+}
+
+net::task<Exchange::HeadRead> Exchange::wait_for_head() {
+    // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting
+    // for.
+    const net::Tick deadline = worker_.reactor.now() + state_->ticks.client_head;
+    for (;;) {
+        const auto left = static_cast<std::int32_t>(deadline - worker_.reactor.now());
+        net::Wake wake = net::Wake::timed_out;
+        if (left > 0) {
+            wake = co_await client_->stream.readable(static_cast<net::Tick>(left));
+            if (cut_ || client_->cut) {
+                co_return HeadRead::closed;
+            }
+        }
+        if (wake == net::Wake::timed_out) {
+            break;
+        }
+        if (const HeadRead head = receive_head(); head != HeadRead::incomplete) {
+            co_return head;
+        }
+    }
+    // An empty line behind the last request (RFC 9112 §2.2) is no beginning of the next.
+    if (head_fill_ == scanner_.begin()) {
+        bump(worker_.counters.client_idle_closed);
+        fate_ = ClientFate::finish;
+        co_return HeadRead::closed;
+    }
+    bump(worker_.counters.client_head_timeouts);
+    co_return HeadRead::timed_out;
+}
+
+net::task<void> Exchange::refuse_head(HeadRead why) {
+    if (why == HeadRead::timed_out) {
+        co_await reply(408, "RequestTimeout",
+                       "The request head was not received within the timeout.", true);
+        record_.error = "client head timeout";
+        co_return;
+    }
+    bump(worker_.counters.refused_requests);
+    if (why == HeadRead::too_long) {
+        co_await refuse_long_head();
+        co_return;
+    }
+    const http::HeadError error = meaning_.error;
+    if (error == http::HeadError::too_many_fields) {
+        co_await reply(431, "RequestHeaderSectionTooLarge", "Too many request header fields.",
+                       true);
+    } else {
+        const int status = error == http::HeadError::bad_expectation ? 417 : 400;
+        co_await reply(status, "InvalidRequest", http::to_string(error), true);
+    }
+    record_.error = http::to_string(error);
 }
 
 // A head beyond `limits.head`. What the log says of it is as it was received, not checked.
 net::task<void> Exchange::refuse_long_head() {
-    bump(worker_.counters.refused_requests);
     if (!scanner_.has_start_line()) {
         co_await reply(414, "InvalidURI", "The request target is longer than the server accepts.",
                        true);
@@ -226,7 +285,8 @@ net::task<void> Exchange::refuse_long_head() {
     record_.error = "request head too large";
 }
 
-net::task<void> Exchange::serve() {
+// What the log and the counters get to know of a request that can be understood.
+void Exchange::note_request() {
     bump(worker_.counters.requests);
     record_.method = head_.method;
     record_.target = head_.target;
@@ -241,56 +301,34 @@ net::task<void> Exchange::serve() {
             record_.forwarded_for = field.value;
         }
     }
-    // route
-    const config::StatusPage& status = site_->config->status;
-    const bool is_status =
-        status.enabled &&
-        (method_ == policy::MethodClass::get || method_ == policy::MethodClass::head) &&
-        meaning_.path.starts_with(status.path);
-    // Before the limits: whoever operates this must be able to look while it is overloaded.
-    if (is_status && base::contains(status.allow, client_->peer.ip())) {
-        co_await reply_status_page();
-        co_return;
-    }
-    if (co_await reply_if_over_limits()) {
-        co_return;
-    }
-    if (is_status) {
-        bump(worker_.counters.status_page_denied);
-        co_await reply(403, "AccessDenied", "Access Denied.", !body_.complete);
-        record_.error = "status page denied";
-        co_return;
-    }
-    find_key();
-    prepare_request();
-    worker_.shared.board->add_group_requests(worker_.index, site_->group, 1);
-    deposit_token();
-    co_await attempts();
-    worker_.shared.board->add_group_requests(worker_.index, site_->group, -1);
-    release_retry();
 }
 
-// Refuses what a limit on clients forbids; no backend hears of it.
-net::task<bool> Exchange::reply_if_over_limits() {
+bool Exchange::is_for_status_page() const {
+    const config::StatusPage& status = site_->config->status;
+    return status.enabled &&
+           (method_ == policy::MethodClass::get || method_ == policy::MethodClass::head) &&
+           meaning_.path.starts_with(status.path);
+}
+
+// What a limit on clients, or on who may see the status page, forbids; no backend hears of it. Null
+// when nothing does. (Connections that are too many were counted when they came.)
+const Exchange::Refusal* Exchange::refusal_of(bool wants_status) {
     if (client_->shed) {
-        co_await reply(503, "SlowDown", "Too many connections, reduce your request rate.", true);
-        record_.error = "connection limit";
-        co_return true;
+        return &kShed;
     }
     if (client_->admission != ClientTable::Admission::served) {
-        co_await reply(503, "SlowDown",
-                       "Too many connections from your address, reduce your request rate.", true);
-        record_.error = "client connection limit";
-        co_return true;
+        return &kTooManyConnections;
     }
     if (client_->entry != nullptr && site_->rate.interval > 0 &&
         !ClientTable::admit(*client_->entry, site_->rate, worker_.now_ns())) {
         bump(worker_.counters.requests_limited);
-        co_await reply(503, "SlowDown", "Please reduce your request rate.", false);
-        record_.error = "client rate limit";
-        co_return true;
+        return &kTooManyRequests;
     }
-    co_return false;
+    if (wants_status) {
+        bump(worker_.counters.status_page_denied);
+        return &kStatusPageDenied;
+    }
+    return nullptr;
 }
 
 net::task<void> Exchange::reply_status_page() {

@@ -1,4 +1,4 @@
-// The life of one request (docs/architecture.md): read_head → route → affinity_key_of →
+// The life of one request (docs/architecture.md): receive_head → route → find_key →
 // prepare_request → attempts → commit → relay_response or tunnel → settle. Pooled by the worker:
 // everything a request needs in memory is here and is reused.
 #pragma once
@@ -69,7 +69,21 @@ class Exchange final : public net::StreamObserver {
   private:
     // 1xx answers that one request may bring; real servers send one or two.
     static constexpr unsigned kMaxInterim = 32;
-    enum class HeadRead : std::uint8_t { complete, closed, answered };
+    // How far the request's head has come.
+    enum class HeadRead : std::uint8_t {
+        incomplete,  // more is to come
+        complete,
+        closed,  // nobody is there to be answered, or nothing was asked; fate_ says how to close
+        too_long,
+        timed_out,
+        malformed,  // meaning_.error says how
+    };
+    // Why a request is answered here.
+    struct Refusal;
+    static const Refusal kShed;
+    static const Refusal kTooManyConnections;
+    static const Refusal kTooManyRequests;
+    static const Refusal kStatusPageDenied;
     enum class ClientFault : std::uint8_t { none, gone, stuck };
     // How one attempt ended, beyond what policy::AttemptFacts says.
     enum class AttemptEnd : std::uint8_t {
@@ -78,9 +92,13 @@ class Exchange final : public net::StreamObserver {
     };
 
     void begin(ClientConnection& client, base::TimePoint asked_at);
-    net::task<HeadRead> read_head();
+    HeadRead receive_head();
+    net::task<HeadRead> wait_for_head();
+    net::task<void> refuse_head(HeadRead why);
     net::task<void> refuse_long_head();
-    net::task<void> serve();
+    void note_request();
+    bool is_for_status_page() const;
+    const Refusal* refusal_of(bool wants_status);
     net::task<void> reply_status_page();
     net::task<void> reply(int status, std::string_view code, std::string_view message, bool close);
     net::task<void> reply_failure();
@@ -113,11 +131,27 @@ class Exchange final : public net::StreamObserver {
     net::task<void> attempts();
     void weigh_retry();
     net::task<AttemptEnd> attempt();
-    net::task<bool> obtain_connection();
+    bool take_parked();
+    net::task<bool> open_connection();
     net::detached upload_half();
     net::task<void> join_upload();
-    enum class HeadEnd : std::uint8_t { final_head, switching, failed, client_gone, upload_failed };
-    net::task<HeadEnd> read_response_head();
+    // How far an attempt has come with the head of the answer.
+    enum class HeadEnd : std::uint8_t {
+        pending,  // more is to come
+        interim,  // 1xx, to be relayed
+        final_head,
+        switching,
+        failed,  // the outcome is set
+        client_gone,
+        upload_failed,
+    };
+    net::Tick answer_patience() const;
+    HeadEnd before_answer();
+    HeadEnd receive_answer();
+    HeadEnd scan_answer();
+    HeadEnd answer_timed_out();
+    HeadEnd answer_malformed(std::string_view why);
+    void release_read_answer();
     void remember_length();
     net::task<bool> relay_interim();
     net::task<void> relay_response();
@@ -134,9 +168,7 @@ class Exchange final : public net::StreamObserver {
     // True if a further backend would get the body from its first byte.
     bool may_start_over() const { return body_.received == 0 || holds_whole_body(); }
     void finish_attempt_record();
-    void rest_of_head(std::size_t sent);
     void note_passive(bool failed);
-    net::task<bool> reply_if_over_limits();
     void make_request_id();
     // The start line as it was received, or as much of it as there is.
     std::string_view received_line() const;
@@ -180,7 +212,6 @@ class Exchange final : public net::StreamObserver {
     std::string session_text_;
     std::string request_own_;
     http::Pieces request_pieces_;
-    http::Pieces rest_pieces_;  // what a partial first write of the head left
     net::BodySource body_;
     net::ReplayBuffer replay_{&worker_.replay_blocks};
     std::size_t replay_reserved_ = 0;

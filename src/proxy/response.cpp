@@ -110,7 +110,10 @@ net::task<void> Exchange::relay_response() {
     return_tokens();
     // Its outcome is known: what is left is a transfer like any other, however long it takes.
     release_retry();
-    net::RelayEnd end = co_await net::relay_body(down_);
+    net::RelayEnd end = net::RelayEnd::complete;
+    if (!net::relay_at_once(down_)) {
+        end = co_await net::relay_body(down_);
+    }
     record_.bytes_out = down_.payload_sent;
     finish_attempt_record();
     if (upload_running_) {

@@ -21,159 +21,148 @@ constexpr std::size_t kFirstReadOfLong = 8 * 1024;
 
 }  // namespace
 
-net::task<Exchange::HeadEnd> Exchange::read_response_head() {
+// A backend that stopped reading may have answered all the same (an early 403 before a close), but
+// not for long.
+net::Tick Exchange::answer_patience() const {
+    const net::Tick patience = state_->ticks.backend_head;
+    return upload_end_ == net::RelayEnd::complete ? patience
+                                                  : std::min(patience, kAnswerAfterClose);
+}
+
+// What ends the wait for an answer whatever the backend sends.
+Exchange::HeadEnd Exchange::before_answer() {
+    if (client_gone_ || cut_) {
+        return HeadEnd::client_gone;
+    }
+    if (taken_down_) {
+        record_.error = "backend taken down";
+        facts_.outcome = policy::Outcome::taken_down;
+        return HeadEnd::failed;
+    }
+    if (upload_running_) {
+        return HeadEnd::pending;
+    }
+    switch (upload_end_) {
+        case net::RelayEnd::source_timed_out:
+            if (is_continue_due() && !up_.body_sent) {
+                // The client waited for a word that this backend never gave.
+                return answer_timed_out();
+            }
+            return HeadEnd::upload_failed;
+        case net::RelayEnd::source_closed:
+        case net::RelayEnd::source_malformed:
+            return HeadEnd::upload_failed;
+        case net::RelayEnd::sink_timed_out:
+            bump(worker_.counters.backend_write_timeouts);
+            record_.error = "backend stopped reading";
+            facts_.outcome = policy::Outcome::timed_out;
+            return HeadEnd::failed;
+        default:
+            return HeadEnd::pending;
+    }
+}
+
+Exchange::HeadEnd Exchange::answer_timed_out() {
+    bump(worker_.counters.backend_head_timeouts);
+    record_.error = "backend response timeout";
+    facts_.outcome = policy::Outcome::timed_out;
+    return HeadEnd::failed;
+}
+
+Exchange::HeadEnd Exchange::answer_malformed(std::string_view why) {
+    record_.error = why;
+    malformed_ = true;
+    facts_.outcome = policy::Outcome::broken;
+    return HeadEnd::failed;
+}
+
+// Takes what there is of an answer, without waiting; `pending` if that is no whole head.
+Exchange::HeadEnd Exchange::receive_answer() {
     net::Stream& stream = backend_->stream;
+    if (!stream.is_readable()) {
+        return HeadEnd::pending;
+    }
+    if (!response_buffer_) {
+        response_buffer_ = worker_.buffers.acquire();
+        response_fill_ = response_begin_ = 0;
+        response_scanner_.reset();
+    }
+    if (response_fill_ == net::Buffer::size() && response_begin_ > 0) {
+        // Interim heads that were relayed made way for the next one.
+        response_fill_ -= response_begin_;
+        std::memmove(response_buffer_.data(), response_buffer_.data() + response_begin_,
+                     response_fill_);
+        response_begin_ = 0;
+    }
+    if (response_fill_ == net::Buffer::size()) {
+        return answer_malformed("response head too large");
+    }
+    const std::size_t first = client_->had_long_answer ? kFirstReadOfLong : kFirstRead;
+    const ssize_t got = stream.receive(response_buffer_.data() + response_fill_,
+                                       std::min(first, net::Buffer::size() - response_fill_));
+    if (got > 0) {
+        response_fill_ += static_cast<std::size_t>(got);
+        response_byte_seen_ = true;
+        return scan_answer();
+    }
+    if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
+        record_.error = response_byte_seen_ ? "backend closed in head" : "backend closed";
+        facts_.outcome = policy::Outcome::broken;
+        return HeadEnd::failed;
+    }
+    return HeadEnd::pending;
+}
+
+// Looks for the next head in what was received.
+Exchange::HeadEnd Exchange::scan_answer() {
+    if (response_fill_ == response_begin_) {
+        return HeadEnd::pending;
+    }
     const std::size_t limit =
         std::min<std::size_t>(site_->config->limits.response_head, net::Buffer::size());
-    net::Tick wait = state_->ticks.backend_head;
-    for (;;) {
-        if (client_gone_ || cut_) {
-            co_return HeadEnd::client_gone;
+    const std::string_view bytes(response_buffer_.data() + response_begin_,
+                                 response_fill_ - response_begin_);
+    const http::HeadScanner::State state = response_scanner_.scan(bytes, response_);
+    if (state == http::HeadScanner::State::incomplete) {
+        return bytes.size() >= limit ? answer_malformed("response head too large")
+                                     : HeadEnd::pending;
+    }
+    http::HeadError error = response_scanner_.error();
+    if (state == http::HeadScanner::State::complete) {
+        const std::string_view raw = bytes.substr(0, response_scanner_.end());
+        if (raw.size() > limit) {
+            error = http::HeadError::too_many_fields;
+        } else if (response_.raw.empty()) {
+            error = http::parse_response_head(raw, response_);
         }
-        if (taken_down_) {
-            record_.error = "backend taken down";
-            facts_.outcome = policy::Outcome::taken_down;
-            co_return HeadEnd::failed;
+        if (error == http::HeadError::none) {
+            response_meaning_ = http::meaning_of(response_, method_ == policy::MethodClass::head);
+            error = response_meaning_.error;
         }
-        if (!upload_running_ && upload_end_ != net::RelayEnd::complete) {
-            switch (upload_end_) {
-                case net::RelayEnd::source_timed_out:
-                    if (is_continue_due() && !up_.body_sent) {
-                        // The client waited for a word that this backend never gave.
-                        bump(worker_.counters.backend_head_timeouts);
-                        record_.error = "backend response timeout";
-                        facts_.outcome = policy::Outcome::timed_out;
-                        co_return HeadEnd::failed;
-                    }
-                    co_return HeadEnd::upload_failed;
-                case net::RelayEnd::source_closed:
-                case net::RelayEnd::source_malformed:
-                    co_return HeadEnd::upload_failed;
-                case net::RelayEnd::sink_timed_out:
-                    bump(worker_.counters.backend_write_timeouts);
-                    record_.error = "backend stopped reading";
-                    facts_.outcome = policy::Outcome::timed_out;
-                    co_return HeadEnd::failed;
-                default:
-                    // The backend closed its reading side; its answer may still be on the way (an
-                    // early 403 before a close).
-                    wait = std::min(wait, kAnswerAfterClose);
-                    break;
-            }
-        }
-        bool grew = false;
-        if (stream.is_readable()) {
-            if (!response_buffer_) {
-                response_buffer_ = worker_.buffers.acquire();
-                response_fill_ = response_begin_ = 0;
-                response_scanner_.reset();
-            }
-            if (response_fill_ == net::Buffer::size() && response_begin_ > 0) {
-                // Interim heads that were relayed made way for the next one.
-                response_fill_ -= response_begin_;
-                std::memmove(response_buffer_.data(), response_buffer_.data() + response_begin_,
-                             response_fill_);
-                response_begin_ = 0;
-            }
-            if (response_fill_ == net::Buffer::size()) {
-                record_.error = "response head too large";
-                malformed_ = true;
-                facts_.outcome = policy::Outcome::broken;
-                co_return HeadEnd::failed;
-            }
-            const std::size_t first = client_->had_long_answer ? kFirstReadOfLong : kFirstRead;
-            const ssize_t got =
-                stream.receive(response_buffer_.data() + response_fill_,
-                               std::min(first, net::Buffer::size() - response_fill_));
-            if (got > 0) {
-                response_fill_ += static_cast<std::size_t>(got);
-                response_byte_seen_ = true;
-                grew = true;
-            } else if (got == 0 || (errno != EAGAIN && errno != EINTR)) {
-                record_.error = response_byte_seen_ ? "backend closed in head" : "backend closed";
-                facts_.outcome = policy::Outcome::broken;
-                co_return HeadEnd::failed;
-            }
-        }
-        while (grew && response_fill_ > response_begin_) {
-            const std::string_view bytes(response_buffer_.data() + response_begin_,
-                                         response_fill_ - response_begin_);
-            const http::HeadScanner::State state = response_scanner_.scan(bytes, response_);
-            if (state == http::HeadScanner::State::incomplete) {
-                if (bytes.size() >= limit) {
-                    record_.error = "response head too large";
-                    malformed_ = true;
-                    facts_.outcome = policy::Outcome::broken;
-                    co_return HeadEnd::failed;
-                }
-                break;
-            }
-            http::HeadError error = response_scanner_.error();
-            if (state == http::HeadScanner::State::complete) {
-                const std::string_view raw = bytes.substr(0, response_scanner_.end());
-                if (raw.size() > limit) {
-                    error = http::HeadError::too_many_fields;
-                } else if (response_.raw.empty()) {
-                    error = http::parse_response_head(raw, response_);
-                }
-                if (error == http::HeadError::none) {
-                    response_meaning_ =
-                        http::meaning_of(response_, method_ == policy::MethodClass::head);
-                    error = response_meaning_.error;
-                }
-            }
-            if (error != http::HeadError::none) {
-                record_.error = "malformed response";
-                malformed_ = true;
-                facts_.outcome = policy::Outcome::broken;
-                co_return HeadEnd::failed;
-            }
-            response_begin_ += response_scanner_.end();
-            response_scanner_.reset();
-            if (response_.status == 101) {
-                const bool matches = meaning_.wants_upgrade && !upload_running_ &&
-                                     http::is_offer_accepted(head_, response_);
-                if (!matches) {
-                    record_.error = "unrequested 101";
-                    malformed_ = true;
-                    facts_.outcome = policy::Outcome::broken;
-                    co_return HeadEnd::failed;
-                }
-                co_return HeadEnd::switching;
-            }
-            if (response_.status >= 200) {
-                co_return HeadEnd::final_head;
-            }
-            // Interim responses are relayed, but a backend cannot keep us busy with them for ever.
-            if (++interim_count_ > kMaxInterim) {
-                record_.error = "too many interim responses";
-                malformed_ = true;
-                facts_.outcome = policy::Outcome::broken;
-                co_return HeadEnd::failed;
-            }
-            if (!co_await relay_interim()) {
-                co_return HeadEnd::client_gone;
-            }
-        }
-        if (response_buffer_ && response_begin_ == response_fill_) {
-            // Nothing of a next head yet: a backend that thinks for minutes does not hold a buffer.
-            response_buffer_.release();
-            response_fill_ = response_begin_ = 0;
-        }
-        if (!stream.is_readable()) {
-            const net::Wake wake = co_await stream.readable(wait);
-            // While the body is still going up, its own limits decide; the answer's clock begins
-            // when the request is complete.
-            // An upload that ended in this very tick (a client that stalled) is looked at first.
-            const bool is_told =
-                upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
-            if (wake == net::Wake::timed_out && !upload_running_ && is_told) {
-                bump(worker_.counters.backend_head_timeouts);
-                record_.error = "backend response timeout";
-                facts_.outcome = policy::Outcome::timed_out;
-                co_return HeadEnd::failed;
-            }
-        }
+    }
+    if (error != http::HeadError::none) {
+        return answer_malformed("malformed response");
+    }
+    response_begin_ += response_scanner_.end();
+    response_scanner_.reset();
+    if (response_.status == 101) {
+        const bool matches =
+            meaning_.wants_upgrade && !upload_running_ && http::is_offer_accepted(head_, response_);
+        return matches ? HeadEnd::switching : answer_malformed("unrequested 101");
+    }
+    if (response_.status >= 200) {
+        return HeadEnd::final_head;
+    }
+    // Interim responses are relayed, but a backend cannot keep us busy with them for ever.
+    return ++interim_count_ > kMaxInterim ? answer_malformed("too many interim responses")
+                                          : HeadEnd::interim;
+}
+
+// Nothing of a next head yet: a backend that thinks for minutes does not hold a buffer.
+void Exchange::release_read_answer() {
+    if (response_buffer_ && response_begin_ == response_fill_) {
+        response_buffer_.release();
+        response_fill_ = response_begin_ = 0;
     }
 }
 

@@ -123,6 +123,35 @@ def test_reset_while_waiting_for_the_answer(one, method):
     assert backend.count("/b/k") == 1, "a request without a client must not be repeated"
 
 
+def has_read_all(daemon, client):
+    """True when nothing that was sent to the daemon waits in its socket."""
+    here = client.sock.getsockname()[1]
+    there = client.sock.getpeername()[1]
+    with open(f"/proc/{daemon.process.pid}/net/tcp", encoding="ascii") as table:
+        for line in table.readlines()[1:]:
+            _, local, remote, _, queues = line.split()[:5]
+            if int(local[-4:], 16) == there and int(remote[-4:], 16) == here:
+                return int(queues.partition(":")[2], 16) == 0
+    return False
+
+
+@pytest.mark.parametrize("method,body", [("GET", b""), ("PUT", b"abc"), ("DELETE", b"")])
+def test_reset_in_the_same_look_as_the_end_of_the_request(one, method, body):
+    """The rest of a head, the body and the reset are seen at once, by whoever waits for the head."""
+    daemon, backend = one(top={"workers": 1})
+    client = daemon.client()
+    fields = [("Content-Length", len(body))] if body else []
+    request = client.head(method, "/b/k", fields) + body
+    client.send(request[:20])
+    wait_until(lambda: has_read_all(daemon, client), what="the daemon waits for the rest")
+    with daemon.frozen():
+        client.send(request[20:])
+        client.reset()
+    line = daemon.wait_log("/b/k")
+    assert (line["status"], line["error"]) == (499, "client closed")
+    assert backend.count("/b/k") == 0
+
+
 def test_reset_during_a_silent_download(one):
     """Long poll: neither side moves, the client vanishes."""
     ending = Ending()

@@ -5,12 +5,9 @@ The part beyond the replay buffer is read while the first connection turns out t
 next backend got was the beginning and the rest, a well-formed chunked body.
 """
 
-import signal
-
 import pytest
 
 from support import wire
-from support.waiting import wait_until
 
 
 @pytest.mark.parametrize("chunk", [1024, 16384])
@@ -26,26 +23,21 @@ def test_stored_whole_or_not_at_all(make_backend, gate, chunk):
     backends = [make_backend(handler) for _ in range(2)]
     daemon = gate(backends, passive="off", retry={"replay_buffer": "4KiB"}, top={"workers": 1})
 
-    def stands_still():
-        with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0] == "T"
-
     fields = [("Expect", "100-continue"), ("Transfer-Encoding", "chunked")]
     for number in range(3):
         with daemon.client() as client:
             key = f"uploadId=a{number}"
             assert client.request("PUT", f"/b/warm-{number}?{key}", body=b"x").status == 200
             (home,) = [backend for backend in backends if backend.count(f"/b/warm-{number}")]
-            daemon.signal(signal.SIGSTOP)
-            wait_until(stands_still, what="the daemon stands still")
             message = client.head("PUT", f"/b/put-{number}?{key}", fields)
             message += wire.chunked(data, size=chunk)
-            # More than the replay buffer holds waits for the daemon before the reset is heard of.
-            client.send(message[:32768])
-            client.send_in_background(message[32768:])
-            for connection in home.open_connections:
-                connection.reset()
-            daemon.signal(signal.SIGCONT)
+            with daemon.frozen():
+                # More than the replay buffer holds waits for the daemon before the reset is heard
+                # of.
+                client.send(message[:32768])
+                client.send_in_background(message[32768:])
+                for connection in home.open_connections:
+                    connection.reset()
             status = client.read_response("PUT").status
         daemon.wait_log(f"/b/put-{number}")
         whole = [digest for target, digest in stored if target.startswith(f"/b/put-{number}?")]

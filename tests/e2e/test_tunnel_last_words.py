@@ -5,7 +5,6 @@ a browser whose page goes away. Bytes on their way to the broken side must not c
 """
 
 import contextlib
-import signal
 import threading
 
 import pytest
@@ -19,29 +18,13 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection:
 WORDS = wire.payload(40000)
 
 
-def stopped(daemon):
-    with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as stat:
-        return stat.read().rpartition(")")[2].split()[0] == "T"
-
-
-@contextlib.contextmanager
-def frozen(daemon):
-    """What happens inside is seen by the daemon all at once."""
-    daemon.signal(signal.SIGSTOP)
-    try:
-        wait_until(lambda: stopped(daemon), what="daemon stopped")
-        yield
-    finally:
-        daemon.signal(signal.SIGCONT)
-
-
 def test_backend_breaks_right_behind_its_101(one):
     """Bytes glued to the request meet the reset before anybody reads from the backend."""
     daemon = None
 
     def handler(exchange):
         exchange._body_read = True
-        with frozen(daemon):
+        with daemon.frozen():
             exchange.send(SWITCH + WORDS)
             exchange.reset()
 
@@ -100,7 +83,7 @@ def test_words_of_either_side(one, breaker, order):
 
             backend_first = (breaker == "backend") == (order == "words first")
             steps = [of_backend, of_client] if backend_first else [of_client, of_backend]
-            with frozen(daemon):
+            with daemon.frozen():
                 for step in steps:
                     step()
             if breaker == "backend":

@@ -4,23 +4,9 @@ Nothing left us, so nothing was executed, whatever the method: an error here wou
 of a danger that does not exist.
 """
 
-import signal
-
 import pytest
 
 from support import wire
-from support.waiting import wait_until
-
-
-def freeze(daemon):
-    """Stops the process, and waits until it stands still."""
-    daemon.signal(signal.SIGSTOP)
-
-    def state():
-        with open(f"/proc/{daemon.process.pid}/stat", encoding="ascii") as stat:
-            return stat.read().rsplit(")", 1)[1].split()[0]
-
-    wait_until(lambda: state() == "T", what="the daemon stands still")
 
 
 @pytest.mark.parametrize(
@@ -41,11 +27,10 @@ def test_executed_elsewhere_or_again(make_backend, gate, method, fields, body):
         assert client.request("PUT", "/b/warm?uploadId=a", body=b"x").status == 200
         (home,) = [backend for backend in backends if backend.count("/b/warm")]
         # The request is there before the news of the reset: the connection is taken for alive.
-        freeze(daemon)
-        client.send(client.head(method, "/b/write?uploadId=a", fields) + body)
-        for connection in home.data_connections:
-            connection.reset()
-        daemon.signal(signal.SIGCONT)
+        with daemon.frozen():
+            client.send(client.head(method, "/b/write?uploadId=a", fields) + body)
+            for connection in home.data_connections:
+                connection.reset()
         assert client.read_response(method).status == 200
     requests = [request for backend in backends for request in backend.find("/b/write")]
     assert len(requests) == 1

@@ -1,5 +1,6 @@
 """The real daemon in a folder of its own: started, watched, stopped and checked."""
 
+import contextlib
 import ctypes
 import json
 import os
@@ -165,6 +166,21 @@ class Daemon:
 
     def signal(self, number):
         self.process.send_signal(number)
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """What happens inside is seen by the daemon all at once."""
+
+        def stands_still():
+            with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
+                return stat.read().rpartition(")")[2].split()[0] == "T"
+
+        self.signal(signal.SIGSTOP)
+        try:
+            wait_until(stands_still, what="the daemon stands still")
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
     def wait_exit(self, timeout=DEADLINE):
         code = self.process.wait(timeout)

@@ -59,6 +59,16 @@ inline bool iequals(std::string_view a, std::string_view b) {
         }
         return same_at(size - 8);  // overlaps what was compared already
     }
+    if (size >= 4) {
+        const auto both_ends = [size](std::string_view text) {
+            std::uint32_t front;
+            std::uint32_t back;
+            std::memcpy(&front, text.data(), sizeof front);
+            std::memcpy(&back, text.data() + size - 4, sizeof back);
+            return front | std::uint64_t{back} << 32;
+        };
+        return to_lower8(both_ends(a)) == to_lower8(both_ends(b));
+    }
     for (std::size_t at = 0; at < size; ++at) {
         if (to_lower(a[at]) != to_lower(b[at])) {
             return false;

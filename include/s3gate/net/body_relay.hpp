@@ -70,6 +70,9 @@ struct BodyRelay {
     bool cancelled = false;  // set by the owner before interrupting the streams: the relay ends
                              // with `interrupted`
     int error = 0;           // errno of a closed end
+    // Bytes of the head, and of the body behind it, that relay_at_once() sent of a message that it
+    // could not send whole. relay_body() takes them up.
+    std::size_t sent_ahead = 0;
     // Memory reused from relay to relay.
     std::vector<iovec> iov;
     Buffer buffer;
@@ -84,6 +87,12 @@ struct BodyRelay {
 
 // Runs until the body is through or something ends it. `relay` must live until then.
 task<RelayEnd> relay_body(BodyRelay& relay);
+
+// The same, without a coroutine, for a message that is at hand whole, as most short ones are: no
+// body, or one of known length that came with the head, not chunked, nothing kept from an earlier
+// attempt. True if the sink took it in one piece; the results are then what relay_body() leaves
+// when it is `complete`. Otherwise relay_body() goes on: `sent_ahead` says what went out.
+bool relay_at_once(BodyRelay& relay);
 
 // Sends pieces that are no body (local replies, interim responses). Same ends as relay_body.
 task<RelayEnd> send_all(Stream& to, std::string_view bytes, Tick write_timeout);

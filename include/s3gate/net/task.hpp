@@ -1,6 +1,10 @@
 // Coroutines of the data path. task<T> is lazy, has one awaiter and resumes it directly when it
 // ends; its frames come from a per-thread pool, so that a request allocates nothing in the steady
 // state. Everything here belongs to one worker thread.
+//
+// co_await never stands where it may have to be skipped (behind && or ||, in an arm of ?:): GCC 12
+// runs it all the same where the whole is converted to something else, as in
+// `optional = done() ? a : co_await b()`.
 #pragma once
 
 #include <coroutine>
