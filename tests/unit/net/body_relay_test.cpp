@@ -541,6 +541,28 @@ detached run_in_turn(Reactor& reactor, bool& has_run) {
     has_run = true;
 }
 
+detached relay_in_turn(Reactor& reactor, BodyRelay& relay, bool& is_sent) {
+    co_await reactor.yield();
+    is_sent = relay_at_once(relay);
+}
+
+TEST(BodyRelay, WhatIsSentAtOnceCountsTowardsItsRound) {
+    Competitor other;
+    bool is_sent = false;
+    bool has_run = false;
+    Rig rig;
+    rig.begin(BodyKind::length, 5, "hello");
+    relay_in_turn(rig.loop.reactor, rig.relay, is_sent);
+    other.amount = Reactor::kRelayedPerRound - kHead.size() - 5;
+    compete(rig.loop.reactor, other);
+    run_in_turn(rig.loop.reactor, has_run);
+    rig.loop.reactor.turn(std::chrono::milliseconds(0));
+    EXPECT_TRUE(is_sent);
+    EXPECT_FALSE(has_run) << "both together are all that goes out in a round";
+    other.is_stopped = true;
+    ASSERT_TRUE(rig.loop.run_until([&] { return has_run && other.has_ended; }));
+}
+
 TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
     const std::string payload = bytes_of(3 << 20);
     for (const Path path : {Path::splice, Path::copy}) {
@@ -866,8 +888,9 @@ TEST(BodyRelay, TellsWhatASinkThatDiedHadTakenAtOnce) {
         EXPECT_EQ(rig.relay.head_sent, !is_in_head);
         EXPECT_EQ(rig.relay.body_sent, !is_in_head);
         EXPECT_EQ(rig.relay.payload_sent, is_in_head ? 0 : ahead - line.size());
+        rig.relay.sent_ahead = ahead;
         rig.prepare();
-        EXPECT_EQ(rig.relay.sent_ahead, 0u) << "of another message";
+        EXPECT_EQ(rig.relay.sent_ahead, 0u) << "of the message before";
     }
 }
 
