@@ -535,13 +535,8 @@ bool relay_at_once(BodyRelay& relay) {
     if (!source.complete) {
         relay.body_sent = true;
         relay.payload_sent = body;
-        if (relay.replay != nullptr) {
-            relay.replay->add(source.prefix.substr(0, body), source.prefix_is_stable);
-        }
-        source.remaining = 0;
-        source.received += body;
-        source.prefix.remove_prefix(body);
-        source.complete = true;
+        take_input(relay, source.prefix, source.prefix_is_stable);
+        relay.iov.clear();  // it is sent
         if (source.surplus != nullptr) {
             source.surplus->assign(source.prefix);
             source.prefix = {};

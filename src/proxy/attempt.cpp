@@ -1,6 +1,4 @@
 // Attempts of an exchange: connection, upload half, and what a failed attempt leads to.
-#include <algorithm>
-#include <cerrno>
 #include <utility>
 
 #include "client_connection.hpp"

@@ -12,7 +12,26 @@
 #include "s3gate/observe/status_page.hpp"
 
 namespace s3gate::proxy {
+
+struct Refusal {
+    int status;
+    std::string_view code;
+    std::string_view message;
+    bool close;
+    std::string_view error;  // for the log
+};
+
 namespace {
+
+constexpr Refusal kShed{503, "SlowDown", "Too many connections, reduce your request rate.", true,
+                        "connection limit"};
+constexpr Refusal kTooManyConnections{
+    503, "SlowDown", "Too many connections from your address, reduce your request rate.", true,
+    "client connection limit"};
+constexpr Refusal kTooManyRequests{503, "SlowDown", "Please reduce your request rate.", false,
+                                   "client rate limit"};
+constexpr Refusal kStatusPageDenied{403, "AccessDenied", "Access Denied.", false,
+                                    "status page denied"};
 
 // A real request's head fits; grown on demand up to limits.head.
 constexpr std::size_t kHeadBuffer = 16 * 1024;
@@ -36,24 +55,6 @@ policy::MethodClass method_class_of(std::string_view method) {
 }
 
 }  // namespace
-
-struct Exchange::Refusal {
-    int status;
-    std::string_view code;
-    std::string_view message;
-    bool close;
-    std::string_view error;  // for the log
-};
-
-constexpr Exchange::Refusal Exchange::kShed{
-    503, "SlowDown", "Too many connections, reduce your request rate.", true, "connection limit"};
-constexpr Exchange::Refusal Exchange::kTooManyConnections{
-    503, "SlowDown", "Too many connections from your address, reduce your request rate.", true,
-    "client connection limit"};
-constexpr Exchange::Refusal Exchange::kTooManyRequests{
-    503, "SlowDown", "Please reduce your request rate.", false, "client rate limit"};
-constexpr Exchange::Refusal Exchange::kStatusPageDenied{403, "AccessDenied", "Access Denied.",
-                                                        false, "status page denied"};
 
 net::task<ClientFate> Exchange::run(ClientConnection& client, base::TimePoint asked_at) {
     begin(client, asked_at);
@@ -312,7 +313,7 @@ bool Exchange::is_for_status_page() const {
 
 // What a limit on clients, or on who may see the status page, forbids; no backend hears of it. Null
 // when nothing does. (Connections that are too many were counted when they came.)
-const Exchange::Refusal* Exchange::refusal_of(bool wants_status) {
+const Refusal* Exchange::refusal_of(bool wants_status) {
     if (client_->shed) {
         return &kShed;
     }

@@ -23,6 +23,7 @@
 namespace s3gate::proxy {
 
 struct ClientConnection;
+struct Refusal;  // how and why a request is answered without a backend
 
 // What becomes of the client connection after an exchange.
 enum class ClientFate : std::uint8_t {
@@ -78,12 +79,6 @@ class Exchange final : public net::StreamObserver {
         timed_out,
         malformed,  // meaning_.error says how
     };
-    // Why a request is answered here.
-    struct Refusal;
-    static const Refusal kShed;
-    static const Refusal kTooManyConnections;
-    static const Refusal kTooManyRequests;
-    static const Refusal kStatusPageDenied;
     enum class ClientFault : std::uint8_t { none, gone, stuck };
     // How one attempt ended, beyond what policy::AttemptFacts says.
     enum class AttemptEnd : std::uint8_t {

@@ -1,5 +1,5 @@
-// The head of a backend's answer: waiting for it while the upload goes on, interim responses,
-// strictness.
+// The head of a backend's answer: what there is of it, what ends the wait for it, strictness.
+// Exchange::attempt() waits.
 #include <algorithm>
 #include <cerrno>
 #include <cstring>

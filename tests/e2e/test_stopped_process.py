@@ -5,7 +5,6 @@ becomes everybody's outage.
 """
 
 import re
-import signal
 import threading
 import time
 
@@ -47,10 +46,10 @@ def test_stall_of_several_seconds(make_backend, gate):
             lambda: sum(backend.count("/b/slow") + backend.count("/b/up") for backend in backends)
             == 2
         )
-        daemon.signal(signal.SIGSTOP)
-        # The one place that needs time to pass: the process must be late by more than two seconds.
-        time.sleep(4.5)
-        daemon.signal(signal.SIGCONT)
+        with daemon.frozen():
+            # The one place that needs time to pass: the process must be late by more than two
+            # seconds.
+            time.sleep(4.5)
         # Everybody goes on within the time they had left.
         go.set()
         uploading.send(b"67890")

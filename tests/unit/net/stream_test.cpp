@@ -166,6 +166,18 @@ TEST(StreamSend, SaysHowMuchOfThePiecesWentOut) {
     EXPECT_EQ(arrived, sent);
 }
 
+TEST_F(Streams, SendNothingBehindASendThatFailed) {
+    pair.theirs.close_with_reset();
+    ASSERT_TRUE(stream.is_writable()) << "the loop has not told it of the reset";
+    const iovec piece{const_cast<char*>("x"), 1};
+    EXPECT_EQ(stream.send(&piece, 1, false), -1);
+    EXPECT_EQ(errno, ECONNRESET);
+    EXPECT_TRUE(stream.is_broken());
+    EXPECT_FALSE(stream.is_writable());
+    EXPECT_EQ(stream.send(&piece, 1, false), -1);
+    EXPECT_EQ(errno, EPIPE);
+}
+
 TEST_F(Streams, TellAnEndAgainAndAgain) {
     send("bye");
     ASSERT_EQ(::shutdown(pair.theirs.get(), SHUT_WR), 0);
