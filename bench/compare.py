@@ -39,7 +39,7 @@ DEFAULT_WORKLOADS = "idle get-1k get-64k get-64m put-1k put-64m close-1k".split(
 HIGHER_IS_BETTER = ("rps", "mibs")
 MEDIANS = (
     "rps mibs p50_us p99_us cpu_us cpu_s_gib util user_s sys_s peak_rss_kib idle_rss_kib_conn "
-    "rss_before_kib ksoftirqd_us foreign steal"
+    "rss_before_kib ksoftirqd_us foreign steal slowed"
 ).split()
 
 
@@ -68,7 +68,7 @@ class Bench:
         self.directory.chmod(0o755)
         self.settings.programs.mkdir()
         self.data.mkdir(parents=True, exist_ok=True)
-        for program in ("origin", "loadgen", "floor"):
+        for program in ("origin", "loadgen", "floor", "coreprobe"):
             source = HERE / "src" / f"{program}.cpp"
             subprocess.check_call(
                 ["g++", "-std=c++20", "-O2", "-o", self.settings.programs / program, source]
@@ -155,6 +155,7 @@ class Bench:
         command = self.generator(name, seconds, WORKLOADS.get(workload, workload))
         rss_before = accounting.memory_kib(pids, "VmRSS")
         accounting.reset_peak_memory(pids)
+        probe = self._start_probe()
         ours = sorted({*pids, *accounting.process_tree(os.getpid())})
         before = self._counters(pids, ours)
         generator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -166,16 +167,36 @@ class Bench:
             line = generator.stdout.readline()
         generator.wait()
         after = self._counters(pids, ours)
+        core = self._stop_probe(probe)
         try:
             result = json.loads(line)
         except ValueError:
             return {"error": f"the load generator ended with {generator.returncode}: {line!r}"}
         self._derive(result, before, after)
+        result.update(core)
         result["peak_rss_kib"] = accounting.memory_kib(pids, "VmHWM")
         if rss_idle is not None:
             result["rss_before_kib"] = rss_before
             result["idle_rss_kib_conn"] = (rss_idle - rss_before) / max(result["requests"], 1)
         return result
+
+    def _start_probe(self):
+        """What reads meanwhile how fast the contenders' core executes (src/coreprobe.cpp); None
+        where they are not held to one."""
+        if not self.arguments.pinned:
+            return None
+        command = [*proxies.pin(self.settings, 0), self.settings.programs / "coreprobe"]
+        probe = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        probe.stdout.readline()
+        return probe
+
+    @staticmethod
+    def _stop_probe(probe):
+        if probe is None:
+            return {}
+        probe.terminate()
+        median, best = map(float, probe.communicate()[0].split())
+        return {"core_ns": median, "core_best_ns": best}
 
     @staticmethod
     def _counters(pids, ours):
@@ -250,6 +271,47 @@ def run_all(bench, arguments):
     return runs
 
 
+def note_slowed(runs):
+    """Adds `slowed` to each result: how many times as long as in the best moment of all of them the
+    contenders' core took for the same instructions."""
+    probed = [
+        result
+        for workloads in runs.values()
+        for results in workloads.values()
+        for result in results
+        if "core_ns" in result
+    ]
+    for result in probed:
+        result["slowed"] = result["core_ns"] / min(other["core_best_ns"] for other in probed)
+
+
+def by_core(runs, workload):
+    """{"quietest third": (limit, {name: (median `cpu_us`, runs)}), "busiest third": ...} of a workload:
+    of all its runs those in which the core was slowed least, up to `limit` times, and most."""
+    costs = [
+        (run["slowed"], name, run["cpu_us"])
+        for name, results in runs.items()
+        for run in results[workload]
+        if name != "direct" and "slowed" in run
+    ]
+    if len(costs) < 3:
+        return {}
+    third = len(costs) // 3
+    ranked = sorted(costs)
+    found = {}
+    for state, part, limit in (
+        ("quietest third", ranked[:third], ranked[third - 1][0]),
+        ("busiest third", ranked[-third:], ranked[-third][0]),
+    ):
+        figures = {}
+        for name in runs:
+            values = [cost for _, other, cost in part if other == name]
+            if values:
+                figures[name] = (statistics.median(values), len(values))
+        found[state] = (limit, figures)
+    return found
+
+
 def summarise(runs):
     summary = {}
     for name, workloads in runs.items():
@@ -278,6 +340,9 @@ def print_tables(summary, workloads, base):
         other = summary.get(base, {}).get(workload, {}).get(key)
         return f"{figures[key] / other:.2f}" if other else "-"
 
+    def slowed(figures):
+        return f"{figures['slowed']:.2f}" if "slowed" in figures else "-"
+
     for workload in workloads:
         print(f"\n== {workload}")
         if workload == "idle":
@@ -286,7 +351,7 @@ def print_tables(summary, workloads, base):
             print(
                 f"{'proxy':<16}{'req/s':>9}{'x':>6}{'MiB/s':>8}{'p50 us':>10}{'p99 us':>10}"
                 f"{'CPU us/req':>12}{'x':>6}{'CPU s/GiB':>11}{'x':>6}{'util':>6}{'user%':>6}"
-                f"{'RSS MiB':>9}{'err':>5}{'foreign':>8}"
+                f"{'RSS MiB':>9}{'err':>5}{'foreign':>8}{'slowed':>8}"
             )
         for name, results in summary.items():
             figures = results.get(workload)
@@ -306,8 +371,17 @@ def print_tables(summary, workloads, base):
                 f"{figures['cpu_s_gib']:>11.3f}{ratio(figures, workload, 'cpu_s_gib'):>6}"
                 f"{figures['util']:>6.2f}{100 * figures['user_s'] / total:>6.0f}"
                 f"{figures['peak_rss_kib'] / 1024:>9.1f}{figures['errors']:>5}"
-                f"{figures['foreign']:>8.2f}"
+                f"{figures['foreign']:>8.2f}{slowed(figures):>8}"
             )
+
+
+def print_states(runs, workloads):
+    """What a request costs where the core had little else to do and where it had most."""
+    for workload in workloads:
+        for state, (limit, figures) in by_core(runs, workload).items():
+            print(f"\n== {workload}, {state} of the runs by `slowed` (limit {limit:.2f})")
+            for name, (cost, count) in figures.items():
+                print(f"{name:<16}{cost:>8.2f} CPU us/req in {count} runs")
 
 
 def check_requirements(summary, requirements):
@@ -437,6 +511,7 @@ def main():
         runs = run_all(bench, arguments)
     finally:
         bench.stop()
+    note_slowed(runs)
     summary = summarise(runs)
     base = "nginx" if "nginx" in arguments.only else arguments.only[0]
     meta = {
@@ -453,6 +528,7 @@ def main():
     print("\n# " + " ".join(f"{key}={value}" for key, value in meta.items()))
     print(f"# medians; x = ratio to {base}")
     print_tables(summary, arguments.workloads, base)
+    print_states(runs, arguments.workloads)
     if arguments.json:
         document = {"meta": meta, "summary": summary, "runs": runs}
         pathlib.Path(arguments.json).write_text(json.dumps(document, indent=1) + "\n")

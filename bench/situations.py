@@ -209,6 +209,34 @@ def connections(options):
     return [{"connections": count, **costs.row(count)} for count in counts]
 
 
+def core_states(options):
+    """Small requests by how much somebody else used the contenders' core (src/coreprobe.cpp)."""
+    names = ["nginx-tuned", "nginx-lua", "haproxy-splice", "floor", "s3gate"]
+    names = [name for name in names if name != "nginx-lua" or not proxies.why_missing(name)]
+    more = ["--workloads", "get-1k,put-1k", "--rounds", str(8 * options.rounds)]
+    more += ["--secs", str(min(options.seconds, 0.5))]
+    with Stage(options, names, more) as bench:
+        runs = compare.run_all(bench, bench.arguments)
+    compare.note_slowed(runs)
+    rows = []
+    for workload in bench.arguments.workloads:
+        for state, (limit, figures) in compare.by_core(runs, workload).items():
+            for name, (cost, count) in figures.items():
+                ours = figures.get("s3gate")
+                rows.append(
+                    {
+                        "workload": workload,
+                        "runs by `slowed`": f"{state}, limit {limit:.2f}",
+                        "proxy": name,
+                        "CPU us/req": round(cost, 1),
+                        "s3gate / this": round(ours[0] / cost, 2) if ours else "-",
+                        "runs": count,
+                        "errors in all": sum(map(faults, runs[name][workload])),
+                    }
+                )
+    return rows
+
+
 def tasks_that_work(bench, name):
     """Threads that serve: those with a share of the processor time that a little load costs."""
     tasks = [
@@ -347,6 +375,7 @@ def balance(options):
 
 
 ALL = collections.OrderedDict(
+    core=core_states,
     crowds=crowds,
     idle=beside_idle,
     streams=beside_streams,
