@@ -378,6 +378,8 @@ def print_tables(summary, workloads, base):
 def print_states(runs, workloads):
     """What a request costs where the core had little else to do and where it had most."""
     for workload in workloads:
+        if workload == "idle":  # one run each, and no cost by the request
+            continue
         for state, (limit, figures) in by_core(runs, workload).items():
             print(f"\n== {workload}, {state} of the runs by `slowed` (limit {limit:.2f})")
             for name, (cost, count) in figures.items():
