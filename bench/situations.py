@@ -215,6 +215,7 @@ def core_states(options):
     names = [name for name in names if name != "nginx-lua" or not proxies.why_missing(name)]
     more = ["--workloads", "get-1k,put-1k", "--rounds", str(8 * options.rounds)]
     more += ["--secs", str(min(options.seconds, 0.5))]
+    more += ["--workers", "1"]  # a worker that is not pinned has no core to look at
     with Stage(options, names, more) as bench:
         runs = compare.run_all(bench, bench.arguments)
     compare.note_slowed(runs)
