@@ -281,8 +281,9 @@ def note_slowed(runs):
         for result in results
         if "core_ns" in result
     ]
+    best = min((result["core_best_ns"] for result in probed), default=None)
     for result in probed:
-        result["slowed"] = result["core_ns"] / min(other["core_best_ns"] for other in probed)
+        result["slowed"] = result["core_ns"] / best
 
 
 def by_core(runs, workload):
