@@ -29,28 +29,22 @@ HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& fra
     bool has_length = false;
     bool has_coding = false;
     for (const Field& field : fields) {
-        switch (field.id) {
-            case FieldId::content_length:
-                if (has_length || !parse_content_length(field.value, framing.length)) {
-                    return HeadError::bad_content_length;
-                }
-                has_length = true;
-                break;
-            case FieldId::transfer_encoding:
-                // RFC 9112 §6.1: a single final chunked is all that we relay; HTTP/1.0 knows no
-                // transfer codings.
-                if (has_coding || minor == 0 || !base::iequals(field.value, "chunked")) {
-                    return HeadError::bad_transfer_encoding;
-                }
-                has_coding = true;
-                break;
-            case FieldId::other:
-                if (is_framing_lookalike(field.name)) {
-                    return HeadError::framing_lookalike;
-                }
-                break;
-            default:
-                break;
+        if (field.id == FieldId::other) {
+            if (is_framing_lookalike(field.name)) {
+                return HeadError::framing_lookalike;
+            }
+        } else if (field.id == FieldId::content_length) {
+            if (has_length || !parse_content_length(field.value, framing.length)) {
+                return HeadError::bad_content_length;
+            }
+            has_length = true;
+        } else if (field.id == FieldId::transfer_encoding) {
+            // RFC 9112 §6.1: a single final chunked is all that we relay; HTTP/1.0 knows no
+            // transfer codings.
+            if (has_coding || minor == 0 || !base::iequals(field.value, "chunked")) {
+                return HeadError::bad_transfer_encoding;
+            }
+            has_coding = true;
         }
     }
     if (has_length && has_coding) {
@@ -198,10 +192,7 @@ bool is_reg_name(std::string_view name) {
 
 }  // namespace
 
-bool is_framing_lookalike(std::string_view name) {
-    if (name.size() < 13 || name.size() > 24) {
-        return false;
-    }
+bool has_framing_letters(std::string_view name) {
     // Both words begin with 'c' or 't' and end with 'h' or 'g': most names need no closer look.
     const auto is_alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
     const char first = base::to_lower(name.front());
@@ -210,7 +201,7 @@ bool is_framing_lookalike(std::string_view name) {
         (is_alnum(last) && last != 'h' && last != 'g')) {
         return false;
     }
-    char letters[24];
+    char letters[kLongestLookalike];
     std::size_t count = 0;
     for (const char c : name) {
         const char lower = base::to_lower(c);

@@ -109,6 +109,37 @@ constexpr std::array<std::uint8_t, kSlots> make_slots() {
 
 constexpr std::array<std::uint8_t, kSlots> kFieldSlots = make_slots();
 
+// By length, a bit for each first letter (its low five bits) that a known name of that length has.
+// Most names of a message are known to nobody here, and end at this.
+constexpr std::array<std::uint32_t, 32> make_first_letters() {
+    std::array<std::uint32_t, 32> letters{};
+    for (const KnownField& known : kKnown) {
+        letters[known.name.size()] |= 1U << (known.name.front() & 31);
+    }
+    return letters;
+}
+
+constexpr std::array<std::uint32_t, 32> kFirstLetters = make_first_letters();
+
+FieldId known_id_of(std::string_view name) {
+    std::size_t slot = slot_of(name);
+    while (kFieldSlots[slot] != 0) {
+        const KnownField& known = kKnown[kFieldSlots[slot] - 1];
+        if (base::is_lower_case_of(known.name, name)) {
+            return known.id;
+        }
+        slot = (slot + 1) % kSlots;
+    }
+    return FieldId::other;
+}
+
+// `name` must not be empty.
+inline FieldId id_of(std::string_view name) {
+    const bool may_be_known = name.size() < kFirstLetters.size() &&
+                              (kFirstLetters[name.size()] >> (name.front() & 31) & 1) != 0;
+    return may_be_known ? known_id_of(name) : FieldId::other;
+}
+
 std::string_view find_in(const std::vector<Field>& fields, FieldId id) {
     for (const Field& field : fields) {
         if (field.id == id) {
@@ -136,17 +167,6 @@ std::optional<std::string_view> start_line_of(std::string_view bytes) {
                         static_cast<std::size_t>(static_cast<const char*>(lf) - bytes.data()) - 1);
 }
 
-// Behind the last byte of the field name that begins at `at`.
-const char* name_end(const char* at, const char* end) {
-    // Nearly every name is made of letters, digits and hyphens.
-    at = base::find_first<base::NotPlainName>(at, end);
-    while (at != end && *at != ':' &&
-           is_class(*at, kTchar)) {  // a colon is what is there nearly always
-        ++at;
-    }
-    return at;
-}
-
 // What is wrong with a field line whose value, from `at` on, has a control byte before its CRLF, or
 // no CRLF.
 HeadError value_error(const char* at, const char* end) {
@@ -155,10 +175,6 @@ HeadError value_error(const char* at, const char* end) {
         return HeadError::bad_line_end;
     }
     return HeadError::bad_field_value;
-}
-
-constexpr std::uint64_t bit_of(FieldId id) {
-    return std::uint64_t{1} << static_cast<unsigned>(id);
 }
 
 // base::trim_ows() for the value in [begin, end), with nothing but SP, HTAB and what is above SP in
@@ -174,27 +190,36 @@ std::string_view trim_value(const char* begin, const char* end) {
 
 // Field lines from `line` up to and including the empty one, behind which `line` then is.
 HeadError parse_field_lines(const char*& line, const char* end, std::vector<Field>& fields,
-                            std::uint64_t& seen) {
+                            FieldSet& seen) {
     fields.clear();
     seen = 0;
-    for (std::size_t count = 0; line != end; ++count) {
-        if (*line == '\r') {
-            // Only the empty line may begin with CR.
-            if (end - line < 2 || line[1] != '\n') {
+    for (std::size_t count = 0;; ++count) {
+        // Nearly every name is made of letters, digits and hyphens.
+        const char* colon = base::find_first<base::NotPlainName>(line, end);
+        if (colon == end || *colon != ':' || colon == line) [[unlikely]] {
+            if (line == end) {
                 return HeadError::bad_line_end;
             }
-            line += 2;
-            return HeadError::none;
-        }
-        if (*line == ' ' || *line == '\t') {
-            return HeadError::obs_fold;
-        }
-        const char* const colon = name_end(line, end);
-        if (colon == line || colon == end || *colon != ':') {
-            return HeadError::bad_field_name;
+            if (*line == '\r') {
+                // Only the empty line may begin with CR.
+                if (end - line < 2 || line[1] != '\n') {
+                    return HeadError::bad_line_end;
+                }
+                line += 2;
+                return HeadError::none;
+            }
+            if (*line == ' ' || *line == '\t') {
+                return HeadError::obs_fold;
+            }
+            while (colon != end && is_class(*colon, kTchar)) {
+                ++colon;
+            }
+            if (colon == line || colon == end || *colon != ':') {
+                return HeadError::bad_field_name;
+            }
         }
         const char* const value = colon + 1;
-        const char* const stop = base::find_first<base::ControlBytes>(value, end);
+        const char* const stop = base::find_control(value, end);
         if (end - stop < 2 || stop[0] != '\r' || stop[1] != '\n') {
             return value_error(value, end);
         }
@@ -203,13 +228,12 @@ HeadError parse_field_lines(const char*& line, const char* end, std::vector<Fiel
         }
         const char* const next = stop + 2;
         const std::string_view name(line, static_cast<std::size_t>(colon - line));
-        const FieldId id = field_id_of(name);
+        const FieldId id = id_of(name);
         fields.emplace_back(name, trim_value(value, stop),
                             std::string_view(line, static_cast<std::size_t>(next - line)), id);
-        seen |= bit_of(id);
+        seen |= set_of(id);
         line = next;
     }
-    return HeadError::bad_line_end;
 }
 
 // What the start line says, into `head`.
@@ -302,15 +326,7 @@ HeadError parse_all(std::string_view raw, Head& head) {
 }  // namespace
 
 FieldId field_id_of(std::string_view name) {
-    std::size_t slot = slot_of(name);
-    while (kFieldSlots[slot] != 0) {
-        const KnownField& known = kKnown[kFieldSlots[slot] - 1];
-        if (known.name.size() == name.size() && base::iequals(known.name, name)) {
-            return known.id;
-        }
-        slot = (slot + 1) % kSlots;
-    }
-    return FieldId::other;
+    return id_of(name);
 }
 
 std::string_view to_string(HeadError error) {
@@ -484,7 +500,7 @@ void ResponseHead::clear() {
 }
 
 bool RequestHead::has(FieldId id) const {
-    return (seen & bit_of(id)) != 0;
+    return is_in(seen, id);
 }
 std::string_view RequestHead::find(FieldId id) const {
     return has(id) ? find_in(fields, id) : std::string_view{};
@@ -493,7 +509,7 @@ std::size_t RequestHead::count(FieldId id) const {
     return count_in(fields, id);
 }
 bool ResponseHead::has(FieldId id) const {
-    return (seen & bit_of(id)) != 0;
+    return is_in(seen, id);
 }
 std::string_view ResponseHead::find(FieldId id) const {
     return has(id) ? find_in(fields, id) : std::string_view{};
@@ -511,7 +527,7 @@ HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
 }
 
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) {
-    std::uint64_t seen = 0;
+    FieldSet seen = 0;
     const char* at = raw.data();
     const char* const end = raw.data() + raw.size();
     const HeadError error = parse_field_lines(at, end, fields, seen);

@@ -1,6 +1,7 @@
 #include "s3gate/http/header_rules.hpp"
 
 #include <algorithm>
+#include <cstring>
 
 #include "s3gate/base/text.hpp"
 
@@ -65,20 +66,11 @@ bool has_nominations(const Head& head) {
     return found;
 }
 
-// Fields that concern one connection only (RFC 9110 §7.6.1), in either direction.
-bool is_hop_by_hop(FieldId id) {
-    switch (id) {
-        case FieldId::connection:
-        case FieldId::keep_alive:
-        case FieldId::proxy_connection:
-        case FieldId::proxy_authenticate:
-        case FieldId::proxy_authorization:
-        case FieldId::te:
-            return true;
-        default:
-            return false;
-    }
-}
+// Fields that concern one connection only (RFC 9110 §7.6.1), in either direction. (Upgrade and
+// Transfer-Encoding are others; whether they stay is decided for each message.)
+constexpr FieldSet kHopByHop =
+    set_of(FieldId::connection, FieldId::keep_alive, FieldId::proxy_connection,
+           FieldId::proxy_authenticate, FieldId::proxy_authorization, FieldId::te);
 
 // True if a server that cannot tell '_' or another sign from '-' (CGI and its kin) reads `name` as
 // `real`.
@@ -111,8 +103,15 @@ bool is_forwarded_lookalike(std::string_view name) {
     }
 }
 
-void append_field(std::string& own, std::string_view name, std::string_view value) {
-    own.append(name).append(": ").append(value).append("\r\n");
+inline void append_field(std::string& own, std::string_view name, std::string_view value) {
+    const std::size_t at = own.size();
+    own.resize(at + name.size() + value.size() + 4);
+    char* out = own.data() + at;
+    out += name.copy(out, name.size());
+    std::memcpy(out, ": ", 2);
+    out += 2;
+    out += value.copy(out, value.size());
+    std::memcpy(out, "\r\n", 2);
 }
 
 }  // namespace
@@ -167,47 +166,28 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
         out.keep(head.line);
     }
     const bool nominations = has_nominations(head);
+    // Transfer-Encoding is written anew below: exactly one, exactly "chunked".
+    FieldSet dropped = kHopByHop | set_of(FieldId::http2_settings, FieldId::transfer_encoding,
+                                          FieldId::x_forwarded_for);
+    dropped |= rules.relay_upgrade ? 0 : set_of(FieldId::upgrade);
+    dropped |= head.minor == 1 ? 0 : set_of(FieldId::expect);
+    dropped |= rules.append
+                   ? 0
+                   : set_of(FieldId::x_real_ip, FieldId::x_forwarded_proto, FieldId::forwarded);
     bool has_forwarded_for = false;
-    bool has_proto = false;
-    bool has_real_ip = false;
+    const bool has_proto = rules.append && head.has(FieldId::x_forwarded_proto);
+    const bool has_real_ip = rules.append && head.has(FieldId::x_real_ip);
     for (const Field& field : head.fields) {
-        bool keep = !is_hop_by_hop(field.id);
-        switch (field.id) {
-            case FieldId::upgrade:
-                keep = rules.relay_upgrade;
-                break;
-            case FieldId::http2_settings:
-                keep = false;
-                break;
-            case FieldId::transfer_encoding:
-                keep = false;  // written anew below: exactly one, exactly "chunked"
-                break;
-            case FieldId::expect:
-                keep = head.minor == 1;
-                break;
-            case FieldId::x_real_ip:
-                keep = rules.append && !has_real_ip;
-                has_real_ip = has_real_ip || keep;
-                break;
-            case FieldId::x_forwarded_for:
-                keep = false;
-                if (rules.append && !field.value.empty()) {
-                    own.append(has_forwarded_for ? ", " : "X-Forwarded-For: ").append(field.value);
-                    has_forwarded_for = true;
-                }
-                break;
-            case FieldId::x_forwarded_proto:
-                keep = rules.append && !has_proto;
-                has_proto = has_proto || keep;
-                break;
-            case FieldId::forwarded:
-                keep = rules.append;
-                break;
-            case FieldId::other:
-                keep = !is_forwarded_lookalike(field.name);
-                break;
-            default:
-                break;
+        bool keep = !is_in(dropped, field.id);
+        if (field.id == FieldId::other) {
+            keep = !is_forwarded_lookalike(field.name);
+        } else if (field.id == FieldId::x_forwarded_for) {
+            if (rules.append && !field.value.empty()) {
+                own.append(has_forwarded_for ? ", " : "X-Forwarded-For: ").append(field.value);
+                has_forwarded_for = true;
+            }
+        } else if (field.id == FieldId::x_real_ip || field.id == FieldId::x_forwarded_proto) {
+            dropped |= set_of(field.id);  // the first one only
         }
         if (keep && rules.replaced != nullptr) {
             keep = std::none_of(
@@ -269,28 +249,18 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
         pieces.emplace_back();
     }
     const bool nominations = has_nominations(head);
-    bool has_request_id = false;
+    FieldSet dropped = kHopByHop;
+    dropped |= rules.relay_upgrade ? 0 : set_of(FieldId::upgrade);
+    dropped |= rules.drop_framing || rules.drop_coding || rules.chunked
+                   ? set_of(FieldId::transfer_encoding)
+                   : 0;
+    dropped |= rules.drop_framing ? set_of(FieldId::content_length) : 0;
     for (const Field& field : head.fields) {
-        bool keep = !is_hop_by_hop(field.id);
-        switch (field.id) {
-            case FieldId::upgrade:
-                keep = rules.relay_upgrade;
-                break;
-            case FieldId::transfer_encoding:
-                keep = !rules.drop_framing && !rules.drop_coding && !rules.chunked;
-                break;
-            case FieldId::content_length:
-                keep = !rules.drop_framing;
-                break;
-            case FieldId::x_amz_request_id:
-                has_request_id = true;
-                break;
-            case FieldId::other:
-                // The echo of our key replaces whatever a backend put there.
-                keep = rules.session_name.empty() || !base::iequals(field.name, rules.session_name);
-                break;
-            default:
-                break;
+        bool keep = !is_in(dropped, field.id);
+        // The echo of our key replaces whatever a backend put there.
+        if (field.id == FieldId::other && !rules.session_name.empty() &&
+            base::iequals(field.name, rules.session_name)) {
+            keep = false;
         }
         if (keep && nominations && field.id != FieldId::upgrade && may_be_nominated(field.name) &&
             is_nominated(head.fields, field.name)) {
@@ -313,7 +283,7 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
     if (!rules.session_name.empty() && !rules.session_value.empty()) {
         append_field(own, rules.session_name, rules.session_value);
     }
-    if (!has_request_id && !rules.request_id.empty()) {
+    if (!rules.request_id.empty() && !head.has(FieldId::x_amz_request_id)) {
         append_field(own, "x-amz-request-id", rules.request_id);
     }
     own.append("\r\n");

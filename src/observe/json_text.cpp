@@ -63,12 +63,18 @@ char* write_escape(char* out, std::uint8_t byte) {
     return out;
 }
 
-}  // namespace
-
-char* write_json_escaped(char* out, std::string_view text) {
-    std::size_t at = 0;
+// The rest of a text that was copied up to `at`, where something stands that may need an escape.
+[[gnu::noinline]] char* write_from_special(char* out, std::string_view text, std::size_t at) {
     for (;;) {
-        // Copies up to what may not stand as it is.
+        const std::size_t sequence = utf8_length(text, at);
+        if (sequence == 0) {
+            out = write_escape(out, byte_at(text, at));
+            ++at;
+        } else {
+            std::memcpy(out, text.data() + at, sequence);
+            out += sequence;
+            at += sequence;
+        }
         const std::size_t plain =
             base::copy_until<base::JsonSpecials>(out, text.data() + at, text.data() + text.size());
         out += plain;
@@ -76,16 +82,15 @@ char* write_json_escaped(char* out, std::string_view text) {
         if (at == text.size()) {
             return out;
         }
-        const std::size_t sequence = utf8_length(text, at);
-        if (sequence == 0) {
-            out = write_escape(out, byte_at(text, at));
-            ++at;
-            continue;
-        }
-        std::memcpy(out, text.data() + at, sequence);
-        out += sequence;
-        at += sequence;
     }
+}
+
+}  // namespace
+
+char* write_json_escaped(char* out, std::string_view text) {
+    const std::size_t plain =
+        base::copy_until<base::JsonSpecials>(out, text.data(), text.data() + text.size());
+    return plain == text.size() ? out + plain : write_from_special(out + plain, text, plain);
 }
 
 }  // namespace s3gate::observe

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "s3_path.hpp"
@@ -151,7 +152,22 @@ static_assert(std::is_sorted(kSubresources.begin(), kSubresources.end(),
                                  return a.name < b.name;
                              }));
 
+// By length, a bit for each first letter (its low five bits) that a name of that length has: most
+// arguments are none of these, and a presigned URL has many.
+constexpr std::array<std::uint32_t, 32> make_first_letters() {
+    std::array<std::uint32_t, 32> letters{};
+    for (const Subresource& row : kSubresources) {
+        letters[row.name.size()] |= 1U << (row.name.front() & 31);
+    }
+    return letters;
+}
+constexpr std::array<std::uint32_t, 32> kFirstLetters = make_first_letters();
+
 const Subresource* find_subresource(std::string_view name) {
+    if (name.empty() || name.size() >= kFirstLetters.size() ||
+        (kFirstLetters[name.size()] >> (name.front() & 31) & 1) == 0) {
+        return nullptr;
+    }
     const auto* found = std::lower_bound(
         kSubresources.begin(), kSubresources.end(), name,
         [](const Subresource& row, std::string_view wanted) { return row.name < wanted; });

@@ -170,6 +170,10 @@ char* write_url_redacted(char* out, std::string_view url) {
     bool name_may_begin = true;  // the text may be a bare query
     std::size_t scheme_end = 0;  // how much of "://" was just read
     const char* const end = url.data() + url.size();
+    // Behind every secret's name stands a '=', before every password a ':', plain or escaped.
+    if (base::find_first<base::UrlSpecials>(url.data(), end) == end) {
+        return write_json_escaped(out, url);
+    }
     const auto write_replacement = [&out] {
         std::memcpy(out, kReplacement.data(), kReplacement.size());
         out += kReplacement.size();

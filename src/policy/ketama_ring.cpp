@@ -97,7 +97,11 @@ std::size_t KetamaRing::lookup(std::uint32_t hash) const {
 }
 
 RingWalk start_walk(const KetamaRing& ring, std::string_view key) {
-    return {ring.lookup(base::crc32(key)), 0};
+    return start_walk(ring, base::crc32(key));
+}
+
+RingWalk start_walk(const KetamaRing& ring, std::uint32_t hash) {
+    return {ring.lookup(hash), 0};
 }
 
 }  // namespace s3gate::policy

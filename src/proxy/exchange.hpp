@@ -204,6 +204,7 @@ class Exchange final : public net::StreamObserver {
     http::RequestMeaning meaning_;
     policy::MethodClass method_ = policy::MethodClass::other;
     policy::AffinityKey key_;
+    std::uint32_t key_hash_ = 0;  // of a key that is not empty
     std::string session_text_;
     std::string request_own_;
     http::Pieces request_pieces_;

@@ -50,7 +50,7 @@ bool Exchange::pick_among(bool ignore_health) {
     if (method == config::BalanceMethod::ketama && !key_.key.empty() && !site_->ring.empty()) {
         if (!walk_begun_) {
             walk_begun_ = true;
-            walk_ = policy::start_walk(site_->ring, key_.key);
+            walk_ = policy::start_walk(site_->ring, key_hash_);
         }
         const auto usable = [&](std::uint32_t server) {
             const GroupServer& candidate = site_->servers[server];

@@ -54,12 +54,14 @@ void Exchange::find_key() {
     for (const config::KeySource& source : balance.key) {
         switch (source.kind) {
             case config::KeySource::Kind::fingerprint: {
-                // Two MD5 passes cost more than all the rest of routing: remembered per connection.
+                // Two MD5 passes cost more than all the rest of routing: remembered per connection,
+                // as is where they lead.
                 const std::uint64_t made_from = hash_of(input.user_agent, input.accept_language);
                 if (!client_->has_fingerprint || client_->fingerprint_source != made_from) {
                     const std::string digest = policy::fingerprint(input);
                     std::memcpy(client_->fingerprint.data(), digest.data(),
                                 client_->fingerprint.size());
+                    client_->fingerprint_hash = base::crc32(digest);
                     client_->fingerprint_source = made_from;
                     client_->has_fingerprint = true;
                 }
@@ -90,6 +92,9 @@ void Exchange::find_key() {
         }
         if (!key_.key.empty()) {
             key_.source = &source;
+            key_hash_ = source.kind == config::KeySource::Kind::fingerprint
+                            ? client_->fingerprint_hash
+                            : base::crc32(key_.key);
             return;
         }
     }

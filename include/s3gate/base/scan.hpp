@@ -159,12 +159,18 @@ inline std::size_t first_of_ends(unsigned found, std::size_t size, std::size_t h
 template <class Bytes>
 inline const char* find_first(const char* begin, const char* end) {
 #if defined(__SSE2__)
-    while (end - begin >= 16) {
-        const unsigned found = Bytes::matches16(detail::load16(begin));
-        if (found != 0) {
-            return begin + std::countr_zero(found);
+    if (end - begin >= 16) {
+        const char* const last = end - 16;
+        for (;; begin += 16) {
+            begin = begin > last ? last : begin;  // the last sixteen overlap those before
+            const unsigned found = Bytes::matches16(detail::load16(begin));
+            if (found != 0) {
+                return begin + std::countr_zero(found);
+            }
+            if (begin == last) {
+                return end;
+            }
         }
-        begin += 16;
     }
 #endif
     while (begin != end && !Bytes::matches(*begin)) {
@@ -173,10 +179,30 @@ inline const char* find_first(const char* begin, const char* end) {
     return begin;
 }
 
+// find_first<ControlBytes>() for texts that are expected to end with CR and to be ASCII without
+// HTAB, as field values are.
+inline const char* find_control(const char* begin, const char* end) {
+#if defined(__SSE2__)
+    for (; end - begin >= 16; begin += 16) {
+        // One more than the byte, as a signed number, is at most 0x20 for controls and all that is
+        // not ASCII: DEL and what is above it are negative, 0xff is 0.
+        const __m128i more = _mm_add_epi8(detail::load16(begin), _mm_set1_epi8(1));
+        const unsigned odd = detail::mask16(_mm_cmplt_epi8(more, _mm_set1_epi8(0x21)));
+        if (odd == 0) {
+            continue;
+        }
+        const char* const first = begin + std::countr_zero(odd);
+        return *first == '\r' ? first : find_first<ControlBytes>(first, end);
+    }
+#endif
+    return find_first<ControlBytes>(begin, end);
+}
+
 // Copies [begin, end) to `out` up to the first byte that `Bytes` matches and returns how many bytes
 // that were. `out` must have room for 16 bytes more than are copied; they are overwritten.
 template <class Bytes>
-inline std::size_t copy_until(char* out, const char* begin, const char* end) {
+[[gnu::always_inline]] inline std::size_t copy_until(char* out, const char* begin,
+                                                     const char* end) {
     const auto size = static_cast<std::size_t>(end - begin);
     std::size_t at = 0;
 #if defined(__SSE2__)

@@ -38,8 +38,11 @@ constexpr std::uint64_t hex8(std::uint32_t value) {
     return digits + '0' * kOnes + is_letter * ('A' - '0' - 10);
 }
 
-// True if both texts are equal when ASCII letters are compared without case.
-inline bool iequals(std::string_view a, std::string_view b) {
+namespace detail {
+
+// iequals(); `fold_a` makes eight bytes of `a` lower-case, if they are not.
+template <class FoldA>
+inline bool equals_folded(std::string_view a, std::string_view b, const FoldA& fold_a) {
     const std::size_t size = a.size();
     if (size != b.size()) {
         return false;
@@ -49,7 +52,7 @@ inline bool iequals(std::string_view a, std::string_view b) {
         std::uint64_t y;
         std::memcpy(&x, a.data() + at, sizeof x);
         std::memcpy(&y, b.data() + at, sizeof y);
-        return to_lower8(x) == to_lower8(y);
+        return fold_a(x) == to_lower8(y);
     };
     if (size >= 8) {
         for (std::size_t at = 0; at + 8 < size; at += 8) {
@@ -67,7 +70,7 @@ inline bool iequals(std::string_view a, std::string_view b) {
             std::memcpy(&back, text.data() + size - 4, sizeof back);
             return front | std::uint64_t{back} << 32;
         };
-        return to_lower8(both_ends(a)) == to_lower8(both_ends(b));
+        return fold_a(both_ends(a)) == to_lower8(both_ends(b));
     }
     for (std::size_t at = 0; at < size; ++at) {
         if (to_lower(a[at]) != to_lower(b[at])) {
@@ -75,6 +78,18 @@ inline bool iequals(std::string_view a, std::string_view b) {
         }
     }
     return true;
+}
+
+}  // namespace detail
+
+// True if both texts are equal when ASCII letters are compared without case.
+inline bool iequals(std::string_view a, std::string_view b) {
+    return detail::equals_folded(a, b, to_lower8);
+}
+
+// iequals() for a `lower` without upper-case letters.
+inline bool is_lower_case_of(std::string_view lower, std::string_view text) {
+    return detail::equals_folded(lower, text, [](std::uint64_t bytes) { return bytes; });
 }
 
 // True if `text` begins with `prefix`, ASCII letters compared without case.

@@ -47,6 +47,19 @@ enum class FieldId : std::uint8_t {
 
 FieldId field_id_of(std::string_view name);
 
+// A set of them, a bit for each: what a head has (`seen`), what a rule drops.
+using FieldSet = std::uint64_t;
+constexpr FieldSet set_of(FieldId id) {
+    return FieldSet{1} << static_cast<unsigned>(id);
+}
+template <class... Ids>
+constexpr FieldSet set_of(FieldId id, Ids... others) {
+    return set_of(id) | set_of(others...);
+}
+constexpr bool is_in(FieldSet set, FieldId id) {
+    return (set >> static_cast<unsigned>(id) & 1) != 0;
+}
+
 // One field line. `line` spans the whole line including its CRLF.
 struct Field {
     std::string_view name;
@@ -138,7 +151,7 @@ struct RequestHead {
     std::string_view target;  // as received
     int minor = 1;            // HTTP/1.minor
     std::vector<Field> fields;
-    std::uint64_t seen = 0;  // bit 1 << id of every field
+    FieldSet seen = 0;  // the ids of all fields
 
     // As after construction; the field vector's memory stays.
     void clear();
@@ -155,7 +168,7 @@ struct ResponseHead {
     int status = 0;
     int minor = 1;
     std::vector<Field> fields;
-    std::uint64_t seen = 0;
+    FieldSet seen = 0;
 
     void clear();
     bool has(FieldId id) const;

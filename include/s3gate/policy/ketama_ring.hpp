@@ -53,6 +53,8 @@ struct RingWalk {
 inline constexpr unsigned kMaxUnusablePoints = 20;
 
 RingWalk start_walk(const KetamaRing& ring, std::string_view key);
+// The same for a key whose CRC32 is known.
+RingWalk start_walk(const KetamaRing& ring, std::uint32_t hash);
 
 // The next server for which `is_usable(server index)` is true; nullopt once 21 points of this request were unusable: the
 // caller then uses round robin over all usable servers.

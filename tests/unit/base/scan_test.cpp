@@ -42,6 +42,30 @@ TEST(Scan, FindsTheSameByteInSixteenAsOneByOne) {
     expect_same_for_sixteen_as_for_one<NotTarget>();
 }
 
+// What is odd in two places, of each of its kinds: the first place may be none that counts (HTAB,
+// text that is not ASCII), and the second must then be found all the same.
+TEST(Scan, FindsTheControlThatEndsAValue) {
+    const std::string odd("\r\n\t\0\x1f\x20\x7f\x80\xff", 9);
+    for (std::size_t size = 1; size <= 50; ++size) {
+        for (std::size_t first = 0; first < size; ++first) {
+            for (std::size_t second = first; second < size; ++second) {
+                for (const char one : odd) {
+                    for (const char other : odd) {
+                        std::vector<char> text(size, 'a');
+                        text[first] = one;
+                        text[second] = other;
+                        const char* const begin = text.data();
+                        const char* const end = begin + size;
+                        ASSERT_EQ(find_control(begin, end) - begin,
+                                  std::find_if(begin, end, ControlBytes::matches) - begin)
+                            << size << " " << first << " " << second;
+                    }
+                }
+            }
+        }
+    }
+}
+
 // Texts of every length, with each special byte at every place and another behind it: short ones
 // are looked at from both ends, long ones end with sixteen bytes that overlap.
 TEST(Scan, CopiesUpToTheFirstMatch) {

@@ -156,6 +156,9 @@ TEST(Iequals, AgreesWithOneByteAtATime) {
                 one[at] = x;
                 other[at] = y;
                 ASSERT_EQ(iequals(one, other), same) << a << " " << b << " " << size;
+                if (to_lower(x) == x) {
+                    ASSERT_EQ(is_lower_case_of(one, other), same) << a << " " << b << " " << size;
+                }
             }
         }
     }
