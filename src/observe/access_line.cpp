@@ -52,14 +52,14 @@ void write_iso8601(Writer& out, std::int64_t second) {
                                                         {':', local.tm_sec}}};
     for (const auto& [separator, value] : parts) {
         out.plain({&separator, 1});
-        out.padded(value, 2);
+        out.template padded<2>(value);
     }
     const std::int64_t offset = local.tm_gmtoff / 60;
     const std::int64_t minutes = offset < 0 ? -offset : offset;
     out.plain(offset < 0 ? "-" : "+");
-    out.padded(minutes / 60, 2);
+    out.template padded<2>(minutes / 60);
     out.literal(":");
-    out.padded(minutes % 60, 2);
+    out.template padded<2>(minutes % 60);
 }
 
 }  // namespace
@@ -103,13 +103,15 @@ class AccessLine::Writer {
             out_ = std::to_chars(out_, out_ + kLongestNumber, value).ptr;
         }
     }
-    // Exactly `width` digits; `value` has no more.
-    void padded(std::int64_t value, std::size_t width) {
-        for (std::size_t i = width; i > 0; --i) {
-            out_[i - 1] = static_cast<char>('0' + value % 10);
-            value /= 10;
+    // Exactly `Width` digits; `value` has no more.
+    template <std::size_t Width>
+    void padded(std::int64_t value) {
+        auto rest = static_cast<std::uint32_t>(value);
+        for (std::size_t i = Width; i > 0; --i) {
+            out_[i - 1] = static_cast<char>('0' + rest % 10);
+            rest /= 10;
         }
-        out_ += width;
+        out_ += Width;
     }
     // "1.234", as nginx prints durations and $msec. Negative durations do not exist; a clock that
     // says so reads as 0.
@@ -117,7 +119,7 @@ class AccessLine::Writer {
         milliseconds = milliseconds < 0 ? 0 : milliseconds;
         number(milliseconds / 1000);
         *out_++ = '.';
-        padded(milliseconds % 1000, 3);
+        padded<3>(milliseconds % 1000);
     }
 
   private:
@@ -198,7 +200,7 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
                        std::int64_t milliseconds) const {
     const std::int64_t fraction = milliseconds % 1000;
     out.plain(cached_text_);
-    out.padded(fraction < 0 ? 0 : fraction, 3);
+    out.padded<3>(fraction < 0 ? 0 : fraction);
     out.literal(R"(","@source":")");
     out.text(record.local_ip);
     out.literal(R"(","hostname":")");

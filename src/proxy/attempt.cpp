@@ -102,7 +102,14 @@ net::task<void> Exchange::attempts() {
             continue;
         }
         if (verdict.action == policy::RetryAction::relay) {
-            co_await relay_response();
+            commit_response();
+            const bool is_out = net::relay_at_once(down_);
+            if (is_out && !upload_running_) {
+                note_relayed();
+                end_response();
+            } else {
+                co_await relay_response(is_out);
+            }
             co_return;
         }
         if (upload_running_) {

@@ -149,7 +149,11 @@ class Exchange final : public net::StreamObserver {
     void release_read_answer();
     void remember_length();
     net::task<bool> relay_interim();
-    net::task<void> relay_response();
+    void commit_response();
+    void note_relayed();
+    void end_response();
+    // `is_out`: relay_at_once() has sent all of it.
+    net::task<void> relay_response(bool is_out);
     net::task<void> tunnel();
     bool judge_load() const;
     // Takes this attempt out of its backend's in-flight count; once is enough, twice does no harm.
@@ -272,6 +276,10 @@ class Exchange final : public net::StreamObserver {
     net::BodySource download_;
     net::BodyRelay down_;
     bool committed_ = false;
+    // As commit_response() left them: the backend has the whole request; the client is told that
+    // its connection ends.
+    bool sent_upload_ = false;
+    bool closes_client_ = false;
     std::string reply_;
     std::string backend_request_id_;
 

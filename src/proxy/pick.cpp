@@ -33,6 +33,9 @@ bool Exchange::is_open(std::uint32_t index, bool ignore_health) {
 }
 
 std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_health) {
+    if (server.peers().size() == 1) {
+        return server.peers().front();
+    }
     candidates_.clear();
     for (const std::uint32_t index : server.peers()) {
         if (is_candidate(index, ignore_health)) {

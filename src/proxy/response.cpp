@@ -62,7 +62,8 @@ bool Exchange::judge_load() const {
                        response_fill_ - response_begin_});
 }
 
-net::task<void> Exchange::relay_response() {
+// From here on the client has this answer and no other.
+void Exchange::commit_response() {
     const bool upload_complete =
         body_.complete && !upload_running_ && upload_end_ == net::RelayEnd::complete;
     const bool is_11 = head_.minor == 1;
@@ -110,42 +111,55 @@ net::task<void> Exchange::relay_response() {
     return_tokens();
     // Its outcome is known: what is left is a transfer like any other, however long it takes.
     release_retry();
-    net::RelayEnd end = net::RelayEnd::complete;
-    if (!net::relay_at_once(down_)) {
-        end = co_await net::relay_body(down_);
-    }
+    sent_upload_ = upload_complete;
+    closes_client_ = rules.close;
+}
+
+void Exchange::note_relayed() {
     record_.bytes_out = down_.payload_sent;
     finish_attempt_record();
+}
+
+// The client has all of the answer.
+void Exchange::end_response() {
+    const http::BodyKind kind = response_meaning_.body.kind;
+    const bool clean =
+        down_.error == 0 && response_meaning_.keep_alive && sent_upload_ &&
+        (!meaning_.expects_continue || continue_seen_ ||
+         (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0)) &&
+        !(kind == http::BodyKind::none && !download_.prefix.empty());
+    if (down_.error != 0 || (kind == http::BodyKind::none && !download_.prefix.empty())) {
+        bump(worker_.counters.backend_unasked_bytes);
+    }
+    release_slot();
+    if (clean) {
+        worker_.pool.park(std::move(backend_), site_->config->backends.keepalive,
+                          state_->ticks.pool_idle);
+    } else {
+        backend_->stream.close();
+    }
+    backend_.reset();
+    // A client that asked for the close, and whose request was read to its end, sends nothing
+    // more.
+    const bool is_last = !meaning_.keep_alive && sent_upload_;
+    fate_ = !closes_client_ ? ClientFate::keep : is_last ? ClientFate::finish : ClientFate::linger;
+}
+
+net::task<void> Exchange::relay_response(bool is_out) {
+    net::RelayEnd end = net::RelayEnd::complete;
+    if (!is_out) {
+        end = co_await net::relay_body(down_);
+    }
+    note_relayed();
     if (upload_running_) {
         // The answer is complete before the request is: the rest of the request is nobody's
         // business any more.
         co_await join_upload();
     }
-
     if (end == net::RelayEnd::complete) {
-        const bool clean =
-            down_.error == 0 && response_meaning_.keep_alive && upload_complete &&
-            (!meaning_.expects_continue || continue_seen_ ||
-             (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0)) &&
-            !(response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
-        if (down_.error != 0 || (kind == http::BodyKind::none && !download_.prefix.empty())) {
-            bump(worker_.counters.backend_unasked_bytes);
-        }
-        release_slot();
-        if (clean) {
-            worker_.pool.park(std::move(backend_), site_->config->backends.keepalive,
-                              state_->ticks.pool_idle);
-        } else {
-            backend_->stream.close();
-        }
-        backend_.reset();
-        // A client that asked for the close, and whose request was read to its end, sends nothing
-        // more.
-        const bool is_last = !meaning_.keep_alive && upload_complete;
-        fate_ = !rules.close ? ClientFate::keep : is_last ? ClientFate::finish : ClientFate::linger;
+        end_response();
         co_return;
     }
-
     const bool nothing_sent = !down_.any_sent;
     discard_attempt();
     switch (end) {
@@ -188,7 +202,8 @@ net::task<void> Exchange::relay_response() {
     bump(worker_.counters.aborted_responses);
     // A message that says its length is visibly cut by a FIN, and the client gets every byte there
     // was. One that lasts until the connection closes is cut by a reset only.
-    const bool self_delimiting = down_.chunked_out || kind == http::BodyKind::length;
+    const bool self_delimiting =
+        down_.chunked_out || response_meaning_.body.kind == http::BodyKind::length;
     fate_ = backend_fault && self_delimiting ? ClientFate::cut : ClientFate::reset;
 }
 

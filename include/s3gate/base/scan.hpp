@@ -159,7 +159,8 @@ inline std::size_t first_of_ends(unsigned found, std::size_t size, std::size_t h
 template <class Bytes>
 inline const char* find_first(const char* begin, const char* end) {
 #if defined(__SSE2__)
-    if (end - begin >= 16) {
+    const auto size = static_cast<std::size_t>(end - begin);
+    if (size >= 16) {
         const char* const last = end - 16;
         for (;; begin += 16) {
             begin = begin > last ? last : begin;  // the last sixteen overlap those before
@@ -171,6 +172,14 @@ inline const char* find_first(const char* begin, const char* end) {
                 return end;
             }
         }
+    }
+    if (size >= 8) {
+        const unsigned found = Bytes::matches16(detail::load_ends8(begin, end));
+        return found == 0 ? end : begin + detail::first_of_ends(found, size, 8);
+    }
+    if (size >= 4) {
+        const unsigned found = Bytes::matches16(detail::load_ends4(begin, end)) & 0xffU;
+        return found == 0 ? end : begin + detail::first_of_ends(found, size, 4);
     }
 #endif
     while (begin != end && !Bytes::matches(*begin)) {
