@@ -193,6 +193,9 @@ bool is_reg_name(std::string_view name) {
 }  // namespace
 
 bool has_framing_letters(std::string_view name) {
+    if (name.empty() || name.size() > kLongestLookalike) {
+        return false;
+    }
     // Both words begin with 'c' or 't' and end with 'h' or 'g': most names need no closer look.
     const auto is_alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
     const char first = base::to_lower(name.front());

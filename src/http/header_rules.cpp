@@ -166,7 +166,8 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
         out.keep(head.line);
     }
     const bool nominations = has_nominations(head);
-    // Transfer-Encoding is written anew below: exactly one, exactly "chunked".
+    // Transfer-Encoding (exactly one, exactly "chunked") and X-Forwarded-For are written anew
+    // below.
     FieldSet dropped = kHopByHop | set_of(FieldId::http2_settings, FieldId::transfer_encoding,
                                           FieldId::x_forwarded_for);
     dropped |= rules.relay_upgrade ? 0 : set_of(FieldId::upgrade);

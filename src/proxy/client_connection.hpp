@@ -41,7 +41,7 @@ struct ClientConnection {
     std::uint16_t local_port = 0;
     // The fingerprint of the last request and what it was made from (docs/architecture.md).
     bool has_fingerprint = false;
-    std::uint32_t fingerprint_hash = 0;  // of a ring
+    std::uint32_t fingerprint_hash = 0;  // its CRC32: where it is on any ring
     std::uint64_t fingerprint_source = 0;
     std::array<char, 32> fingerprint{};
     std::string leftover;  // bytes of the next, pipelined request

@@ -1,5 +1,5 @@
 // The life of one request (docs/architecture.md): receive_head → route → find_key →
-// prepare_request → attempts → commit → relay_response or tunnel → settle. Pooled by the worker:
+// prepare_request → attempts → commit → end_response, relay_response or tunnel → settle. Pooled by the worker:
 // everything a request needs in memory is here and is reused.
 #pragma once
 
@@ -208,7 +208,7 @@ class Exchange final : public net::StreamObserver {
     http::RequestMeaning meaning_;
     policy::MethodClass method_ = policy::MethodClass::other;
     policy::AffinityKey key_;
-    std::uint32_t key_hash_ = 0;  // of a key that is not empty
+    std::uint32_t key_hash_ = 0;  // CRC32 of a key that is not empty
     std::string session_text_;
     std::string request_own_;
     http::Pieces request_pieces_;

@@ -42,6 +42,10 @@ std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_he
             candidates_.push_back({index, 1, 0});
         }
     }
+    if (candidates_.empty()) {
+        // A check took the last of them down since the walk looked; the attempt tells.
+        return server.peers().front();
+    }
     if (candidates_.size() == 1) {
         return candidates_.front().peer;
     }

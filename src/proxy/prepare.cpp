@@ -55,7 +55,7 @@ void Exchange::find_key() {
         switch (source.kind) {
             case config::KeySource::Kind::fingerprint: {
                 // Two MD5 passes cost more than all the rest of routing: remembered per connection,
-                // as is where they lead.
+                // with the CRC32 of what they give.
                 const std::uint64_t made_from = hash_of(input.user_agent, input.accept_language);
                 if (!client_->has_fingerprint || client_->fingerprint_source != made_from) {
                     const std::string digest = policy::fingerprint(input);

@@ -62,7 +62,8 @@ bool Exchange::judge_load() const {
                        response_fill_ - response_begin_});
 }
 
-// From here on the client has this answer and no other.
+// From here on nothing is retried: the client gets this answer, or, while none of it is out, a 502
+// or 504 of ours.
 void Exchange::commit_response() {
     const bool upload_complete =
         body_.complete && !upload_running_ && upload_end_ == net::RelayEnd::complete;

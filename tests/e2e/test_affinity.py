@@ -71,6 +71,19 @@ def test_fingerprint(stage):
     assert len(spread) == 5
 
 
+def test_fingerprint_of_one_connection_follows_its_user_agent(stage):
+    """What is remembered with a connection is used again, and not for another client behind it."""
+    daemon, _ = stage
+    agents = [f"agent-{number}" for number in range(12)]
+    expected = {agent: name_for(daemon, fields=[("User-Agent", agent)]) for agent in agents}
+    assert len(set(expected.values())) > 1
+    with daemon.client() as client:
+        for agent in agents + agents[::-1]:
+            for _ in range(3):
+                answer = client.request(target="/b/k", fields=[("User-Agent", agent)])
+                assert answer.data.decode() == expected[agent]
+
+
 def test_key_source_is_logged(stage):
     daemon, _ = stage
     name_for(daemon, "/b/one?sessionid=s")

@@ -48,15 +48,17 @@ struct ResponseMeaning {
 // (RFC 9112 §6.3).
 ResponseMeaning meaning_of(const ResponseHead& head, bool to_head);
 
-// Longer names are nobody's idea of a framing field.
+// "contentlength" has 13 letters; names above 24 bytes are nobody's idea of a framing field.
+inline constexpr std::size_t kShortestLookalike = 13;
 inline constexpr std::size_t kLongestLookalike = 24;
+// is_framing_lookalike() for a name within these bounds; false for any other.
+bool has_framing_letters(std::string_view name);
 // True for names that a sloppy peer could take for a framing field: equal to one once everything
 // but letters and digits is removed. The framing fields themselves are told from these by their
-// FieldId.
-bool has_framing_letters(std::string_view name);
+// FieldId. Most names end at their length.
 inline bool is_framing_lookalike(std::string_view name) {
-    // 13 letters at least; most names need no closer look.
-    return name.size() >= 13 && name.size() <= kLongestLookalike && has_framing_letters(name);
+    return name.size() >= kShortestLookalike && name.size() <= kLongestLookalike &&
+           has_framing_letters(name);
 }
 
 // uri-host [":" port] as RFC 3986 writes it, not empty, without userinfo, without ','.

@@ -127,6 +127,8 @@ const std::vector<FramingRow>& framing_rows() {
         {"TRANSFER_ENCODING: chunked\r\n", kLike},
         {"Content.Length: 5\r\n", kLike},
         {"Content--Length: 5\r\n", kLike},
+        {"Content-----------Length: 5\r\n", kLike},
+        {"Content------------Length: 5\r\n", kNone},
         {"Content-Length-: 5\r\n", kLike},
         {"-Content-Length: 5\r\n", kLike},
         {"ContentLength: 5\r\n", kLike},

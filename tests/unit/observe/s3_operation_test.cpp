@@ -47,6 +47,8 @@ TEST(S3Operation, IsNamedByMethodPathAndQuery) {
         {"GET", "/b?accelerate", "GetBucketAccelerateConfiguration"},
         {"PUT", "/b?versioning", "PutBucketVersioning"},
         {"POST", "/b?delete", "DeleteObjects"},
+        {"GET", "/b?=x", "ListObjects"},
+        {"GET", "/b?&&acl", "GetBucketAcl"},
         {"POST", "/b", "PostObject"},
         {"GET", "/b/k", "GetObject"},
         {"GET", "/b/a/b/c?versionId=3&partNumber=1", "GetObject"},
