@@ -24,6 +24,42 @@ bool parse_content_length(std::string_view value, std::uint64_t& length) {
     return true;
 }
 
+// "contentlength" has 13 letters; names above 24 bytes are nobody's idea of a framing field.
+constexpr std::size_t kShortestLookalike = 13;
+constexpr std::size_t kLongestLookalike = 24;
+
+// is_framing_lookalike() for a name within these bounds.
+bool has_framing_letters(std::string_view name) {
+    // Both words begin with 'c' or 't' and end with 'h' or 'g': most names need no closer look.
+    const auto is_alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
+    const char first = base::to_lower(name.front());
+    const char last = base::to_lower(name.back());
+    if ((is_alnum(first) && first != 'c' && first != 't') ||
+        (is_alnum(last) && last != 'h' && last != 'g')) {
+        return false;
+    }
+    char letters[kLongestLookalike];
+    std::size_t count = 0;
+    for (const char c : name) {
+        const char lower = base::to_lower(c);
+        if (is_alnum(lower)) {
+            letters[count++] = lower;
+        }
+    }
+    const std::string_view text(letters, count);
+    return text == "contentlength" || text == "transferencoding";
+}
+
+}  // namespace
+
+// In front of its callers: asked of nearly every field, and most names end at their length.
+bool is_framing_lookalike(std::string_view name) {
+    return name.size() >= kShortestLookalike && name.size() <= kLongestLookalike &&
+           has_framing_letters(name);
+}
+
+namespace {
+
 // Looks at the fields that frame a message; the same rules hold for both directions.
 HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& framing) {
     bool has_length = false;
@@ -191,30 +227,6 @@ bool is_reg_name(std::string_view name) {
 }
 
 }  // namespace
-
-bool has_framing_letters(std::string_view name) {
-    if (name.empty() || name.size() > kLongestLookalike) {
-        return false;
-    }
-    // Both words begin with 'c' or 't' and end with 'h' or 'g': most names need no closer look.
-    const auto is_alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
-    const char first = base::to_lower(name.front());
-    const char last = base::to_lower(name.back());
-    if ((is_alnum(first) && first != 'c' && first != 't') ||
-        (is_alnum(last) && last != 'h' && last != 'g')) {
-        return false;
-    }
-    char letters[kLongestLookalike];
-    std::size_t count = 0;
-    for (const char c : name) {
-        const char lower = base::to_lower(c);
-        if (is_alnum(lower)) {
-            letters[count++] = lower;
-        }
-    }
-    const std::string_view text(letters, count);
-    return text == "contentlength" || text == "transferencoding";
-}
 
 bool is_valid_host(std::string_view host) {
     if (host.empty()) {

@@ -109,17 +109,7 @@ constexpr std::array<std::uint8_t, kSlots> make_slots() {
 
 constexpr std::array<std::uint8_t, kSlots> kFieldSlots = make_slots();
 
-// By length, a bit for each first letter (its low five bits) that a known name of that length has.
-// Most names of a message are known to nobody here, and end at this.
-constexpr std::array<std::uint32_t, 32> make_first_letters() {
-    std::array<std::uint32_t, 32> letters{};
-    for (const KnownField& known : kKnown) {
-        letters[known.name.size()] |= 1U << (known.name.front() & 31);
-    }
-    return letters;
-}
-
-constexpr std::array<std::uint32_t, 32> kFirstLetters = make_first_letters();
+constexpr base::NameFilter kFieldNames(kKnown);
 
 FieldId known_id_of(std::string_view name) {
     std::size_t slot = slot_of(name);
@@ -133,11 +123,8 @@ FieldId known_id_of(std::string_view name) {
     return FieldId::other;
 }
 
-// `name` must not be empty.
 inline FieldId id_of(std::string_view name) {
-    const bool may_be_known = name.size() < kFirstLetters.size() &&
-                              (kFirstLetters[name.size()] >> (name.front() & 31) & 1) != 0;
-    return may_be_known ? known_id_of(name) : FieldId::other;
+    return kFieldNames.may_hold(name) ? known_id_of(name) : FieldId::other;
 }
 
 std::string_view find_in(const std::vector<Field>& fields, FieldId id) {

@@ -158,9 +158,15 @@ void AccessLine::write_target(Writer& out, std::string_view target) {
     const char* const end = target.data() + target.size();
     const char* const special = base::find_first<base::UrlSpecials>(target.data(), end);
     out.literal(R"(","request":")");
+    if (special == end) {
+        out.text(target);
+        out.literal(R"(","args":")");
+        out.plain(kAbsent);
+        return;
+    }
     // A secret in the path would need a '=' or a ':', plain or escaped. Without one the query alone
     // reads as it does behind its path, and what was written for it is copied.
-    if (special == end || *special != '?') {
+    if (*special != '?') {
         out.url(target);
         out.literal(R"(","args":")");
         out.url(query_of(target));

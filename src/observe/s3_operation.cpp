@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <array>
 #include <cstddef>
-#include <cstdint>
 #include <string_view>
 
 #include "s3_path.hpp"
+#include "s3gate/base/text.hpp"
 #include "s3gate/observe/access_log.hpp"
 
 namespace s3gate::observe {
@@ -152,21 +152,11 @@ static_assert(std::is_sorted(kSubresources.begin(), kSubresources.end(),
                                  return a.name < b.name;
                              }));
 
-// By length, a bit for each first letter (its low five bits) that a name of that length has: most
-// arguments are none of these, and a presigned URL has many.
-constexpr std::array<std::uint32_t, 32> make_first_letters() {
-    std::array<std::uint32_t, 32> letters{};
-    for (const Subresource& row : kSubresources) {
-        letters[row.name.size()] |= 1U << (row.name.front() & 31);
-    }
-    return letters;
-}
-constexpr std::array<std::uint32_t, 32> kFirstLetters = make_first_letters();
+constexpr base::NameFilter kSubresourceNames(kSubresources);
 
 const Subresource* find_subresource(std::string_view name) {
-    if (name.empty() || name.size() >= kFirstLetters.size() ||
-        (kFirstLetters[name.size()] >> (name.front() & 31) & 1) == 0) {
-        return nullptr;
+    if (!kSubresourceNames.may_hold(name)) {
+        return nullptr;  // as are most arguments, of which a presigned URL has many
     }
     const auto* found = std::lower_bound(
         kSubresources.begin(), kSubresources.end(), name,

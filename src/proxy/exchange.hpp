@@ -1,6 +1,6 @@
 // The life of one request (docs/architecture.md): receive_head → route → find_key →
-// prepare_request → attempts → commit → end_response, relay_response or tunnel → settle. Pooled by the worker:
-// everything a request needs in memory is here and is reused.
+// prepare_request → attempts → commit → end_response, relay_response or tunnel → settle. Pooled by
+// the worker: everything a request needs in memory is here and is reused.
 #pragma once
 
 #include <array>

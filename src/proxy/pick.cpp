@@ -42,14 +42,11 @@ std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_he
             candidates_.push_back({index, 1, 0});
         }
     }
-    if (candidates_.empty()) {
-        // A check took the last of them down since the walk looked; the attempt tells.
-        return server.peers().front();
-    }
     if (candidates_.size() == 1) {
         return candidates_.front().peer;
     }
-    return *policy::pick_round_robin(candidates_, state_->weights);
+    // None, where a check took the last of them down since the walk looked: the attempt tells.
+    return policy::pick_round_robin(candidates_, state_->weights).value_or(server.peers().front());
 }
 
 bool Exchange::pick_among(bool ignore_health) {

@@ -123,13 +123,14 @@ void Exchange::note_relayed() {
 
 // The client has all of the answer.
 void Exchange::end_response() {
-    const http::BodyKind kind = response_meaning_.body.kind;
+    const bool has_unasked =
+        down_.error != 0 ||
+        (response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
     const bool clean =
-        down_.error == 0 && response_meaning_.keep_alive && sent_upload_ &&
+        !has_unasked && response_meaning_.keep_alive && sent_upload_ &&
         (!meaning_.expects_continue || continue_seen_ ||
-         (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0)) &&
-        !(kind == http::BodyKind::none && !download_.prefix.empty());
-    if (down_.error != 0 || (kind == http::BodyKind::none && !download_.prefix.empty())) {
+         (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0));
+    if (has_unasked) {
         bump(worker_.counters.backend_unasked_bytes);
     }
     release_slot();

@@ -2,6 +2,7 @@
 // unless a std::string is returned, no locale, no exceptions. Any thread.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -96,6 +97,28 @@ inline bool is_lower_case_of(std::string_view lower, std::string_view text) {
 inline bool istarts_with(std::string_view text, std::string_view prefix) {
     return text.size() >= prefix.size() && iequals(text.substr(0, prefix.size()), prefix);
 }
+
+// Sorts out most texts that are none of a fixed list of names, before the list is asked: by length,
+// a bit for each first letter (its low five bits, the same in either case) that a name of that
+// length has.
+class NameFilter {
+  public:
+    // Rows with a `name` of 1 to 31 bytes, which the compiler checks in a constant.
+    template <class Rows>
+    constexpr explicit NameFilter(const Rows& rows) {
+        for (const auto& row : rows) {
+            first_letters_.at(row.name.size()) |= 1U << (row.name.front() & 31);
+        }
+    }
+    // False only for a text that is no name of the list in any case of letters.
+    constexpr bool may_hold(std::string_view text) const {
+        return text.size() - 1 < first_letters_.size() - 1 &&  // not empty either
+               (first_letters_[text.size()] >> (text.front() & 31) & 1) != 0;
+    }
+
+  private:
+    std::array<std::uint32_t, 32> first_letters_{};
+};
 
 // Decimal digits only (no sign, no space, no empty text); nullopt when it is not a number or does
 // not fit in 64 bits.

@@ -48,18 +48,10 @@ struct ResponseMeaning {
 // (RFC 9112 §6.3).
 ResponseMeaning meaning_of(const ResponseHead& head, bool to_head);
 
-// "contentlength" has 13 letters; names above 24 bytes are nobody's idea of a framing field.
-inline constexpr std::size_t kShortestLookalike = 13;
-inline constexpr std::size_t kLongestLookalike = 24;
-// is_framing_lookalike() for a name within these bounds; false for any other.
-bool has_framing_letters(std::string_view name);
 // True for names that a sloppy peer could take for a framing field: equal to one once everything
 // but letters and digits is removed. The framing fields themselves are told from these by their
-// FieldId. Most names end at their length.
-inline bool is_framing_lookalike(std::string_view name) {
-    return name.size() >= kShortestLookalike && name.size() <= kLongestLookalike &&
-           has_framing_letters(name);
-}
+// FieldId.
+bool is_framing_lookalike(std::string_view name);
 
 // uri-host [":" port] as RFC 3986 writes it, not empty, without userinfo, without ','.
 bool is_valid_host(std::string_view host);
