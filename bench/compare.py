@@ -156,17 +156,25 @@ class Bench:
         rss_before = accounting.memory_kib(pids, "VmRSS")
         accounting.reset_peak_memory(pids)
         probe = self._start_probe()
-        ours = sorted({*pids, *accounting.process_tree(os.getpid())})
-        before = self._counters(pids, ours)
-        generator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        line = generator.stdout.readline()
-        rss_idle = None
-        if line.strip() == "HELD":
-            time.sleep(self.hold - 0.4)
-            rss_idle = accounting.memory_kib(pids, "VmRSS")
+        generator = None
+        try:
+            ours = sorted({*pids, *accounting.process_tree(os.getpid())})
+            before = self._counters(pids, ours)
+            generator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             line = generator.stdout.readline()
-        generator.wait()
-        after = self._counters(pids, ours)
+            rss_idle = None
+            if line.strip() == "HELD":
+                time.sleep(self.hold - 0.4)
+                rss_idle = accounting.memory_kib(pids, "VmRSS")
+                line = generator.stdout.readline()
+            generator.wait()
+            after = self._counters(pids, ours)
+        except BaseException:
+            for process in (generator, probe):
+                if process is not None:
+                    process.kill()
+                    process.wait()
+            raise
         core = self._stop_probe(probe)
         try:
             result = json.loads(line)
@@ -498,6 +506,12 @@ def parse_arguments(arguments=None):
     return arguments
 
 
+def longest_time(arguments):
+    """Seconds after which a bench of these arguments hangs rather than measures."""
+    runs_planned = len(arguments.only) * len(arguments.workloads) * arguments.rounds
+    return int(2 * runs_planned * (arguments.seconds + 0.5) + 240)
+
+
 def main():
     arguments = parse_arguments()
     try:
@@ -505,8 +519,7 @@ def main():
     except OSError:
         pass
     begun = time.monotonic()
-    runs_planned = len(arguments.only) * len(arguments.workloads) * arguments.rounds
-    arguments.max_seconds = int(2 * runs_planned * (arguments.seconds + 0.5) + 240)
+    arguments.max_seconds = longest_time(arguments)
     signal.alarm(arguments.max_seconds)
     bench = Bench(arguments)
     try:

@@ -3,6 +3,7 @@ constant rate, and how connections spread over workers. Each function returns ro
 dicts with the same keys. All of it on loopback, bounded, and with errors counted."""
 
 import collections
+import itertools
 import json
 import os
 import random
@@ -31,7 +32,7 @@ class Stage:
                 *more,
             ]
         )
-        arguments.max_seconds = 900
+        arguments.max_seconds = max(900, compare.longest_time(arguments))
         self.names = [*arguments.only]
         self.bench = compare.Bench(arguments, **settings)
 
@@ -218,6 +219,9 @@ def core_states(options):
     more += ["--workers", "1"]  # a worker that is not pinned has no core to look at
     with Stage(options, names, more) as bench:
         runs = compare.run_all(bench, bench.arguments)
+        for name, workload in itertools.product(names, bench.arguments.workloads):
+            if len(runs[name][workload]) < bench.arguments.rounds:
+                raise RuntimeError(f"{name} {workload}: runs without a figure, see above")
     compare.note_slowed(runs)
     rows = []
     for workload in bench.arguments.workloads:
