@@ -26,8 +26,8 @@ Board::Board(std::size_t workers, std::size_t slots, std::size_t groups)
 
 // The rows are read one after the other without a lock: while requests come and go the sum may be
 // off by those that moved meanwhile, and is exact when nothing moves.
-template <class Cells>
-std::int64_t Board::sum(Cells Row::*cells, std::uint32_t index) const {
+template <class Array>
+std::int64_t Board::sum(Array Row::*cells, std::uint32_t index) const {
     std::int64_t total = 0;
     for (const auto& row : workers_) {
         total += ((*row).*cells)[index].load(std::memory_order_relaxed);

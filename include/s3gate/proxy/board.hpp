@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
 #include <vector>
@@ -124,39 +125,56 @@ class Board {
     const ControlCounters& control() const { return control_; }
 
   private:
-    // Unused cells at the end of every array of a row: what lies behind it in memory never shares
-    // its last cache line.
-    static constexpr std::size_t kPadding = 64 / sizeof(std::atomic<std::int32_t>);
+    // Memory in whole cache lines: what lies beside an array never shares one with it. Rows are
+    // written for each request, and so is room at a server where it is limited; marks and verdicts
+    // are only looked at.
+    template <class Cell>
+    struct WholeLines {
+        using value_type = Cell;
+        static constexpr std::size_t kLine = 64;
+        WholeLines() = default;
+        template <class Other>
+        explicit WholeLines(const WholeLines<Other>&) {}
+        Cell* allocate(std::size_t count) {
+            const std::size_t bytes = (count * sizeof(Cell) + kLine - 1) / kLine * kLine;
+            return static_cast<Cell*>(::operator new (bytes, std::align_val_t{kLine}));
+        }
+        void deallocate(Cell* cells, std::size_t) {
+            ::operator delete (cells, std::align_val_t{kLine});
+        }
+        bool operator==(const WholeLines&) const { return true; }
+    };
+    template <class Value>
+    using Cells = std::vector<std::atomic<Value>, WholeLines<std::atomic<Value>>>;
 
     struct alignas(64) Row {
         explicit Row(std::size_t slots, std::size_t groups)
-            : in_flight(slots + kPadding),
-              group_requests(groups + kPadding),
-              group_retries(groups + kPadding),
-              site_connections(groups + kPadding),
-              retry_tokens(groups + kPadding),
-              first_waiting(groups + kPadding) {}
+            : in_flight(slots),
+              group_requests(groups),
+              group_retries(groups),
+              site_connections(groups),
+              retry_tokens(groups),
+              first_waiting(groups) {}
         WorkerCounters counters;
-        std::vector<std::atomic<std::int32_t>> in_flight;
-        std::vector<std::atomic<std::int32_t>> group_requests;
-        std::vector<std::atomic<std::int32_t>> group_retries;
-        std::vector<std::atomic<std::int32_t>> site_connections;
-        std::vector<std::atomic<std::int32_t>> retry_tokens;
-        std::vector<std::atomic<std::uint64_t>> first_waiting;
-        char padding[64];
+        Cells<std::int32_t> in_flight;
+        Cells<std::int32_t> group_requests;
+        Cells<std::int32_t> group_retries;
+        Cells<std::int32_t> site_connections;
+        Cells<std::int32_t> retry_tokens;
+        Cells<std::uint64_t> first_waiting;
     };
-    template <class Cells>
-    std::int64_t sum(Cells Row::*cells, std::uint32_t index) const;
+    template <class Array>
+    std::int64_t sum(Array Row::*cells, std::uint32_t index) const;
 
     ControlCounters control_;
     std::size_t slots_;
     std::size_t groups_;
     std::vector<std::unique_ptr<Row>> workers_;
-    std::vector<std::atomic<bool>> up_;
-    std::vector<std::atomic<std::uint64_t>> passive_;
-    std::vector<std::atomic<std::int32_t>> occupied_;
-    std::vector<std::atomic<std::int32_t>> waiting_;
-    std::vector<std::atomic<std::int32_t>> arriving_;
+    Cells<bool> up_;
+    Cells<std::uint64_t> passive_;
+    Cells<std::int32_t> occupied_;
+    Cells<std::int32_t> waiting_;
+    Cells<std::int32_t> arriving_;
 };
 
 }  // namespace s3gate::proxy

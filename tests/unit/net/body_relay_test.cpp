@@ -42,6 +42,7 @@ std::string chunked(std::string_view payload, std::size_t chunk, std::string_vie
 
 struct Unchunked {
     bool done = false;
+    std::size_t chunks = 0;
     std::string payload;
     std::string trailers;
     std::string rest;
@@ -55,6 +56,7 @@ Unchunked unchunked(std::string_view bytes) {
         bytes.remove_prefix(step.consumed);
         if (step.kind == http::ChunkDecoder::Kind::payload) {
             out.payload += step.payload;
+            ++out.chunks;  // all bytes are here, so that a step never ends inside a chunk
             continue;
         }
         out.done = step.kind == http::ChunkDecoder::Kind::done;
@@ -1011,6 +1013,7 @@ TEST(BodyRelay, JoinsChunksToo) {
             const Unchunked out = unchunked(rig.body());
             EXPECT_TRUE(out.done);
             expect_same(out.payload, payload);
+            EXPECT_EQ(out.chunks, 2u) << "one for each read, however small those that came are";
         } else {
             expect_same(rig.body(), payload);
         }
