@@ -89,7 +89,7 @@ class Bench:
             text=True,
         )
         if self.origin.stdout.readline().strip() != "READY":
-            sys.exit("the origins did not start")
+            raise RuntimeError("the origins did not start")
         launcher = proxies.Launcher(
             self.settings,
             self.arguments.candidates,
@@ -118,7 +118,7 @@ class Bench:
             time.sleep(0.05)
         errors = self.directory / proxy.name / "errors"
         text = errors.read_text(errors="replace")[-2000:] if errors.exists() else ""
-        sys.exit(f"{proxy.name} does not answer 200\n{text}")
+        raise RuntimeError(f"{proxy.name} does not answer 200\n{text}")
 
     def stop(self):
         for proxy in self.proxies.values():
@@ -155,12 +155,13 @@ class Bench:
         command = self.generator(name, seconds, WORKLOADS.get(workload, workload))
         rss_before = accounting.memory_kib(pids, "VmRSS")
         accounting.reset_peak_memory(pids)
-        probe = self._start_probe()
-        generator = None
+        running = []
         try:
+            probe = self._start_probe(running)
             ours = sorted({*pids, *accounting.process_tree(os.getpid())})
             before = self._counters(pids, ours)
             generator = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            running.append(generator)
             line = generator.stdout.readline()
             rss_idle = None
             if line.strip() == "HELD":
@@ -169,13 +170,12 @@ class Bench:
                 line = generator.stdout.readline()
             generator.wait()
             after = self._counters(pids, ours)
+            core = self._stop_probe(probe)
         except BaseException:
-            for process in (generator, probe):
-                if process is not None:
-                    process.kill()
-                    process.wait()
+            for process in running:
+                process.kill()
+                process.wait()
             raise
-        core = self._stop_probe(probe)
         try:
             result = json.loads(line)
         except ValueError:
@@ -188,14 +188,16 @@ class Bench:
             result["idle_rss_kib_conn"] = (rss_idle - rss_before) / max(result["requests"], 1)
         return result
 
-    def _start_probe(self):
+    def _start_probe(self, running):
         """What reads meanwhile how fast the contenders' core executes (src/coreprobe.cpp); None
         where they are not held to one."""
         if not self.arguments.pinned:
             return None
         command = [*proxies.pin(self.settings, 0), self.settings.programs / "coreprobe"]
         probe = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        probe.stdout.readline()
+        running.append(probe)
+        if not probe.stdout.readline():
+            raise RuntimeError("coreprobe does not start")
         return probe
 
     @staticmethod
@@ -203,8 +205,25 @@ class Bench:
         if probe is None:
             return {}
         probe.terminate()
-        median, best = map(float, probe.communicate()[0].split())
-        return {"core_ns": median, "core_best_ns": best}
+        figures = probe.communicate()[0].split()
+        if len(figures) != 2:
+            raise RuntimeError(f"coreprobe ended with {probe.returncode}: {figures}")
+        return {"core_ns": float(figures[0]), "core_best_ns": float(figures[1])}
+
+    def settle(self, seconds=10):
+        """Waits until the contenders and the origins have put away what the last load left behind:
+        thousands of connections that their client closed take a while."""
+        pids = [self.origin.pid]
+        for proxy in self.proxies.values():
+            pids += accounting.process_tree(proxy.pid) if proxy.pid else []
+        end = time.monotonic() + seconds
+        used = accounting.cpu_time(pids).seconds
+        while time.monotonic() < end:
+            time.sleep(0.2)
+            now = accounting.cpu_time(pids).seconds
+            if now - used < 0.004:
+                return
+            used = now
 
     @staticmethod
     def _counters(pids, ours):
@@ -252,8 +271,9 @@ def complain(name, workload, result):
         print(f"! {name} {workload}: {what}", file=sys.stderr)
 
 
-def run_all(bench, arguments):
-    """Every workload goes round the contenders, so that drift of the machine hits all alike."""
+def run_all(bench, arguments, needs_all=False):
+    """Every workload goes round the contenders, so that drift of the machine hits all alike.
+    `needs_all`: a run without a figure raises RuntimeError instead of being told and left out."""
     names, workloads = arguments.only, arguments.workloads
     runs = {name: {workload: [] for workload in workloads} for name in names}
     if "idle" in workloads:
@@ -275,6 +295,8 @@ def run_all(bench, arguments):
                 complain(name, workload, result)
                 if "error" not in result:
                     runs[name][workload].append(result)
+                elif needs_all:
+                    raise RuntimeError(f"{name} {workload}: {result['error']}")
         bench.truncate_logs()
     return runs
 
@@ -506,25 +528,33 @@ def parse_arguments(arguments=None):
     return arguments
 
 
-def longest_time(arguments):
-    """Seconds after which a bench of these arguments hangs rather than measures."""
-    runs_planned = len(arguments.only) * len(arguments.workloads) * arguments.rounds
-    return int(2 * runs_planned * (arguments.seconds + 0.5) + 240)
+def end_tidily():
+    """SIGTERM and SIGALRM end the program as an error does, so that nothing it started goes on."""
+
+    def leave(number, _):
+        sys.exit(f"ended by {signal.Signals(number).name}")
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGALRM, leave)
 
 
 def main():
     arguments = parse_arguments()
+    end_tidily()
     try:
         os.nice(-10)  # other work on the machine should disturb as little as possible
     except OSError:
         pass
     begun = time.monotonic()
-    arguments.max_seconds = longest_time(arguments)
+    runs_planned = len(arguments.only) * len(arguments.workloads) * arguments.rounds
+    arguments.max_seconds = int(2 * runs_planned * (arguments.seconds + 0.5) + 240)
     signal.alarm(arguments.max_seconds)
     bench = Bench(arguments)
     try:
         bench.start()
         runs = run_all(bench, arguments)
+    except RuntimeError as error:
+        sys.exit(str(error))
     finally:
         bench.stop()
     note_slowed(runs)

@@ -13,6 +13,7 @@ import sys
 import tempfile
 
 import situations
+from compare import end_tidily
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "bench.md"
@@ -179,8 +180,8 @@ def parse_arguments():
 
 
 def measure(options):
-    """The section's lines, and the plots by name."""
-    lines, plots = [], {}
+    """The section's lines, the plots by name, and the parts that failed."""
+    lines, plots, failed = [], {}, []
     workloads = options.workloads.split(",")
     begun = datetime.datetime.now().strftime("%Y-%m-%d")
     lines.append(
@@ -202,22 +203,30 @@ def measure(options):
         if name not in options.only:
             continue
         print(f"{name} …", file=sys.stderr, flush=True)
-        rows = function(options)
+        try:
+            rows = function(options)
+        except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
+            # What was measured before it is kept.
+            print(f"! {name}: {error}", file=sys.stderr)
+            lines.append(f"**{name}: no figures** ({error})\n")
+            failed.append(name)
+            continue
         if name in ("backends", "connections"):
             title = f"CPU us per 1 KiB GET by {name}"
             plots[name] = plot_lines(title, rows, name, CURVES)
             lines.append(f"![cost by {name}](img/{name}.svg)\n")
         lines += [table(rows), ""]
-    return lines, plots
+    return lines, plots, failed
 
 
 def main():
     options = parse_arguments()
-    lines, plots = measure(options)
+    end_tidily()
+    lines, plots, failed = measure(options)
     section = "\n".join(lines).rstrip() + "\n"
     if options.stdout:
         print(section)
-        return
+        sys.exit(1 if failed else 0)
     IMAGES.mkdir(exist_ok=True)
     for name, drawing in plots.items():
         (IMAGES / f"{name}.svg").write_text(drawing)
@@ -225,6 +234,7 @@ def main():
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n{section}{END}{after}")
+    sys.exit(1 if failed else 0)
 
 
 if __name__ == "__main__":
