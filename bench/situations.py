@@ -85,28 +85,31 @@ def crowds(options):
     return rows
 
 
-def beside(options, title, company, **settings):
+def beside(options, title, company, peers=PEERS, **settings):
     """p99 of small requests alone, and beside `company`: options of a second generator. Medians."""
-    names = [*PEERS, "s3gate"]
+    names = [*peers, "s3gate"]
     samples = {name: [] for name in names}
     with Stage(options, names, **settings) as bench:
         for _ in range(options.rounds):
             for name in names:
                 samples[name].append(beside_once(bench, name, options.seconds, company))
-    return [
-        {
+    rows = []
+    for name, taken in samples.items():
+        row = {
             title: name,
             "p99 alone ms": round(statistics.median(s[0]["p99_us"] for s in taken) / 1000, 2),
             "p99 beside ms": round(statistics.median(s[1]["p99_us"] for s in taken) / 1000, 2),
             "req/s beside": round(statistics.median(s[1]["rps"] for s in taken)),
-            "errors": sum(s[2] for s in taken),
         }
-        for name, taken in samples.items()
-    ]
+        if "mode=idle" not in company:
+            row["company MiB/s"] = round(statistics.median(s[2] for s in taken))
+        row["errors"] = sum(s[3] for s in taken)
+        rows.append(row)
+    return rows
 
 
 def beside_once(bench, name, seconds, company):
-    """Small requests alone, beside the company, and the errors of both generators."""
+    """Small requests alone, beside the company, its MiB/s, and the errors of both generators."""
     bench.settle()
     alone = run(bench, name, "mode=get obj=1k conns=16", seconds)
     command = bench.generator(name, seconds + 4, company)
@@ -120,7 +123,9 @@ def beside_once(bench, name, seconds, company):
         crowded = run(bench, name, "mode=get obj=1k conns=16", seconds)
     finally:
         output = neighbour.communicate(timeout=120)[0].splitlines()
-    return alone, crowded, faults(crowded) + json.loads(output[-1])["errors"]
+    other = json.loads(output[-1])
+    speed = other["bytes"] / other["secs"] / 2**20
+    return alone, crowded, speed, faults(crowded) + other["errors"]
 
 
 def beside_idle(options):
@@ -137,7 +142,9 @@ def beside_idle(options):
 
 
 def beside_streams(options):
-    return beside(options, "beside eight 64 MiB streams", "mode=get obj=64m conns=8")
+    # HAProxy without splice, too: it copies, and is what holds the streams up.
+    peers = ["nginx-tuned", "haproxy", "haproxy-splice"]
+    return beside(options, "beside eight 64 MiB streams", "mode=get obj=64m conns=8", peers)
 
 
 class Curve:
