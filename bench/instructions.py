@@ -22,6 +22,7 @@ import tempfile
 import time
 
 import proxies
+from compare import end_tidily
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROXY_PORT = 18080
@@ -175,6 +176,7 @@ def print_top(out, lines):
 def main():
     arguments = parse_arguments()
     into_own_network()
+    end_tidily()
     signal.alarm(LIFETIME)
     figures = {}
     with tempfile.TemporaryDirectory(prefix="s3gate-instructions-") as name:

@@ -5,6 +5,7 @@ docs/img/. Run it through scripts/bench, which builds first and gives it a netwo
 
 import argparse
 import datetime
+import functools
 import json
 import os
 import pathlib
@@ -110,9 +111,15 @@ def compare(options, workers, workloads, contenders):
         command += ["--only", ",".join(contenders), "--workloads", ",".join(workloads)]
         command += ["--rounds", str(options.rounds), "--secs", str(options.seconds)]
         command += ["--workers", str(workers), "--user", options.user]
-        result = subprocess.run(list(map(str, command)), stdout=subprocess.PIPE, text=True)
-        if result.returncode != 0:
-            sys.exit(f"compare.py ended with {result.returncode}\n{result.stdout}")
+        bench = subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE, text=True)
+        try:
+            output = bench.communicate()[0]
+        except BaseException:
+            bench.terminate()  # and not killed: it has contenders to end
+            bench.wait()
+            raise
+        if bench.returncode != 0:
+            raise RuntimeError(f"compare.py ended with {bench.returncode}\n{output}")
         return json.load(open(file.name, encoding="utf-8"))
 
 
@@ -171,52 +178,77 @@ def parse_arguments():
     options = parser.parse_args()
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.seconds = options.seconds or (0.3 if options.quick else 1.5)
-    everything = ["table", "workers", *situations.ALL]
-    options.only = options.only.split(",") if options.only else everything
-    unknown = set(options.only) - set(everything)
+    options.only = options.only.split(",") if options.only else list(PARTS)
+    unknown = set(options.only) - set(PARTS)
     if unknown:
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     return options
 
 
+def side_by_side_part(options):
+    workloads = options.workloads.split(",")
+    document = compare(options, 1, workloads, CONTENDERS)
+    rows, ratios = side_by_side(document["summary"], workloads, CONTENDERS)
+    plot = plot_bars("Cost, in units of s3gate's", ratios, CONTENDERS)
+    lines = ["![cost beside others](img/side-by-side.svg)\n", table(rows), ""]
+    return lines, {"side-by-side": plot}
+
+
+def workers_part(options):
+    workloads = options.workloads.split(",")
+    some = [name for name in ("get-1k", "put-1k", "get-64m") if name in workloads]
+    document = compare(options, 2, some, CONTENDERS)
+    rows, _ = side_by_side(document["summary"], some, CONTENDERS)
+    return ["Two workers, nothing pinned:\n", table(rows), ""], {}
+
+
+def situation_part(name, options):
+    rows = situations.ALL[name](options)
+    if name not in ("backends", "connections"):
+        return [table(rows), ""], {}
+    plot = plot_lines(f"CPU us per 1 KiB GET by {name}", rows, name, CURVES)
+    return [f"![cost by {name}](img/{name}.svg)\n", table(rows), ""], {name: plot}
+
+
+PARTS = {"table": side_by_side_part, "workers": workers_part} | {
+    name: functools.partial(situation_part, name) for name in situations.ALL
+}
+
+
 def measure(options):
     """The section's lines, the plots by name, and the parts that failed."""
     lines, plots, failed = [], {}, []
-    workloads = options.workloads.split(",")
     begun = datetime.datetime.now().strftime("%Y-%m-%d")
     lines.append(
         f"Taken on {begun} with `scripts/bench`: Linux {os.uname().release}, {os.cpu_count()} cores, "
         f"one worker pinned to core 0, origins and generator on core 1, access log on, s3gate as "
         f"`{options.user}`, medians of {options.rounds} rounds of {options.seconds} s.\n"
     )
-    if "table" in options.only:
-        document = compare(options, 1, workloads, CONTENDERS)
-        rows, ratios = side_by_side(document["summary"], workloads, CONTENDERS)
-        plots["side-by-side"] = plot_bars("Cost, in units of s3gate's", ratios, CONTENDERS)
-        lines += ["![cost beside others](img/side-by-side.svg)\n", table(rows), ""]
-    if "workers" in options.only:
-        some = [name for name in ("get-1k", "put-1k", "get-64m") if name in workloads]
-        document = compare(options, 2, some, CONTENDERS)
-        rows, _ = side_by_side(document["summary"], some, CONTENDERS)
-        lines += ["Two workers, nothing pinned:\n", table(rows), ""]
-    for name, function in situations.ALL.items():
+    for name, part in PARTS.items():
         if name not in options.only:
             continue
         print(f"{name} …", file=sys.stderr, flush=True)
         try:
-            rows = function(options)
+            part_lines, part_plots = part(options)
         except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
-            # What was measured before it is kept.
+            # What the other parts measured is kept.
             print(f"! {name}: {error}", file=sys.stderr)
-            lines.append(f"**{name}: no figures** ({error})\n")
+            lines.append(f"**{name}: no figures**\n")
             failed.append(name)
             continue
-        if name in ("backends", "connections"):
-            title = f"CPU us per 1 KiB GET by {name}"
-            plots[name] = plot_lines(title, rows, name, CURVES)
-            lines.append(f"![cost by {name}](img/{name}.svg)\n")
-        lines += [table(rows), ""]
+        lines += part_lines
+        plots |= part_plots
     return lines, plots, failed
+
+
+def write_page(section, plots):
+    IMAGES.mkdir(exist_ok=True)
+    for name, drawing in plots.items():
+        (IMAGES / f"{name}.svg").write_text(drawing)
+    page = PAGE.read_text()
+    before, _, rest = page.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    PAGE.write_text(f"{before}{BEGIN}\n{section}{END}{after}")
 
 
 def main():
@@ -226,14 +258,8 @@ def main():
     section = "\n".join(lines).rstrip() + "\n"
     if options.stdout:
         print(section)
-        sys.exit(1 if failed else 0)
-    IMAGES.mkdir(exist_ok=True)
-    for name, drawing in plots.items():
-        (IMAGES / f"{name}.svg").write_text(drawing)
-    page = PAGE.read_text()
-    before, _, rest = page.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n{section}{END}{after}")
+    else:
+        write_page(section, plots)
     sys.exit(1 if failed else 0)
 
 
