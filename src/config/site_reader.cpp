@@ -466,6 +466,7 @@ void read_retry(const Section& site, Retry& out) {
     assign(out.max_tries, retry->number("max_tries", {1, 100}));
     assign(out.max_time, retry->duration("max_time", {Duration{1}, hours{1}}));
     assign(out.replay_buffer, retry->size("replay_buffer", {0, kMiB}));
+    assign(out.unanswered_writes, retry->boolean("unanswered_writes"));
 }
 
 void read_timeouts(const Section& site, Timeouts& out) {
@@ -482,7 +483,10 @@ void read_timeouts(const Section& site, Timeouts& out) {
                                      {"backend_body", &out.backend_body}}) {
         assign(*value, timeouts->duration(key, {Duration{1}, hours{24}}));
     }
-    assign(out.tunnel_idle, timeouts->duration("tunnel_idle", {Duration{1}, hours{24 * 7}}));
+    for (const auto& [key, value] :
+         {std::pair{"backend_stream", &out.backend_stream}, {"tunnel_idle", &out.tunnel_idle}}) {
+        assign(*value, timeouts->duration(key, {Duration{1}, hours{24 * 7}}));
+    }
 }
 
 void read_request_rate(const Section& limits, RequestRate& out) {
@@ -757,6 +761,9 @@ SiteRead read_site(const Section& section) {
     assign(site.expect_empty_body,
            section.choice<EmptyExpect>("expect_empty_body", {{"synth100", EmptyExpect::synth100},
                                                              {"close", EmptyExpect::close}}));
+    assign(site.client_half_close,
+           section.choice<HalfClose>("client_half_close",
+                                     {{"cut", HalfClose::cut}, {"serve", HalfClose::serve}}));
     read_status_page(section, site.status);
     read_session_header(section, site.session_header);
     assign(site.when_all_down,

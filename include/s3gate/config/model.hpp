@@ -41,6 +41,7 @@ enum class BalanceMethod { ketama, least_conn, round_robin };
 enum class ForwardedMode { set, append };
 enum class EmptyExpect { synth100, close };
 enum class AllDown { try_anyway, refuse };
+enum class HalfClose { cut, serve };
 enum class LogLevel { debug, info, warn, error };
 
 // What ties a request to a backend. `name` is set for cookie and header only.
@@ -126,16 +127,19 @@ struct Retry {
     unsigned max_tries = 3;
     Duration max_time = seconds{30};
     std::uint64_t replay_buffer = 64 * kKiB;
+    // A PutObject or DeleteObject that was sent and not answered goes once more (type s3).
+    bool unanswered_writes = false;
 };
 
 struct Timeouts {
     Duration connect = seconds{2};
     Duration client_head = seconds{30};
     Duration client_idle = seconds{120};
-    Duration client_body = seconds{25};
-    Duration client_write = seconds{25};
+    Duration client_body = seconds{60};
+    Duration client_write = seconds{60};
     Duration backend_head = seconds{300};
     Duration backend_body = seconds{300};
+    Duration backend_stream = hours{1};  // instead of both, for answers that wait by nature
     Duration tunnel_idle = hours{1};
 };
 
@@ -185,6 +189,7 @@ struct Site {
     std::vector<std::pair<std::string, std::string>> headers_set;  // type http only: fields added to every request
     bool upgrade = false;
     EmptyExpect expect_empty_body = EmptyExpect::synth100;
+    HalfClose client_half_close = HalfClose::cut;
     StatusPage status;
     std::string session_header;  // empty = off
     AllDown when_all_down = AllDown::try_anyway;

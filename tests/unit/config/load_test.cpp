@@ -78,6 +78,12 @@ TEST(Load, LeavesEveryDefaultOfTheModel) {
     EXPECT_FALSE(site.status.enabled);
     EXPECT_EQ(site.session_header, "");
     EXPECT_EQ(site.when_all_down, AllDown::try_anyway);
+    EXPECT_EQ(site.client_half_close, HalfClose::cut);
+    EXPECT_FALSE(site.retry.unanswered_writes);
+    // A reader that works between two reads, and a writer between two writes, are ordinary.
+    EXPECT_EQ(site.timeouts.client_body, seconds{60});
+    EXPECT_EQ(site.timeouts.client_write, seconds{60});
+    EXPECT_EQ(site.timeouts.backend_stream, hours{1});
 }
 
 TEST(Load, TakesEveryValueOfTheMainFile) {
@@ -165,13 +171,14 @@ passive: {max_fails: 9, fail_timeout: 1h}
     EXPECT_EQ(health.passive.fail_timeout, hours{1});
 
     const Site requests = site_of(R"(
-retry: {on: [error, 504], max_tries: 1, max_time: 2s, replay_buffer: 100}
+retry: {on: [error, 504], max_tries: 1, max_time: 2s, replay_buffer: 100, unanswered_writes: true}
 timeouts: {connect: 1s, client_head: 2s, client_idle: 3s, client_body: 4s, client_write: 5s,
-           backend_head: 6s, backend_body: 7s, tunnel_idle: 8s}
+           backend_head: 6s, backend_body: 7s, backend_stream: 9s, tunnel_idle: 8s}
 limits: {head: 64KiB, response_head: 32KiB, connections: 12}
 forwarded: {mode: append, trusted: [10.0.0.0/8]}
 upgrade: true
 expect_empty_body: close
+client_half_close: serve
 status: {path: /s/, allow: ["::1"]}
 session_header: X-Key
 when_all_down: refuse
@@ -193,6 +200,8 @@ when_all_down: refuse
     EXPECT_EQ(requests.timeouts.backend_head, seconds{6});
     EXPECT_EQ(requests.timeouts.backend_body, seconds{7});
     EXPECT_EQ(requests.timeouts.tunnel_idle, seconds{8});
+    EXPECT_EQ(requests.timeouts.backend_stream, seconds{9});
+    EXPECT_TRUE(requests.retry.unanswered_writes);
     EXPECT_EQ(requests.limits.head, 64 * kKiB);
     EXPECT_EQ(requests.limits.response_head, 32 * kKiB);
     EXPECT_EQ(requests.limits.connections, 12U);
@@ -200,6 +209,7 @@ when_all_down: refuse
     EXPECT_THAT(texts(requests.forwarded.trusted), ElementsAre("10.0.0.0/8"));
     EXPECT_TRUE(requests.upgrade);
     EXPECT_EQ(requests.expect_empty_body, EmptyExpect::close);
+    EXPECT_EQ(requests.client_half_close, HalfClose::serve);
     EXPECT_EQ(requests.status.path, "/s/");
     EXPECT_EQ(requests.status.allow.size(), 1U);
     EXPECT_EQ(requests.session_header, "X-Key");
