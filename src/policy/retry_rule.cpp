@@ -28,7 +28,7 @@ bool is_in_time(const AttemptFacts& facts, const config::Retry& retry) {
 // Ends the request with this attempt: its answer if there is one, ours otherwise.
 RetryVerdict give_up(const AttemptFacts& facts, int row) {
     const bool has_answer = facts.outcome == Outcome::answered;
-    return {has_answer ? RetryAction::relay : RetryAction::fail, row, false, false, false};
+    return {.action = has_answer ? RetryAction::relay : RetryAction::fail, .row = row};
 }
 
 // True for attempts whose backend went away: its death hits everything in flight there at one
@@ -59,6 +59,7 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
     verdict.action = RetryAction::next_backend;
     verdict.counts_budget = !is_exempt;
     verdict.takes_token = is_by_status;
+    verdict.is_blind = !is_by_status;
     return verdict;
 }
 
@@ -66,7 +67,7 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
 RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retry) {
     const bool is_on = facts.connect_timed_out ? retry.on.timeout : retry.on.error;
     if (is_on && facts.candidate_left && is_in_time(facts, retry)) {
-        return {RetryAction::next_backend, 2, false, false, false};
+        return {.action = RetryAction::next_backend, .row = 2};
     }
     return give_up(facts, 2);
 }
@@ -101,8 +102,10 @@ RetryVerdict after_answer(const AttemptFacts& facts, const config::Retry& retry)
 // Rows 3, 4 and 7: sent, and no answer came.
 RetryVerdict after_silence(const AttemptFacts& facts, const config::Retry& retry) {
     const bool is_on = is_failure_on(facts.outcome, retry.on);
+    // Rows 3 and 7: never a third backend. A request that kills a node must not kill the cluster.
+    const bool may_go_blind = is_on && !facts.blind_retry_used;
     if (facts.expect_pending) {
-        return is_on ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
+        return may_go_blind ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
     }
     const bool is_bare_read = is_read(facts.method) && !facts.has_body;
     // Row 4: the backend closed an idle connection just as we used it, most likely without having
@@ -110,25 +113,37 @@ RetryVerdict after_silence(const AttemptFacts& facts, const config::Retry& retry
     if (facts.outcome == Outcome::broken && facts.reused_connection && !facts.response_byte_seen &&
         !facts.body_byte_sent && is_bare_read && !facts.free_retry_used) {
         return is_on && is_in_time(facts, retry)
-                   ? RetryVerdict{RetryAction::same_backend, 4, false, false, false}
+                   ? RetryVerdict{.action = RetryAction::same_backend, .row = 4}
                    : give_up(facts, 4);
     }
-    // Row 7: nobody knows whether it was executed. Repeating a part writes the same part again.
-    // Never a third backend: a request that kills a node must not kill the cluster.
-    const bool may_repeat = is_bare_read || (facts.upload_part && facts.in_hand);
-    return is_on && may_repeat && !facts.blind_retry_used ? next_if_within_limits(facts, retry, 7)
-                                                          : give_up(facts, 7);
+    // Row 7: nobody knows whether it was executed. Repeating a part writes the same part again;
+    // repeating an object may write a second version of it, so somebody must have asked for that.
+    const bool is_wanted_write =
+        retry.unanswered_writes && facts.object_write && !facts.conditional && !facts.copy;
+    const bool may_repeat =
+        is_bare_read || ((facts.upload_part || is_wanted_write) && facts.in_hand);
+    return may_go_blind && may_repeat ? next_if_within_limits(facts, retry, 7)
+                                      : give_up(facts, 7);
+}
+
+// Row 4 asked for a fresh connection to the same backend, and that is refused: the first break was
+// the backend's death, perhaps by this very request. It counts as row 7's one.
+RetryVerdict after_death(const AttemptFacts& facts, const config::Retry& retry) {
+    AttemptFacts death = facts;
+    death.outcome = facts.connect_timed_out ? Outcome::timed_out : Outcome::broken;
+    death.reused_connection = false;
+    return after_silence(death, retry);
 }
 
 }  // namespace
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry) {
     if (facts.client_gone || facts.response_relayed) {
-        return {RetryAction::abort, 1, false, false, false};
+        return {.action = RetryAction::abort, .row = 1};
     }
     switch (facts.outcome) {
         case Outcome::not_sent:
-            return after_not_sent(facts, retry);
+            return facts.after_stale ? after_death(facts, retry) : after_not_sent(facts, retry);
         case Outcome::answered:
             return after_answer(facts, retry);
         case Outcome::broken:

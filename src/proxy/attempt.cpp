@@ -18,10 +18,7 @@ net::task<void> Exchange::attempts() {
     bool same_backend = false;
     for (;;) {
         if (cut_ || client_gone_) {
-            note_client(ClientFault::gone);
-            record_.status = 499;
-            record_.error = client_error();
-            fate_ = ClientFate::reset;
+            co_await end_for_client();
             co_return;
         }
         Pick pick = same_backend ? Pick::found : pick_peer();
@@ -41,7 +38,7 @@ net::task<void> Exchange::attempts() {
             co_await reply_failure();
             co_return;
         }
-        same_backend = false;
+        const bool was_same_backend = std::exchange(same_backend, false);
         ++record_.tries;
         if (record_.attempt_count < observe::RequestRecord::kMaxAttempts) {
             record_.attempts[record_.attempt_count++] = {site_->peers[peer_].address_text, -1};
@@ -49,6 +46,10 @@ net::task<void> Exchange::attempts() {
         attempt_started_ = worker_.reactor.now_point();
         if (co_await attempt() == AttemptEnd::done) {
             co_return;
+        }
+        facts_.after_stale = was_same_backend;
+        if (was_same_backend && facts_.outcome == policy::Outcome::not_sent) {
+            ++sent_attempts_;  // the attempt that row 4 took for free was a death, and counts
         }
         facts_.sent_attempts = sent_attempts_;
         facts_.free_retry_used = free_retry_used_;
@@ -85,7 +86,7 @@ net::task<void> Exchange::attempts() {
                                      // (docs/architecture.md "Passive marks")
             }
             free_retry_used_ = free_retry_used_ || verdict.row == 4;
-            blind_retry_used_ = blind_retry_used_ || verdict.row == 7;
+            blind_retry_used_ = blind_retry_used_ || verdict.is_blind;
             same_backend = verdict.action == policy::RetryAction::same_backend;
             if (same_backend && sent_attempts_ > 0) {
                 --sent_attempts_;  // row 4 is free of charge
@@ -118,11 +119,10 @@ net::task<void> Exchange::attempts() {
         discard_attempt();
         if (verdict.action == policy::RetryAction::abort) {
             if (client_gone_) {
-                note_client(ClientFault::gone);
-                record_.status = record_.status == 0 ? 499 : record_.status;
-                record_.error = client_error();
+                co_await end_for_client();
+            } else {
+                fate_ = ClientFate::reset;
             }
-            fate_ = ClientFate::reset;
             co_return;
         }
         co_await reply_failure();
@@ -204,7 +204,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     up_.resend = up_.replay != nullptr && replay_.size() > 0;
     up_.chunked_out = meaning_.body.kind == http::BodyKind::chunked;
     // While the backend is expected to ask for the body, the client is silent by right.
-    up_.read_timeout = is_continue_due() ? state_->ticks.backend_head : state_->ticks.client_body;
+    up_.read_timeout = is_continue_due() ? head_ticks() : state_->ticks.client_body;
     up_.write_timeout = state_->ticks.backend_body;
     up_.sink_is_backend = true;
     upload_end_ = net::RelayEnd::complete;
@@ -241,6 +241,12 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         }
     }
     awaiting_head_ = false;
+    policy::CodeMeaning code = policy::CodeMeaning::other;
+    if (end == HeadEnd::final_head && response_.status == 503) {
+        co_await await_error_code();
+        code = meaning_of_503();
+        end = client_gone_ ? HeadEnd::client_gone : end;
+    }
     finish_attempt_record();
 
     facts_.status = 0;
@@ -254,8 +260,9 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         case HeadEnd::final_head:
             facts_.outcome = policy::Outcome::answered;
             facts_.status = response_.status;
-            facts_.is_load = judge_load();
-            if (site_->config->type == config::SiteType::s3 || facts_.status < 500) {
+            facts_.is_load = response_.status == 429 || code == policy::CodeMeaning::load;
+            if (code != policy::CodeMeaning::not_ready &&
+                (site_->config->type == config::SiteType::s3 || facts_.status < 500)) {
                 note_passive(false);
             }
             break;
@@ -366,8 +373,8 @@ net::detached Exchange::upload_half() {
     upload_end_ = co_await net::relay_body(up_);
     upload_running_ = false;
     up_.buffer.release();
-    if (client_->stream.is_broken()) {
-        on_client_broken();
+    if (is_client_lost()) {
+        on_client_gone();
     }
     if (upload_joiner_) {
         worker_.reactor.post(std::exchange(upload_joiner_, nullptr));

@@ -28,6 +28,7 @@ net::task<void> linger(ClientConnection& client) {
         co_return;
     }
     ++worker.lingering;
+    client.lingers = true;
     const net::Tick end = worker.reactor.now() + kLingerTicks;
     std::size_t discarded = 0;
     while (discarded < kLingerBytes && !client.cut) {
@@ -43,11 +44,14 @@ net::task<void> linger(ClientConnection& client) {
         if (left <= 0) {
             break;
         }
-        if (co_await stream.readable(static_cast<net::Tick>(left)) != net::Wake::ready ||
-            stream.is_broken()) {
+        // A drain waits for nobody who has been quiet for a second.
+        const auto patience = std::min<net::Tick>(static_cast<net::Tick>(left),
+                                                  worker.draining ? kDrainIdle : kLingerTicks);
+        if (co_await stream.readable(patience) == net::Wake::timed_out || stream.is_broken()) {
             break;
         }
     }
+    client.lingers = false;
     --worker.lingering;
 }
 

@@ -27,6 +27,7 @@ struct ClientConnection {
     std::uint32_t requests = 0;
     bool awaits_request = false;   // before the first or between two, nothing received of the next
     bool awaits_begin = false;     // asked, and waits for its turn (net::Reactor::begin_work)
+    bool lingers = false;          // answered for the last time; what it still sends is discarded
     bool shed = false;             // over limits.connections: its first request is answered 503
     bool cut = false;              // the worker stops
     bool had_long_answer = false;  // the last GET's: long enough to be spliced behind a short read

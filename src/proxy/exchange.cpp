@@ -10,6 +10,7 @@
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/local_reply.hpp"
 #include "s3gate/observe/status_page.hpp"
+#include "s3gate/policy/waiting_request.hpp"
 
 namespace s3gate::proxy {
 
@@ -73,10 +74,10 @@ net::task<ClientFate> Exchange::run(ClientConnection& client, base::TimePoint as
             co_await reply(refusal->status, refusal->code, refusal->message, refusal->close);
             record_.error = refusal->error;
         } else {
-            if (client_->stream.is_broken()) {
-                // Reset behind its request, and reported with it to the one who waited for the
-                // head: the observer was not told.
-                on_client_broken();
+            if (is_client_lost()) {
+                // It left right after its request. The event told the reader of the head, not the
+                // observer.
+                on_client_gone();
             }
             find_key();
             prepare_request();
@@ -113,6 +114,7 @@ void Exchange::begin(ClientConnection& client, base::TimePoint asked_at) {
     scanner_.reset();
     head_.clear();
     meaning_ = {};
+    waits_by_nature_ = false;
     key_.key.clear();
     key_.source = nullptr;
     session_text_.clear();
@@ -293,6 +295,8 @@ void Exchange::note_request() {
     record_.target = head_.target;
     record_.host = meaning_.host;
     method_ = method_class_of(head_.method);
+    waits_by_nature_ = site_->config->type == config::SiteType::s3 &&
+                       policy::waits_by_nature(head_.method, meaning_.path, meaning_.query);
     for (const http::Field& field : head_.fields) {
         if (field.id == http::FieldId::user_agent) {
             record_.user_agent = field.value;
@@ -417,8 +421,9 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
     record_.status = static_cast<std::uint16_t>(status);
     record_.ttfb_ms =
         std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
-    if (!has_client_taken(
-            co_await net::send_all(client_->stream, reply_, state_->ticks.client_write))) {
+    // A stop waits for no client that does not take a few hundred bytes at once.
+    const net::Tick patience = cut_ ? 1 : state_->ticks.client_write;
+    if (!has_client_taken(co_await net::send_all(client_->stream, reply_, patience))) {
         fate_ = ClientFate::reset;
         record_.error = client_error();
         co_return;
@@ -455,15 +460,23 @@ bool Exchange::has_client_taken(net::RelayEnd end) {
 }
 
 void Exchange::on_stream_event() {
-    // Nobody reads from the client: pipelined bytes wait their turn and a FIN alone is a
-    // half-close, which is legal (RFC 9112 §9.6 asks only for the connection not to be used
-    // further). A reset means that nobody wants the answer.
-    if (client_->stream.is_broken()) {
-        on_client_broken();
+    // Nobody reads from the client: pipelined bytes wait their turn.
+    if (is_client_lost()) {
+        on_client_gone();
     }
 }
 
-void Exchange::on_client_broken() {
+bool Exchange::is_client_lost() const {
+    // A client that closes cannot be told from one that only shuts down its sending side (RFC 9112
+    // §9.6 allows that). Servers take both for gone, and so must we: a backend that works on for a
+    // client that left is lost to others. In a tunnel a FIN ends one direction, no more.
+    const net::Stream& stream = client_->stream;
+    return stream.is_broken() ||
+           (stream.peer_finished() && !tunnelling_ &&
+            site_->config->client_half_close == config::HalfClose::cut);
+}
+
+void Exchange::on_client_gone() {
     if (!client_gone_) {
         client_gone_ = true;
         down_.cancelled = true;
@@ -487,6 +500,28 @@ void Exchange::on_backend_down(std::uint32_t slot) {
         taken_down_ = true;
         wake_main();
     }
+}
+
+bool Exchange::end_waiting_answer() {
+    if (!waits_by_nature_ || cut_) {
+        return false;
+    }
+    cut();
+    return true;
+}
+
+// The client is gone, or a stop took the request from it: whoever is still there, and has got
+// nothing yet, is told in words.
+net::task<void> Exchange::end_for_client() {
+    note_client(ClientFault::gone);
+    if (cut_ && !committed_ && !client_->stream.is_broken()) {
+        co_await reply(503, "ServiceUnavailable", "The proxy is stopping. Please try again.", true);
+        record_.error = client_error();
+        co_return;
+    }
+    record_.status = record_.status == 0 ? 499 : record_.status;
+    record_.error = client_error();
+    fate_ = ClientFate::reset;
 }
 
 void Exchange::cut() {

@@ -16,6 +16,7 @@
 #include "s3gate/net/tunnel.hpp"
 #include "s3gate/observe/request_record.hpp"
 #include "s3gate/policy/affinity_key.hpp"
+#include "s3gate/policy/error_code.hpp"
 #include "s3gate/policy/ketama_ring.hpp"
 #include "s3gate/policy/retry_rule.hpp"
 #include "worker_impl.hpp"
@@ -47,6 +48,9 @@ class Exchange final : public net::StreamObserver {
     void on_backend_down(std::uint32_t slot);
     // The worker is being stopped: cut everything.
     void cut();
+    // The worker is draining: an answer that waits by nature has no end that a drain could wait
+    // for. False if this exchange is no such answer, or was ended already.
+    bool end_waiting_answer();
     // True while a request is being served (not merely a head being read).
     bool is_serving() const { return serving_; }
     // True while it is a tunnel (which may never end by itself).
@@ -155,7 +159,16 @@ class Exchange final : public net::StreamObserver {
     // `is_out`: relay_at_once() has sent all of it.
     net::task<void> relay_response(bool is_out);
     net::task<void> tunnel();
-    bool judge_load() const;
+    policy::CodeMeaning meaning_of_503();
+    net::task<void> await_error_code();
+    std::string_view error_body();
+    bool is_code_open();
+    net::Tick head_ticks() const {
+        return waits_by_nature_ ? state_->ticks.backend_stream : state_->ticks.backend_head;
+    }
+    net::Tick body_ticks() const {
+        return waits_by_nature_ ? state_->ticks.backend_stream : state_->ticks.backend_body;
+    }
     // Takes this attempt out of its backend's in-flight count; once is enough, twice does no harm.
     void release_slot();
     void deposit_token();
@@ -177,15 +190,22 @@ class Exchange final : public net::StreamObserver {
     void settle();
 
     void on_stream_event() override;
-    void on_client_broken();
+    // True if nobody waits for the answer any more: the connection broke, or the client closed it
+    // (a FIN, unless `client_half_close: serve` takes it for a half-close).
+    bool is_client_lost() const;
+    void on_client_gone();
+    net::task<void> end_for_client();
     // How the client failed, counted once by settle(): the first word stands.
     void note_client(ClientFault fault) {
         client_fault_ = client_fault_ == ClientFault::none ? fault : client_fault_;
     }
     // Notes how sending to the client ended; true if everything went out.
     bool has_client_taken(net::RelayEnd end);
+    // Why the client has not got all of its answer.
     std::string_view client_error() const {
-        return client_fault_ == ClientFault::stuck ? "client write timeout" : "client closed";
+        return cut_                                   ? "cut at shutdown"
+               : client_fault_ == ClientFault::stuck ? "client write timeout"
+                                                      : "client closed";
     }
     void wake_main();
 
@@ -197,7 +217,7 @@ class Exchange final : public net::StreamObserver {
     ClientFate fate_ = ClientFate::reset;
     bool serving_ = false;
     bool client_gone_ = false;
-    bool cut_ = false;
+    bool cut_ = false;  // by a stop: everything, or this answer, which would wait for ever
     ClientFault client_fault_ = ClientFault::none;
 
     // The request.
@@ -207,6 +227,7 @@ class Exchange final : public net::StreamObserver {
     http::RequestHead head_;
     http::RequestMeaning meaning_;
     policy::MethodClass method_ = policy::MethodClass::other;
+    bool waits_by_nature_ = false;  // the answer lasts until somebody ends it
     policy::AffinityKey key_;
     std::uint32_t key_hash_ = 0;  // CRC32 of a key that is not empty
     std::string session_text_;

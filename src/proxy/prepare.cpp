@@ -9,6 +9,7 @@
 #include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/upgrade.hpp"
+#include "s3gate/observe/access_log.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -167,6 +168,11 @@ void Exchange::prepare_request() {
     facts_.upload_part = method_ == policy::MethodClass::put && facts_.has_body && !facts_.copy &&
                          !policy::find_argument(meaning_.query, "uploadid").empty() &&
                          !policy::find_argument(meaning_.query, "partnumber").empty();
+    if (site.retry.unanswered_writes && site.type == config::SiteType::s3) {
+        const std::string_view operation =
+            observe::s3_operation(head_.method, head_.target, facts_.copy);
+        facts_.object_write = operation == "PutObject" || operation == "DeleteObject";
+    }
     // Replay: only what can be kept whole is kept at all.
     const std::size_t limit = site.retry.replay_buffer;
     const bool fits =

@@ -5,12 +5,19 @@
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "s3gate/base/text.hpp"
+#include "s3gate/policy/waiting_request.hpp"
 
 namespace s3gate::proxy {
 namespace {
 
 // Bare, without any field: a field inside it has hung real clients.
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+
+bool has_event_stream(const http::ResponseHead& head) {
+    return std::ranges::any_of(head.fields, [](const http::Field& field) {
+        return base::iequals(field.name, "content-type") && policy::is_event_stream(field.value);
+    });
+}
 
 }  // namespace
 
@@ -44,22 +51,6 @@ net::task<bool> Exchange::relay_interim() {
     }
     co_return has_client_taken(
         co_await net::send_all(client_->stream, reply_, state_->ticks.client_write));
-}
-
-bool Exchange::judge_load() const {
-    if (response_.status == 429) {
-        return true;
-    }
-    if (response_.status != 503) {
-        return false;
-    }
-    const auto names_load = [](std::string_view text) {
-        return text.find("SlowDown") != std::string_view::npos ||
-               text.find("TooManyRequests") != std::string_view::npos;
-    };
-    return names_load(response_.find(http::FieldId::x_minio_error_code)) ||
-           names_load({const_cast<net::Buffer&>(response_buffer_).data() + response_begin_,
-                       response_fill_ - response_begin_});
 }
 
 // From here on nothing is retried: the client gets this answer, or, while none of it is out, a 502
@@ -102,7 +93,8 @@ void Exchange::commit_response() {
     down_.head = &response_pieces_;
     down_.chunked_out =
         is_11 && (kind == http::BodyKind::until_close || kind == http::BodyKind::chunked);
-    down_.read_timeout = state_->ticks.backend_body;
+    waits_by_nature_ = waits_by_nature_ || (!known_length && has_event_stream(response_));
+    down_.read_timeout = body_ticks();
     down_.write_timeout = state_->ticks.client_write;
     down_.prefix_buffer = std::move(response_buffer_);
     record_.ttfb_ms =

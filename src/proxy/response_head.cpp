@@ -18,13 +18,16 @@ constexpr std::size_t kFirstRead = 16 * 1024;
 // What a client gets is often like what it got before: behind a long answer less is copied until
 // the next one is known to be long. A real head fits.
 constexpr std::size_t kFirstReadOfLong = 8 * 1024;
+// How long the code of a 503 may come after its head. Servers send both at once; a body that is
+// longer in coming says nothing by then.
+constexpr net::Tick kCodePatience = 4;  // 1 s
 
 }  // namespace
 
 // A backend that stopped reading may have answered all the same (an early 403 before a close), but
 // not for long.
 net::Tick Exchange::answer_patience() const {
-    const net::Tick patience = state_->ticks.backend_head;
+    const net::Tick patience = head_ticks();
     return upload_end_ == net::RelayEnd::complete ? patience
                                                   : std::min(patience, kAnswerAfterClose);
 }
@@ -156,6 +159,67 @@ Exchange::HeadEnd Exchange::scan_answer() {
     // Interim responses are relayed, but a backend cannot keep us busy with them for ever.
     return ++interim_count_ > kMaxInterim ? answer_malformed("too many interim responses")
                                           : HeadEnd::interim;
+}
+
+// What there is of a 503's body, at most as much as may hold its code. Uses `reply_` where the body
+// is chunked.
+std::string_view Exchange::error_body() {
+    std::string_view bytes(response_buffer_.data() + response_begin_,
+                           response_fill_ - response_begin_);
+    const http::Framing& framing = response_meaning_.body;
+    if (framing.kind == http::BodyKind::length) {
+        bytes = bytes.substr(0, framing.length);
+    } else if (framing.kind == http::BodyKind::chunked) {
+        reply_.clear();
+        http::ChunkDecoder decoder;
+        for (auto step = decoder.step(bytes);; step = decoder.step(bytes)) {
+            reply_.append(step.payload);
+            bytes.remove_prefix(step.consumed);
+            if (step.kind != http::ChunkDecoder::Kind::payload) {
+                break;
+            }
+        }
+        bytes = reply_;
+    }
+    return bytes.substr(0, policy::kErrorCodeWithin);
+}
+
+// True while the rest of a 503's body may still name its code.
+bool Exchange::is_code_open() {
+    const http::Framing& framing = response_meaning_.body;
+    const std::size_t received = response_fill_ - response_begin_;
+    const bool is_more_due =
+        framing.kind == http::BodyKind::chunked || framing.kind == http::BodyKind::until_close ||
+        (framing.kind == http::BodyKind::length && received < framing.length);
+    return is_more_due && received < policy::kErrorCodeWithin &&
+           response_.find(http::FieldId::x_minio_error_code).empty() &&
+           policy::error_code_in(error_body()).empty();
+}
+
+// The head of a 503 is here; whether it says load may be in a body that comes in a later packet.
+net::task<void> Exchange::await_error_code() {
+    net::Stream& stream = backend_->stream;
+    const net::Tick end = worker_.reactor.now() + kCodePatience;
+    while (!client_gone_ && is_code_open() && response_fill_ < net::Buffer::size()) {
+        const ssize_t got = stream.receive(response_buffer_.data() + response_fill_,
+                                           net::Buffer::size() - response_fill_);
+        if (got > 0) {
+            response_fill_ += static_cast<std::size_t>(got);
+            continue;
+        }
+        const auto left = static_cast<std::int32_t>(end - worker_.reactor.now());
+        if (got == 0 || (errno != EAGAIN && errno != EINTR) || left <= 0) {
+            co_return;  // the relay meets the same end
+        }
+        if (errno == EAGAIN) {
+            co_await stream.readable(static_cast<net::Tick>(left));
+        }
+    }
+}
+
+policy::CodeMeaning Exchange::meaning_of_503() {
+    const std::string_view code = response_.find(http::FieldId::x_minio_error_code);
+    return policy::meaning_of_code(code.empty() ? policy::error_code_in(error_body()) : code);
 }
 
 // Nothing of a next head yet: a backend that thinks for minutes does not hold a buffer.

@@ -597,7 +597,7 @@ void Server::Impl::begin_drain() {
         }
     });
     for (const auto& worker : workers) {
-        worker->post_drain(config->shutdown_timeout / 2);
+        worker->post_drain();
     }
     await_finish();
 }
@@ -646,10 +646,12 @@ int Server::Impl::end() {
     checker->stop();
     std::uint64_t cut = 0;
     std::uint64_t tunnels = 0;
+    std::uint64_t ended = 0;
     for (const auto& worker : workers) {
         worker->join();
         cut += worker->cut_requests();
         tunnels += worker->cut_tunnels();
+        ended += worker->ended_answers();
     }
     are_running = false;
     workers.clear();
@@ -661,6 +663,10 @@ int Server::Impl::end() {
         // No failure: a WebSocket has no end of its own that a drain could wait for.
         spdlog::info("{} tunnel{} still open at the end of the drain and cut", tunnels,
                      tunnels == 1 ? " was" : "s were");
+    }
+    if (ended > 0) {
+        spdlog::info("{} answer{} that waited for events {} ended during the drain", ended,
+                     ended == 1 ? "" : "s", ended == 1 ? "was" : "were");
     }
     const std::string left = board->leftovers();
     if (cut == 0 && tunnels == 0 && !left.empty()) {

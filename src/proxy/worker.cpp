@@ -178,15 +178,9 @@ void Worker::Impl::tick() {
     }
     look_for_room();
     trim_exchanges();
-    if (draining && static_cast<std::int32_t>(reactor.now() - drain_idle_deadline) >= 0) {
-        for (ClientConnection* client = clients; client != nullptr;) {
-            ClientConnection* const following = client->next;
-            // Not those in the middle of a request: each wake starts their limits anew.
-            if (client->awaits_request) {
-                client->stream.interrupt_read();
-            }
-            client = following;
-        }
+    if (draining) {
+        end_idle_clients();
+        end_waiting_answers();
     }
     check_finished();
 }
@@ -205,6 +199,7 @@ void Worker::Impl::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
                        net::ticks_of(t.client_write),
                        net::ticks_of(t.backend_head),
                        net::ticks_of(t.backend_body),
+                       net::ticks_of(t.backend_stream),
                        net::ticks_of(t.tunnel_idle),
                        net::ticks_of(site.config->backends.idle_timeout)};
         fresh->sites.push_back(std::move(state));
@@ -365,7 +360,32 @@ void Worker::Impl::backend_down(std::uint32_t slot) {
     }
 }
 
-void Worker::Impl::drain(base::Duration idle_limit) {
+void Worker::Impl::end_idle_clients() {
+    if (reactor.now() - drain_began < kDrainIdle) {
+        return;
+    }
+    for (ClientConnection* client = clients; client != nullptr;) {
+        ClientConnection* const following = client->next;
+        // Not those in the middle of a request: each wake starts their limits anew.
+        if (client->awaits_request) {
+            client->stream.interrupt_read();
+        }
+        client = following;
+    }
+}
+
+void Worker::Impl::end_waiting_answers() {
+    if (reactor.now() - drain_began < kDrainWaiting) {
+        return;
+    }
+    for (Exchange* exchange = active; exchange != nullptr; exchange = exchange->next) {
+        if (exchange->end_waiting_answer()) {
+            ended_answers.fetch_add(1, std::memory_order_relaxed);
+        }
+    }
+}
+
+void Worker::Impl::drain() {
     if (draining) {
         return;
     }
@@ -374,7 +394,12 @@ void Worker::Impl::drain(base::Duration idle_limit) {
         listener->empty_queue();
     }
     close_listeners();
-    drain_idle_deadline = reactor.now() + net::ticks_of(idle_limit);
+    drain_began = reactor.now();
+    for (ClientConnection* client = clients; client != nullptr; client = client->next) {
+        if (client->lingers) {
+            client->stream.interrupt_read();  // its patience is shorter from now on
+        }
+    }
     check_finished();
 }
 
@@ -547,8 +572,8 @@ void Worker::post_room(std::uint32_t group, std::uint32_t cell, std::size_t hops
     impl_->reactor.submit([this, group, cell, hops] { impl_->receive_room(group, cell, hops); });
 }
 
-void Worker::post_drain(base::Duration idle_limit) {
-    impl_->reactor.submit([this, idle_limit] { impl_->drain(idle_limit); });
+void Worker::post_drain() {
+    impl_->reactor.submit([this] { impl_->drain(); });
 }
 
 void Worker::post_stop() {
@@ -561,6 +586,10 @@ bool Worker::is_finished() const {
 
 std::uint64_t Worker::cut_requests() const {
     return impl_->cut.load(std::memory_order_relaxed);
+}
+
+std::uint64_t Worker::ended_answers() const {
+    return impl_->ended_answers.load(std::memory_order_relaxed);
 }
 
 std::uint64_t Worker::cut_tunnels() const {

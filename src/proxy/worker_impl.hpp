@@ -18,10 +18,15 @@ class Exchange;
 struct ClientConnection;
 class Listener;
 
+// Of a drain (docs/architecture.md, "Start, drain, stop"): a connection without a request is closed
+// once it was quiet for a second, an answer that waits by nature is ended after two.
+inline constexpr net::Tick kDrainIdle = 4;
+inline constexpr net::Tick kDrainWaiting = 8;
+
 // Timeouts of a site in ticks.
 struct SiteTicks {
     net::Tick connect, client_head, client_idle, client_body, client_write, backend_head,
-        backend_body, tunnel_idle, pool_idle;
+        backend_body, backend_stream, tunnel_idle, pool_idle;
 };
 
 // What a worker keeps per site beside the immutable part.
@@ -76,7 +81,10 @@ struct Worker::Impl {
     void look_for_room();
 
     void backend_down(std::uint32_t slot);
-    void drain(base::Duration idle_limit);
+    void drain();
+    // While draining: what has had its time since the drain began.
+    void end_idle_clients();
+    void end_waiting_answers();
     void stop_now();
     void close_listeners();
     void check_finished();
@@ -129,7 +137,7 @@ struct Worker::Impl {
     bool listening = false;  // counted in shared.listening
     bool finishing = false;  // the end is posted behind the hand-overs that are queued already
     bool stopping = false;
-    net::Tick drain_idle_deadline = 0;
+    net::Tick drain_began = 0;
     observe::AccessLine access_line;
     std::string log_buffer;
     std::uint64_t log_lines = 0;
@@ -141,6 +149,7 @@ struct Worker::Impl {
     std::atomic<bool> finished{false};
     std::atomic<std::uint64_t> cut{0};
     std::atomic<std::uint64_t> cut_tunnels{0};
+    std::atomic<std::uint64_t> ended_answers{0};  // that wait by nature
     std::thread thread;
 };
 

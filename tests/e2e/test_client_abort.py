@@ -79,8 +79,6 @@ def test_mid_download(one, how, size):
             exchange.send(
                 b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % (size * 2) + wire.payload(size)
             )
-            # A client's FIN alone is no end (it may be a half-close): the next byte that it refuses
-            # is.
             exchange.wait(left)
             for _ in range(size):
                 try:

@@ -248,9 +248,7 @@ def test_503_of_other_writes_passes_through(make_backend, gate, method, fields, 
     [
         status(429, b"<Error><Code>TooManyRequests</Code></Error>"),
         status(503, b"<Error><Code>SlowDown</Code></Error>"),
-        status(503, b"<Error><Code>SlowDownRead</Code></Error>"),
         status(503, b"<Error><Code>TooManyRequests</Code></Error>"),
-        status(503, b"", [("x-minio-error-code", "SlowDownWrite")]),
         status(503, b"", [("X-Minio-Error-Code", "TooManyRequests")]),
     ],
 )

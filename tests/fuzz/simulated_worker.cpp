@@ -139,7 +139,7 @@ void SimulatedWorker::take_down(std::size_t backend) {
 }
 
 void SimulatedWorker::drain() {
-    parts_->worker->drain(std::chrono::milliseconds{500});
+    parts_->worker->drain();
 }
 
 void SimulatedWorker::stop() {

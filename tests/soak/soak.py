@@ -403,6 +403,8 @@ class Soak:
             health={"interval": "500ms", "timeout": "1s", "fall": 2, "rise": 2},
             passive={"max_fails": 3, "fail_timeout": "1s"},
             timeouts={"connect": "1s", "backend_head": "8s", "backend_body": "8s"},
+            # Some clients shut down their sending side behind the request, and read.
+            client_half_close="serve",
             status={"path": STATUS_PAGE, "allow": ["127.0.0.0/8"]},
         )
         config = make_config(

@@ -27,7 +27,7 @@ struct AttemptFacts {
     Outcome outcome = Outcome::answered;
     MethodClass method = MethodClass::get;
     int status = 0;        // for Outcome::answered
-    bool is_load = false;  // row 5: 429, or the answer names SlowDown… or TooManyRequests
+    bool is_load = false;  // row 5: 429, or the answer's code says load (error_code.hpp)
     bool connect_timed_out = false;  // Outcome::not_sent because the connect ran into its limit
     bool malformed = false;  // Outcome::broken because the backend sent what is no answer, not
                              // because it went away
@@ -36,18 +36,20 @@ struct AttemptFacts {
         false;  // a response byte (an interim 100 does not count) reached the client
     bool response_byte_seen = false;  // any byte came from the backend in this attempt
     bool reused_connection = false;
+    bool after_stale = false;  // this attempt is the fresh connection that row 4 asked for
     bool has_body = false;        // the request announces a body longer than zero
     bool body_byte_sent = false;  // to this backend, in this attempt
     bool expect_pending = false;  // a body is announced with Expect, no 100 came from this backend,
                                   // no body byte sent to it
     bool in_hand = true;  // no body, or all of it received so far and still in the replay buffer
     bool upload_part = false;  // PUT with uploadId and partNumber, body > 0, no x-amz-copy-source
+    bool object_write = false;  // PutObject or DeleteObject of an S3 site
     bool conditional = false;  // If-Match or If-None-Match present
     bool copy = false;         // x-amz-copy-source present
     unsigned sent_attempts =
         1;  // attempts with something sent, this one included (this one excluded for not_sent)
     bool free_retry_used = false;   // row 4 was used by this request
-    bool blind_retry_used = false;  // row 7 was used by this request
+    bool blind_retry_used = false;  // a retry of this request was blind (RetryVerdict::is_blind)
     base::Duration elapsed{0};      // since the first attempt began
     bool budget_left = true;        // the group's retry budget has room
     bool token_left = true;  // a retry that a status causes has a token (retry_tokens.hpp)
@@ -68,6 +70,8 @@ struct RetryVerdict {
     bool counts_budget = false;  // this retry takes one from the group's budget
     bool takes_token = false;    // this retry takes a token: the answer's status caused it
     bool budget_spent = false;   // a retry was due but the budget is spent: count it
+    bool is_blind = false;  // this retry follows an attempt that was sent and got no answer, and may
+                            // have killed its node: a request has one
 };
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry);

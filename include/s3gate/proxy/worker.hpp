@@ -64,9 +64,9 @@ class Worker {
     // Room at a server that another worker gave up for a request waiting here; it is held already.
     // When nobody here can use it, up to `hops` further workers are asked.
     void post_room(std::uint32_t group, std::uint32_t cell, std::size_t hops);
-    // Stops accepting, announces Connection: close, ends when nothing is left; idle connections are
-    // closed after `idle_limit`.
-    void post_drain(base::Duration idle_limit);
+    // Stops accepting, announces Connection: close, ends when nothing is left. Connections without
+    // a request are closed after a second, answers that wait by nature are ended after two.
+    void post_drain();
     // Ends now: whatever is open is reset. The thread returns soon after.
     void post_stop();
     // True once the worker has drained (or stopped) and its thread is about to return.
@@ -74,6 +74,8 @@ class Worker {
     // Requests cut short by post_stop(), and tunnels, which are not among them.
     std::uint64_t cut_requests() const;
     std::uint64_t cut_tunnels() const;
+    // Answers that wait by nature (bucket notifications, traces) and were ended by the drain.
+    std::uint64_t ended_answers() const;
 
     struct Impl;
 

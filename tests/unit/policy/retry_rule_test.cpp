@@ -194,6 +194,20 @@ TEST(RetryRuleRow3, AnyOther503MovesOnOtherStatusesAreRelayed) {
     expect(expecting(MethodClass::put, Outcome::answered, 403), RetryAction::relay, 0);
 }
 
+TEST(RetryRuleRow3, NeverAThirdBackendAfterSilence) {
+    for (const Outcome outcome : kSilences) {
+        AttemptFacts facts = expecting(MethodClass::put, outcome);
+        EXPECT_TRUE(decide(facts).is_blind);
+        facts.blind_retry_used = true;
+        expect(facts, RetryAction::fail, 3);
+    }
+    // An answer is no death: it goes on.
+    AttemptFacts facts = expecting(MethodClass::put, Outcome::answered, 503);
+    facts.blind_retry_used = true;
+    expect(facts, RetryAction::next_backend, 3);
+    EXPECT_FALSE(decide(facts).is_blind);
+}
+
 TEST(RetryRuleRow3, OnceABodyByteFlowedItIsOver) {
     AttemptFacts facts = expecting(MethodClass::put, Outcome::broken);
     facts.expect_pending = false;
@@ -299,6 +313,43 @@ TEST(RetryRuleRow4, TimeAndErrorSwitchLimitIt) {
     config::Retry retry;
     retry.on.error = false;
     expect(facts, RetryAction::fail, 4, retry);
+}
+
+// The fresh connection that row 4 asked for was refused: the break before it was a death.
+AttemptFacts refused_after_stale(MethodClass method) {
+    AttemptFacts facts = not_sent(method);
+    facts.after_stale = true;
+    facts.free_retry_used = true;
+    facts.sent_attempts = 1;
+    return facts;
+}
+
+TEST(RetryRuleRow4, ADeathIsNotStaleness) {
+    AttemptFacts facts = refused_after_stale(MethodClass::get);
+    expect(facts, RetryAction::next_backend, 7);
+    EXPECT_TRUE(decide(facts).is_blind);
+    EXPECT_FALSE(decide(facts).counts_budget);
+    facts.blind_retry_used = true;
+    expect(facts, RetryAction::fail, 7);
+}
+
+TEST(RetryRuleRow4, ADeathCountsAsAnAttempt) {
+    AttemptFacts facts = refused_after_stale(MethodClass::get);
+    config::Retry retry;
+    retry.max_tries = 1;
+    expect(facts, RetryAction::fail, 7, retry);
+    retry = {};
+    retry.on.error = false;
+    expect(facts, RetryAction::fail, 7, retry);
+}
+
+TEST(RetryRuleRow4, ADeathThatTheConnectTimeoutTells) {
+    AttemptFacts facts = refused_after_stale(MethodClass::get);
+    facts.connect_timed_out = true;
+    expect(facts, RetryAction::next_backend, 7);
+    config::Retry retry;
+    retry.on.timeout = false;
+    expect(facts, RetryAction::fail, 7, retry);
 }
 
 // ---- row 5 ------------------------------------------------------------------------------------
@@ -436,6 +487,35 @@ TEST(RetryRuleRow7, OtherWritesAreLeftToTheClient) {
              {MethodClass::put, MethodClass::delete_, MethodClass::other}) {
             expect(silent(method, outcome), RetryAction::fail, 7);
         }
+    }
+}
+
+TEST(RetryRuleRow7, ObjectWritesGoOnWhereThatIsWanted) {
+    config::Retry wanted;
+    wanted.unanswered_writes = true;
+    for (const Outcome outcome : kSilences) {
+        for (const MethodClass method : {MethodClass::put, MethodClass::delete_}) {
+            AttemptFacts facts = silent(method, outcome);
+            facts.object_write = true;
+            expect(facts, RetryAction::fail, 7);
+            expect(facts, RetryAction::next_backend, 7, wanted);
+            AttemptFacts again = facts;
+            again.blind_retry_used = true;
+            expect(again, RetryAction::fail, 7, wanted);
+            AttemptFacts gone = facts;
+            gone.has_body = true;
+            gone.in_hand = false;
+            expect(gone, RetryAction::fail, 7, wanted);
+            AttemptFacts conditional = facts;
+            conditional.conditional = true;
+            expect(conditional, RetryAction::fail, 7, wanted);
+            AttemptFacts copy = facts;
+            copy.copy = true;
+            expect(copy, RetryAction::fail, 7, wanted);
+        }
+        // Everything else stays with the client: a POST, a bucket, a subresource.
+        expect(silent(MethodClass::other, outcome), RetryAction::fail, 7, wanted);
+        expect(silent(MethodClass::put, outcome), RetryAction::fail, 7, wanted);
     }
 }
 
@@ -640,6 +720,8 @@ AttemptFacts random_facts(std::mt19937& random) {
     facts.upload_part = facts.method == MethodClass::put && facts.has_body && !facts.copy && coin();
     facts.conditional = random() % 4 == 0;
     facts.sent_attempts = static_cast<unsigned>(random() % 5);
+    facts.object_write =
+        (facts.method == MethodClass::put || facts.method == MethodClass::delete_) && coin();
     facts.free_retry_used = coin();
     facts.blind_retry_used = coin();
     facts.elapsed = milliseconds{static_cast<int>(random() % 40000)};
@@ -654,6 +736,7 @@ config::Retry random_rule(std::mt19937& random) {
     config::Retry retry;
     retry.on = {coin(), coin(), coin(), coin(), coin(), coin()};
     retry.max_tries = static_cast<unsigned>(1 + random() % 4);
+    retry.unanswered_writes = !coin();
     return retry;
 }
 
@@ -679,7 +762,7 @@ bool is_retry(const RetryVerdict& verdict) {
 }
 
 TEST(RetryRuleProperty, AWriteThatWasSentIsRepeatedByThreeRowsOnly) {
-    for_random_cases([](const auto& facts, const auto&, const auto& verdict) {
+    for_random_cases([](const auto& facts, const auto& retry, const auto& verdict) {
         if (is_read(facts.method) || facts.outcome == Outcome::not_sent || !is_retry(verdict)) {
             return;
         }
@@ -690,7 +773,9 @@ TEST(RetryRuleProperty, AWriteThatWasSentIsRepeatedByThreeRowsOnly) {
                         facts.outcome == Outcome::answered);
         } else {
             EXPECT_EQ(verdict.row, 7);
-            EXPECT_TRUE(facts.upload_part && facts.in_hand);
+            const bool is_wanted = retry.unanswered_writes && facts.object_write &&
+                                   !facts.conditional && !facts.copy;
+            EXPECT_TRUE((facts.upload_part || is_wanted) && facts.in_hand);
         }
     });
 }
@@ -780,6 +865,7 @@ TEST(RetryRuleProperty, EveryRequestEnds) {
         unsigned blind = 0;
         unsigned free = 0;
         unsigned attempts = 0;
+        bool after_stale = false;
         for (bool done = false; !done;) {
             ASSERT_LE(++attempts, 10u + 1) << seed;
             AttemptFacts facts = random_facts(random);
@@ -791,14 +877,20 @@ TEST(RetryRuleProperty, EveryRequestEnds) {
             facts.client_gone = facts.response_relayed = false;
             facts.elapsed = milliseconds{0};
             facts.free_retry_used = free > 0;
+            facts.after_stale = after_stale;
             facts.blind_retry_used = blind > 0;
             facts.candidate_left = untried > 0;
-            sent += facts.outcome != Outcome::not_sent;
+            sent += facts.outcome != Outcome::not_sent || after_stale;
             facts.sent_attempts = sent;
             const RetryVerdict verdict = retry_rule(facts, retry);
+            after_stale = verdict.action == RetryAction::same_backend;
+            EXPECT_EQ(verdict.is_blind, verdict.action == RetryAction::next_backend &&
+                                            (verdict.row == 7 ||
+                                             (verdict.row == 3 &&
+                                              facts.outcome != Outcome::answered)));
             if (verdict.action == RetryAction::next_backend) {
                 --untried;
-                blind += verdict.row == 7;
+                blind += verdict.is_blind;
                 not_sent_retries += verdict.row == 2;
             } else if (verdict.action == RetryAction::same_backend) {
                 ++free;
