@@ -18,9 +18,6 @@ constexpr std::array<std::string_view, 7> kStreams = {"trace",     "log",     "l
                                                       "replication"};
 
 bool is_admin_stream(std::string_view path) {
-    if (!path.starts_with(kAdmin)) {
-        return false;
-    }
     const std::size_t version_end = path.find('/', kAdmin.size());
     if (version_end == std::string_view::npos) {
         return false;
@@ -30,13 +27,20 @@ bool is_admin_stream(std::string_view path) {
     return std::ranges::find(kStreams, name) != kStreams.end();
 }
 
+// "/", "/bucket" or "/bucket/": what has a key is no bucket, and needs no look at its query.
+bool is_bucket_level(std::string_view path) {
+    const std::size_t slash = path.find('/', 1);
+    return slash == std::string_view::npos || slash + 1 == path.size();
+}
+
 }  // namespace
 
 bool waits_by_nature(std::string_view method, std::string_view path, std::string_view query) {
-    if (is_admin_stream(path)) {
-        return true;
+    if (path.starts_with(kAdmin)) {
+        return is_admin_stream(path);
     }
-    return !query.empty() && method == "GET" && !find_argument(query, "events").empty();
+    return !query.empty() && is_bucket_level(path) && method == "GET" &&
+           !find_argument(query, "events").empty();
 }
 
 bool is_event_stream(std::string_view content_type) {

@@ -13,6 +13,7 @@ TEST(WaitsByNature, BucketNotifications) {
     EXPECT_FALSE(waits_by_nature("GET", "/bucket", "events="));
     EXPECT_FALSE(waits_by_nature("GET", "/bucket", "list-type=2&prefix=events=x"));
     EXPECT_FALSE(waits_by_nature("GET", "/bucket/events=x", ""));
+    EXPECT_FALSE(waits_by_nature("GET", "/bucket/key", "events=s3:ObjectCreated:*"));
 }
 
 TEST(WaitsByNature, StreamsOfTheAdministrationApi) {
