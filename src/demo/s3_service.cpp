@@ -127,7 +127,7 @@ std::string http_time(system_clock::time_point time) {
     return format_time(time, "%a, %d %b %Y %H:%M:%S GMT");
 }
 
-std::string quoted(std::string_view etag) {
+std::string in_quotes(std::string_view etag) {
     return '"' + std::string(etag) + '"';
 }
 
@@ -326,7 +326,7 @@ Response error_response(const Request& request, unsigned status, std::string_vie
     response.status = status;
     if (request.method == "HEAD") {
         response.headers.emplace_back("x-minio-error-code", code);
-        response.headers.emplace_back("x-minio-error-desc", quoted(message));
+        response.headers.emplace_back("x-minio-error-desc", in_quotes(message));
     }
     return response;
 }
@@ -477,7 +477,7 @@ Response S3Service::list(const Request& request, const Bucket& bucket) {
     for (const auto& [key, object] : result.objects) {
         document += "<Contents>" + element("Key", shown(key)) +
                     element("LastModified", iso_time(object->modified)) +
-                    element("ETag", quoted(object->etag)) +
+                    element("ETag", in_quotes(object->etag)) +
                     element("Size", std::to_string(object->size)) +
                     element("StorageClass", "STANDARD") + "</Contents>";
     }
@@ -547,7 +547,7 @@ Response S3Service::get_object(const Request& request) {
     }
     Response response;
     response.headers = object->headers;
-    response.headers.emplace_back("ETag", quoted(object->etag));
+    response.headers.emplace_back("ETag", in_quotes(object->etag));
     response.headers.emplace_back("Last-Modified", http_time(object->modified));
     const std::string_view if_none_match = request.header("If-None-Match");
     if (!if_none_match.empty() && names_etag(if_none_match, object->etag)) {
@@ -596,7 +596,7 @@ Response S3Service::put_object(const Request& request, Bucket& bucket, Body body
         return storage_full(request);
     }
     Response response;
-    response.headers.emplace_back("ETag", quoted(etag));
+    response.headers.emplace_back("ETag", in_quotes(etag));
     return response;
 }
 
@@ -622,7 +622,7 @@ Response S3Service::copy_object(const Request& request, Bucket& bucket) {
     }
     return xml_response("<CopyObjectResult xmlns=\"" + std::string(kNamespace) + "\">" +
                         element("LastModified", iso_time(now)) +
-                        element("ETag", quoted(original->etag)) + "</CopyObjectResult>");
+                        element("ETag", in_quotes(original->etag)) + "</CopyObjectResult>");
 }
 
 Response S3Service::create_upload(const Request& request) {
@@ -647,7 +647,7 @@ Response S3Service::put_part(const Request& request, Body body) {
     Upload& upload =
         *store_.find_upload(std::string(request.argument("uploadId")), request.bucket, request.key);
     Response response;
-    response.headers.emplace_back("ETag", quoted(hex_of(body.md5)));
+    response.headers.emplace_back("ETag", in_quotes(hex_of(body.md5)));
     upload.parts[static_cast<int>(*number)] = Part{std::move(body.data), std::move(body.md5)};
     return response;
 }
@@ -704,7 +704,7 @@ Response S3Service::complete_upload(const Request& request, Bucket& bucket, cons
                         "\">" +
                         element("Location", "/" + request.bucket + "/" + url_encode(request.key)) +
                         element("Bucket", request.bucket) + element("Key", request.key) +
-                        element("ETag", quoted(etag)) + "</CompleteMultipartUploadResult>");
+                        element("ETag", in_quotes(etag)) + "</CompleteMultipartUploadResult>");
 }
 
 }  // namespace s3gate::demo

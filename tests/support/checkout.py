@@ -1,0 +1,163 @@
+"""A copy of the checkout with programs of the test's own on PATH: what the scripts do on machines
+that this one is not."""
+
+import os
+import pathlib
+import shutil
+import stat
+import subprocess
+import tempfile
+
+from support.daemon import binary
+from support.waiting import SCALE
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Without tests/: what builds no tests needs no folder of them. Without build/: it is made there.
+PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "config", "docs"]
+PARTS += ["include", "scripts", "src", "systemd"]
+PROXIES = {
+    name: "http://127.0.0.1:9"
+    for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
+}
+LONG = 120 * SCALE
+
+# Configures for real; what a build would make is there already. Notes each call and what the
+# compilers would be told.
+CMAKE = """#!/bin/bash
+printf '%s\\n' "$*" >>"{notes}/cmake"
+case "$1" in
+    --build)
+        case "$*" in *release*) at=build/release ;; *) at=build/demo ;; esac
+        env >"{notes}/environment"
+        cp "{programs}/s3gate" "{programs}/s3gate-demo-nodes" "$at/"
+        ;;
+    --install)
+        shift 2
+        exec "{cmake}" --install "{tree}" "$@"
+        ;;
+    *) exec "{cmake}" "$@" ;;
+esac
+"""
+INSTALLED = "#!/bin/sh\necho installed\n"
+MISSING = "#!/bin/sh\nexit 1\n"
+
+
+class Checkout:
+    """`name` may hold spaces. `fakes` are {program: text of a script} beside the cmake above."""
+
+    def __init__(self, name="s3gate", fakes=None):
+        # Not pytest's folder: other users have to reach it.
+        self.base = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-checkout-", dir="/tmp"))
+        self.base.chmod(0o755)
+        self.root = self.base / name
+        self.root.mkdir()
+        for part in PARTS:
+            source, target = ROOT / part, self.root / part
+            if source.is_dir():
+                shutil.copytree(source, target)
+            else:
+                shutil.copy(source, target)
+        self.notes = self.base / "notes"
+        self.notes.mkdir()
+        self.bin = self.base / "bin"
+        self.bin.mkdir()
+        self.tree = pathlib.Path(binary()).parent
+        programs = self.base / "programs"
+        programs.mkdir()
+        for program in ("s3gate", "s3gate-demo-nodes"):
+            shutil.copy(self.tree / program, programs / program)
+        self.programs = programs
+        cmake = CMAKE.format(
+            notes=self.notes, programs=programs, cmake=shutil.which("cmake"), tree=self.tree
+        )
+        self.fake("cmake", cmake)
+        self.fake("dpkg-query", INSTALLED)
+        for program, text in (fakes or {}).items():
+            self.fake(program, text)
+
+    def fake(self, program, text):
+        """`{notes}` in the text is where a program may note what it was asked."""
+        path = self.bin / program
+        path.unlink(missing_ok=True)
+        path.write_text(text.replace("{notes}", str(self.notes)), encoding="utf-8")
+        path.chmod(0o755)
+
+    def hide(self, *programs):
+        """PATH has everything but these: links to all that is installed, in the place of /usr."""
+        tools = self.base / "tools"
+        tools.mkdir()
+        for folder in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
+            for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+                link = tools / entry.name
+                if entry.name not in programs and not os.path.lexists(link):
+                    link.symlink_to(entry.path)
+        return {"PATH": f"{self.bin}:{tools}"}
+
+    def give_to(self, user):
+        """Everything is of this user then, as after a clone of his own."""
+        for path in [self.base, *self.base.rglob("*")]:
+            shutil.chown(path, user)
+
+    def environment(self, changes):
+        """`changes` with None take a variable away."""
+        names = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", **(changes or {})}
+        for inherited in ("CCACHE_DIR", "CI", "DESTDIR", "S3GATE_JOBS", *PROXIES):
+            if inherited not in (changes or {}):
+                names.pop(inherited, None)
+        return {name: value for name, value in names.items() if value is not None}
+
+    def run(self, command, cwd=None, env=None, prefix=(), **more):
+        """Runs a script of the checkout to its end: CompletedProcess with texts."""
+        command = [str(self.root / command[0]), *command[1:]]
+        return subprocess.run(
+            [*prefix, *command],
+            cwd=cwd or self.root,
+            env=self.environment(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=LONG,
+            check=False,
+            **more,
+        )
+
+    def noted(self, name):
+        path = self.notes / name
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def files(self):
+        """{path: (size, time)} of everything but build/ and what the fakes note."""
+        return {
+            path: (path.lstat().st_size, path.lstat().st_mtime_ns)
+            for path in self.base.rglob("*")
+            if stat.S_ISREG(path.lstat().st_mode)
+            and self.root / "build" not in path.parents
+            and self.notes not in path.parents
+        }
+
+    def remove(self):
+        shutil.rmtree(self.base, ignore_errors=True)
+
+
+def overlaid(folder, writable, script):
+    """A command in a mount namespace of its own, in which what is written to the folders `writable`
+    goes to `folder` and the machine keeps its own: root's, or nobody's at all."""
+    lines = ["set -e"]
+    for number, path in enumerate(writable):
+        upper, work = folder / f"upper{number}", folder / f"work{number}"
+        upper.mkdir(parents=True)
+        work.mkdir()
+        upper.chmod(0o755)
+        lines.append(
+            f"mount -t overlay overlay -o lowerdir={path},upperdir={upper},workdir={work} {path}"
+        )
+    return ["unshare", "--mount", "bash", "-c", "\n".join([*lines, script]), "overlaid"]
+
+
+def may_overlay(folder):
+    """True if this user can have mounts of its own here."""
+    folder.mkdir(parents=True, exist_ok=True)
+    done = subprocess.run(
+        overlaid(folder / "try", ["/etc"], "true"), capture_output=True, check=False, timeout=LONG
+    )
+    return done.returncode == 0
