@@ -142,12 +142,13 @@ class Checkout:
 def overlaid(folder, writable, script):
     """A command in a mount namespace of its own, in which what is written to the folders `writable`
     goes to `folder` and the machine keeps its own: root's, or nobody's at all."""
+    folder.mkdir(parents=True, exist_ok=True)
     lines = ["set -e"]
-    for number, path in enumerate(writable):
-        upper, work = folder / f"upper{number}", folder / f"work{number}"
-        upper.mkdir(parents=True)
+    for path in writable:
+        below = pathlib.Path(tempfile.mkdtemp(dir=folder))
+        upper, work = below / "upper", below / "work"
+        upper.mkdir()
         work.mkdir()
-        upper.chmod(0o755)
         lines.append(
             f"mount -t overlay overlay -o lowerdir={path},upperdir={upper},workdir={work} {path}"
         )
@@ -156,8 +157,7 @@ def overlaid(folder, writable, script):
 
 def may_overlay(folder):
     """True if this user can have mounts of its own here."""
-    folder.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
-        overlaid(folder / "try", ["/etc"], "true"), capture_output=True, check=False, timeout=LONG
+        overlaid(folder, ["/etc"], "true"), capture_output=True, check=False, timeout=LONG
     )
     return done.returncode == 0

@@ -13,25 +13,12 @@ import socket
 
 import pytest
 
-from support.checkout import MISSING, PROXIES, Checkout
+from support.checkout import MISSING, PROXIES
 from support.config import free_port
 
 PASSED = "demo: all checks passed"
 NOBODY = {"user": "nobody", "group": "nogroup", "extra_groups": []}
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-
-
-@pytest.fixture(name="make_checkout")
-def make_checkout_fixture():
-    made = []
-
-    def make(*arguments, **more):
-        made.append(Checkout(*arguments, **more))
-        return made[-1]
-
-    yield make
-    for checkout in made:
-        checkout.remove()
 
 
 @pytest.fixture(name="ports")
@@ -89,9 +76,8 @@ def test_everything_unlucky_at_once(make_checkout, ports):
     assert len(lines) >= 8 and all("--noproxy 127.0.0.1 " in line for line in lines)
 
 
-@pytest.mark.parametrize("name", ["it's", 'a "check out"'])
-def test_quotes_in_the_path(make_checkout, ports, name):
-    passed(make_checkout(name).run(["scripts/demo", "--check"], env=ports))
+def test_apostrophe_in_the_path(make_checkout, ports):
+    passed(make_checkout("it's").run(["scripts/demo", "--check"], env=ports))
 
 
 def test_home_unset_and_own_compiler_cache(make_checkout, ports):
