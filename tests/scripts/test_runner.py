@@ -1,0 +1,70 @@
+"""scripts/test where not everything is as its author's machine has it.
+
+A test run that ends in CMake errors tells a contributor nothing about his change.
+
+cmake and ctest are programs of the test's own, which note what they are asked.
+"""
+
+import pytest
+
+from support.checkout import MISSING
+
+NOTE = '#!/bin/sh\necho "$*" >>{notes}/asked\nenv >{notes}/environment\n'
+
+
+@pytest.fixture(name="checkout")
+def checkout_fixture(make_checkout):
+    checkout = make_checkout("a check out", fakes={"cmake": NOTE, "ctest": NOTE})
+    checkout.cache = checkout.root / "build/dev/CMakeCache.txt"
+    checkout.cache.parent.mkdir(parents=True)
+    return checkout
+
+
+def write_cache(checkout, source=None, folder=None, generator="Ninja"):
+    checkout.cache.write_text(
+        f"CMAKE_CACHEFILE_DIR:INTERNAL={folder or checkout.cache.parent}\n"
+        f"CMAKE_GENERATOR:INTERNAL={generator}\n"
+        f"CMAKE_HOME_DIRECTORY:INTERNAL={source or checkout.root}\n",
+        encoding="utf-8",
+    )
+
+
+@pytest.mark.parametrize(
+    "changes, fresh",
+    [
+        ({}, False),
+        ({"source": "/nowhere"}, True),
+        ({"folder": "/nowhere/build/dev"}, True),
+        ({"generator": "Unix Makefiles"}, True),
+    ],
+)
+def test_build_folder_of_another_place(checkout, changes, fresh):
+    """A checkout that was moved or copied takes its build folders along; one that is of use stays
+    as it is, with what its developer set."""
+    write_cache(checkout, **changes)
+    done = checkout.run(["scripts/test", "--fast"], cwd="/")
+    assert done.returncode == 0, done.stderr
+    first = checkout.noted("asked")[0]
+    assert first == ("--fresh " if fresh else "") + "--preset dev -DS3GATE_TESTS=ON"
+
+
+def test_packages_missing_without_sudo(checkout):
+    checkout.fake("dpkg-query", MISSING)
+    checkout.fake("id", "#!/bin/sh\necho 1000\n")
+    done = checkout.run(["scripts/test"], env=checkout.hide("sudo"))
+    said = done.stderr.strip().splitlines()
+    assert done.returncode == 1 and len(said) == 2
+    assert "install-deps test\" once as root" in said[0] and "libgmock-dev" in said[0]
+    assert said[1].startswith("test: not everything that the tests need is there")
+    assert not checkout.noted("asked")
+
+
+@pytest.mark.parametrize("home, below_build", [("/dev/null", True), (None, True), ("own", False)])
+def test_compiler_cache(checkout, home, below_build):
+    """A developer's cache is warm; where there can be none, the one below build/ does."""
+    if home == "own":
+        home = str(checkout.notes / "home")
+    done = checkout.run(["scripts/test", "--fast"], env={"HOME": home, "XDG_CACHE_HOME": None})
+    assert done.returncode == 0, done.stderr
+    set_to = f"CCACHE_DIR={checkout.root}/build/ccache"
+    assert (set_to in checkout.noted("environment")) == below_build
