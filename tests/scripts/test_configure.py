@@ -1,5 +1,5 @@
-"""What CMake is told: warnings are errors where the project's own compiler looks and nowhere else; what
-is missing for the tests is said in one sentence.
+"""What CMake is told: warnings are errors where the project's own compiler looks and nowhere else;
+what is missing for the tests is said in one sentence.
 
 A compiler that is newer than the code knows warnings of its own; an operator's build must not end
 with one.

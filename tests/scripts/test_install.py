@@ -82,6 +82,20 @@ def test_systemd_reads_a_path_with_spaces_and_percents(tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")
+def test_check_unit_takes_a_path_of_the_callers(tmp_path):
+    install(tmp_path)
+    done = subprocess.run(
+        [str(ROOT / "scripts/check-unit"), "bin/s3gate"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "check-unit: ok\n"), done.stderr
+
+
 def test_open_to_everybody_whatever_the_umask(tmp_path):
     """The daemon's user is another one than who installs."""
     prefix = tmp_path / "opt"

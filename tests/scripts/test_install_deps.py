@@ -1,4 +1,4 @@
-"""scripts/install-deps: the names of each release, nothing started, nothing enabled, nothing removed.
+"""scripts/install-deps: each release's names; nothing started, nothing enabled, nothing removed.
 
 A test run that leaves nginx and a Ceph cluster to start with the machine is found out at the next
 boot, when the ports are taken.
@@ -33,7 +33,10 @@ printf '#!/bin/sh\\n### BEGIN INIT INFO\\n# Provides: brought\\n# Default-Start:
     >/etc/init.d/brought
 printf '# Default-Stop: 0 1 6\\n### END INIT INFO\\n' >>/etc/init.d/brought
 chmod 755 /etc/init.d/brought
-for level in 2 3 4 5; do mkdir -p /etc/rc$level.d; ln -sf ../init.d/brought /etc/rc$level.d/S01brought; done
+for level in 2 3 4 5; do
+    mkdir -p /etc/rc$level.d
+    ln -sf ../init.d/brought /etc/rc$level.d/S01brought
+done
 exit {status}
 """
 PREPARE = """
@@ -47,7 +50,8 @@ rm -f /usr/sbin/policy-rc.d
 ln -s ../init.d/kept /etc/rc2.d/S01kept
 status=0
 "$@" || status=$?
-find /etc/systemd/system /etc/rc2.d /etc/rc3.d \\( -path '*.wants/*' -o -name 'S*' \\) -printf '%f\\n' >{notes}/enabled
+find /etc/systemd/system /etc/rc2.d /etc/rc3.d \\( -path '*.wants/*' -o -name 'S*' \\) -printf '%f\\n' \\
+    >{notes}/enabled
 [ ! -e /usr/sbin/policy-rc.d ] || echo /usr/sbin/policy-rc.d >>{notes}/enabled
 exit $status
 """

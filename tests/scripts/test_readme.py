@@ -68,8 +68,13 @@ def test_install_it(checkout, tmp_path, umask):
     script = checkout.base / "readme"
     script.write_text("\n".join(["set -e", f"umask {umask}", *commands("Install it")]))
     # Names are not found at once, as on a machine that has its network yet to come.
-    prepare = "ip link set lo up; rm -f /etc/resolv.conf; echo nameserver 127.0.0.1 >/etc/resolv.conf"
-    prefix = overlaid(tmp_path / "overlay", ["/etc", "/usr", "/var/log"], prepare + '\nexec "$@"')
+    prepare = [
+        "ip link set lo up",
+        "rm -f /etc/resolv.conf",
+        "echo nameserver 127.0.0.1 >/etc/resolv.conf",
+        'exec "$@"',
+    ]
+    prefix = overlaid(tmp_path / "overlay", ["/etc", "/usr", "/var/log"], "\n".join(prepare))
     namespaces = ["--net", "--pid", "--fork", "--kill-child", "--mount-proc"]
     done = subprocess.run(
         [prefix[0], *namespaces, *prefix[1:], "bash", str(script)],

@@ -54,7 +54,7 @@ def test_packages_missing_without_sudo(checkout):
     done = checkout.run(["scripts/test"], env=checkout.hide("sudo"))
     said = done.stderr.strip().splitlines()
     assert done.returncode == 1 and len(said) == 2
-    assert "install-deps test\" once as root" in said[0] and "libgmock-dev" in said[0]
+    assert 'install-deps test" once as root' in said[0] and "libgmock-dev" in said[0]
     assert said[1].startswith("test: not everything that the tests need is there")
     assert not checkout.noted("asked")
 
