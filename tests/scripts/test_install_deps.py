@@ -50,7 +50,8 @@ rm -f /usr/sbin/policy-rc.d
 ln -s ../init.d/kept /etc/rc2.d/S01kept
 status=0
 "$@" || status=$?
-find /etc/systemd/system /etc/rc2.d /etc/rc3.d \\( -path '*.wants/*' -o -name 'S*' \\) -printf '%f\\n' \\
+find /etc/systemd/system /etc/rc2.d /etc/rc3.d \\( -path '*.wants/*' -o -name 'S*' \\) \\
+    -printf '%f\\n' \\
     >{notes}/enabled
 [ ! -e /usr/sbin/policy-rc.d ] || echo /usr/sbin/policy-rc.d >>{notes}/enabled
 exit $status
