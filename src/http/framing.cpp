@@ -94,6 +94,46 @@ HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& fra
     return HeadError::none;
 }
 
+// The one length that all Content-Length fields name, each perhaps several times (RFC 9110 §8.6).
+std::optional<std::uint64_t> one_length_of(const std::vector<Field>& fields) {
+    std::optional<std::uint64_t> one;
+    bool agree = true;
+    for (const Field& field : fields) {
+        if (field.id != FieldId::content_length) {
+            continue;
+        }
+        bool names_any = false;
+        for_each_list_member(field.value, [&](std::string_view member) {
+            std::uint64_t length = 0;
+            names_any = true;
+            agree = agree && parse_content_length(member, length) && one.value_or(length) == length;
+            one = length;
+        });
+        agree = agree && names_any;
+    }
+    return agree ? one : std::nullopt;
+}
+
+// What the framing fields of an answer without a body are worth. Those that would frame a body well
+// are left as they are: they say what a GET would have got (RFC 9110 §8.6, RFC 9112 §6.1).
+void read_unused_framing(const ResponseHead& head, ResponseMeaning& meaning) {
+    Framing ignored;
+    if (read_framing(head.fields, head.minor, ignored) == HeadError::none) {
+        return;
+    }
+    meaning.is_oddly_framed = true;
+    // RFC 9110 §8.6: 1xx and 204 have no Content-Length. RFC 9112 §6.3 rule 3: beside a
+    // Transfer-Encoding it is removed.
+    const bool may_state_length = head.status >= 200 && head.status != 204;
+    if (may_state_length && !head.has(FieldId::transfer_encoding)) {
+        meaning.stated_length = one_length_of(head.fields);
+    }
+}
+
+bool is_bodyless(int status, bool to_head) {
+    return status < 200 || status == 204 || status == 304 || to_head;
+}
+
 struct ConnectionOptions {
     std::size_t count = 0;
     bool close = false;
@@ -315,21 +355,23 @@ RequestMeaning meaning_of(const RequestHead& head) {
 
 ResponseMeaning meaning_of(const ResponseHead& head, bool to_head) {
     ResponseMeaning meaning;
-    meaning.error = read_framing(head.fields, head.minor, meaning.body);
-    if (meaning.error != HeadError::none) {
-        return meaning;
+    const bool has_body = !is_bodyless(head.status, to_head);
+    if (has_body) {
+        meaning.error = read_framing(head.fields, head.minor, meaning.body);
+        if (meaning.error != HeadError::none) {
+            return meaning;
+        }
+    } else {
+        read_unused_framing(head, meaning);
     }
     const ConnectionOptions options = connection_options(head);
     if (options.count > kMaxConnectionOptions) {
         meaning.error = HeadError::too_many_fields;
         return meaning;
     }
-    meaning.keep_alive = !options.close && (head.minor == 1 || options.keep_alive);
-    if (head.status < 200 || head.status == 204 || head.status == 304 || to_head) {
-        meaning.body = {};
-        return meaning;
-    }
-    if (meaning.body.kind == BodyKind::none) {
+    meaning.keep_alive = !options.close && !meaning.is_oddly_framed &&
+                         (head.minor == 1 || options.keep_alive);
+    if (has_body && meaning.body.kind == BodyKind::none) {
         meaning.body.kind = BodyKind::until_close;
         meaning.keep_alive = false;
     }

@@ -114,6 +114,30 @@ inline void append_field(std::string& own, std::string_view name, std::string_vi
     std::memcpy(out, "\r\n", 2);
 }
 
+// The lines of an answer that are ours: framing, Connection, the session's key, the request's id.
+inline void append_own_lines(const ResponseHead& head, const ResponseRules& rules,
+                             std::string& own) {
+    if (rules.chunked) {
+        append_field(own, "Transfer-Encoding", "chunked");
+    }
+    if (rules.stated_length) {
+        append_field(own, "Content-Length", std::to_string(*rules.stated_length));
+    }
+    if (rules.close) {
+        append_field(own, "Connection", "close");
+    } else if (rules.relay_upgrade) {
+        append_field(own, "Connection", "upgrade");
+    } else if (rules.keep_alive_10) {
+        append_field(own, "Connection", "keep-alive");
+    }
+    if (!rules.session_name.empty() && !rules.session_value.empty()) {
+        append_field(own, rules.session_name, rules.session_value);
+    }
+    if (!rules.request_id.empty() && !head.has(FieldId::x_amz_request_id)) {
+        append_field(own, "x-amz-request-id", rules.request_id);
+    }
+}
+
 }  // namespace
 
 bool may_be_nominated(std::string_view name) {
@@ -263,6 +287,9 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
             base::iequals(field.name, rules.session_name)) {
             keep = false;
         }
+        if (rules.drop_framing && field.id == FieldId::other && is_framing_lookalike(field.name)) {
+            keep = false;
+        }
         if (keep && nominations && field.id != FieldId::upgrade && may_be_nominated(field.name) &&
             is_nominated(head.fields, field.name)) {
             keep = false;
@@ -271,22 +298,7 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
             out.keep(field.line);
         }
     }
-    if (rules.chunked) {
-        append_field(own, "Transfer-Encoding", "chunked");
-    }
-    if (rules.close) {
-        append_field(own, "Connection", "close");
-    } else if (rules.relay_upgrade) {
-        append_field(own, "Connection", "upgrade");
-    } else if (rules.keep_alive_10) {
-        append_field(own, "Connection", "keep-alive");
-    }
-    if (!rules.session_name.empty() && !rules.session_value.empty()) {
-        append_field(own, rules.session_name, rules.session_value);
-    }
-    if (!rules.request_id.empty() && !head.has(FieldId::x_amz_request_id)) {
-        append_field(own, "x-amz-request-id", rules.request_id);
-    }
+    append_own_lines(head, rules, own);
     own.append("\r\n");
     out.flush();
     if (own_line > 0) {

@@ -173,6 +173,7 @@ net::task<bool> Exchange::open_connection() {
 
 net::task<Exchange::AttemptEnd> Exchange::attempt() {
     continue_seen_ = response_byte_seen_ = taken_down_ = malformed_ = false;
+    had_odd_interim_ = false;
     facts_.connect_timed_out = false;
     worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, 1);
     slot_counted_ = true;

@@ -275,6 +275,7 @@ class Exchange final : public net::StreamObserver {
     bool reused_ = false;
     bool continue_seen_ = false;  // from this backend
     bool response_byte_seen_ = false;
+    bool had_odd_interim_ = false;  // this backend sent an interim head that was oddly framed
     bool awaiting_head_ = false;
     bool taken_down_ = false;
     bool slot_counted_ = false;

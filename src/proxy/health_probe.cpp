@@ -176,7 +176,7 @@ void HttpProbe::look_for_answer() {
             const std::string_view raw = std::string_view(input_).substr(0, scanner_.end());
             error = http::parse_response_head(raw, answer_);
             if (error == http::HeadError::none) {
-                error = http::meaning_of(answer_, false).error;
+                error = http::meaning_of(answer_, plan_->asks_head).error;
             }
         }
         if (error != http::HeadError::none) {
@@ -245,6 +245,7 @@ ProbePlan probe_plan_of(const config::Health& health) {
     plan.request = health.method + " " + health.path + " HTTP/1.1\r\nHost: " + health.host +
                    "\r\nUser-Agent: s3gate/" S3GATE_VERSION
                    " (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+    plan.asks_head = health.method == "HEAD";
     plan.expect_status = health.expect_status;
     plan.reject_headers = health.reject_headers;
     plan.timeout = health.timeout;

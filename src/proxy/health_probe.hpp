@@ -23,6 +23,7 @@ inline constexpr base::Duration kOwnStall{2000};
 // What all checks of one site have in common.
 struct ProbePlan {
     std::string request;
+    bool asks_head = false;  // its answers have no body
     std::vector<int> expect_status;
     std::vector<std::pair<std::string, std::string>> reject_headers;
     base::Duration timeout{};

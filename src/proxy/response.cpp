@@ -68,7 +68,9 @@ void Exchange::commit_response() {
     http::ResponseRules rules;
     rules.chunked = is_11 && kind == http::BodyKind::until_close;
     rules.drop_coding = !is_11;
-    rules.drop_framing = response_.status == 204 || (!is_11 && kind == http::BodyKind::chunked);
+    rules.drop_framing = response_.status == 204 || response_meaning_.is_oddly_framed ||
+                         (!is_11 && kind == http::BodyKind::chunked);
+    rules.stated_length = response_meaning_.stated_length;
     // A client that still waits for a 100 would take the next response for it (docs/architecture.md
     // "Expect").
     const bool stranded = is_continue_due() && !synthesize;
@@ -119,7 +121,7 @@ void Exchange::end_response() {
         down_.error != 0 ||
         (response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
     const bool clean =
-        !has_unasked && response_meaning_.keep_alive && sent_upload_ &&
+        !has_unasked && response_meaning_.keep_alive && !had_odd_interim_ && sent_upload_ &&
         (!meaning_.expects_continue || continue_seen_ ||
          (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0));
     if (has_unasked) {

@@ -156,6 +156,7 @@ Exchange::HeadEnd Exchange::scan_answer() {
     if (response_.status >= 200) {
         return HeadEnd::final_head;
     }
+    had_odd_interim_ = had_odd_interim_ || response_meaning_.is_oddly_framed;
     // Interim responses are relayed, but a backend cannot keep us busy with them for ever.
     return ++interim_count_ > kMaxInterim ? answer_malformed("too many interim responses")
                                           : HeadEnd::interim;

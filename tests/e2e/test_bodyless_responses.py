@@ -2,12 +2,21 @@
 object.
 
 A proxy that waits for a body here hangs; one that drops Content-Length of a HEAD breaks every stat
-of an SDK.
+of an SDK; one that refuses what frames nothing reports a DELETE as failed that was executed.
+test_response_table.py has the combinations (`odd_without_body`).
 """
 
 import pytest
 
 from support import wire
+
+ODD = {
+    "two lengths": b"Content-Length: 0\r\nContent-Length: 0\r\n",
+    "a list": b"Content-Length: 0, 0\r\n",
+    "abc": b"Content-Length: abc\r\n",
+    "both": b"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n",
+    "a coding": b"Transfer-Encoding: gzip\r\n",
+}
 
 
 @pytest.mark.parametrize(
@@ -113,3 +122,73 @@ def test_bytes_after_a_bodyless_response_never_reach_anybody(one):
                 break
     with daemon.client() as client:
         assert client.request().data == b"good"
+
+
+@pytest.mark.parametrize("site", ["s3", "http"])
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_framing_of_an_executed_delete(make_backend, gate, site, odd):
+    """One server is asked once, the client hears of the success, nobody is marked."""
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(b"HTTP/1.1 204 No Content\r\nX-A: b\r\n" + ODD[odd] + b"\r\n")
+
+    backends = [make_backend(handler) for _ in range(2)]
+    daemon = gate(
+        backends,
+        type=site,
+        balance={"method": "round_robin"},
+        passive={"max_fails": 1, "fail_timeout": "60s"},
+        top={"workers": 1},
+    )
+    with daemon.client() as client:
+        for count in range(1, 5):
+            response = client.request("DELETE")
+            assert (response.status, response.header("x-a")) == (204, "b")
+            assert response.values("content-length") == response.values("transfer-encoding") == []
+            assert sum(len(backend.requests) for backend in backends) == count
+    assert [len(backend.requests) for backend in backends] == [2, 2]
+    assert [len(backend.data_connections) for backend in backends] == [2, 2], "used again"
+    assert daemon.wait_log("/b/k")["error"] == "-"
+    assert not any("malformed" in what for what in daemon.totals())
+    assert "marked" not in daemon.stderr
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_framing_of_a_head(make_backend, gate, odd):
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(b"HTTP/1.1 200 OK\r\nETag: \"e\"\r\n" + ODD[odd] + b"\r\n")
+
+    backends = [make_backend(handler) for _ in range(2)]
+    daemon = gate(backends, type="http", passive={"max_fails": 1, "fail_timeout": "60s"})
+    with daemon.client() as client:
+        for _ in range(4):
+            response = client.request("HEAD")
+            assert (response.status, response.header("etag")) == (200, '"e"')
+            equal = odd in ("two lengths", "a list")
+            assert response.values("content-length") == (["0"] if equal else [])
+            assert response.values("transfer-encoding") == []
+    assert sum(len(backend.requests) for backend in backends) == 4
+    assert "marked" not in daemon.stderr
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_framing_of_a_switch(make_backend, gate, odd):
+    """RFC 9110 §15.2.2 is a 1xx too: behind the empty line speaks the new protocol."""
+
+    def handler(exchange):
+        exchange.send(
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"
+            + ODD[odd]
+            + b"\r\nhello"
+        )
+        exchange.wait_closed()
+
+    daemon = gate([make_backend(handler)], type="http", upgrade=True)
+    with daemon.client() as client:
+        client.send(client.head(fields=[("Connection", "upgrade"), ("Upgrade", "websocket")]))
+        raw, _, status, _, _ = client.read_head()
+        assert status == 101
+        assert b"content-length" not in raw.lower() and b"transfer-encoding" not in raw.lower()
+        assert client.reader.exactly(5, "tunnel") == b"hello"

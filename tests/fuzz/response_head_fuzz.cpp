@@ -28,7 +28,10 @@ HeadScanner::State scan_in_steps(std::string_view bytes, std::size_t step, std::
 }
 
 void check_forwarded(const ResponseHead& head, const ResponseMeaning& meaning,
-                     const ResponseRules& rules) {
+                     ResponseRules rules) {
+    // As the exchange does.
+    rules.drop_framing = rules.drop_framing || meaning.is_oddly_framed;
+    rules.stated_length = meaning.stated_length;
     Pieces pieces;
     std::string own;
     forward_response(head, rules, pieces, own);
@@ -56,7 +59,10 @@ void check_forwarded(const ResponseHead& head, const ResponseMeaning& meaning,
     FUZZ_CHECK(sloppy.lines == second.fields.size() + 1);
     FUZZ_CHECK(sloppy.codings <= 1 && sloppy.lengths.size() <= 1 &&
                sloppy.codings + sloppy.lengths.size() <= 1);
-    if (rules.drop_framing) {
+    if (rules.stated_length) {
+        FUZZ_CHECK(sloppy.codings == 0 && sloppy.lengths.size() == 1 &&
+                   sloppy.lengths[0] == std::to_string(*rules.stated_length));
+    } else if (rules.drop_framing) {
         FUZZ_CHECK(sloppy.codings + sloppy.lengths.size() == 0);
     } else if (rules.chunked) {
         FUZZ_CHECK(sloppy.chunked == 1);
@@ -99,10 +105,16 @@ FUZZ_TARGET(input) {
     }
     for (const bool to_head : {false, true}) {
         const ResponseMeaning meaning = meaning_of(head, to_head);
+        const bool is_bodyless =
+            to_head || head.status < 200 || head.status == 204 || head.status == 304;
+        FUZZ_CHECK(is_bodyless || (!meaning.is_oddly_framed && !meaning.stated_length));
         if (meaning.error != HeadError::none) {
-            return;
+            // What frames nothing is never an error.
+            FUZZ_CHECK(!is_bodyless || meaning.error == HeadError::too_many_fields);
+            continue;
         }
-        FUZZ_CHECK(!to_head || meaning.body.kind == BodyKind::none);
+        FUZZ_CHECK(!is_bodyless || meaning.body.kind == BodyKind::none);
+        FUZZ_CHECK(!meaning.is_oddly_framed || !meaning.keep_alive);
         FUZZ_CHECK(meaning.body.kind != BodyKind::until_close || !meaning.keep_alive);
         ResponseRules rules;
         rules.request_id = "17A1B2C3D4E5F607";

@@ -34,7 +34,10 @@ struct Message {
     std::vector<FieldLine> fields;
     BodyFraming framing = BodyFraming::none;
     std::uint64_t length = 0;
-    std::string payload;  // what arrived of the body
+    // A response without a body whose framing fields would make one with a body invalid.
+    bool is_oddly_framed = false;
+    bool follows_odd_interim = false;  // for whoever reads interim responses one by one
+    std::string payload;               // what arrived of the body
     std::vector<FieldLine> trailers;
 
     bool has_head() const { return state == State::body || state == State::complete; }
@@ -53,6 +56,10 @@ struct Message {
             }
         }
         return {};
+    }
+    // A response that has no body whatever its fields say (RFC 9112 section 6.3 rule 1).
+    bool is_bodyless(bool to_head) const {
+        return to_head || status < 200 || status == 204 || status == 304;
     }
     // True if a comma-separated list in one of the fields `name` has this member, in any case.
     bool lists(std::string_view name, std::string_view member) const {
@@ -77,6 +84,20 @@ struct Message {
         return false;
     }
 };
+
+// A name that a sloppy reader takes for Content-Length or Transfer-Encoding, in lower case.
+inline bool looks_like_framing(std::string_view name) {
+    if (name.size() > 24 || name == "content-length" || name == "transfer-encoding") {
+        return false;
+    }
+    std::string letters;
+    for (const char c : name) {
+        if (std::isalnum(static_cast<unsigned char>(c)) != 0) {
+            letters += c;
+        }
+    }
+    return letters == "contentlength" || letters == "transferencoding";
+}
 
 class StrictReader {
   public:
@@ -206,7 +227,8 @@ class StrictReader {
         return true;
     }
 
-    bool read_framing() {
+    // Sets the framing that the fields announce; false where they do not announce one.
+    bool read_announced() {
         bool has_length = false;
         bool has_coding = false;
         for (const FieldLine& field : message.fields) {
@@ -239,16 +261,27 @@ class StrictReader {
         message.framing = has_coding   ? BodyFraming::chunked
                           : has_length ? BodyFraming::length
                                        : BodyFraming::none;
+        return true;
+    }
+
+    bool read_framing() {
+        const bool good = read_announced();
         if (kind_ == Kind::request) {
             const std::size_t hosts = message.count("host");
-            return hosts == 1 || (hosts == 0 && message.minor == 0);
+            return good && (hosts == 1 || (hosts == 0 && message.minor == 0));
         }
-        if (message.status < 200 || message.status == 204 || message.status == 304 || to_head) {
+        if (message.is_bodyless(to_head)) {
+            message.is_oddly_framed = !good;
+            for (const FieldLine& field : message.fields) {
+                message.is_oddly_framed = message.is_oddly_framed || looks_like_framing(field.name);
+            }
             message.framing = BodyFraming::none;
-        } else if (message.framing == BodyFraming::none) {
+            return true;
+        }
+        if (message.framing == BodyFraming::none) {
             message.framing = BodyFraming::until_close;
         }
-        return true;
+        return good;
     }
 
     bool end_of_head() {

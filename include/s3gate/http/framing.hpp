@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -41,11 +42,18 @@ RequestMeaning meaning_of(const RequestHead& head);
 struct ResponseMeaning {
     HeadError error = HeadError::none;
     Framing body;
-    bool keep_alive = true;  // the backend will keep the connection
+    bool keep_alive = true;  // the backend will keep the connection, and its bytes can be trusted
+    // An answer without a body whose framing fields would have refused one with a body. They frame
+    // nothing (RFC 9112 §6.3 rule 1), so the answer is good; but none of them may reach the client,
+    // and the connection is not used again: whoever writes such fields may also send a body.
+    bool is_oddly_framed = false;
+    // The length of the object, where an oddly framed answer to HEAD or a 304 names one length and
+    // nothing else: the client gets it as one Content-Length.
+    std::optional<std::uint64_t> stated_length;
 };
 
-// `to_head`: the request was HEAD. Statuses 1xx, 204 and 304 have no body whatever their fields say
-// (RFC 9112 §6.3).
+// `to_head`: the request was HEAD. Its answer and those with the statuses 1xx, 204 and 304 have no
+// body whatever their fields say (RFC 9112 §6.3 rule 1).
 ResponseMeaning meaning_of(const ResponseHead& head, bool to_head);
 
 // True for names that a sloppy peer could take for a framing field: equal to one once everything

@@ -3,6 +3,8 @@
 // head and into `own`), ready for one gathering write.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,8 +38,10 @@ struct ResponseRules {
     bool close = false;          // add Connection: close
     bool keep_alive_10 = false;  // add Connection: keep-alive (HTTP/1.0 client that asked for it)
     bool chunked = false;        // body becomes chunked: add Transfer-Encoding
-    bool drop_framing =
-        false;  // leave out Content-Length and Transfer-Encoding (204, or the coding was removed)
+    // Leave out Content-Length, Transfer-Encoding and what looks like them (no body and none
+    // allowed, or oddly framed; or the coding was removed).
+    bool drop_framing = false;
+    std::optional<std::uint64_t> stated_length;  // add this Content-Length behind drop_framing
     bool drop_coding = false;  // leave out Transfer-Encoding: HTTP/1.0 knows none (RFC 9112 §6.1)
     bool relay_upgrade = false;     // 101: Connection and Upgrade stay
     std::string_view session_name;  // header to add, empty = none

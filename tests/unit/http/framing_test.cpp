@@ -228,22 +228,99 @@ TEST(ResponseFraming, BodylessResponsesHaveNoneWhateverTheirFieldsSay) {
         EXPECT_EQ(meaning.body.kind, BodyKind::none) << fields;
         EXPECT_TRUE(meaning.keep_alive) << "an answer to HEAD ends with its head";
     }
-    // An ambiguous head stays ambiguous even where no body follows: the next reader may not know
-    // the request.
-    EXPECT_EQ(
-        meaning_of(
-            response("HTTP/1.1 304 Not Modified\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"),
-            false)
-            .error,
-        HeadError::bad_content_length);
-    EXPECT_EQ(
-        meaning_of(
-            response("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n"),
-            true)
-            .error,
-        HeadError::both_framings);
     EXPECT_EQ(meaning_of(response("HTTP/1.1 205 Reset Content\r\n\r\n"), false).body.kind,
               BodyKind::until_close);
+}
+
+struct BodylessRow {
+    std::string line;
+    bool to_head;
+    bool may_state_length;
+};
+
+const std::vector<BodylessRow>& bodyless_rows() {
+    static const std::vector<BodylessRow> rows = {
+        {"HTTP/1.1 100 Continue\r\n", false, false},
+        {"HTTP/1.1 101 Switching Protocols\r\n", false, false},
+        {"HTTP/1.1 103 Early Hints\r\n", true, false},
+        {"HTTP/1.1 204 No Content\r\n", false, false},
+        {"HTTP/1.1 204 No Content\r\n", true, false},
+        {"HTTP/1.1 304 Not Modified\r\n", false, true},
+        {"HTTP/1.1 304 Not Modified\r\n", true, true},
+        {"HTTP/1.1 200 OK\r\n", true, true},
+        {"HTTP/1.1 404 Not Found\r\n", true, true},
+        {"HTTP/1.1 503 Busy\r\n", true, true},
+    };
+    return rows;
+}
+
+TEST(ResponseFraming, OddFieldsOfABodylessResponseAreNoError) {
+    for (const BodylessRow& answer : bodyless_rows()) {
+        for (const FramingRow& row : framing_rows()) {
+            SCOPED_TRACE(answer.line + row.fields);
+            const std::string raw = answer.line + row.fields + "\r\n";
+            const ResponseMeaning meaning = meaning_of(response(raw), answer.to_head);
+            ASSERT_EQ(meaning.error, HeadError::none);
+            EXPECT_EQ(meaning.body.kind, BodyKind::none);
+            EXPECT_EQ(meaning.body.length, 0u);
+            EXPECT_EQ(meaning.is_oddly_framed, row.error != HeadError::none);
+            EXPECT_EQ(meaning.keep_alive, !meaning.is_oddly_framed)
+                << "whoever frames nothing in two ways may also send what it frames";
+            EXPECT_FALSE(meaning.stated_length && !meaning.is_oddly_framed);
+        }
+    }
+    const std::string old = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n";
+    EXPECT_TRUE(meaning_of(response(old + "Transfer-Encoding: chunked\r\n\r\n"), true)
+                    .is_oddly_framed);
+    const ResponseMeaning closing =
+        meaning_of(response("HTTP/1.1 204 N\r\nConnection: close\r\n\r\n"), false);
+    EXPECT_FALSE(closing.is_oddly_framed);
+    EXPECT_FALSE(closing.keep_alive);
+}
+
+TEST(ResponseFraming, OneLengthOfAnOddlyFramedResponseIsTheObjects) {
+    struct Row {
+        std::string fields;
+        std::optional<std::uint64_t> length;
+    };
+    const std::vector<Row> rows = {
+        {"Content-Length: 5\r\nContent-Length: 5\r\n", 5},
+        {"Content-Length: 5\r\nA: b\r\ncontent-length:5\r\nContent-Length:  5 \r\n", 5},
+        {"Content-Length: 5, 5\r\n", 5},
+        {"Content-Length: 5,5 ,\t5\r\nContent-Length: 5\r\n", 5},
+        {"Content-Length: 5,\r\n", 5},
+        {"Content-Length: 0, 0\r\n", 0},
+        {"Content-Length: 9223372036854775807, 9223372036854775807\r\n", INT64_MAX},
+        {"Content_Length: 7\r\nContent-Length: 5\r\n", 5},
+        {"Content-Length: 5\r\nContent-Length: 6\r\n", std::nullopt},
+        {"Content-Length: 5\r\nContent-Length: 6\r\nContent-Length: 5\r\n", std::nullopt},
+        {"Content-Length: 5, 6\r\n", std::nullopt},
+        {"Content-Length: 5, 05\r\n", std::nullopt},
+        {"Content-Length: 5, abc\r\n", std::nullopt},
+        {"Content-Length: abc, 5\r\n", std::nullopt},
+        {"Content-Length: 0, abc\r\n", std::nullopt},
+        {"Content-Length: abc, 0\r\n", std::nullopt},
+        {"Content-Length: 5\r\nContent-Length:\r\n", std::nullopt},
+        {"Content-Length:\r\nContent-Length: 5\r\n", std::nullopt},
+        {"Content-Length: ,\r\n", std::nullopt},
+        {"Content-Length:\r\n", std::nullopt},
+        {"Content-Length: -1\r\n", std::nullopt},
+        {"Content-Length: 05\r\n", std::nullopt},
+        {"Content-Length: 9223372036854775808\r\n", std::nullopt},
+        {"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n", std::nullopt},
+        {"Content-Length: 5, 5\r\nTransfer-Encoding: gzip\r\n", std::nullopt},
+        {"Transfer-Encoding: gzip\r\n", std::nullopt},
+        {"Content_Length: 5\r\n", std::nullopt},
+    };
+    for (const BodylessRow& answer : bodyless_rows()) {
+        for (const Row& row : rows) {
+            SCOPED_TRACE(answer.line + row.fields);
+            const std::string raw = answer.line + row.fields + "\r\n";
+            const ResponseMeaning meaning = meaning_of(response(raw), answer.to_head);
+            ASSERT_TRUE(meaning.is_oddly_framed);
+            EXPECT_EQ(meaning.stated_length, answer.may_state_length ? row.length : std::nullopt);
+        }
+    }
 }
 
 TEST(ResponseFraming, KeepsTheConnectionAsAgreed) {

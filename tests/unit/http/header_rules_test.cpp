@@ -496,6 +496,22 @@ TEST(ForwardResponse, ChangesFramingOnlyWhenTold) {
         << "the length of the object is not that of the message";
 }
 
+TEST(ForwardResponse, LeavesNothingOfOddFraming) {
+    const std::string raw =
+        "HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\ncontent-length: 6\r\n"
+        "Transfer-Encoding: gzip\r\nContent_Length: 7\r\nTransfer.Encoding: chunked\r\n"
+        "x-amz-meta-content_length: 8\r\n\r\n";
+    ResponseRules rules;
+    rules.drop_framing = true;
+    EXPECT_EQ(forwarded_response(raw, rules),
+              "HTTP/1.1 200 OK\r\nA: b\r\nx-amz-meta-content_length: 8\r\n\r\n");
+    rules.stated_length = 0;
+    rules.close = true;
+    EXPECT_EQ(forwarded_response(raw, rules),
+              "HTTP/1.1 200 OK\r\nA: b\r\nx-amz-meta-content_length: 8\r\n"
+              "Content-Length: 0\r\nConnection: close\r\n\r\n");
+}
+
 TEST(ForwardResponse, RelaysASwitchOfProtocols) {
     const std::string raw =
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "

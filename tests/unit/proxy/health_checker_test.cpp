@@ -293,6 +293,16 @@ TEST_F(HealthCheckerTest, AnUnfinishedHeadTimesOut) {
     EXPECT_THAT(log.str(), HasSubstr("timed out after 50 ms"));
 }
 
+// As for requests: what frames nothing is no reason to call a server broken.
+TEST_F(HealthCheckerTest, FramingOfAnAnswerWithoutABodyIsNotJudged) {
+    health.method = "HEAD";
+    add_server().answer =
+        "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n";
+    use_all();
+    ASSERT_TRUE(run_until_checks(1));
+    EXPECT_TRUE(board.is_up(0)) << log.str();
+}
+
 TEST_F(HealthCheckerTest, InterimAnswersAreNotTheAnswer) {
     add_server().answer = std::string("HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n") + kOk;
     use_all();
