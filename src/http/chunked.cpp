@@ -200,12 +200,15 @@ bool is_kept_trailer(const Field& field) {
 
 }  // namespace
 
-bool filter_trailers(std::string_view lines, std::string& out) {
+bool filter_trailers(std::string_view lines, TrailersOf sender, std::string& out) {
     if (lines.empty()) {
         return true;
     }
     std::string section(lines);
     section += "\r\n";
+    if (sender == TrailersOf::backend) {
+        soften_controls(section);
+    }
     std::vector<Field> fields;
     if (parse_fields(section, fields) != HeadError::none) {
         return false;

@@ -513,6 +513,35 @@ HeadError parse_response_head(std::string_view raw, ResponseHead& head) {
     return parse_all(raw, head);
 }
 
+HeadError parse_response_head_softly(std::span<char> raw, ResponseHead& head) {
+    const std::string_view text(raw.data(), raw.size());
+    const HeadError error = parse_all(text, head);
+    if (error != HeadError::bad_field_value) {
+        return error;
+    }
+    // The start line was good: field lines begin behind it.
+    soften_controls(raw.subspan(head.line.size()));
+    return parse_all(text, head);
+}
+
+void soften_controls(std::span<char> field_lines) {
+    const auto is_softened = [](char c) {
+        return base::ControlBytes::matches(c) && c != '\0' && c != '\r' && c != '\n';
+    };
+    const auto end = field_lines.end();
+    for (auto line = field_lines.begin(); line != end;) {
+        const auto lf = std::find(line, end, '\n');
+        const auto colon = std::find(line, lf, ':');
+        if (colon != lf && colon != line) {
+            const FieldId id = id_of(std::string_view(line, colon));
+            const bool frames =
+                is_in(set_of(FieldId::content_length, FieldId::transfer_encoding), id);
+            std::replace_if(colon, lf, is_softened, frames ? '?' : ' ');
+        }
+        line = lf == end ? end : lf + 1;
+    }
+}
+
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) {
     FieldSet seen = 0;
     const char* at = raw.data();

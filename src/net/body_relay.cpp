@@ -165,8 +165,10 @@ SinkWait sink_wait_of(const BodyRelay& relay) {
 // message with such did not end well.
 bool append_end(BodyRelay& relay) {
     relay.trailer_text = "0\r\n";
+    const auto sender =
+        relay.sink_is_backend ? http::TrailersOf::client : http::TrailersOf::backend;
     if (relay.source->kind == http::BodyKind::chunked &&
-        !http::filter_trailers(relay.source->decoder.trailers(), relay.trailer_text)) {
+        !http::filter_trailers(relay.source->decoder.trailers(), sender, relay.trailer_text)) {
         return false;
     }
     if (relay.chunked_out) {

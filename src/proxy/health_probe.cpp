@@ -173,8 +173,7 @@ void HttpProbe::look_for_answer() {
         }
         http::HeadError error = scanner_.error();
         if (is_complete) {
-            const std::string_view raw = std::string_view(input_).substr(0, scanner_.end());
-            error = http::parse_response_head(raw, answer_);
+            error = http::parse_response_head_softly({input_.data(), scanner_.end()}, answer_);
             if (error == http::HeadError::none) {
                 error = http::meaning_of(answer_, plan_->asks_head).error;
             }

@@ -136,7 +136,8 @@ Exchange::HeadEnd Exchange::scan_answer() {
         if (raw.size() > limit) {
             error = http::HeadError::too_many_fields;
         } else if (response_.raw.empty()) {
-            error = http::parse_response_head(raw, response_);
+            error = http::parse_response_head_softly(
+                {response_buffer_.data() + response_begin_, raw.size()}, response_);
         }
         if (error == http::HeadError::none) {
             response_meaning_ = http::meaning_of(response_, method_ == policy::MethodClass::head);

@@ -122,3 +122,33 @@ def test_200_with_an_error_body_passes(one):
     daemon, _ = one(handler)
     with daemon.client() as client:
         assert client.request("POST", "/b/k?uploadId=x", body=b"<x/>").data == error
+
+
+@pytest.mark.parametrize("site", ["s3", "http"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_object_with_a_control_in_its_metadata_can_be_read(make_backend, gate, site, method):
+    """One server is asked, nobody is marked, the byte is a space; nginx and HAProxy relay it."""
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.respond(200, [b"x-amz-meta-a: b\x01c\x1b[31m\x7f", b"ETag: \"e\""], b"data")
+
+    backends = [make_backend(handler) for _ in range(2)]
+    daemon = gate(
+        backends,
+        type=site,
+        balance={"method": "round_robin"},
+        passive={"max_fails": 1, "fail_timeout": "60s"},
+        top={"workers": 1},
+    )
+    with daemon.client() as client:
+        for count in range(1, 5):
+            response = client.request(method)
+            assert (response.status, response.header("etag")) == (200, '"e"')
+            assert b"x-amz-meta-a: b c [31m \r\n" in response.raw_head
+            assert response.data == (b"data" if method == "GET" else b"")
+            assert sum(len(backend.requests) for backend in backends) == count
+    assert [len(backend.data_connections) for backend in backends] == [1, 1]
+    assert daemon.wait_log("/b/k")["error"] == "-"
+    assert not any("malformed" in what for what in daemon.totals())
+    assert "marked" not in daemon.stderr

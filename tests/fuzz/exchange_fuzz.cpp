@@ -1137,6 +1137,7 @@ Message Play::answer_of(const Served& served, bool to_head, bool consumed_only) 
     for (;;) {
         StrictReader reader(StrictReader::Kind::response, at);
         reader.to_head = to_head;
+        reader.softens_controls = true;
         reader.advance(stream, ended);
         if (reader.message.is_complete() && reader.message.status < 200 &&
             reader.message.status != 101) {

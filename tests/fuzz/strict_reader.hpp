@@ -109,6 +109,9 @@ class StrictReader {
     Message message;
     // Responses: the request was HEAD.
     bool to_head = false;
+    // Controls in field values read as spaces, or as '?' where they would frame the message: a
+    // backend's, as the proxy relays them. NUL and CR never do.
+    bool softens_controls = false;
     // Requests: empty lines that may stand in front (RFC 9112 §2.2).
     unsigned empty_lines = 0;
 
@@ -171,9 +174,9 @@ class StrictReader {
         return true;
     }
 
-    static bool read_field(std::string_view line, std::vector<FieldLine>& fields) {
+    bool read_field(std::string_view line, std::vector<FieldLine>& fields) const {
         const std::size_t colon = line.find(':');
-        if (colon == std::string_view::npos || !is_token(line.substr(0, colon)) || !is_text(line)) {
+        if (colon == std::string_view::npos || !is_token(line.substr(0, colon))) {
             return false;
         }
         FieldLine field;
@@ -181,7 +184,14 @@ class StrictReader {
         for (const char c : line.substr(0, colon)) {
             field.name += static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
         }
-        field.value = line.substr(colon + 1);
+        const bool frames = field.name == "content-length" || field.name == "transfer-encoding";
+        for (char& c : field.line) {
+            c = !softens_controls || c == '\0' || is_text({&c, 1}) ? c : frames ? '?' : ' ';
+        }
+        if (!is_text(field.line)) {
+            return false;
+        }
+        field.value = field.line.substr(colon + 1);
         field.value.erase(0, field.value.find_first_not_of(" \t"));
         field.value.erase(field.value.find_last_not_of(" \t") + 1);
         fields.push_back(std::move(field));

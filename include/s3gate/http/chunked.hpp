@@ -58,7 +58,8 @@ class ChunkDecoder {
 
 // Trailer lines that may go on: those that do not name framing, routing, authentication or
 // connection matters (RFC 9110 §6.5.1). False when the section is malformed. Appends the kept lines
-// with CRLF to `out`.
-bool filter_trailers(std::string_view lines, std::string& out);
+// with CRLF to `out`. A backend's control bytes in values are softened, as in its heads.
+enum class TrailersOf { client, backend };
+bool filter_trailers(std::string_view lines, TrailersOf sender, std::string& out);
 
 }  // namespace s3gate::http

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -179,6 +180,15 @@ struct ResponseHead {
 // Parses a complete head (as HeadScanner delimits it). The field vector's memory is reused.
 HeadError parse_request_head(std::string_view raw, RequestHead& head);
 HeadError parse_response_head(std::string_view raw, ResponseHead& head);
+// parse_response_head() for bytes of ours to change: control bytes in field values are softened
+// before anything refuses them. `raw` is as it came where none had to be.
+HeadError parse_response_head_softly(std::span<char> raw, ResponseHead& head);
+// Makes every control byte in the values of field lines a space, where servers send such and other
+// proxies relay them: an object whose metadata has one would be unreadable. NUL, CR and LF stay as
+// they are, so that they are refused: readers differ in what they mean (RFC 9110 §5.5). In
+// Content-Length and Transfer-Encoding it becomes a '?', which cannot be trimmed away: the value
+// stays as odd as it was. Names are not touched.
+void soften_controls(std::span<char> field_lines);
 // Field lines only (trailers), up to and including the empty line.
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields);
 

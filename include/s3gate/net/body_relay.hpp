@@ -59,7 +59,8 @@ struct BodyRelay {
     ReplayBuffer* replay = nullptr;
     bool resend = false;  // begin with what the replay buffer holds
     bool chunked_out = false;
-    bool sink_is_backend = false;  // its TCP_USER_TIMEOUT is short; see wait_for_sink
+    // Its TCP_USER_TIMEOUT is short (see wait_for_sink), and the source is a client.
+    bool sink_is_backend = false;
     Tick read_timeout = 1;
     Tick write_timeout = 1;
     // Results, also valid while it runs.

@@ -403,24 +403,38 @@ TEST(TrailerFilter, LeavesOutWhatATrailerMustNotSay) {
     for (const Row& row : rows) {
         const std::string line = row.name + ":  v \r\n";
         std::string out = "before\r\n";
-        EXPECT_TRUE(filter_trailers(line, out));
+        EXPECT_TRUE(filter_trailers(line, TrailersOf::client, out));
         EXPECT_EQ(out, "before\r\n" + (row.kept ? line : std::string())) << row.name;
         all += line;
         expected += row.kept ? line : "";
     }
     std::string out;
-    EXPECT_TRUE(filter_trailers(all, out));
+    EXPECT_TRUE(filter_trailers(all, TrailersOf::client, out));
     EXPECT_EQ(out, expected) << "the kept lines byte for byte and in order";
 }
 
 TEST(TrailerFilter, RefusesWhatIsNoFieldSection) {
     std::string out;
-    EXPECT_TRUE(filter_trailers("", out));
+    EXPECT_TRUE(filter_trailers("", TrailersOf::client, out));
     EXPECT_EQ(out, "");
     for (const std::string bad :
          {"x\r\n", "x : y\r\n", ": y\r\n", " x: y\r\n", "x: y\r\n z\r\n", "x: y\x01\r\n", "x: y",
           "x: y\n", "\r\nGET / HTTP/1.1\r\nHost: h\r\n", "GET / HTTP/1.1\r\n"}) {
-        EXPECT_FALSE(filter_trailers(bad, out)) << escaped(bad);
+        EXPECT_FALSE(filter_trailers(bad, TrailersOf::client, out)) << escaped(bad);
+    }
+}
+
+TEST(TrailerFilter, SoftensControlsOfBackendsOnly) {
+    const std::string lines = "X-Sum: a\x01" "b\x7f\r\nx-amz-checksum-crc32: AA==\r\n";
+    std::string out;
+    EXPECT_FALSE(filter_trailers(lines, TrailersOf::client, out));
+    EXPECT_EQ(out, "");
+    EXPECT_TRUE(filter_trailers(lines, TrailersOf::backend, out));
+    EXPECT_EQ(out, "X-Sum: a b \r\nx-amz-checksum-crc32: AA==\r\n");
+    using namespace std::string_literals;
+    for (const std::string& bad : {"x: y\0\r\n"s, "x: y\x01\rz\r\n"s, "x\x01: y\r\n"s,
+                                   "x: y\x01\r\n z\r\n"s, "\x01: y\r\n"s}) {
+        EXPECT_FALSE(filter_trailers(bad, TrailersOf::backend, out)) << escaped(bad);
     }
 }
 

@@ -323,6 +323,24 @@ TEST(ResponseFraming, OneLengthOfAnOddlyFramedResponseIsTheObjects) {
     }
 }
 
+// A control byte in a framing field is no white space that could be trimmed away.
+TEST(ResponseFraming, StaysOddWhereControlsWereSoftened) {
+    for (const char* fields :
+         {"Content-Length: 5\x0b\r\n", "Content-Length:\x01\x35\r\n", "Content-Length: \x7f\r\n",
+          "Transfer-Encoding: chunked\x0b\r\n", "Transfer-Encoding: \x01chunked\r\n",
+          "Content-Length: 5\r\nTransfer-Encoding: \x01\r\n"}) {
+        std::string raw = "HTTP/1.1 200 OK\r\n" + std::string(fields) + "\r\n";
+        SCOPED_TRACE(escaped(raw));
+        ResponseHead head;
+        ASSERT_EQ(parse_response_head_softly(raw, head), HeadError::none);
+        EXPECT_NE(meaning_of(head, false).error, HeadError::none);
+        const ResponseMeaning to_head = meaning_of(head, true);
+        EXPECT_EQ(to_head.error, HeadError::none);
+        EXPECT_TRUE(to_head.is_oddly_framed);
+        EXPECT_EQ(to_head.stated_length, std::nullopt);
+    }
+}
+
 TEST(ResponseFraming, KeepsTheConnectionAsAgreed) {
     const auto keeps = [](const std::string& version, const std::string& connection) {
         return meaning_of(response("HTTP/" + version + " 200 OK\r\nContent-Length: 0\r\n" +

@@ -240,6 +240,10 @@ INSTANTIATE_TEST_SUITE_P(
                 false, "header x-minio-server-status: Bucket-Metadata-Offline"},
         Failure{"unprintable", "HTTP/1.1 200 OK\r\nX-Minio-Server-Status: \xff offline\r\n\r\n",
                 false, "header X-Minio-Server-Status: ? offline"},
+        Failure{"control", "HTTP/1.1 200 OK\r\nX-Minio-Server-Status: off\x1bline\r\n\r\n", false,
+                "header X-Minio-Server-Status: off line"},
+        Failure{"no_control", "HTTP/1.1 200 OK\r\nX-A: b\rc\r\n\r\n", false,
+                "malformed answer: malformed header field value"},
         Failure{"junk", "SSH-2.0-OpenSSH_9.2\r\n\r\n", false, "malformed answer: not HTTP"},
         Failure{"no_status", "HTTP/1.1 OK\r\n\r\n", false,
                 "malformed answer: malformed status line"},
@@ -298,6 +302,15 @@ TEST_F(HealthCheckerTest, FramingOfAnAnswerWithoutABodyIsNotJudged) {
     health.method = "HEAD";
     add_server().answer =
         "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n";
+    use_all();
+    ASSERT_TRUE(run_until_checks(1));
+    EXPECT_TRUE(board.is_up(0)) << log.str();
+}
+
+TEST_F(HealthCheckerTest, ControlsInValuesAreSpaces) {
+    add_server().answer =
+        "HTTP/1.1 103 Early Hints\r\nLink: a\x01\r\n\r\n"
+        "HTTP/1.1 200 OK\r\nX-A: b\x7f\r\nContent-Length: 0\r\n\r\n";
     use_all();
     ASSERT_TRUE(run_until_checks(1));
     EXPECT_TRUE(board.is_up(0)) << log.str();
