@@ -119,6 +119,7 @@ def of_exchange():
     options = [b"\0\0", b"\xff\xff", b"\x01\x00", b"\x00\xfc", b"\x02\x10"]
     answer = bytes([15, 0, 0, 0, 0, 0, 1, 0, 0])
     request = bytes(8)
+    head_request = bytes([0, 0, 2, 0, 0, 0, 0, 0])
     end = bytes([21, 11])
     chunked = b"Transfer-Encoding: chunked\r\n\r\n"
     put_head = b"PUT /b/k HTTP/1.1\r\nHost: h\r\n" + chunked
@@ -129,8 +130,8 @@ def of_exchange():
         said = b"".join(bytes([0x85, 0, len(piece)]) + piece for piece in pieces)
         return answer + said + bytes([7, 0]) + end
 
-    def backend_says(text):
-        return bytes([15, 0, 0, 8, 0, 0, 0, 0, 0, len(text)]) + text + request + end
+    def backend_says(text, asked):
+        return bytes([15, 0, 0, 8, 0, 0, 0, 0, 0, len(text)]) + text + asked + end
 
     said_by_client = [
         *inputs_of("request_head"),
@@ -150,7 +151,9 @@ def of_exchange():
             yield options[number % len(options)] + client_says(text)
     for number, text in enumerate(said_by_backend):
         if len(text) <= 255:
-            yield options[number % len(options)] + backend_says(text)
+            # To HEAD no framing field frames anything.
+            for asked in (request, head_request):
+                yield options[number % len(options)] + backend_says(text, asked)
 
 
 def main():
