@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "s3gate/base/text.hpp"
 #include "site_reader.hpp"
 
 namespace s3gate::config {
@@ -37,17 +38,36 @@ std::optional<std::string> read_path(const Section& section, std::string_view ke
     return (error ? joined : absolute).lexically_normal().string();
 }
 
+void read_level(const Section& log, LogLevel& out) {
+    // nginx and syslog know more levels than are written here.
+    for (const std::string_view word : {"crit", "critical", "alert", "emerg", "fatal", "none"}) {
+        const Node* const value = log.find("level");
+        if (value != nullptr && value->kind == Node::Kind::text &&
+            base::iequals(value->text, word)) {
+            log.problem("level", in_quotes(value->text) +
+                                     " is no level here: nothing is above error; write error");
+            return;
+        }
+    }
+    const auto level = log.choice<LogLevel>("level",
+                                            {{"debug", LogLevel::debug},
+                                             {"info", LogLevel::info},
+                                             {"warn", LogLevel::warn},
+                                             {"error", LogLevel::error}},
+                                            {{"warning", "warn"},
+                                             {"err", "error"},
+                                             {"notice", "info"},
+                                             {"trace", "debug"}});
+    out = level.value_or(out);
+}
+
 void read_log(const Section& main, const std::string& directory, Log& out) {
     const auto log = main.mapping("log", "a mapping such as {level: info}");
     if (!log) {
         return;
     }
-    if (const auto level = log->choice<LogLevel>("level", {{"debug", LogLevel::debug},
-                                                           {"info", LogLevel::info},
-                                                           {"warn", LogLevel::warn},
-                                                           {"error", LogLevel::error}})) {
-        out.level = *level;
-    }
+    out.where = main.report().at(main.line_of("log"));
+    read_level(*log, out.level);
     const auto target = log->text("target", "stderr or a path");
     if (target && *target != "stderr") {
         out.target = read_path(*log, "target", directory, *target, "stderr").value_or(out.target);
@@ -58,8 +78,25 @@ void read_access_log(const Section& main, const std::string& directory, AccessLo
     if (main.is_off("access_log")) {
         return;
     }
+    constexpr std::string_view kOnNeedsTarget =
+        "on does not say where to; write {target: /var/log/s3gate/access.log}, or {target: "
+        "stdout} for the journal";
+    if (main.is_on("access_log")) {
+        main.problem("access_log", std::string(kOnNeedsTarget));
+        return;
+    }
     const auto log = main.mapping("access_log", "off, or a mapping such as {target: stdout}");
-    if (!log || log->is_off("target")) {
+    if (!log) {
+        return;
+    }
+    out.where = main.report().at(main.line_of("access_log"));
+    if (log->is_off("target")) {
+        return;
+    }
+    if (log->is_on("target")) {
+        log->problem("target",
+                     "on does not say where to; write /var/log/s3gate/access.log, or stdout for "
+                     "the journal");
         return;
     }
     const auto target = log->text("target", "off, stdout or a path");
@@ -75,12 +112,19 @@ void read_admin(const Section& main, const std::string& directory, Admin& out) {
     if (main.is_off("admin")) {
         return;
     }
+    if (main.is_on("admin")) {
+        main.problem("admin",
+                     "on does not say where to listen; write {listen: [\"127.0.0.1:9180\"]}");
+        return;
+    }
     const auto admin =
         main.mapping("admin", "off, or a mapping such as {listen: [\"127.0.0.1:9180\"]}");
     if (!admin) {
         return;
     }
     out.enabled = true;
+    out.where = main.report().at(main.line_of("admin"));
+    main.warning("admin", "is checked, but nothing listens yet: this version does not serve it");
     out.listen = read_listen(*admin);
     out.allow = admin->has("allow") ? read_blocks(*admin, "allow") : loopback_blocks();
     if (const auto socket = admin->text("socket", "a path")) {
@@ -114,18 +158,19 @@ void read_limits(const Section& main, Limits& out) {
         limits->size("replay_memory", {0, 64 * kKiB * kMiB}).value_or(out.replay_memory);
 }
 
-void read_user(const Section& main, std::string& out) {
+void read_user(const Section& main, Config& out) {
     const auto user = main.text("user", "a user name");
     if (!user || user->empty()) {
         return;
     }
+    out.user_where = main.report().at(main.line_of("user"));
     const bool is_name = user->size() <= 32 && !user->starts_with('-') && is_plain_name(*user) &&
                          user->find(':') == std::string::npos;
     if (!is_name) {
         main.problem("user", in_quotes(*user) + " is not a user name");
         return;
     }
-    out = *user;
+    out.user = *user;
 }
 
 }  // namespace
@@ -134,7 +179,9 @@ void read_main(const Section& section, const std::string& directory, Config& out
     if (const auto workers = section.number("workers", {1, 1024, "auto"})) {
         out.workers = static_cast<unsigned>(*workers);
     }
-    if (!section.is_off("cpu_affinity")) {
+    if (section.is_on("cpu_affinity")) {
+        out.cpu_affinity = true;
+    } else if (!section.is_off("cpu_affinity")) {
         out.cpu_affinity = section.choice<bool>("cpu_affinity", {{"off", false}, {"auto", true}})
                                .value_or(out.cpu_affinity);
     }
@@ -147,7 +194,7 @@ void read_main(const Section& section, const std::string& directory, Config& out
                                .value_or(out.shutdown_timeout);
     out.upgrade_timeout = section.duration("upgrade_timeout", {seconds{1}, hours{24 * 7}})
                               .value_or(out.upgrade_timeout);
-    read_user(section, out.user);
+    read_user(section, out);
 }
 
 }  // namespace s3gate::config

@@ -1,6 +1,7 @@
 #include "section.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "s3gate/base/text.hpp"
 #include "s3gate/config/keys.hpp"
@@ -8,6 +9,9 @@
 namespace s3gate::config {
 
 namespace {
+
+constexpr auto kOnWords = std::to_array<std::string_view>({"true", "yes", "on"});
+constexpr auto kOffWords = std::to_array<std::string_view>({"false", "no", "off"});
 
 constexpr std::string_view kNoValue =
     "has no value; give it one, or remove the key to get the default";
@@ -153,10 +157,18 @@ void Section::warning(std::string_view key, std::string message) const {
     report_.warning(line_of(key), path_of(key), std::move(message));
 }
 
-bool Section::is_off(std::string_view key) const {
+bool Section::is_word(std::string_view key, std::span<const std::string_view> words) const {
     const Node* const value = find(key);
     return value != nullptr && value->kind == Node::Kind::text &&
-           (value->text == "off" || value->text == "false" || value->text == "no");
+           std::ranges::any_of(words, [&](auto word) { return base::iequals(value->text, word); });
+}
+
+bool Section::is_off(std::string_view key) const {
+    return is_word(key, kOffWords);
+}
+
+bool Section::is_on(std::string_view key) const {
+    return is_word(key, kOnWords);
 }
 
 std::optional<std::string> Section::text(std::string_view key, std::string_view what) const {
@@ -176,15 +188,8 @@ std::optional<bool> Section::boolean(std::string_view key) const {
     if (!value) {
         return std::nullopt;
     }
-    for (const std::string_view word : {"true", "yes", "on"}) {
-        if (base::iequals(*value, word)) {
-            return true;
-        }
-    }
-    for (const std::string_view word : {"false", "no", "off"}) {
-        if (base::iequals(*value, word)) {
-            return false;
-        }
+    if (is_on(key) || is_off(key)) {
+        return is_on(key);
     }
     problem(key, in_quotes(*value) + " is neither true nor false");
     return std::nullopt;
@@ -201,9 +206,13 @@ std::optional<std::uint64_t> Section::number(std::string_view key, const NumberR
     if (!rule.word.empty() && (*value == rule.word || (rule.word == "off" && is_off(key)))) {
         return 0;
     }
+    if (rule.on == OnWord::means_default && is_on(key)) {
+        return std::nullopt;
+    }
     const auto number = base::parse_decimal(*value);
     if (!number || *number < rule.min || *number > rule.max) {
-        problem(key, in_quotes(*value) + " is not " + range);
+        problem(key, is_on(key) && rule.word == "off" ? "on does not say how many; write " + range
+                                                      : in_quotes(*value) + " is not " + range);
         return std::nullopt;
     }
     return number;
@@ -235,6 +244,9 @@ std::optional<std::uint64_t> Section::size(std::string_view key, const SizeRule&
     if (rule.min == 0 && is_off(key)) {
         return 0;
     }
+    if (rule.min == 0 && is_on(key)) {
+        return std::nullopt;  // as off, so on: the default
+    }
     auto parsed = parse_size(*value);
     if (!parsed.value) {
         problem(key, std::move(parsed.error));
@@ -260,6 +272,10 @@ std::optional<Section> Section::mapping(std::string_view key, std::string_view w
         return std::nullopt;
     }
     return Section(*value, path_of(key), table_ + "." + std::string(key), report_);
+}
+
+std::optional<Section> Section::mapping_or_on(std::string_view key, std::string_view what) const {
+    return is_on(key) ? std::nullopt : mapping(key, what);
 }
 
 std::optional<std::vector<Item>> Section::list(std::string_view key, std::string_view what) const {
@@ -321,12 +337,16 @@ std::optional<std::vector<std::pair<Item, std::string>>> Section::fields(
 }
 
 std::optional<std::size_t> Section::word_index(std::string_view key,
-                                               const std::vector<std::string_view>& words) const {
+                                               const std::vector<std::string_view>& words,
+                                               const Synonyms& synonyms) const {
     const auto value = text(key, alternatives(words));
     if (!value) {
         return std::nullopt;
     }
-    const auto found = std::ranges::find(words, std::string_view(*value));
+    const auto synonym =
+        std::ranges::find_if(synonyms, [&](const auto& pair) { return pair.first == *value; });
+    const auto found = std::ranges::find(
+        words, synonym == synonyms.end() ? std::string_view(*value) : synonym->second);
     if (found == words.end()) {
         problem(key, in_quotes(*value) + " is not known; one of " + alternatives(words));
         return std::nullopt;

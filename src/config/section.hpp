@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -43,11 +44,15 @@ struct Item {
     std::string path;
 };
 
+// What the word on means where off is a value.
+enum class OnWord { refused, means_default };
+
 // What a number may be; `word` stands for 0 where it is not empty ("auto", "off").
 struct NumberRule {
     std::uint64_t min = 0;
     std::uint64_t max = 0;
     std::string_view word = {};
+    OnWord on = OnWord::refused;
 };
 
 struct DurationRule {
@@ -62,6 +67,9 @@ struct SizeRule {
 
 template <class T>
 using Choices = std::vector<std::pair<std::string_view, T>>;
+
+// Other programs' words for a choice: taken, but never proposed.
+using Synonyms = std::vector<std::pair<std::string_view, std::string_view>>;
 
 class Section {
   public:
@@ -82,8 +90,10 @@ class Section {
     Report& report() const { return report_; }
 
     // True if the value is the word off (or its YAML 1.1 twins false and no, which other tools
-    // write for it).
+    // write for it), in any case of letters.
     bool is_off(std::string_view key) const;
+    // The same for on, true and yes.
+    bool is_on(std::string_view key) const;
 
     // `what` completes "expected …".
     std::optional<std::string> text(std::string_view key, std::string_view what) const;
@@ -92,18 +102,21 @@ class Section {
     std::optional<Duration> duration(std::string_view key, const DurationRule& rule) const;
     std::optional<std::uint64_t> size(std::string_view key, const SizeRule& rule) const;
     std::optional<Section> mapping(std::string_view key, std::string_view what) const;
+    // For sections that the word on switches on with their defaults: nullopt then, too.
+    std::optional<Section> mapping_or_on(std::string_view key, std::string_view what) const;
     // The usable items of a list; nullopt when the key is missing or holds no list.
     std::optional<std::vector<Item>> list(std::string_view key, std::string_view what) const;
     // Names and texts of a mapping with free keys; repeated names (any case) are reported.
     std::optional<std::vector<std::pair<Item, std::string>>> fields(std::string_view key) const;
 
     template <class T>
-    std::optional<T> choice(std::string_view key, const Choices<T>& choices) const {
+    std::optional<T> choice(std::string_view key, const Choices<T>& choices,
+                            const Synonyms& synonyms = {}) const {
         std::vector<std::string_view> words;
         for (const auto& [word, value] : choices) {
             words.push_back(word);
         }
-        const auto index = word_index(key, words);
+        const auto index = word_index(key, words, synonyms);
         return index ? std::optional<T>(choices[*index].second) : std::nullopt;
     }
 
@@ -113,7 +126,9 @@ class Section {
   private:
     std::optional<std::size_t> index_of(std::string_view key) const;
     std::optional<std::size_t> word_index(std::string_view key,
-                                          const std::vector<std::string_view>& words) const;
+                                          const std::vector<std::string_view>& words,
+                                          const Synonyms& synonyms) const;
+    bool is_word(std::string_view key, std::span<const std::string_view> words) const;
     void report_unknown(const Node::Key& key) const;
 
     const Node& node_;

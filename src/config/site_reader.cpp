@@ -291,7 +291,7 @@ ServerList read_backends(const Section& site, Backends& out) {
         check_name(*backends, "name", *name);
         out.name = *name;
     }
-    assign(out.keepalive, backends->number("keepalive", {0, 65536, "off"}));
+    assign(out.keepalive, backends->number("keepalive", {0, 65536, "off", OnWord::means_default}));
     assign(out.idle_timeout, backends->duration("idle_timeout", {Duration{1}, hours{1}}));
     if (!backends->has("servers")) {
         backends->report().problem(backends->line(), backends->path_of("servers"),
@@ -299,7 +299,7 @@ ServerList read_backends(const Section& site, Backends& out) {
         return ServerList::partial;
     }
     assign(out.max_connections, backends->number("max_connections", kMaxConnections));
-    assign(out.queue, backends->number("queue", {1, 100'000, "off"}));
+    assign(out.queue, backends->number("queue", {1, 100'000, "off", OnWord::means_default}));
     assign(out.queue_timeout,
            backends->duration("queue_timeout", {Duration{1}, std::chrono::minutes{5}}));
     Server defaults;
@@ -371,7 +371,7 @@ void read_health(const Section& site, Health& out) {
         return;
     }
     out.enabled = true;
-    const auto health = site.mapping("health", "off, or a mapping such as {interval: 3s}");
+    const auto health = site.mapping_or_on("health", "off, or a mapping such as {interval: 3s}");
     if (!health) {
         return;
     }
@@ -411,7 +411,7 @@ void read_passive(const Section& site, Passive& out) {
         out.enabled = false;
         return;
     }
-    if (const auto passive = site.mapping("passive", "off, or a mapping such as {max_fails: 3}")) {
+    if (const auto passive = site.mapping_or_on("passive", "off, or a mapping such as {max_fails: 3}")) {
         const Node* const fails = passive->find("max_fails");
         if (fails != nullptr && fails->kind == Node::Kind::text && fails->text == "0") {
             passive->problem("max_fails",
@@ -423,18 +423,63 @@ void read_passive(const Section& site, Passive& out) {
     }
 }
 
+// What other proxies call a reason to retry, and what to write here.
+std::string explain_reason(std::string_view word) {
+    constexpr auto kElsewhere = std::to_array<std::pair<std::string_view, std::string_view>>({
+        {"invalid_header", "a malformed answer is part of error"},
+        {"non_idempotent", "write retry: {unanswered_writes: true} for it"},
+        {"updating", "s3gate has no cache"},
+        {"off", "for never write on: []"},
+        {"conn-failure", "write error"},
+        {"empty-response", "write error"},
+        {"junk-response", "write error"},
+        {"response-timeout", "write timeout"},
+        {"connect-failure", "write error"},
+        {"reset", "write error"},
+        {"5xx", "write 500, 502, 503, 504"},
+        {"gateway-error", "write 502, 503, 504"},
+        {"all-retryable-errors", "leave retry.on out: all of them are the default"},
+        {"429", "it asks the client to slow down, and the client gets it"},
+    });
+    std::string_view bare = word;
+    if (bare.starts_with("http_")) {
+        bare.remove_prefix(5);
+    }
+    const auto found =
+        std::ranges::find(kElsewhere, bare, [](const auto& row) { return row.first; });
+    if (found != kElsewhere.end()) {
+        return std::string(found->second);
+    }
+    if (bare.size() == 3 && bare.front() == '4' && all_digits(bare)) {
+        return "it is meant for the client, and the client gets it";
+    }
+    return "one of error, timeout, 500, 502, 503 or 504";
+}
+
 void read_retry_on(const Section& retry, RetryOn& out) {
+    if (retry.is_on("on")) {
+        return;
+    }
+    if (retry.is_off("on")) {
+        out = {false, false, false, false, false, false};
+        return;
+    }
     const auto items = retry.list("on", "a list such as [error, timeout, 503]");
     if (!items) {
         return;
     }
     out = {false, false, false, false, false, false};
-    const std::array<std::pair<std::string_view, bool*>, 6> words = {{{"error", &out.error},
-                                                                      {"timeout", &out.timeout},
-                                                                      {"500", &out.http_500},
-                                                                      {"502", &out.http_502},
-                                                                      {"503", &out.http_503},
-                                                                      {"504", &out.http_504}}};
+    const std::array<std::pair<std::string_view, bool*>, 10> words = {
+        {{"error", &out.error},
+         {"timeout", &out.timeout},
+         {"500", &out.http_500},
+         {"502", &out.http_502},
+         {"503", &out.http_503},
+         {"504", &out.http_504},
+         {"http_500", &out.http_500},  // nginx's proxy_next_upstream
+         {"http_502", &out.http_502},
+         {"http_503", &out.http_503},
+         {"http_504", &out.http_504}}};
     for (const Item& item : *items) {
         const auto text = item_text(item, "a reason", retry.report());
         if (!text) {
@@ -443,10 +488,9 @@ void read_retry_on(const Section& retry, RetryOn& out) {
         const auto found = std::ranges::find(words, std::string_view(*text),
                                              [](const auto& word) { return word.first; });
         if (found == words.end()) {
-            retry.report().problem(
-                item.node.line, item.path,
-                in_quotes(*text) +
-                    " is no reason to retry; one of error, timeout, 500, 502, 503 or 504");
+            retry.report().problem(item.node.line, item.path,
+                                   in_quotes(*text) + " is no reason to retry; " +
+                                       explain_reason(*text));
             continue;
         }
         *found->second = true;
@@ -458,7 +502,7 @@ void read_retry(const Section& site, Retry& out) {
         site.problem("retry", "cannot be off as a whole; write retry: {on: []}");
         return;
     }
-    const auto retry = site.mapping("retry", "a mapping such as {max_tries: 3}");
+    const auto retry = site.mapping_or_on("retry", "a mapping such as {max_tries: 3}");
     if (!retry) {
         return;
     }
@@ -493,6 +537,10 @@ void read_request_rate(const Section& limits, RequestRate& out) {
     constexpr std::string_view kKey = "requests_per_client";
     const Node* const value = limits.find(kKey);
     if (value == nullptr || limits.is_off(kKey)) {
+        return;
+    }
+    if (limits.is_on(kKey)) {
+        limits.problem(kKey, "on does not say how many; write a rate such as 100/s");
         return;
     }
     const auto rate = value->kind == Node::Kind::mapping
@@ -584,12 +632,15 @@ void read_status_page(const Section& site, StatusPage& out) {
         return;
     }
     const auto status =
-        site.mapping("status", "off, or a mapping such as {path: /upstream/health/}");
-    if (!status) {
+        site.mapping_or_on("status", "off, or a mapping such as {path: /upstream/health/}");
+    if (!status && !site.is_on("status")) {
         return;
     }
     out.enabled = true;
     out.allow = loopback_blocks();
+    if (!status) {
+        return;
+    }
     if (const auto path = status->text("path", "a path")) {
         if (!is_url_path(*path) || path->find('%') != std::string::npos) {
             status->problem("path", in_quotes(*path) +
@@ -633,6 +684,10 @@ bool is_response_field(std::string_view name) {
 
 void read_session_header(const Section& site, std::string& out) {
     if (site.is_off("session_header")) {
+        return;
+    }
+    if (site.is_on("session_header")) {
+        out = "X-Session-ID";  // the name that the samples and nginx configurations give it
         return;
     }
     const auto name = site.text("session_header", "off or a header name");

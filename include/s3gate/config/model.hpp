@@ -200,10 +200,12 @@ struct Site {
 struct Log {
     LogLevel level = LogLevel::info;
     std::string target = "stderr";  // or an absolute path
+    Location where = {};  // the line of the key; 0 when it was not written
 };
 
 struct AccessLog {
     std::string target = "off";  // off | stdout | absolute path
+    Location where = {};  // the line of the key; 0 when it was not written
 };
 
 struct Admin {
@@ -211,6 +213,7 @@ struct Admin {
     std::vector<Listen> listen;
     std::vector<base::Cidr> allow;  // default 127.0.0.0/8 and ::1/128
     std::string socket;
+    Location where = {};  // the line of the key; 0 when it was not written
 };
 
 struct Limits {
@@ -231,6 +234,7 @@ struct Config {
     Duration shutdown_timeout = seconds{30};
     Duration upgrade_timeout = hours{1};
     std::string user;
+    Location user_where = {};  // the line of the key; 0 when it was not written
     std::vector<Site> sites;  // enabled ones only, in the order of the configuration (include files bytewise)
 };
 

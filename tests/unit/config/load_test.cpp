@@ -528,5 +528,53 @@ sites:
     EXPECT_THAT(text, HasSubstr("main.yaml: 2 sites, workers 2\n"));
 }
 
+TEST(OnAndOff, OnIsTheSectionWithItsDefaults) {
+    const LoadResult result =
+        load_site("type: http\nhealth: on\npassive: Yes\nstatus: on\nsession_header: on\n"
+                  "retry: {on: on, replay_buffer: on}\n"
+                  "backends: {servers: [\"n1:1\", \"n2:1\"], keepalive: on, queue: true}\n");
+    ASSERT_TRUE(result.ok()) << result.problems.front().to_string();
+    const Site& site = result.config.sites.front();
+    EXPECT_TRUE(site.health.enabled);  // off by default on sites of type http
+    EXPECT_EQ(site.health.path, Health().path);
+    EXPECT_TRUE(site.passive.enabled);
+    EXPECT_TRUE(site.status.enabled);
+    EXPECT_EQ(site.status.path, "/upstream/health/");
+    EXPECT_EQ(site.status.allow.size(), 2U);
+    EXPECT_EQ(site.session_header, "X-Session-ID");
+    EXPECT_TRUE(site.retry.on.error && site.retry.on.http_504);
+    EXPECT_EQ(site.retry.replay_buffer, Retry().replay_buffer);
+    EXPECT_EQ(site.backends.keepalive, 32U);
+    EXPECT_EQ(site.backends.queue, 1024U);
+    EXPECT_TRUE(load_main("cpu_affinity: on\n").config.cpu_affinity);
+}
+
+TEST(OnAndOff, OffKnowsNoCase) {
+    const LoadResult result = load_site("health: OFF\npassive: Off\nretry: {on: Off}\n");
+    ASSERT_TRUE(result.ok()) << result.problems.front().to_string();
+    EXPECT_FALSE(result.config.sites.front().health.enabled);
+    EXPECT_FALSE(result.config.sites.front().passive.enabled);
+    EXPECT_FALSE(result.config.sites.front().retry.on.error);
+}
+
+TEST(Retry, TakesNginxNames) {
+    const LoadResult result = load_site("retry: {on: [http_502, timeout]}\n");
+    ASSERT_TRUE(result.ok()) << result.problems.front().to_string();
+    const RetryOn& on = result.config.sites.front().retry.on;
+    EXPECT_TRUE(on.http_502 && on.timeout);
+    EXPECT_FALSE(on.error || on.http_500 || on.http_503 || on.http_504);
+}
+
+TEST(Log, TakesTheWordsOfSyslogAndNginx) {
+    for (const auto& [word, level] : {std::pair{"warning", LogLevel::warn},
+                                      {"err", LogLevel::error},
+                                      {"notice", LogLevel::info},
+                                      {"trace", LogLevel::debug}}) {
+        const LoadResult result = load_main("log: {level: " + std::string(word) + "}\n");
+        ASSERT_TRUE(result.ok()) << word;
+        EXPECT_EQ(result.config.log.level, level) << word;
+    }
+}
+
 }  // namespace
 }  // namespace s3gate::config
