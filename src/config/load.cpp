@@ -216,15 +216,22 @@ class Loader {
         identities_.insert(fs::canonical(file, ignored).string());
         ParsedYaml yaml = parse_yaml(content.text);
         if (yaml.error) {
-            Report(file, result_).problem(yaml.error->line, {}, std::move(yaml.error->message));
+            Report(file, result_).problem(yaml.error->line, std::move(yaml.error->key),
+                                          std::move(yaml.error->message));
             return std::nullopt;
         }
         Report report(file, result_);
-        replace_variables(yaml.root, {}, report);
+        prepare(yaml.root, {}, report);
         return std::move(yaml.root);
     }
 
-    void replace_variables(Node& node, const std::string& path, Report& report) {
+    // Replaces variables; what needs quotes is reported.
+    void prepare(Node& node, const std::string& path, Report& report) {
+        if (!node.unquoted.empty()) {
+            node.unusable = true;
+            report.problem(node.line, path, quote_it(node.unquoted));
+            return;
+        }
         if (node.kind == Node::Kind::text && node.text.find("${") != std::string::npos) {
             auto replaced = substitute(node.text, environment_);
             if (replaced.value) {
@@ -241,7 +248,7 @@ class Loader {
             } else {
                 below += (path.empty() ? "" : ".") + node.keys[i].text;
             }
-            replace_variables(node.items[i], below, report);
+            prepare(node.items[i], below, report);
         }
     }
 

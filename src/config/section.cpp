@@ -92,7 +92,7 @@ Section::Section(const Node& node, std::string path, std::string table, Report& 
         }
         if (!contains(known, key.text)) {
             report_unknown(key);
-        } else if (node_.items[i].kind == Node::Kind::null) {
+        } else if (node_.items[i].kind == Node::Kind::null && !node_.items[i].unusable) {
             report_.problem(key.line, path_of(key.text), std::string(kNoValue));
         }
     }

@@ -1,6 +1,6 @@
 // A YAML text as a plain tree that remembers its lines. Unlike yaml-cpp's own nodes it keeps
 // repeated keys (which are a problem to report, not to swallow), holds aliases as copies, and is
-// bounded in size. The only file that meets yaml-cpp.
+// bounded in size. Nothing else reads YAML.
 #pragma once
 
 #include <optional>
@@ -22,6 +22,8 @@ struct Node {
     int line = 0;
     bool unusable = false;  // its problem was reported already: readers skip it silently
     std::string text;
+    std::string unquoted;  // what stands in the file where YAML saw something else than a text in
+                           // it: quotes are missing; else empty
     std::vector<Key> keys;    // mapping: as many as items
     std::vector<Node> items;  // list and mapping
 };
@@ -29,6 +31,7 @@ struct Node {
 struct SyntaxError {
     int line = 0;  // 0 = unknown
     std::string message;
+    std::string key = {};  // path of the key whose value was being read; may be empty
 };
 
 struct ParsedYaml {
@@ -39,6 +42,9 @@ struct ParsedYaml {
 // Parses one document. Refuses what is not UTF-8, holds control characters or more than one
 // document, and what grows beyond any sensible configuration through aliases.
 ParsedYaml parse_yaml(const std::string& text);
+
+// What to do about a text without quotes that YAML reads as something else.
+std::string quote_it(std::string_view unquoted);
 
 // "text", "a list" …: how problems call a node.
 std::string_view kind_name(Node::Kind kind);
