@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <cstdlib>
 #include <filesystem>
@@ -112,6 +113,28 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
+// What editors and package managers leave beside a file; a site is never kept under such a name.
+bool is_left_over(std::string_view path) {
+    const std::string_view name = path.substr(path.rfind('/') + 1);
+    const auto ends = [&](std::string_view suffix) { return name.ends_with(suffix); };
+    constexpr auto kSuffixes = std::to_array<std::string_view>(
+        {"~", ".bak", ".old", ".orig", ".rej", ".save", ".tmp", ".swp", ".swo", ".swx",
+         ".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-bak", ".dpkg-tmp", ".ucf-old", ".ucf-new",
+         ".ucf-dist", ".rpmsave", ".rpmnew", ".rpmorig"});
+    return name.starts_with(".#") || (name.starts_with('#') && ends("#")) ||
+           std::ranges::any_of(kSuffixes, ends);
+}
+
+// The same name with the other ending that YAML files have; nullopt for one that has neither.
+std::optional<std::string> with_other_ending(const std::string& name) {
+    for (const auto& [mine, other] : {std::pair(".yaml", ".yml"), {".yml", ".yaml"}}) {
+        if (name.ends_with(mine)) {
+            return name.substr(0, name.size() - std::string_view(mine).size()) + other;
+        }
+    }
+    return std::nullopt;
+}
+
 // glob() hands its error callback no context; loading happens on one thread at a time, but tests
 // may use several.
 struct GlobError {
@@ -183,8 +206,11 @@ class Loader {
         } else if (!main.has("sites")) {
             include(std::string(kDefaultInclude), {file, 0}, "include", report);
         }
+        warn_of_passed_over();
         check();
     }
+
+    std::vector<std::string> take_files() { return std::move(files_); }
 
     void sort_by_place() {
         const auto rank = [&](const Problem& problem) {
@@ -286,18 +312,44 @@ class Loader {
             include_file(joined(directory, pattern), from, key, report);
             return;
         }
-        const GlobResult found = find_files(directory, pattern);
+        GlobResult found = find_files(directory, pattern);
         if (found.error.code != 0) {
             report.problem(
                 from.line, key,
                 "cannot search " + found.error.path + ": " + system_message(found.error.code));
             return;
         }
+        if (!is_left_over(pattern)) {
+            std::erase_if(found.files, is_left_over);
+        }
         if (found.files.empty()) {
             report.warning(from.line, key, in_quotes(pattern) + " matches no file");
         }
         for (const std::string& file : found.files) {
             include_file(file, from, key, report);
+        }
+        if (const auto other = with_other_ending(pattern)) {
+            passed_over_.push_back({*other, pattern, from, key});
+        }
+    }
+
+    // Files that a pattern leaves out for their ending alone, and that no other pattern takes.
+    void warn_of_passed_over() {
+        std::set<std::string> told;
+        for (const PassedOver& passed : passed_over_) {
+            for (const std::string& file :
+                 find_files(directory_of(main_file_), passed.pattern).files) {
+                std::error_code failed;
+                const std::string identity = fs::canonical(file, failed).string();
+                if (!failed && !is_left_over(file) && !identities_.contains(identity) &&
+                    told.insert(identity).second) {
+                    result_.warnings.push_back(
+                        {passed.from, passed.key,
+                         file + " is not read: " + in_quotes(passed.taken) +
+                             " does not match it; rename the file, or include " +
+                             in_quotes(passed.pattern) + " too"});
+                }
+            }
         }
     }
 
@@ -358,6 +410,14 @@ class Loader {
     LoadResult& result_;
     std::string main_file_;
     std::vector<std::string> files_;    // in the order they were read
+    // A pattern's twin with the other ending, and where the pattern stands.
+    struct PassedOver {
+        std::string pattern;
+        std::string taken;
+        Location from;
+        std::string key;
+    };
+    std::vector<PassedOver> passed_over_;
     std::set<std::string> identities_;  // canonical names of the same
     std::size_t sites_seen_ = 0;
 };
@@ -390,6 +450,7 @@ LoadResult load(const std::string& file, const Environment& environment) {
     Loader loader(environment, result);
     loader.run(file);
     loader.sort_by_place();
+    result.files = loader.take_files();
     return result;
 }
 

@@ -15,6 +15,7 @@ struct LoadResult {
     Config config;                  // complete only when `problems` is empty
     std::vector<Problem> problems;  // each one forbids a start
     std::vector<Problem> warnings;
+    std::vector<std::string> files;  // those that were read, or should have been, in that order
     bool ok() const { return problems.empty(); }
 };
 

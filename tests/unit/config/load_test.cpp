@@ -576,5 +576,72 @@ TEST(Log, TakesTheWordsOfSyslogAndNginx) {
     }
 }
 
+std::vector<std::string> names_of(const std::vector<Site>& sites) {
+    std::vector<std::string> out;
+    for (const Site& site : sites) {
+        out.push_back(site.name);
+    }
+    return out;
+}
+
+TEST(Include, WarnsOfAFileWithTheOtherEnding) {
+    const TempFiles files;
+    files.write("main.yaml", "workers: 1\n");
+    files.write("sites/a.yaml", site_text("a"));
+    files.write("sites/b.yml", site_text("b"));
+    files.write("sites/c.yml~", site_text("c"));
+    const LoadResult result = load(files.path("main.yaml"), no_environment);
+    EXPECT_THAT(names_of(result.config.sites), ElementsAre("a"));
+    EXPECT_THAT(messages(result.warnings),
+                testing::Contains("include: " + files.path("sites/b.yml") +
+                                  " is not read: \"sites/*.yaml\" does not match it; rename the "
+                                  "file, or include \"sites/*.yml\" too"));
+    EXPECT_THAT(messages(result.warnings), testing::Not(testing::Contains(HasSubstr("c.yml"))));
+}
+
+TEST(Include, DoesNotWarnOfAnEndingThatAnotherPatternTakes) {
+    const TempFiles files;
+    files.write("main.yaml", "include: [sites/*.yaml, sites/*.yml]\n");
+    files.write("sites/a.yaml", site_text("a"));
+    files.write("sites/b.yml", site_text("b"));
+    const LoadResult result = load(files.path("main.yaml"), no_environment);
+    EXPECT_THAT(names_of(result.config.sites), ElementsAre("a", "b"));
+    EXPECT_THAT(messages(result.warnings),
+                testing::Not(testing::Contains(HasSubstr("is not read"))));
+}
+
+TEST(Include, WarnsOfYamlBesideYmlAsWell) {
+    const TempFiles files;
+    files.write("main.yaml", "include: [sites/*.yml]\n");
+    files.write("sites/a.yaml", site_text("a"));
+    files.write("sites/b.yml", site_text("b"));
+    EXPECT_THAT(messages(load(files.path("main.yaml"), no_environment).warnings),
+                testing::Contains(HasSubstr("sites/a.yaml is not read")));
+}
+
+TEST(Include, IgnoresWhatEditorsAndPackagesLeave) {
+    const TempFiles files;
+    files.write("main.yaml", "include: [sites/*, sites/.*]\n");
+    files.write("sites/a.yaml", site_text("a"));
+    for (const std::string name :
+         {"a.yaml~", "#a.yaml#", ".#a.yaml", ".a.yaml.swp", "a.yaml.bak", "a.yaml.dpkg-old",
+          "a.yaml.dpkg-dist", "a.yaml.ucf-old", "a.yaml.rpmsave", "a.yaml.orig", "a.yaml.save"}) {
+        files.write("sites/" + name, site_text("left-over"));
+    }
+    std::filesystem::create_symlink("nobody@host.4711:1", files.path("sites/.#b.yaml"));
+    const LoadResult result = load(files.path("main.yaml"), no_environment);
+    EXPECT_THAT(names_of(result.config.sites), ElementsAre("a"));
+    // "sites/.*" matches the folder itself and the one above, which are no files.
+    EXPECT_EQ(result.problems.size(), 2U);
+}
+
+TEST(Include, TakesALeftOverThatIsAskedFor) {
+    const TempFiles files;
+    files.write("main.yaml", "include: [\"sites/*.bak\"]\n");
+    files.write("sites/a.yaml.bak", site_text("a"));
+    EXPECT_THAT(names_of(load(files.path("main.yaml"), no_environment).config.sites),
+                ElementsAre("a"));
+}
+
 }  // namespace
 }  // namespace s3gate::config
