@@ -313,6 +313,9 @@ class Loader {
             return;
         }
         GlobResult found = find_files(directory, pattern);
+        if (const std::string folder = directory_of(pattern); !is_pattern(folder)) {
+            result_.folders.push_back(joined(directory, folder));
+        }
         if (found.error.code != 0) {
             report.problem(
                 from.line, key,

@@ -20,10 +20,6 @@ Location place_of(const Location& section, const Site& site) {
     return section.line > 0 ? section : site.where;
 }
 
-std::string key_of(const Site& site, std::string_view key) {
-    return site.path.empty() ? std::string(key) : site.path + "." + std::string(key);
-}
-
 std::string folded(std::string_view host) {
     std::string out(host);
     std::ranges::transform(out, out.begin(), base::to_lower);
@@ -247,7 +243,18 @@ void check_replay_memory(const Config& config, LoadResult& result) {
     }
 }
 
+// Only what is written: names and addresses of the host are not the same on every host.
+void check_own_servers(const Config& config, LoadResult& result) {
+    for (const OwnServer& own : find_own_servers(config, written_addresses, is_loopback)) {
+        (own.is_loop ? result.problems : result.warnings).push_back(explain(own));
+    }
+}
+
 }  // namespace
+
+std::string key_of(const Site& site, std::string_view key) {
+    return site.path.empty() ? std::string(key) : site.path + "." + std::string(key);
+}
 
 void check_site(const Site& site, ServerList servers, LoadResult& result) {
     check_servers(site, result);
@@ -266,6 +273,7 @@ void check_between_sites(const Config& config, LoadResult& result) {
     check_listeners(config, result);
     check_names(config, result);
     check_replay_memory(config, result);
+    check_own_servers(config, result);
 }
 
 void validate(const Config& config, LoadResult& result) {

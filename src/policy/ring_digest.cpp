@@ -1,0 +1,119 @@
+#include "s3gate/policy/ring_digest.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <vector>
+
+#include "s3gate/base/digest.hpp"
+#include "s3gate/base/text.hpp"
+#include "s3gate/policy/affinity_key.hpp"
+#include "s3gate/policy/ketama_ring.hpp"
+
+namespace s3gate::policy {
+
+namespace {
+
+// With its length, so that no text can be mistaken for the next one's beginning.
+void add_text(std::string& out, std::string_view word, std::string_view text) {
+    out += word;
+    out += ' ' + std::to_string(text.size()) + ':';
+    out += text;
+    out += '\n';
+}
+
+void add_number(std::string& out, std::uint32_t value) {
+    for (unsigned shift = 0; shift < 32; shift += 8) {
+        out += static_cast<char>(value >> shift & 0xff);
+    }
+}
+
+// Up to the fingerprint: it always yields a key, so what stands behind it never has its turn.
+void add_key_sources(std::string& out, const config::Balance& balance) {
+    using Kind = config::KeySource::Kind;
+    for (const config::KeySource& source : balance.key) {
+        std::string text = to_string(source);
+        if (source.kind == Kind::header) {
+            std::ranges::transform(text, text.begin(), base::to_lower);  // of names of fields
+        }
+        add_text(out, "key", text);
+        if (source.kind == Kind::fingerprint) {
+            add_text(out, "salt", balance.salt);
+            return;
+        }
+    }
+}
+
+// The servers in the order of their texts, which the order of the files does not change.
+std::vector<const config::Server*> sorted_servers(const config::Site& site) {
+    std::vector<const config::Server*> out;
+    for (const config::Server& server : site.backends.servers) {
+        out.push_back(&server);
+    }
+    std::ranges::sort(out, {}, &config::Server::text);
+    return out;
+}
+
+// The order of the configuration decides which of two servers gets a point that both have, so the
+// ring is built from it; servers are then numbered in the order of their texts.
+void add_points(std::string& out, const config::Site& site,
+                const std::vector<const config::Server*>& sorted) {
+    std::vector<RingServer> servers;
+    std::vector<std::uint32_t> ranks;
+    for (const config::Server& server : site.backends.servers) {
+        servers.push_back({server.text, server.weight});
+        ranks.push_back(
+            static_cast<std::uint32_t>(std::ranges::find(sorted, &server) - sorted.begin()));
+    }
+    const KetamaRing ring(servers);
+    for (const KetamaRing::Point& point : ring.points()) {
+        add_number(out, point.hash);
+        add_number(out, ranks[point.server]);
+    }
+}
+
+std::string_view method_name(config::BalanceMethod method) {
+    switch (method) {
+        case config::BalanceMethod::ketama:
+            return "ketama";
+        case config::BalanceMethod::least_conn:
+            return "least_conn";
+        case config::BalanceMethod::round_robin:
+            return "round_robin";
+    }
+    return {};
+}
+
+}  // namespace
+
+std::string ring_digest(const config::Site& site) {
+    const auto sorted = sorted_servers(site);
+    std::string text;
+    add_text(text, "method", method_name(site.balance.method));
+    for (const config::Server* server : sorted) {
+        add_text(text, "server", server->text);
+        text += "weight " + std::to_string(server->weight) + (server->down ? " down" : "") +
+                (server->drained ? " drained" : "") + (server->backup ? " backup" : "") + '\n';
+    }
+    if (site.balance.method == config::BalanceMethod::ketama) {
+        add_key_sources(text, site.balance);
+        add_points(text, site, sorted);
+    }
+    return base::md5_hex({text});
+}
+
+std::string ring_digest(const config::Config& config) {
+    std::vector<std::string> sites;
+    for (const config::Site& site : config.sites) {
+        std::string text;
+        add_text(text, "site", site.name);
+        sites.push_back(text + ring_digest(site));
+    }
+    std::ranges::sort(sites);
+    std::string text;
+    for (const std::string& site : sites) {
+        text += site + '\n';
+    }
+    return base::md5_hex({text});
+}
+
+}  // namespace s3gate::policy

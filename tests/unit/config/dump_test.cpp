@@ -1,0 +1,212 @@
+// `check --dump`: what it prints loads to the same configuration, and no key is missing from it.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <yaml-cpp/yaml.h>
+
+#include <filesystem>
+#include <map>
+#include <set>
+#include <string>
+
+#include "s3gate/config/keys.hpp"
+#include "s3gate/config/load.hpp"
+#include "temp_files.hpp"
+
+namespace s3gate::config {
+namespace {
+
+namespace fs = std::filesystem;
+
+// Every key with another value than its default. `headers` and `unanswered_writes` exclude each
+// other by the site's type, so there are two sites.
+constexpr std::string_view kNothingIsDefault = R"(
+workers: 3
+cpu_affinity: auto
+log: {level: debug, target: /var/log/x.log}
+access_log: {target: stdout}
+admin: {listen: ["127.0.0.1:9180"], allow: [10.0.0.0/8], socket: /run/x/ctl.sock}
+limits: {connections: 7, pipes: 8, replay_memory: 9MiB}
+shutdown_timeout: 1500ms
+upgrade_timeout: 2h
+user: nobody
+sites:
+  - name: a
+    type: http
+    listen: ["127.0.0.1:1", {address: "[::1]:2"}]
+    balance: {method: least_conn, key: [uploadid, "cookie:c", "header:X-H"], salt: "s $${X} \" \\ : # é"}
+    backends:
+      name: group
+      servers: [{address: "n{1...2}:1", weight: 2, backup: true, down: true, drained: true, max_connections: 5}, n3]
+      keepalive: 3
+      idle_timeout: 4s
+      max_connections: 6
+      queue: off
+      queue_timeout: 7s
+    health:
+      path: "/p?q=1"
+      method: HEAD
+      host: h
+      port: 8
+      interval: 9s
+      timeout: 2s
+      fall: 5
+      rise: 6
+      expect_status: [201, 204]
+      reject_headers: {X-A: "*b*"}
+      concurrency: 7
+    passive: {max_fails: 8, fail_timeout: 9s}
+    retry: {on: [error], max_tries: 4, max_time: 5s, replay_buffer: off, unanswered_writes: true}
+    timeouts:
+      connect: 1s
+      client_head: 2s
+      client_idle: 3s
+      client_body: 4s
+      client_write: 5s
+      backend_head: 6s
+      backend_body: 7s
+      backend_stream: 8s
+      tunnel_idle: 9s
+    limits:
+      head: 8KiB
+      response_head: 5000
+      connections: 10
+      per_client: 3
+      requests_per_client: {rate: 5/m, burst: 6}
+    forwarded: {mode: append, trusted: ["fd00::/8"]}
+    headers: {set: {X-A: "on"}}
+    upgrade: true
+    expect_empty_body: close
+    client_half_close: serve
+    status: {path: /s/, allow: []}
+    session_header: X-S
+    when_all_down: refuse
+)";
+
+std::string all_messages(const std::vector<Problem>& problems) {
+    std::string out;
+    for (const Problem& problem : problems) {
+        out += problem.to_string() + "\n";
+    }
+    return out;
+}
+
+std::string dump_of(const std::string& text) {
+    const TempFiles files;
+    files.write("main.yaml", text);
+    const LoadResult result = load(files.path("main.yaml"), no_environment);
+    EXPECT_EQ(all_messages(result.problems), "");
+    return dump(result.config);
+}
+
+// Texts of all values by the path that known_keys() gives them.
+void collect(const YAML::Node& node, const std::string& path,
+             std::map<std::string, std::string>& out) {
+    if (!path.empty()) {
+        out[path] += YAML::Dump(node) + "\n";
+    }
+    if (node.IsMap() && !path.ends_with(".set") && !path.ends_with("reject_headers")) {
+        for (const auto& pair : node) {
+            collect(pair.second, path + (path.empty() ? "" : ".") + pair.first.as<std::string>(),
+                    out);
+        }
+    } else if (node.IsSequence()) {
+        for (const auto& item : node) {
+            if (item.IsMap()) {
+                collect(item, path + "[]", out);
+            }
+        }
+    }
+}
+
+std::map<std::string, std::string> values_of(const std::string& dumped) {
+    std::map<std::string, std::string> found;
+    collect(YAML::Load(dumped), "", found);
+    std::map<std::string, std::string> out;
+    for (const auto& [path, text] : found) {
+        const bool is_site = path.starts_with("sites[].");
+        out[is_site ? "site." + path.substr(8) : "main." + path] = text;
+    }
+    return out;
+}
+
+TEST(Dump, HasEveryKeyWithTheValueInEffect) {
+    const auto values = values_of(dump_of(std::string(kNothingIsDefault)));
+    const auto defaults = values_of(dump_of("sites:\n  - " + [] {
+        std::string site = site_text("d");
+        for (std::size_t at = 0; (at = site.find('\n', at)) + 1 < site.size(); at += 5) {
+            site.replace(at, 1, "\n    ");
+        }
+        return site;
+    }()));
+    // The sites stand in the main file; an address of listen needs no mapping; disabled sites are
+    // left out.
+    const std::set<std::string_view> no_value = {"main.include", "site.listen[].address",
+                                                 "site.enabled"};
+    for (const std::string_view key : known_keys()) {
+        if (no_value.contains(key)) {
+            continue;
+        }
+        const auto found = values.find(std::string(key));
+        ASSERT_NE(found, values.end()) << key << " is missing in the dump";
+        const auto plain = defaults.find(std::string(key));
+        if (plain != defaults.end()) {
+            EXPECT_NE(found->second, plain->second) << key << " has its default here";
+        }
+    }
+}
+
+// The configuration of `file` again, from its dump.
+void expect_round_trip(const std::string& file, const Environment& environment) {
+    const LoadResult first = load(file, environment);
+    if (!first.ok()) {
+        return;
+    }
+    const TempFiles files;
+    files.write("main.yaml", dump(first.config));
+    const LoadResult second = load(files.path("main.yaml"), no_environment);
+    EXPECT_EQ(all_messages(second.problems), "") << file << "\n" << dump(first.config);
+    EXPECT_LE(second.warnings.size(), first.warnings.size()) << file << "\n"
+                                                             << all_messages(second.warnings);
+    EXPECT_EQ(dump(second.config), dump(first.config)) << file;
+    const std::string summary_of_first = summary(first.config);
+    const std::string summary_of_second = summary(second.config);
+    EXPECT_EQ(summary_of_second.substr(summary_of_second.find('\n')),
+              summary_of_first.substr(summary_of_first.find('\n')))
+        << file;
+}
+
+TEST(Dump, LoadsToTheSameConfiguration) {
+    const Environment environment = [](const std::string& name) {
+        return name == "LEVEL" ? std::optional<std::string>("info") : std::nullopt;
+    };
+    std::size_t seen = 0;
+    for (const fs::path& folder :
+         {fs::path(S3GATE_TEST_DATA) / "config", fs::path(S3GATE_SOURCE_DIR) / "config"}) {
+        for (const auto& entry : fs::recursive_directory_iterator(folder)) {
+            if (entry.path().extension() == ".yaml") {
+                ++seen;
+                expect_round_trip(entry.path().string(), environment);
+            }
+        }
+    }
+    EXPECT_GE(seen, 100U);
+    const TempFiles files;
+    files.write("main.yaml", std::string(kNothingIsDefault));
+    expect_round_trip(files.path("main.yaml"), environment);
+    files.write("main.yaml", "include: [site.yaml]\nlog: {target: ./relative.log}\n");
+    files.write("site.yaml", site_text("${NAME}", "headers: {set: {X-A: \"a\\tb\"}}\ntype: http\n"));
+    expect_round_trip(files.path("main.yaml"),
+                      [](const std::string&) { return std::optional<std::string>("from-env"); });
+}
+
+TEST(Dump, KeepsTextsThatLookLikeVariables) {
+    const std::string text = dump_of(std::string(kNothingIsDefault));
+    const TempFiles files;
+    files.write("main.yaml", text);
+    const LoadResult result = load(files.path("main.yaml"), no_environment);
+    ASSERT_TRUE(result.ok());
+    EXPECT_EQ(result.config.sites.front().balance.salt, "s ${X} \" \\ : # é");
+}
+
+}  // namespace
+}  // namespace s3gate::config
