@@ -11,15 +11,29 @@
 
 namespace s3gate::app {
 
+// What every command reads unless another file is named.
+inline constexpr const char* kDefaultFile = "/etc/s3gate/s3gate.yaml";
+
 // Loads `file`; on problems prints each as `file:line: key.path: message` to `out` and returns
 // null. Warnings go to `out` as well, after the word "warning".
 std::shared_ptr<const config::Config> load_or_report(const std::string& file, std::FILE* out);
 
+// The lines of load_or_report().
+void print_findings(const config::LoadResult& result, std::FILE* out);
+
 // `s3gate --config FILE`: serves until told to stop.
 int run_daemon(const std::string& file);
 
-// `s3gate check --config FILE`: everything a start does except listening and serving.
-int run_check(const std::string& file);
+struct CheckOptions {
+    std::string file;
+    bool is_strict = false;  // warnings are failures
+    bool as_json = false;
+    bool with_dump = false;  // print the values in effect instead of the summary
+    std::string unit;        // the unit file to look with; empty = the installed one
+};
+
+// `s3gate check [FILE]`: everything a start does except listening and serving.
+int run_check(const CheckOptions& options);
 
 struct RouteOptions {
     std::string site;               // empty = every site

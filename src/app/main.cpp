@@ -1,66 +1,212 @@
 // Options, subcommands, exit codes.
 
+#include <unistd.h>
+
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <exception>
+#include <string>
+#include <string_view>
+#include <vector>
 
 #include "commands.hpp"
 #include "s3gate/proxy/server.hpp"
 
 namespace {
 
-int dispatch(int argc, char** argv) {
-    using namespace s3gate;
-    CLI::App options("S3-aware reverse proxy. Without a subcommand: serve, in the foreground.",
-                     "s3gate");
+using namespace s3gate;
+
+// The command line as CLI11 describes it, and what was found on it.
+struct CommandLine {
+    CLI::App app{
+        "S3-aware reverse proxy. Without a command: serve, in the foreground.\n"
+        "The configuration is /etc/s3gate/s3gate.yaml unless another FILE is named.",
+        "s3gate"};
+    CLI::App* check = nullptr;
+    CLI::App* route = nullptr;
+    CLI::App* version = nullptr;
+    CLI::App* help = nullptr;
+
     std::string file;
-    options.add_option("-c,--config", file, "The main configuration file")->type_name("FILE");
-    options.require_subcommand(0, 1);
+    bool ignored = false;  // -t and -T, which expand_habits() has replaced
+    app::CheckOptions check_options;
+    app::RouteOptions route_options;
+    std::string help_for;
 
-    CLI::App* check =
-        options.add_subcommand("check", "Check the configuration and say what it amounts to");
-    CLI::App* route = options.add_subcommand("route", "Say which backend requests go to, and why");
-    CLI::App* version = options.add_subcommand("version", "Print the version");
+    CommandLine();
+
+  private:
+    void add_check();
+    void add_route();
+};
+
+CommandLine::CommandLine() {
+    app.add_option("-c,-f,--config", file, "The main configuration file")->type_name("FILE");
+    app.add_flag("-t,--test", ignored, "The same as the command check");
+    app.add_flag("-T", ignored, "The same as check --dump");
+    app.set_version_flag("-v,-V,--version", "s3gate " S3GATE_VERSION, "Print the version");
+    app.allow_extras();  // run() says what is wrong with them
+    app.require_subcommand(0, 1);
+    add_check();
+    add_route();
+    version = app.add_subcommand("version", "Print the version");
+    help = app.add_subcommand("help", "Print this, or what a command takes");
+    help->add_option("COMMAND", help_for, "The command")->type_name("");
+}
+
+void CommandLine::add_check() {
+    check = app.add_subcommand("check", "Check the configuration and say what it amounts to");
     check->fallthrough();  // --config is accepted after the subcommand as well
-    route->fallthrough();
+    check->add_option("FILE", check_options.file, "The main configuration file")->type_name("");
+    check->add_flag("--strict", check_options.is_strict, "Warnings are failures: exit code 2");
+    CLI::Option* const json =
+        check->add_flag("--json", check_options.as_json, "Print one JSON object");
+    check
+        ->add_flag("--dump", check_options.with_dump,
+                   "Print every value in effect, salts included, as a file that can be loaded")
+        ->excludes(json);
+    check
+        ->add_option("--unit", check_options.unit,
+                     "Look with the eyes of this systemd unit (default: the installed "
+                     "s3gate.service)")
+        ->type_name("FILE");
+}
 
-    app::RouteOptions request;
-    route->add_option("-s,--site", request.site, "Only this site")->type_name("NAME");
-    route->add_option("--ip", request.ip, "Client address, for the fingerprint")->type_name("IP");
-    route->add_option("--user-agent", request.user_agent, "User-Agent, for the fingerprint")
+void CommandLine::add_route() {
+    route = app.add_subcommand("route", "Say which backend requests go to, and why");
+    route->fallthrough();
+    route->add_option("-s,--site", route_options.site, "Only this site")->type_name("NAME");
+    route->add_option("--ip", route_options.ip, "Client address; the fingerprint needs it")
+        ->type_name("IP");
+    route->add_option("--user-agent", route_options.user_agent, "User-Agent, for the fingerprint")
         ->type_name("TEXT");
     route
-        ->add_option("--accept-language", request.accept_language,
+        ->add_option("--accept-language", route_options.accept_language,
                      "Accept-Language, for the fingerprint")
         ->type_name("TEXT");
     route
-        ->add_option("ARG", request.arguments,
+        ->add_option("ARG", route_options.arguments,
                      "A key, a query string (holds '=' or begins with '?'), or a URL (holds '://' "
                      "or begins with '/')")
         ->required()
         ->type_name("");
+}
 
-    try {
-        options.parse(argc, argv);
-    } catch (const CLI::ParseError& error) {
-        // CLI11 prints the help or what is wrong; its own codes would collide with ours.
-        return options.exit(error) == 0 ? proxy::kExitOk : proxy::kExitFailure;
+// `-t` and `-T` are commands to people who come from nginx: they stand for check and check --dump
+// wherever the options end up.
+std::vector<std::string> expand_habits(int argc, char** argv) {
+    std::vector<std::string> out(argv + 1, argv + argc);
+    for (auto word = out.begin(); word != out.end(); ++word) {
+        const bool is_command = *word == "check" || *word == "route" || *word == "help" ||
+                                *word == "version" || *word == "--";
+        if (is_command) {
+            return out;
+        }
+        if (*word == "-t" || *word == "--test" || *word == "-T") {
+            const bool with_dump = *word == "-T";
+            *word = "check";
+            if (with_dump) {
+                out.insert(word + 1, "--dump");
+            }
+            return out;
+        }
     }
-    if (version->parsed()) {
+    return out;
+}
+
+int usage_error(const std::string& message) {
+    std::fprintf(stderr, "s3gate: %s; see s3gate --help\n", message.c_str());
+    return proxy::kExitFailure;
+}
+
+int print_help(const CommandLine& line) {
+    const CLI::App* of = &line.app;
+    if (!line.help_for.empty()) {
+        const auto commands = line.app.get_subcommands([&](const CLI::App* command) {
+            return command->get_name() == line.help_for;
+        });
+        if (commands.empty()) {
+            return usage_error("there is no command \"" + line.help_for + "\"");
+        }
+        of = commands.front();
+    }
+    const std::string name = of == &line.app ? "s3gate" : "s3gate " + of->get_name();
+    std::fputs(of->get_formatter()->make_help(of, name, CLI::AppFormatMode::Normal).c_str(),
+               stdout);
+    return proxy::kExitOk;
+}
+
+// What of the command line nobody asked for; empty when there is nothing.
+std::string find_mistake(const CommandLine& line) {
+    const std::vector<std::string> extras = line.app.remaining(true);  // of all commands
+    const app::CheckOptions& check = line.check_options;
+    if (!extras.empty() && extras.front().starts_with('-')) {
+        return "there is no option \"" + extras.front() + "\"";
+    }
+    if ((line.check->parsed() && !extras.empty()) ||
+        (!line.file.empty() && !check.file.empty() && line.file != check.file)) {
+        return "check takes one FILE";
+    }
+    if (extras.empty()) {
+        return {};
+    }
+    const auto commands = line.app.get_subcommands();  // those that were given
+    return commands.empty() ? "there is no command \"" + extras.front() + "\""
+                            : commands.front()->get_name() + " does not take \"" +
+                                  extras.front() + "\"";
+}
+
+// The file that was named, in whichever way, or the default.
+std::string config_file(const CommandLine& line) {
+    if (!line.file.empty()) {
+        return line.file;
+    }
+    if (!line.check_options.file.empty()) {
+        return line.check_options.file;
+    }
+    if (::access(app::kDefaultFile, F_OK) != 0) {
+        std::fprintf(stderr,
+                     "s3gate: no FILE is named, and the default %s does not exist; name one with "
+                     "--config FILE\n",
+                     app::kDefaultFile);
+    }
+    return app::kDefaultFile;
+}
+
+int run(CommandLine& line) {
+    if (const std::string mistake = find_mistake(line); !mistake.empty()) {
+        return usage_error(mistake);
+    }
+    if (line.version->parsed()) {
         std::puts("s3gate " S3GATE_VERSION);
         return proxy::kExitOk;
     }
-    if (file.empty()) {
-        std::fputs("s3gate: --config FILE is needed; see s3gate --help\n", stderr);
-        return proxy::kExitFailure;
+    if (line.help->parsed()) {
+        return print_help(line);
     }
-    if (check->parsed()) {
-        return app::run_check(file);
+    const std::string file = config_file(line);
+    if (line.check->parsed()) {
+        line.check_options.file = file;
+        return app::run_check(line.check_options);
     }
-    if (route->parsed()) {
-        return app::run_route(file, request);
+    if (line.route->parsed()) {
+        return app::run_route(file, line.route_options);
     }
     return app::run_daemon(file);
+}
+
+int dispatch(int argc, char** argv) {
+    CommandLine line;
+    std::vector<std::string> words = expand_habits(argc, argv);
+    std::ranges::reverse(words);  // as CLI11 wants them
+    try {
+        line.app.parse(std::move(words));
+    } catch (const CLI::ParseError& error) {
+        // CLI11 prints the help or what is wrong; its own codes would collide with ours.
+        return line.app.exit(error) == 0 ? proxy::kExitOk : proxy::kExitFailure;
+    }
+    return run(line);
 }
 
 }  // namespace

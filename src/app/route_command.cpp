@@ -67,6 +67,7 @@ Request parse_argument(const std::string& argument) {
 struct Key {
     std::string text;
     std::string source;  // where it came from, or why there is none
+    bool needs_address = false;  // a fingerprint, and nobody said whose
 };
 
 Key key_of(const config::Site& site, const RouteOptions& options, const Request& request) {
@@ -86,7 +87,7 @@ Key key_of(const config::Site& site, const RouteOptions& options, const Request&
         return {{}, "none: no configured source yields a key; such requests go round robin"};
     }
     if (found.source->kind == config::KeySource::Kind::fingerprint && !options.ip) {
-        return {{}, "fingerprint: give --ip (and --user-agent, --accept-language) of the client"};
+        return {{}, {}, true};
     }
     return {found.key, policy::to_string(*found.source)};
 }
@@ -129,23 +130,43 @@ void print_ring(const proxy::Site& site, const std::string& key) {
     print("if down", next_server(site, walk, excluded));
 }
 
-void print_route(const proxy::Site& site, const RouteOptions& options,
+void print_route(const proxy::Site& site, const std::optional<Key>& key,
                  const std::string& argument) {
     const config::Site& config = *site.config;
     print("argument", argument);
     print("site", config.name);
-    if (config.balance.method != config::BalanceMethod::ketama) {
+    if (!key) {
         print("server", config.balance.method == config::BalanceMethod::least_conn
                             ? "any: least_conn picks the one with the fewest requests in progress"
                             : "any: round_robin takes them in turn");
         return;
     }
-    const Key key = key_of(config, options, parse_argument(argument));
-    print("source", key.source);
-    if (!key.text.empty()) {
-        print("key", key.text);
-        print_ring(site, key.text);
+    print("source", key->source);
+    if (!key->text.empty()) {
+        print("key", key->text);
+        print_ring(site, key->text);
     }
+}
+
+// Prints the answer, or on standard error why there is none.
+bool answer(const proxy::Site& site, const RouteOptions& options, const std::string& argument,
+            bool is_first) {
+    const config::Site& config = *site.config;
+    std::optional<Key> key;  // none without a ring
+    if (config.balance.method == config::BalanceMethod::ketama) {
+        key = key_of(config, options, parse_argument(argument));
+    }
+    if (key && key->needs_address) {
+        std::fprintf(stderr,
+                     "s3gate: %s at site %s: the key is the fingerprint of the client; give its "
+                     "address with --ip (and --user-agent and --accept-language as it sends "
+                     "them)\n",
+                     printable(argument).c_str(), config.name.c_str());
+        return false;
+    }
+    std::fputs(is_first ? "" : "\n", stdout);
+    print_route(site, key, argument);
+    return true;
 }
 
 }  // namespace
@@ -169,16 +190,21 @@ int run_route(const std::string& file, const RouteOptions& options) {
     // The same rings as the daemon builds; no name needs resolving for them.
     proxy::SlotDirectory directory(0, config->sites.size());
     const auto snapshot = proxy::build_snapshot(config, {}, directory);
-    bool is_first = true;
+    std::size_t answers = 0;
+    bool are_all_answered = true;
     for (const std::string& argument : options.arguments) {
         for (const proxy::Site& site : snapshot->sites) {
-            if (is_wanted(*site.config)) {
-                std::fputs(std::exchange(is_first, false) ? "" : "\n", stdout);
-                print_route(site, options, argument);
+            if (!is_wanted(*site.config)) {
+                continue;
+            }
+            if (answer(site, options, argument, answers == 0)) {
+                ++answers;
+            } else {
+                are_all_answered = false;
             }
         }
     }
-    return proxy::kExitOk;
+    return are_all_answered ? proxy::kExitOk : proxy::kExitFailure;
 }
 
 }  // namespace s3gate::app

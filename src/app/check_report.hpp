@@ -1,0 +1,14 @@
+// The outcome of `s3gate check` as one JSON object.
+#pragma once
+
+#include <string>
+
+#include "s3gate/config/load.hpp"
+
+namespace s3gate::app {
+
+// One line with its end; valid whatever stands in the files. The keys are those of
+// docs/operations.md.
+std::string to_json(const config::LoadResult& result, const std::string& file, int exit_code);
+
+}  // namespace s3gate::app

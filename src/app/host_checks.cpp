@@ -1,0 +1,213 @@
+#include "host_checks.hpp"
+
+#include <pwd.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <fcntl.h>
+#include <algorithm>
+#include <cerrno>
+#include <chrono>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "s3gate/proxy/resolver.hpp"
+
+namespace s3gate::app {
+namespace {
+
+// As long as a start waits for its names.
+constexpr std::chrono::seconds kResolveLimit{5};
+
+class Socket {
+  public:
+    Socket(int family, int type) : fd_(::socket(family, type | SOCK_CLOEXEC, 0)) {}
+    ~Socket() {
+        if (fd_ >= 0) {
+            ::close(fd_);
+        }
+    }
+    Socket(const Socket&) = delete;
+    Socket& operator=(const Socket&) = delete;
+    int get() const { return fd_; }
+
+  private:
+    int fd_;
+};
+
+std::string system_message(int code) {
+    return std::generic_category().message(code);
+}
+
+// Why the address could not be listened on; empty when it could. Binds only: `check` never listens,
+// or it would take clients from nobody knows whom.
+std::string bind_error(const base::SocketAddress& address) {
+    sockaddr_storage storage{};
+    const socklen_t length = address.to_sockaddr(storage);
+    const Socket socket(storage.ss_family, SOCK_STREAM);
+    if (socket.get() < 0) {
+        return system_message(errno);
+    }
+    const int on = 1;
+    ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ::setsockopt(socket.get(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on);  // a VIP not here yet
+    if (address.ip().is_v6()) {
+        ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    }
+    const int result = ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length);
+    return result == 0 ? std::string() : system_message(errno);
+}
+
+enum class Place { here, elsewhere, unknown };
+
+// Where an address is. The kernel answers a local destination from that very address; binding would
+// tell nothing on a host with net.ipv4.ip_nonlocal_bind.
+Place place_of(const base::IpAddress& ip) {
+    if (config::is_loopback(ip)) {
+        return Place::here;
+    }
+    sockaddr_storage storage{};
+    const socklen_t length = base::SocketAddress(ip, 9).to_sockaddr(storage);  // nothing is sent
+    const Socket socket(storage.ss_family, SOCK_DGRAM);
+    if (socket.get() < 0) {
+        return Place::unknown;
+    }
+    if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
+        return errno == ENETUNREACH || errno == EHOSTUNREACH || errno == EADDRNOTAVAIL
+                   ? Place::elsewhere
+                   : Place::unknown;
+    }
+    sockaddr_storage own{};
+    socklen_t own_length = sizeof own;
+    if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own), &own_length) != 0) {
+        return Place::unknown;
+    }
+    const auto source =
+        base::SocketAddress::from_sockaddr(reinterpret_cast<const sockaddr*>(&own), own_length);
+    return source && source->ip() == ip ? Place::here : Place::elsewhere;
+}
+
+bool is_wildcard(const base::IpAddress& ip) {
+    return std::ranges::all_of(ip.bytes(), [](std::uint8_t byte) { return byte == 0; });
+}
+
+void check_listeners(const std::vector<config::Listen>& listeners, const std::string& key,
+                     std::vector<config::Problem>& warnings) {
+    for (const config::Listen& listen : listeners) {
+        const std::string error = bind_error(listen.address);
+        const base::IpAddress& ip = listen.address.ip();
+        if (!error.empty()) {
+            warnings.push_back(
+                {listen.where, key, listen.text + " cannot be listened on now: " + error});
+        } else if (!is_wildcard(ip) && place_of(ip) == Place::elsewhere) {
+            warnings.push_back({listen.where, key,
+                                listen.text +
+                                    " is not an address of this host now; fine for a virtual IP, "
+                                    "which is bound all the same"});
+        }
+    }
+}
+
+void check_names(const config::Config& config, const proxy::ResolveOutcome& outcome,
+                 std::vector<config::Problem>& warnings) {
+    for (const config::Site& site : config.sites) {
+        for (const config::Server& server : site.backends.servers) {
+            const auto failed = outcome.errors.find(server.host);
+            if (failed != outcome.errors.end()) {
+                warnings.push_back({server.where, config::key_of(site, "backends.servers"),
+                                    "cannot resolve " + server.host + ": " + failed->second});
+            }
+        }
+    }
+}
+
+// Loops that only this host's names and addresses make: a warning, because a start, which must not
+// depend on name servers, goes on with them.
+void check_own_servers(const config::Config& config, const proxy::ResolveOutcome& outcome,
+                       std::vector<config::Problem>& warnings) {
+    const auto addresses_of = [&](const config::Server& server) {
+        const auto found = outcome.addresses.find(server.host);
+        return found == outcome.addresses.end() ? config::written_addresses(server) : found->second;
+    };
+    const auto is_here = [](const base::IpAddress& ip) { return place_of(ip) == Place::here; };
+    for (const config::OwnServer& own : config::find_own_servers(config, addresses_of, is_here)) {
+        const config::Problem problem = config::explain(own);
+        const bool is_known = std::ranges::any_of(warnings, [&](const config::Problem& other) {
+            return other.to_string() == problem.to_string();
+        });
+        if (!is_known) {
+            warnings.push_back(problem);
+        }
+    }
+}
+
+// A file that exists must take more; one that does not must be possible to make.
+std::string write_error(const std::string& path) {
+    if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0) {
+        return {};
+    }
+    const int error = errno;
+    if (error != ENOENT) {
+        return system_message(error);
+    }
+    const std::string folder = path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+    return ::faccessat(AT_FDCWD, folder.c_str(), W_OK | X_OK, AT_EACCESS) == 0
+               ? std::string()
+               : system_message(errno);
+}
+
+// `user` is whom a start as root becomes.
+void check_log(const std::string& target, config::Problem place,
+               const std::optional<Identity>& user, std::vector<config::Problem>& warnings) {
+    if (!target.starts_with('/')) {
+        return;
+    }
+    if (const std::string error = write_error(target); !error.empty()) {
+        place.message =
+            target + " cannot be written by the user who runs this check: " + error;
+        warnings.push_back(std::move(place));
+        return;
+    }
+    const std::string obstacle =
+        user ? find_obstacle(target, *user, Access::write) : std::string();
+    if (!obstacle.empty()) {
+        place.message = target + " cannot be opened anew by " + user->user +
+                        " after a rotation: " + obstacle;
+        warnings.push_back(std::move(place));
+    }
+}
+
+void check_logs(const config::Config& config, std::vector<config::Problem>& warnings) {
+    const std::optional<Identity> user =
+        config.user.empty() || ::geteuid() != 0 ? std::nullopt : identity_of(config.user);
+    check_log(config.log.target, {config.log.where, "log.target", {}}, user, warnings);
+    check_log(config.access_log.target, {config.access_log.where, "access_log.target", {}}, user,
+              warnings);
+}
+
+}  // namespace
+
+void check_host(config::LoadResult& result, const std::optional<UnitView>& unit) {
+    const config::Config& config = result.config;
+    // A start would fail on a user that does not exist.
+    if (!config.user.empty() && ::getpwnam(config.user.c_str()) == nullptr) {
+        result.problems.push_back(
+            {config.user_where, "user", "there is no user " + config.user + " on this host"});
+        return;
+    }
+    const proxy::ResolveOutcome outcome = proxy::resolve_all(config, kResolveLimit);
+    check_names(config, outcome, result.warnings);
+    check_own_servers(config, outcome, result.warnings);
+    for (const config::Site& site : config.sites) {
+        check_listeners(site.listen, config::key_of(site, "listen"), result.warnings);
+    }
+    check_listeners(config.admin.listen, "admin.listen", result.warnings);
+    if (unit) {
+        check_unit(*unit, result);
+    } else {
+        check_logs(config, result.warnings);
+    }
+}
+
+}  // namespace s3gate::app

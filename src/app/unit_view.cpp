@@ -1,0 +1,604 @@
+#include "unit_view.hpp"
+
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <grp.h>
+#include <pwd.h>
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string_view>
+#include <utility>
+
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::app {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::string_view kLowPorts = "CAP_NET_BIND_SERVICE";
+
+// systemd.syntax(7).
+bool is_true(std::string_view value) {
+    return std::ranges::any_of(std::array{"1", "yes", "y", "true", "t", "on"},
+                               [&](const char* word) { return base::iequals(value, word); });
+}
+
+std::vector<std::string> words_of(const std::string& text) {
+    std::istringstream in(text);
+    std::vector<std::string> out;
+    for (std::string word; in >> word;) {
+        if (word.size() >= 2 && word.front() == '"' && word.back() == '"') {
+            word = word.substr(1, word.size() - 2);
+        }
+        out.push_back(word);
+    }
+    return out;
+}
+
+struct Setting {
+    std::string name;
+    std::string value;
+};
+
+// The settings of [Service], in their order; lines that end in a backslash go on.
+void read_settings(const std::string& file, std::vector<Setting>& out) {
+    std::ifstream in(file);
+    bool is_service = false;
+    std::string line;
+    for (std::string part; std::getline(in, part);) {
+        const std::string_view bare = base::trim_ows(part);
+        if (bare.empty() || bare.front() == '#' || bare.front() == ';') {
+            continue;
+        }
+        line += bare;
+        if (line.ends_with('\\')) {
+            line.back() = ' ';
+            continue;
+        }
+        const std::string whole = std::exchange(line, {});
+        const std::size_t equals = whole.find('=');
+        if (whole.starts_with('[')) {
+            is_service = whole == "[Service]";
+        } else if (is_service && equals != std::string::npos) {
+            out.push_back({std::string(base::trim_ows(whole.substr(0, equals))),
+                           std::string(base::trim_ows(whole.substr(equals + 1)))});
+        }
+    }
+}
+
+// A list that grows with each line, and an empty value that begins it anew.
+void add_to(std::vector<std::string>& list, const std::string& value, const std::string& before) {
+    if (value.empty()) {
+        list.clear();
+    }
+    for (std::string word : words_of(value)) {
+        while (before.empty() && (word.starts_with('-') || word.starts_with('+'))) {
+            word.erase(0, 1);  // ReadWritePaths=: may be missing, is below RootDirectory=
+        }
+        list.push_back(before + word.substr(0, word.find(':')));
+    }
+}
+
+// Whether the capability is in a set that each line adds to, or takes from with "~".
+void change_set(bool& has, const std::string& value) {
+    const bool takes_away = value.starts_with('~');
+    const auto names = words_of(takes_away ? value.substr(1) : value);
+    const bool is_named = std::ranges::any_of(
+        names, [](const std::string& name) { return base::iequals(name, kLowPorts); });
+    if (value.empty()) {
+        has = false;
+    } else if (is_named) {
+        has = !takes_away;
+    } else if (takes_away) {
+        has = true;
+    }
+}
+
+// "program --config FILE …": the file, or the default when none is named.
+std::string config_of(const std::string& command) {
+    const auto words = words_of(command);
+    for (std::size_t i = 0; i + 1 < words.size(); ++i) {
+        if (words[i] == "--config" || words[i] == "-c" || words[i] == "-f") {
+            return words[i + 1];
+        }
+    }
+    for (const std::string& word : words) {
+        if (word.starts_with("--config=")) {
+            return word.substr(9);
+        }
+    }
+    return "/etc/s3gate/s3gate.yaml";
+}
+
+UnitView::System system_of(const std::string& value) {
+    if (value == "strict") {
+        return UnitView::System::strict;
+    }
+    if (value == "full") {
+        return UnitView::System::full;
+    }
+    return is_true(value) ? UnitView::System::partly : UnitView::System::writable;
+}
+
+UnitView::Home home_of(const std::string& value) {
+    if (value == "read-only") {
+        return UnitView::Home::read_only;
+    }
+    return value == "tmpfs" || is_true(value) ? UnitView::Home::hidden : UnitView::Home::visible;
+}
+
+std::string print(UnitView::System system) {
+    switch (system) {
+        case UnitView::System::strict:
+            return "strict";
+        case UnitView::System::full:
+            return "full";
+        case UnitView::System::partly:
+            return "yes";
+        case UnitView::System::writable:
+            return "no";
+    }
+    return {};
+}
+
+struct Capabilities {
+    bool ambient = false;
+    bool bounding = true;
+    bool bounding_is_set = false;
+};
+
+void apply(UnitView& unit, Capabilities& capabilities, const Setting& setting) {
+    const auto& [name, value] = setting;
+    constexpr auto kFolders = std::to_array<std::pair<std::string_view, const char*>>(
+        {{"LogsDirectory", "/var/log/"},
+         {"StateDirectory", "/var/lib/"},
+         {"CacheDirectory", "/var/cache/"},
+         {"RuntimeDirectory", "/run/"}});
+    const auto folder =
+        std::ranges::find(kFolders, name, [](const auto& row) { return row.first; });
+    if (folder != kFolders.end()) {
+        add_to(unit.own_folders, value, folder->second);
+    } else if (name == "ReadWritePaths" || name == "ReadWriteDirectories") {
+        add_to(unit.writable, value, {});
+    } else if (name == "User") {
+        unit.user = value;
+    } else if (name == "Group") {
+        unit.group = value;
+    } else if (name == "SupplementaryGroups") {
+        add_to(unit.more_groups, value, {});
+    } else if (name == "DynamicUser") {
+        unit.has_dynamic_user = is_true(value);
+    } else if (name == "PrivateTmp") {
+        unit.has_private_tmp = is_true(value) || value == "disconnected";
+    } else if (name == "ProtectSystem") {
+        unit.system = system_of(value);
+    } else if (name == "ProtectHome") {
+        unit.home = home_of(value);
+    } else if (name == "ExecStart" && !value.empty()) {
+        unit.config_file = config_of(value);
+    } else if (name == "AmbientCapabilities") {
+        change_set(capabilities.ambient, value);
+    } else if (name == "CapabilityBoundingSet") {
+        // The first line replaces the full set that holds without any.
+        const bool is_first = !std::exchange(capabilities.bounding_is_set, true);
+        if (is_first && !value.starts_with('~')) {
+            capabilities.bounding = false;
+        }
+        change_set(capabilities.bounding, value);
+    }
+}
+
+UnitView view_of(const std::string& file, const std::vector<std::string>& drop_ins) {
+    UnitView unit;
+    unit.file = file;
+    std::vector<Setting> settings;
+    read_settings(file, settings);
+    for (const std::string& drop_in : drop_ins) {
+        read_settings(drop_in, settings);
+    }
+    Capabilities capabilities;
+    for (const Setting& setting : settings) {
+        apply(unit, capabilities, setting);
+    }
+    if (unit.has_dynamic_user) {  // systemd.exec(5): implied
+        unit.system = UnitView::System::strict;
+        unit.home = std::max(unit.home, UnitView::Home::read_only);
+        unit.has_private_tmp = true;
+    }
+    const bool is_root = unit.user.empty() || unit.user == "root" || unit.user == "0";
+    unit.may_bind_low_ports = capabilities.bounding &&
+                              (capabilities.ambient || (is_root && !unit.has_dynamic_user));
+    return unit;
+}
+
+// By name, as systemd takes them; of one name the first folder's counts.
+std::vector<std::string> drop_ins_of(const std::vector<std::string>& folders) {
+    std::map<std::string, std::string> by_name;
+    for (const std::string& folder : folders) {
+        std::error_code ignored;
+        for (const auto& entry : fs::directory_iterator(folder, ignored)) {
+            if (entry.path().extension() == ".conf") {
+                by_name.emplace(entry.path().filename().string(), entry.path().string());
+            }
+        }
+    }
+    std::vector<std::string> out;
+    for (const auto& [name, path] : by_name) {
+        out.push_back(path);
+    }
+    return out;
+}
+
+bool is_below(const std::string& path, const std::string& folder) {
+    return path == folder || path.starts_with(folder.ends_with('/') ? folder : folder + "/");
+}
+
+bool is_below_any(const std::string& path, const std::vector<std::string>& folders) {
+    return std::ranges::any_of(folders, [&](const auto& f) { return is_below(path, f); });
+}
+
+std::string folder_of(const std::string& path) {
+    return path.substr(0, std::max<std::size_t>(path.rfind('/'), 1));
+}
+
+// ---- who may do what
+
+bool may(const struct stat& status, const Identity& who, unsigned wanted) {
+    if (who.is_root) {
+        return true;
+    }
+    const bool is_owner = !who.is_made_up && status.st_uid == who.uid;
+    const bool is_member = std::ranges::find(who.groups, status.st_gid) != who.groups.end();
+    const unsigned shift = is_owner ? 6 : is_member ? 3 : 0;
+    return (status.st_mode >> shift & wanted) == wanted;
+}
+
+// An access list can grant what the mode does not show.
+bool has_access_list(const std::string& path) {
+    return ::getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
+}
+
+std::string name_of_user(uid_t uid) {
+    const passwd* const entry = ::getpwuid(uid);
+    return entry == nullptr ? std::to_string(uid) : entry->pw_name;
+}
+
+std::string name_of_group(gid_t gid) {
+    const group* const entry = ::getgrgid(gid);
+    return entry == nullptr ? std::to_string(gid) : entry->gr_name;
+}
+
+// What stands in the way, and the command that changes it.
+std::string describe(const std::string& path, const struct stat& status, const Identity& who,
+                     const std::string& letters) {
+    std::array<char, 16> mode{};
+    std::snprintf(mode.data(), mode.size(), "%04o", static_cast<unsigned>(status.st_mode) & 07777);
+    const std::string shown = path + " belongs to " + name_of_user(status.st_uid) + ":" +
+                              name_of_group(status.st_gid) + " with mode " + mode.data();
+    if (who.is_made_up) {
+        return shown + "; run: chmod o+" + letters + " " + path;
+    }
+    return shown + "; run: chgrp " + who.group + " " + path + " && chmod g+" + letters + " " + path;
+}
+
+// Empty when all folders above `path` let this user through, or nobody can tell.
+std::string find_closed_folder(const std::string& path, const Identity& who) {
+    for (std::size_t slash = 0; slash != std::string::npos; slash = path.find('/', slash + 1)) {
+        const std::string folder = slash == 0 ? "/" : path.substr(0, slash);
+        struct stat status {};
+        if (::stat(folder.c_str(), &status) != 0) {
+            return {};
+        }
+        if (!may(status, who, 1) && !has_access_list(folder)) {
+            return describe(folder, status, who, "x");
+        }
+    }
+    return {};
+}
+
+std::string find_closed(const std::string& path, const Identity& who, unsigned wanted,
+                        const std::string& letters) {
+    struct stat status {};
+    if (::stat(path.c_str(), &status) != 0 || may(status, who, wanted) || has_access_list(path)) {
+        return {};
+    }
+    return describe(path, status, who, letters);
+}
+
+// ---- what the unit refuses
+
+class Judge {
+  public:
+    Judge(const UnitView& unit, config::LoadResult& result)
+        : unit_(unit), who_(unit.identity()), result_(result) {}
+
+    void check_user() const;
+    void check_ports() const;
+    void check_files() const;
+    void check_targets() const;
+
+  private:
+    void warn(const config::Location& where, std::string key, std::string message) const {
+        result_.warnings.push_back({where, std::move(key), std::move(message)});
+    }
+    void check_port(const config::Listen& listen, const std::string& key) const;
+    void check_target(const std::string& path, const config::Location& where,
+                      const std::string& key) const;
+    std::string refusal_of(const std::string& path) const;
+    std::string find_write_obstacle(const std::string& path) const;
+    std::string drop_in(const std::vector<std::string>& lines) const;
+    std::string whose_user() const { return who_.user + ", as whom the unit runs"; }
+
+    const UnitView& unit_;
+    Identity who_;
+    config::LoadResult& result_;
+};
+
+// What helps: lines for the unit.
+std::string Judge::drop_in(const std::vector<std::string>& lines) const {
+    std::string shown;
+    for (const std::string& line : lines) {
+        shown += (shown.empty() ? "" : " and ") + line;
+    }
+    return "with systemctl edit " + fs::path(unit_.file).stem().string() +
+           " add below [Service] the line" + (lines.size() > 1 ? "s " : " ") + shown;
+}
+
+void Judge::check_user() const {
+    const config::Config& config = result_.config;
+    if (config.user.empty() || who_.is_root) {
+        return;
+    }
+    const std::string started =
+        "has no effect: the unit starts s3gate as " + who_.user + " already; remove it";
+    warn(config.user_where, "user",
+         config.user == who_.user
+             ? started
+             : started + ", and for another user " +
+                   drop_in({"User=" + config.user, "DynamicUser=no"}));
+}
+
+void Judge::check_port(const config::Listen& listen, const std::string& key) const {
+    const std::uint16_t port = listen.address.port();
+    std::uint16_t lowest = 1024;
+    std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> lowest;
+    if (port == 0 || port >= lowest || unit_.may_bind_low_ports) {
+        return;
+    }
+    warn(listen.where, key,
+         listen.text + " will be refused: a port below " + std::to_string(lowest) + " needs " +
+             std::string(kLowPorts) + ", which the unit does not give; " +
+             drop_in({"AmbientCapabilities=" + std::string(kLowPorts),
+                      "CapabilityBoundingSet=" + std::string(kLowPorts)}));
+}
+
+void Judge::check_ports() const {
+    for (const config::Site& site : result_.config.sites) {
+        for (const config::Listen& listen : site.listen) {
+            check_port(listen, config::key_of(site, "listen"));
+        }
+    }
+    for (const config::Listen& listen : result_.config.admin.listen) {
+        check_port(listen, "admin.listen");
+    }
+}
+
+// Only those that the unit itself reads: a draft elsewhere need not be its user's.
+void Judge::check_files() const {
+    std::error_code ignored;
+    if (!fs::equivalent(unit_.config_file, result_.config.file, ignored)) {
+        return;
+    }
+    const auto check = [&](const std::string& path, Access access, const std::string& verb) {
+        const std::string absolute = fs::absolute(path).lexically_normal().string();
+        if (unit_.home == UnitView::Home::hidden &&
+            is_below_any(absolute, {"/home", "/root", "/run/user"})) {
+            warn({path, 0}, {}, "cannot be " + verb + " by the unit: ProtectHome=yes hides it");
+            return;
+        }
+        if (unit_.has_private_tmp && is_below_any(absolute, {"/tmp", "/var/tmp"})) {
+            warn({path, 0}, {}, "cannot be " + verb + " by the unit: PrivateTmp=yes hides it");
+            return;
+        }
+        const std::string obstacle = find_obstacle(absolute, who_, access);
+        if (!obstacle.empty()) {
+            warn({path, 0}, {},
+                 "cannot be " + verb + " by " + whose_user() + ": " + obstacle);
+        }
+    };
+    for (const std::string& folder : result_.folders) {
+        check(folder, Access::list, "searched");
+    }
+    for (const std::string& file : result_.files) {
+        check(file, Access::read, "read");
+    }
+}
+
+// Why the unit's mounts forbid writing there, with the line that helps; empty when they do not.
+std::string Judge::refusal_of(const std::string& path) const {
+    const std::string folder = folder_of(path);
+    if (is_below(path, "/dev")) {
+        return {};
+    }
+    if (unit_.home == UnitView::Home::hidden &&
+        is_below_any(path, {"/home", "/root", "/run/user"})) {
+        return "cannot be written: ProtectHome=yes of the unit hides it; choose a file below "
+               "/var/log/s3gate, or " +
+               drop_in({"ProtectHome=tmpfs", "BindPaths=" + folder});
+    }
+    if (unit_.has_private_tmp && is_below_any(path, {"/tmp", "/var/tmp"})) {
+        return "goes to a /tmp of the unit's own (PrivateTmp=yes): nobody else sees it, and it is "
+               "gone when the service stops; choose a file below /var/log/s3gate, or " +
+               drop_in({"BindPaths=" + folder});
+    }
+    if (is_below_any(path, unit_.writable)) {
+        return {};
+    }
+    const bool is_system = is_below_any(path, {"/usr", "/boot", "/efi"});
+    const bool is_home = unit_.home == UnitView::Home::read_only &&
+                         is_below_any(path, {"/home", "/root", "/run/user"});
+    const bool is_read_only =
+        unit_.system == UnitView::System::strict || is_home ||
+        (unit_.system == UnitView::System::full && is_below(path, "/etc")) ||
+        (unit_.system >= UnitView::System::partly && is_system);
+    if (!is_read_only) {
+        return {};
+    }
+    return std::string("cannot be written: ") +
+           (is_home ? "ProtectHome=read-only" : "ProtectSystem=" + print(unit_.system)) +
+           " of the unit makes it read-only; choose a file below /var/log/s3gate, or " +
+           drop_in({"ReadWritePaths=" + folder});
+}
+
+// systemd makes the unit's own folders and gives them to its user; what is in them is another
+// matter.
+std::string Judge::find_write_obstacle(const std::string& path) const {
+    if (!is_below_any(path, unit_.own_folders)) {
+        return find_obstacle(path, who_, Access::write);
+    }
+    const std::string folder = folder_of(path);
+    struct stat status {};
+    if (std::ranges::find(unit_.own_folders, folder) == unit_.own_folders.end() &&
+        ::stat(folder.c_str(), &status) != 0 && errno == ENOENT) {
+        return "there is no folder " + folder;
+    }
+    // The files of a user who was made up pass to the next one.
+    return who_.is_made_up ? std::string() : find_closed(path, who_, 2, "w");
+}
+
+void Judge::check_target(const std::string& path, const config::Location& where,
+                         const std::string& key) const {
+    if (!path.starts_with('/')) {
+        return;
+    }
+    if (const std::string refusal = is_below_any(path, unit_.own_folders)
+                                        ? std::string()
+                                        : refusal_of(path);
+        !refusal.empty()) {
+        warn(where, key, path + " " + refusal);
+        return;
+    }
+    if (const std::string obstacle = find_write_obstacle(path); !obstacle.empty()) {
+        warn(where, key, path + " cannot be written by " + whose_user() + ": " + obstacle);
+    }
+}
+
+void Judge::check_targets() const {
+    const config::Config& config = result_.config;
+    check_target(config.log.target, config.log.where, "log.target");
+    check_target(config.access_log.target, config.access_log.where, "access_log.target");
+    check_target(config.admin.socket, config.admin.where, "admin.socket");
+}
+
+}  // namespace
+
+std::optional<Identity> identity_of(const std::string& user) {
+    const passwd* const entry = ::getpwnam(user.c_str());
+    if (entry == nullptr) {
+        return std::nullopt;
+    }
+    Identity out;
+    out.user = user;
+    out.uid = entry->pw_uid;
+    out.is_root = out.uid == 0;
+    const gid_t main_group = entry->pw_gid;
+    out.groups.assign(64, 0);
+    int count = static_cast<int>(out.groups.size());
+    if (::getgrouplist(user.c_str(), main_group, out.groups.data(), &count) < 0) {
+        out.groups.assign(static_cast<std::size_t>(count), 0);
+        ::getgrouplist(user.c_str(), main_group, out.groups.data(), &count);
+    }
+    out.groups.resize(static_cast<std::size_t>(std::max(count, 0)));
+    out.group = name_of_group(main_group);
+    return out;
+}
+
+std::string find_obstacle(const std::string& path, const Identity& who, Access access) {
+    std::error_code failed;
+    const fs::path real = fs::weakly_canonical(path, failed);
+    const std::string target = failed ? path : real.string();
+    const std::string closed = find_closed_folder(target, who);
+    if (!closed.empty()) {
+        return closed;
+    }
+    switch (access) {
+        case Access::read:
+            return find_closed(target, who, 4, "r");
+        case Access::list:
+            return find_closed(target, who, 5, "rx");
+        case Access::write:
+            break;
+    }
+    struct stat status {};
+    if (::stat(target.c_str(), &status) == 0) {
+        return find_closed(target, who, 2, "w");
+    }
+    const std::string folder = folder_of(target);
+    return ::stat(folder.c_str(), &status) == 0 ? find_closed(folder, who, 3, "wx")
+                                                : "there is no folder " + folder;
+}
+
+Identity UnitView::identity() const {
+    Identity out;
+    if (!user.empty() || has_dynamic_user) {
+        const std::string name = user.empty() ? fs::path(file).stem().string() : user;
+        if (auto found = identity_of(name)) {
+            out = std::move(*found);
+        } else {
+            out = {name, name, false, true, 0, {}};
+        }
+    }
+    const auto add_group = [&](const std::string& name) {
+        if (const struct group* const entry = ::getgrnam(name.c_str())) {
+            out.groups.push_back(entry->gr_gid);
+        }
+    };
+    if (!group.empty()) {
+        out.group = group;
+        add_group(group);
+    }
+    std::ranges::for_each(more_groups, add_group);
+    return out;
+}
+
+std::optional<UnitView> read_unit(const std::string& file) {
+    if (!std::ifstream(file)) {
+        return std::nullopt;
+    }
+    return view_of(file, drop_ins_of({file + ".d"}));
+}
+
+std::optional<UnitView> installed_unit() {
+    constexpr std::string_view kName = "s3gate.service";
+    std::string file;
+    std::vector<std::string> folders;
+    for (const std::string root : {"/etc/systemd/system/", "/run/systemd/system/",
+                                   "/usr/local/lib/systemd/system/", "/usr/lib/systemd/system/",
+                                   "/lib/systemd/system/"}) {
+        const std::string path = root + std::string(kName);
+        if (file.empty() && std::ifstream(path)) {
+            file = path;
+        }
+        folders.push_back(path + ".d");
+    }
+    return file.empty() ? std::nullopt : std::optional(view_of(file, drop_ins_of(folders)));
+}
+
+void check_unit(const UnitView& unit, config::LoadResult& result) {
+    const Judge judge(unit, result);
+    judge.check_user();
+    judge.check_ports();
+    judge.check_files();
+    judge.check_targets();
+}
+
+}  // namespace s3gate::app

@@ -1,0 +1,283 @@
+"""`s3gate check` looks at the host and at the unit that will run the file.
+
+What only shows in production (a loop, a read-only folder, a file that the service's user cannot
+read) is found before the start, with the line that helps.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+
+import pytest
+
+from support.config import dead_address, free_port, make_config, make_site, to_yaml
+from support.daemon import binary, run_command
+
+SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "systemd" / "s3gate.service"
+
+
+@pytest.fixture
+def folder():
+    """A folder that every user may enter, unlike pytest's own."""
+    with tempfile.TemporaryDirectory(prefix="s3gate-check-") as name:
+        os.chmod(name, 0o755)
+        yield pathlib.Path(name)
+
+
+def write(folder, text, name="s3gate.yaml"):
+    path = folder / name
+    path.write_text(text if isinstance(text, str) else to_yaml(text))
+    path.chmod(0o644)
+    return str(path)
+
+
+def warnings_of(*arguments, prefix=()):
+    command = [*prefix, binary(), "check", "--json", *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    report = json.loads(done.stdout)
+    return report["warnings"], report["problems"]
+
+
+def messages(findings, key):
+    return [finding["message"] for finding in findings if finding["key"] == key]
+
+
+def unit_text(config, *settings):
+    return "\n".join(
+        ["[Service]", f"ExecStart=/usr/bin/s3gate --config {config}", *settings, "[Install]", ""]
+    )
+
+
+def main_file(**changes):
+    return make_config([make_site([dead_address(), dead_address()])], **changes)
+
+
+# ---- addresses
+
+
+def test_an_ordinary_file_has_no_warning(folder):
+    warnings, problems = warnings_of(write(folder, main_file()))
+    assert warnings == [] and problems == []
+
+
+def test_warns_of_an_address_of_another_host(folder):
+    """TEST-NET-1: an address of no host."""
+    site = make_site([dead_address(), dead_address()], listen="192.0.2.1:9000")
+    site["listen"] += ["127.0.0.5:0", "0.0.0.0:%d" % free_port()]
+    warnings, _ = warnings_of(write(folder, make_config([site])))
+    (message,) = messages(warnings, "sites[0].listen")
+    assert message.startswith("192.0.2.1:9000 is not an address of this host")
+    assert "virtual IP" in message
+    (where,) = [w["line"] for w in warnings if w["message"] == message]
+    assert "192.0.2.1" in (folder / "s3gate.yaml").read_text().splitlines()[where - 1]
+
+
+# ---- loops
+
+
+@pytest.mark.parametrize(
+    "listen, server",
+    [
+        ("127.0.0.1:9000", "127.0.0.1:9000"),
+        ("0.0.0.0:9000", "127.0.0.1:9000"),
+        ("0.0.0.0:9000", "localhost:9000"),
+        ("[::]:9000", "[::1]:9000"),
+        ("0.0.0.0:9000", "0.0.0.0:9000"),
+        ("192.0.2.1:9000", "192.0.2.1:9000"),
+    ],
+)
+def test_a_loop_stops_check_and_start(folder, listen, server):
+    path = write(folder, make_config([make_site([server, dead_address()], listen=listen)]))
+    warnings, problems = warnings_of(path)
+    (message,) = messages(problems, "sites[0].backends.servers")
+    assert message.startswith(f"{server} is our own listener {listen} of site test")
+    assert messages(warnings, "sites[0].backends.servers") == []
+    start = run_command("--config", path)
+    assert start.returncode == 2 and "our own listener" in start.stderr
+
+
+def test_a_loop_through_another_site_is_one(folder):
+    one, two = dead_address(), dead_address()
+    sites = [
+        make_site([two, dead_address()], name="one", listen=one),
+        make_site([one, dead_address()], name="two", listen=two),
+    ]
+    _, problems = warnings_of(write(folder, make_config(sites)))
+    assert [problem["key"] for problem in problems] == [
+        "sites[0].backends.servers",
+        "sites[1].backends.servers",
+    ]
+
+
+def test_a_site_before_another_is_a_warning(folder):
+    one, two = dead_address(), dead_address()
+    sites = [
+        make_site([two, dead_address()], name="one", listen=one),
+        make_site([dead_address(), dead_address()], name="two", listen=two),
+    ]
+    warnings, problems = warnings_of(write(folder, make_config(sites)))
+    assert problems == []
+    (message,) = messages(warnings, "sites[0].backends.servers")
+    assert message.endswith("requests pass through s3gate twice")
+
+
+@pytest.mark.parametrize(
+    "listen, server",
+    [
+        ("127.0.0.1:9000", "127.0.0.1:9001"),
+        ("127.0.0.2:9000", "127.0.0.1:9000"),
+        ("[::]:9000", "127.0.0.1:9000"),
+        ("0.0.0.0:9000", "192.0.2.1:9000"),
+        ("0.0.0.0:9000", {"address": "127.0.0.1:9000", "down": True}),
+    ],
+)
+def test_what_is_no_loop(folder, listen, server):
+    path = write(folder, make_config([make_site([server, dead_address()], listen=listen)]))
+    warnings, problems = warnings_of(path)
+    assert problems == []
+    assert messages(warnings, "sites[0].backends.servers") == []
+
+
+@pytest.mark.skipif(
+    not shutil.which("unshare") or os.geteuid() != 0, reason="needs a network namespace"
+)
+def test_a_loop_over_an_address_of_the_host_is_a_warning(folder):
+    """Under a wildcard it depends on the host which servers are its own."""
+    sites = [make_site(["192.0.2.7:9000", "192.0.2.8:9000"], listen="0.0.0.0:9000")]
+    path = write(folder, make_config(sites))
+    script = 'ip link set lo up && ip addr add 192.0.2.7/32 dev lo && exec "$@"'
+    prefix = ["unshare", "--net", "sh", "-c", script, "sh"]
+    warnings, problems = warnings_of(path, prefix=prefix)
+    assert problems == []
+    (message,) = messages(warnings, "sites[0].backends.servers")
+    assert message.startswith("192.0.2.7:9000 is our own listener 0.0.0.0:9000")
+    assert "again and again" in message
+
+
+# ---- the unit
+
+
+def test_the_shipped_unit_refuses_paths_and_ports(folder):
+    site = make_site([dead_address(), dead_address()], listen="0.0.0.0:443")
+    config = make_config(
+        [site],
+        user="root",
+        log={"target": "/srv/logs/s3gate.log"},
+        access_log={"target": "/home/admin/access.log"},
+        admin={"socket": "/tmp/ctl.sock"},
+    )
+    warnings, problems = warnings_of(write(folder, config), "--unit", SHIPPED)
+    assert problems == []
+    (message,) = [m for m in messages(warnings, "sites[0].listen") if "443" in m]
+    assert "CAP_NET_BIND_SERVICE" in message
+    assert "AmbientCapabilities=CAP_NET_BIND_SERVICE" in message
+    assert "CapabilityBoundingSet=CAP_NET_BIND_SERVICE" in message
+    assert "systemctl edit s3gate" in message
+    (message,) = messages(warnings, "log.target")
+    assert "ProtectSystem=strict" in message and "ReadWritePaths=/srv/logs" in message
+    (message,) = messages(warnings, "access_log.target")
+    assert "ProtectHome=yes" in message and "BindPaths=/home/admin" in message
+    (message,) = messages(warnings, "admin.socket")
+    assert "PrivateTmp=yes" in message
+    (message,) = messages(warnings, "user")
+    assert "starts s3gate as s3gate" in message
+
+
+def test_the_shipped_unit_takes_what_it_is_made_for(folder):
+    config = main_file(
+        access_log={"target": "/var/log/s3gate/no-such-file.log"},
+        log={"target": "stderr"},
+    )
+    warnings, _ = warnings_of(write(folder, config), "--unit", SHIPPED)
+    assert warnings == []
+
+
+def test_drop_ins_count(folder):
+    """The line that a warning names makes it go away."""
+    logs = folder / "logs"
+    logs.mkdir()
+    logs.chmod(0o777)
+    site = make_site([dead_address(), dead_address()], listen="0.0.0.0:443")
+    config = make_config([site], access_log={"target": str(logs / "access.log")})
+    path = write(folder, config)
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text("/etc/s3gate/s3gate.yaml", "User=nobody", "ProtectSystem=strict",
+                              "AmbientCapabilities=", "CapabilityBoundingSet="))
+    warnings, _ = warnings_of(path, "--unit", unit)
+    assert f"ReadWritePaths={logs}" in messages(warnings, "access_log.target")[0]
+    assert any("443" in message for message in messages(warnings, "sites[0].listen"))
+    drop_ins = folder / "s3gate.service.d"
+    drop_ins.mkdir()
+    (drop_ins / "paths.conf").write_text(f"[Service]\nReadWritePaths=-{logs}\n")
+    (drop_ins / "ports.conf").write_text(
+        "[Service]\nAmbientCapabilities=CAP_NET_BIND_SERVICE\n"
+        "CapabilityBoundingSet=CAP_CHOWN \\\n  CAP_NET_BIND_SERVICE\n"
+    )
+    (drop_ins / "ignored.txt").write_text("[Service]\nReadWritePaths=\n")
+    warnings, _ = warnings_of(path, "--unit", unit)
+    assert messages(warnings, "access_log.target") == []
+    assert not any("refused" in message for message in messages(warnings, "sites[0].listen"))
+
+
+def test_looks_with_the_eyes_of_the_units_user(folder):
+    """What root can read, the service cannot."""
+    sites, logs = folder / "sites", folder / "logs"
+    sites.mkdir()
+    logs.mkdir()
+    site = make_site([dead_address(), dead_address()])
+    write(sites, site, "a.yaml")
+    path = write(folder, f"include: [sites/*.yaml]\naccess_log: {{target: {logs}/access.log}}\n")
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text(path, "User=nobody"))
+    for changed, mode in ((sites, 0o700), (sites / "a.yaml", 0o600), (folder, 0o700)):
+        with contextlib.ExitStack() as stack:
+            stack.callback(changed.chmod, changed.stat().st_mode & 0o777)
+            changed.chmod(mode)
+            warnings, _ = warnings_of(path, "--unit", unit)
+        texts = [w["message"] for w in warnings if not w["key"]]
+        assert any(
+            "nobody, as whom the unit runs" in text
+            and f"{changed} belongs to" in text
+            and f"{mode:04o}" in text
+            and f"chgrp nogroup {changed}" in text
+            for text in texts
+        ), (changed, warnings)
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+    assert f"{logs} belongs to" in message and "chmod g+wx" in message
+    logs.chmod(0o777)
+    assert warnings_of(path, "--unit", unit)[0] == []
+    (logs / "access.log").touch()
+    (logs / "access.log").chmod(0o600)
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+    assert f"{logs}/access.log belongs to" in message
+
+
+def test_a_user_who_is_made_up_reads_what_everybody_may(folder):
+    path = write(folder, main_file())
+    unit = folder / "x.service"
+    text = unit_text(path, "User=no-such-user-here", "ProtectSystem=strict")
+    unit.write_text(text)
+    assert warnings_of(path, "--unit", unit)[0] == []
+    os.chmod(path, 0o640)
+    ((message,),) = [[w["message"] for w in warnings_of(path, "--unit", unit)[0]]]
+    assert f"chmod o+r {path}" in message
+
+
+def test_a_draft_elsewhere_need_not_be_readable(folder):
+    draft = write(folder, main_file(), "draft.yaml")
+    os.chmod(draft, 0o600)
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text("/etc/s3gate/s3gate.yaml", "User=nobody"))
+    assert warnings_of(draft, "--unit", unit)[0] == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_log_that_could_not_be_opened_anew(folder):
+    """A start as root opens it; after a rotation it is `user` who has to."""
+    path = write(folder, main_file(user="nobody", access_log={"target": f"{folder}/a.log"}))
+    (message,) = messages(warnings_of(path)[0], "access_log.target")
+    assert "cannot be opened anew by nobody" in message and f"{folder} belongs to" in message
