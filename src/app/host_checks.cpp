@@ -88,10 +88,6 @@ Place place_of(const base::IpAddress& ip) {
     return source && source->ip() == ip ? Place::here : Place::elsewhere;
 }
 
-bool is_wildcard(const base::IpAddress& ip) {
-    return std::ranges::all_of(ip.bytes(), [](std::uint8_t byte) { return byte == 0; });
-}
-
 void check_listeners(const std::vector<config::Listen>& listeners, const std::string& key,
                      std::vector<config::Problem>& warnings) {
     for (const config::Listen& listen : listeners) {
@@ -100,7 +96,7 @@ void check_listeners(const std::vector<config::Listen>& listeners, const std::st
         if (!error.empty()) {
             warnings.push_back(
                 {listen.where, key, listen.text + " cannot be listened on now: " + error});
-        } else if (!is_wildcard(ip) && place_of(ip) == Place::elsewhere) {
+        } else if (!config::is_wildcard(ip) && place_of(ip) == Place::elsewhere) {
             warnings.push_back({listen.where, key,
                                 listen.text +
                                     " is not an address of this host now; fine for a virtual IP, "

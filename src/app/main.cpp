@@ -93,8 +93,8 @@ void CommandLine::add_route() {
         ->type_name("");
 }
 
-// `-t` and `-T` are commands to people who come from nginx: they stand for check and check --dump
-// wherever the options end up.
+// `-t` and `-T` are commands to people who come from nginx: they stand for check and check --dump,
+// whatever the order of the options.
 std::vector<std::string> expand_habits(int argc, char** argv) {
     std::vector<std::string> out(argv + 1, argv + argc);
     for (auto word = out.begin(); word != out.end(); ++word) {
@@ -103,7 +103,9 @@ std::vector<std::string> expand_habits(int argc, char** argv) {
         if (is_command) {
             return out;
         }
-        if (*word == "-t" || *word == "--test" || *word == "-T") {
+        // HAProxy's `-c -f FILE`; our own -c could not do without a FILE.
+        const bool is_haproxy = *word == "-c" && word + 1 != out.end() && word[1] == "-f";
+        if (*word == "-t" || *word == "--test" || *word == "-T" || is_haproxy) {
             const bool with_dump = *word == "-T";
             *word = "check";
             if (with_dump) {

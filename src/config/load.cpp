@@ -260,8 +260,11 @@ class Loader {
         }
         if (node.kind == Node::Kind::text && node.text.find("${") != std::string::npos) {
             auto replaced = substitute(node.text, environment_);
-            if (replaced.value) {
+            if (replaced.value && is_utf8(*replaced.value)) {
                 node.text = std::move(*replaced.value);
+            } else if (replaced.value) {
+                node.unusable = true;
+                report.problem(node.line, path, "a variable in it holds bytes that are not UTF-8");
             } else {
                 node.unusable = true;
                 report.problem(node.line, path, std::move(replaced.error));

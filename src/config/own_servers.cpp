@@ -5,14 +5,11 @@
 
 #include "s3gate/base/text.hpp"
 #include "s3gate/config/load.hpp"
+#include "site_reader.hpp"
 
 namespace s3gate::config {
 
 namespace {
-
-bool is_wildcard(const base::IpAddress& ip) {
-    return std::ranges::all_of(ip.bytes(), [](std::uint8_t byte) { return byte == 0; });
-}
 
 // True if a connect to `ip` and `port` arrives at the listener.
 bool do_meet(const base::IpAddress& ip, std::uint16_t port, const base::SocketAddress& listener,
@@ -67,9 +64,12 @@ void add_edges(const Config& config, const Site& site, const Server& server,
 }  // namespace
 
 bool is_loopback(const base::IpAddress& ip) {
-    static const base::Cidr kV4 = *base::Cidr::parse("127.0.0.0/8");
-    static const base::Cidr kV6 = *base::Cidr::parse("::1/128");
-    return kV4.contains(ip) || kV6.contains(ip);
+    static const std::vector<base::Cidr> kBlocks = loopback_blocks();
+    return base::contains(kBlocks, ip);
+}
+
+bool is_wildcard(const base::IpAddress& ip) {
+    return std::ranges::all_of(ip.bytes(), [](std::uint8_t byte) { return byte == 0; });
 }
 
 std::vector<base::IpAddress> written_addresses(const Server& server) {

@@ -174,10 +174,6 @@ std::vector<Listener> listeners_of(const Config& config) {
     return out;
 }
 
-bool is_wildcard(const base::IpAddress& ip) {
-    return std::ranges::all_of(ip.bytes(), [](std::uint8_t byte) { return byte == 0; });
-}
-
 // Every socket is IPV6_V6ONLY, so [::] and 0.0.0.0 never meet.
 bool do_overlap(const base::SocketAddress& a, const base::SocketAddress& b) {
     return a.port() == b.port() && a.ip().is_v6() == b.ip().is_v6() && !(a.ip() == b.ip()) &&

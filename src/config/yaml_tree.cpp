@@ -351,7 +351,7 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
         word = unquoted_at(lines, out.line, error.mark.column);
     }
     // Other mistakes with aliases are not about quotes.
-    if (word.starts_with('*') && error.msg != YAML::ErrorMsg::UNKNOWN_ANCHOR) {
+    if (word.starts_with('*') && !error.msg.starts_with(YAML::ErrorMsg::UNKNOWN_ANCHOR)) {
         word = {};
     }
     if (!word.empty()) {
@@ -368,6 +368,17 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
 }
 
 }  // namespace
+
+bool is_utf8(std::string_view text) {
+    while (!text.empty()) {
+        const std::size_t length = utf8_length(text);
+        if (length == 0) {
+            return false;
+        }
+        text.remove_prefix(length);
+    }
+    return true;
+}
 
 std::string quote_it(std::string_view unquoted) {
     std::string_view why = "YAML takes it for something else";

@@ -54,6 +54,7 @@ def check_json(*arguments):
         ["-t", "FILE"],
         ["--test", "--config", "FILE"],
         ["-t", "-f", "FILE", "--strict"],
+        ["-c", "-f", "FILE"],
     ],
 )
 def test_every_habitual_form_checks(good, form):

@@ -58,5 +58,6 @@ Problem explain(const OwnServer& own);
 // The server's address if it is numeric or localhost; else none.
 std::vector<base::IpAddress> written_addresses(const Server& server);
 bool is_loopback(const base::IpAddress& ip);
+bool is_wildcard(const base::IpAddress& ip);
 
 }  // namespace s3gate::config

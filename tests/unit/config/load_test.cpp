@@ -643,5 +643,14 @@ TEST(Include, TakesALeftOverThatIsAskedFor) {
                 ElementsAre("a"));
 }
 
+TEST(Variables, HoldUtf8) {
+    const LoadResult result =
+        load_site("session_header: ${A}\n", [](const std::string& /*name*/) {
+            return std::optional<std::string>("X-\xff");
+        });
+    EXPECT_THAT(messages(result.problems),
+                ElementsAre("session_header: a variable in it holds bytes that are not UTF-8"));
+}
+
 }  // namespace
 }  // namespace s3gate::config
