@@ -41,7 +41,7 @@ void print_summary(const config::Config& config) {
 }
 
 void print_dump(const config::Config& config) {
-    std::puts("# The values in effect. Keep them as safe as the configuration: the salts are here.");
+    std::puts("# The values in effect. They hold the salts: keep them as safe as the files.");
     std::fputs(config::dump(config).c_str(), stdout);
 }
 

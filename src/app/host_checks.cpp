@@ -201,7 +201,8 @@ void check_host(config::LoadResult& result, const std::optional<UnitView>& unit)
     check_listeners(config.admin.listen, "admin.listen", result.warnings);
     if (unit) {
         check_unit(*unit, result);
-    } else {
+    }
+    if (!unit || unit->identity().is_root) {
         check_logs(config, result.warnings);
     }
 }

@@ -252,13 +252,22 @@ std::string folder_of(const std::string& path) {
 
 // ---- who may do what
 
+enum class Class { owner, member, other };
+
+Class class_of(const struct stat& status, const Identity& who) {
+    if (!who.is_made_up && status.st_uid == who.uid) {
+        return Class::owner;
+    }
+    return std::ranges::find(who.groups, status.st_gid) != who.groups.end() ? Class::member
+                                                                           : Class::other;
+}
+
 bool may(const struct stat& status, const Identity& who, unsigned wanted) {
     if (who.is_root) {
         return true;
     }
-    const bool is_owner = !who.is_made_up && status.st_uid == who.uid;
-    const bool is_member = std::ranges::find(who.groups, status.st_gid) != who.groups.end();
-    const unsigned shift = is_owner ? 6 : is_member ? 3 : 0;
+    const Class mine = class_of(status, who);
+    const unsigned shift = mine == Class::owner ? 6 : mine == Class::member ? 3 : 0;
     return (status.st_mode >> shift & wanted) == wanted;
 }
 
@@ -277,17 +286,37 @@ std::string name_of_group(gid_t gid) {
     return entry == nullptr ? std::to_string(gid) : entry->gr_name;
 }
 
-// What stands in the way, and the command that changes it.
-std::string describe(const std::string& path, const struct stat& status, const Identity& who,
-                     const std::string& letters) {
+// What stands in the way.
+std::string describe(const std::string& path, const struct stat& status) {
     std::array<char, 16> mode{};
     std::snprintf(mode.data(), mode.size(), "%04o", static_cast<unsigned>(status.st_mode) & 07777);
-    const std::string shown = path + " belongs to " + name_of_user(status.st_uid) + ":" +
-                              name_of_group(status.st_gid) + " with mode " + mode.data();
+    return path + " belongs to " + name_of_user(status.st_uid) + ":" +
+           name_of_group(status.st_gid) + " with mode " + mode.data();
+}
+
+// The command that gives the rights in `letters`, to nobody else if that can be.
+std::string give(const std::string& path, const struct stat& status, const Identity& who,
+                 const std::string& letters) {
+    const std::string by_group =
+        "chgrp " + who.group + " " + path + " && chmod g+" + letters + " " + path;
     if (who.is_made_up) {
-        return shown + "; run: chmod o+" + letters + " " + path;
+        return "; make a user for it (useradd --system " + who.user + "), then run: " + by_group +
+               "; or, if everybody may: chmod o+" + letters + " " + path;
     }
-    return shown + "; run: chgrp " + who.group + " " + path + " && chmod g+" + letters + " " + path;
+    switch (class_of(status, who)) {
+        case Class::owner:
+            return "; run: chmod u+" + letters + " " + path;
+        case Class::member:
+            return "; run: chmod g+" + letters + " " + path;
+        case Class::other:
+            break;
+    }
+    return "; run: " + by_group;
+}
+
+// The command that makes a folder for logs: whole folders such as /var/log are not given away.
+std::string make_folder(const std::string& folder, const Identity& who) {
+    return "; run: install -d -m 0750 -o " + who.user + " -g " + who.group + " " + folder;
 }
 
 // Empty when all folders above `path` let this user through, or nobody can tell.
@@ -299,7 +328,7 @@ std::string find_closed_folder(const std::string& path, const Identity& who) {
             return {};
         }
         if (!may(status, who, 1) && !has_access_list(folder)) {
-            return describe(folder, status, who, "x");
+            return describe(folder, status) + give(folder, status, who, "x");
         }
     }
     return {};
@@ -311,7 +340,21 @@ std::string find_closed(const std::string& path, const Identity& who, unsigned w
     if (::stat(path.c_str(), &status) != 0 || may(status, who, wanted) || has_access_list(path)) {
         return {};
     }
-    return describe(path, status, who, letters);
+    return describe(path, status) + give(path, status, who, letters);
+}
+
+// Empty when a file can be made there.
+std::string find_closed_to_files(const std::string& folder, const Identity& who) {
+    struct stat status {};
+    if (::stat(folder.c_str(), &status) != 0) {
+        return errno == ENOENT ? "there is no folder " + folder + make_folder(folder, who)
+                               : std::string();
+    }
+    if (may(status, who, 3) || has_access_list(folder)) {
+        return {};
+    }
+    const std::string own = (folder == "/" ? "" : folder) + "/s3gate";
+    return describe(folder, status) + make_folder(own, who) + ", and log there";
 }
 
 // ---- what the unit refuses
@@ -331,7 +374,7 @@ class Judge {
         result_.warnings.push_back({where, std::move(key), std::move(message)});
     }
     void check_port(const config::Listen& listen, const std::string& key) const;
-    void check_target(const std::string& path, const config::Location& where,
+    void check_target(const std::string& target, const config::Location& where,
                       const std::string& key) const;
     std::string refusal_of(const std::string& path) const;
     std::string find_write_obstacle(const std::string& path) const;
@@ -469,16 +512,22 @@ std::string Judge::find_write_obstacle(const std::string& path) const {
     struct stat status {};
     if (std::ranges::find(unit_.own_folders, folder) == unit_.own_folders.end() &&
         ::stat(folder.c_str(), &status) != 0 && errno == ENOENT) {
-        return "there is no folder " + folder;
+        return "there is no folder " + folder + make_folder(folder, who_);
     }
     // The files of a user who was made up pass to the next one.
     return who_.is_made_up ? std::string() : find_closed(path, who_, 2, "w");
 }
 
-void Judge::check_target(const std::string& path, const config::Location& where,
+void Judge::check_target(const std::string& target, const config::Location& where,
                          const std::string& key) const {
-    if (!path.starts_with('/')) {
+    if (!target.starts_with('/')) {
         return;
+    }
+    // The unit's own folders may be links to where systemd keeps those of made-up users.
+    std::string path = fs::path(target).lexically_normal().string();
+    if (std::error_code failed; !is_below_any(path, unit_.own_folders)) {
+        const fs::path real = fs::weakly_canonical(path, failed);
+        path = failed ? path : real.string();
     }
     if (const std::string refusal = is_below_any(path, unit_.own_folders)
                                         ? std::string()
@@ -542,9 +591,7 @@ std::string find_obstacle(const std::string& path, const Identity& who, Access a
     if (::stat(target.c_str(), &status) == 0) {
         return find_closed(target, who, 2, "w");
     }
-    const std::string folder = folder_of(target);
-    return ::stat(folder.c_str(), &status) == 0 ? find_closed(folder, who, 3, "wx")
-                                                : "there is no folder " + folder;
+    return find_closed_to_files(folder_of(target), who);
 }
 
 Identity UnitView::identity() const {

@@ -222,7 +222,8 @@ def test_admin_says_that_nothing_listens_yet(tmp_path, start, make_backend):
     line = 1 + pathlib.Path(path).read_text(encoding="utf-8").splitlines().index("admin:")
     done = run_command("check", path)
     assert done.returncode == 0
-    assert f"warning: {path}:{line}: admin: " in done.stdout and "nothing listens yet" in done.stdout
+    assert f"warning: {path}:{line}: admin: " in done.stdout
+    assert "nothing listens yet" in done.stdout
     daemon = start(config)
     assert "admin: " in daemon.stderr and "nothing listens yet" in daemon.stderr
 

@@ -247,7 +247,8 @@ def test_looks_with_the_eyes_of_the_units_user(folder):
             for text in texts
         ), (changed, warnings)
     (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
-    assert f"{logs} belongs to" in message and "chmod g+wx" in message
+    assert f"{logs} belongs to" in message
+    assert f"install -d -m 0750 -o nobody -g nogroup {logs}/s3gate" in message
     logs.chmod(0o777)
     assert warnings_of(path, "--unit", unit)[0] == []
     (logs / "access.log").touch()
@@ -264,7 +265,35 @@ def test_a_user_who_is_made_up_reads_what_everybody_may(folder):
     assert warnings_of(path, "--unit", unit)[0] == []
     os.chmod(path, 0o640)
     ((message,),) = [[w["message"] for w in warnings_of(path, "--unit", unit)[0]]]
+    assert "useradd --system no-such-user-here" in message
+    assert f"chgrp no-such-user-here {path} && chmod g+r {path}" in message
     assert f"chmod o+r {path}" in message
+
+
+def test_a_folder_that_is_missing_is_named(folder):
+    path = write(folder, main_file(access_log={"target": f"{folder}/no/such/a.log"}))
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text(path, "User=nobody"))
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+    assert f"there is no folder {folder}/no/such" in message
+    unit.write_text(unit_text(path, "User=nobody", "ProtectSystem=strict", "LogsDirectory=s3gate"))
+    path = write(folder, main_file(access_log={"target": "/var/log/s3gate/no-such/a.log"}))
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+    assert "there is no folder /var/log/s3gate/no-such" in message
+
+
+def test_a_link_counts_for_where_it_leads(folder):
+    """/var/run is one on every host."""
+    (folder / "link").symlink_to("/srv")
+    path = write(folder, main_file(access_log={"target": f"{folder}/link/../x.log"}))
+    assert messages(warnings_of(path, "--unit", SHIPPED)[0], "access_log.target")
+    path = write(folder, main_file(access_log={"target": f"{folder}/link/x.log"}))
+    unit = folder / "s3gate.service"
+    unit.write_text(
+        unit_text("/etc/x.yaml", "User=root", "ProtectSystem=strict", f"ReadWritePaths={folder}")
+    )
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+    assert "ReadWritePaths=/srv" in message
 
 
 def test_a_draft_elsewhere_need_not_be_readable(folder):

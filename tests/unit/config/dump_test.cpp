@@ -33,10 +33,20 @@ sites:
   - name: a
     type: http
     listen: ["127.0.0.1:1", {address: "[::1]:2"}]
-    balance: {method: least_conn, key: [uploadid, "cookie:c", "header:X-H"], salt: "s $${X} \" \\ : # é"}
+    balance:
+      method: least_conn
+      key: [uploadid, "cookie:c", "header:X-H"]
+      salt: "s $${X} \" \\ : # é"
     backends:
       name: group
-      servers: [{address: "n{1...2}:1", weight: 2, backup: true, down: true, drained: true, max_connections: 5}, n3]
+      servers:
+        - address: "n{1...2}:1"
+          weight: 2
+          backup: true
+          down: true
+          drained: true
+          max_connections: 5
+        - n3
       keepalive: 3
       idle_timeout: 4s
       max_connections: 6
@@ -194,7 +204,8 @@ TEST(Dump, LoadsToTheSameConfiguration) {
     files.write("main.yaml", std::string(kNothingIsDefault));
     expect_round_trip(files.path("main.yaml"), environment);
     files.write("main.yaml", "include: [site.yaml]\nlog: {target: ./relative.log}\n");
-    files.write("site.yaml", site_text("${NAME}", "headers: {set: {X-A: \"a\\tb\"}}\ntype: http\n"));
+    files.write("site.yaml",
+                site_text("${NAME}", "headers: {set: {X-A: \"a\\tb\"}}\ntype: http\n"));
     expect_round_trip(files.path("main.yaml"),
                       [](const std::string&) { return std::optional<std::string>("from-env"); });
 }
