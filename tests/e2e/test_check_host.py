@@ -196,6 +196,28 @@ def test_the_shipped_unit_takes_what_it_is_made_for(folder):
     assert warnings == []
 
 
+@pytest.mark.skipif(
+    not shutil.which("unshare") or os.geteuid() != 0, reason="needs a mount namespace"
+)
+def test_root_looks_with_the_eyes_of_the_installed_unit(folder):
+    """Without being asked to; the drop-ins of an administrator count."""
+    path = write(folder, main_file(access_log={"target": "/srv/logs/access.log"}))
+    (folder / "units").mkdir()
+    (folder / "units" / "s3gate.service").write_text(unit_text(path, "ProtectSystem=strict"))
+    script = 'mount -t tmpfs none /run && mkdir -p /run/systemd && ' + (
+        'cp -r "$0"/units /run/systemd/system && exec "$@"'
+    )
+    prefix = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, str(folder)]
+    (message,) = messages(warnings_of(path, prefix=prefix)[0], "access_log.target")
+    assert "systemctl edit s3gate" in message and "ReadWritePaths=/srv/logs" in message
+    drop_ins = folder / "units" / "s3gate.service.d"
+    drop_ins.mkdir()
+    (drop_ins / "own.conf").write_text("[Service]\nProtectSystem=no\nUser=nobody\n")
+    (message,) = messages(warnings_of(path, prefix=prefix)[0], "access_log.target")
+    assert "ProtectSystem" not in message and "install -d -m 0750 -o nobody" in message
+    assert "the user who runs this check" in messages(warnings_of(path)[0], "access_log.target")[0]
+
+
 def test_drop_ins_count(folder):
     """The line that a warning names makes it go away."""
     logs = folder / "logs"
