@@ -366,6 +366,11 @@ void Stream::on_events(std::uint32_t events) {
         wake_later(write_side_, Wake::ready);
     } else if (wake_read) {
         resume(read_side_, Wake::ready);
+    } else if (wake_write && news && observer_ != nullptr) {
+        // The writer is told of the room, and the observer of what nobody reads: an end is
+        // reported once. The observer comes first, as the writer may end this object.
+        wake_later(write_side_, Wake::ready);
+        observer_->on_stream_event();
     } else if (wake_write) {
         resume(write_side_, Wake::ready);
     } else if (news && observer_ != nullptr) {

@@ -76,16 +76,13 @@ RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retr
 RetryVerdict after_answer(const AttemptFacts& facts, const config::Retry& retry) {
     const bool is_503 = facts.status == kServiceUnavailable;
     const bool is_unavailable = is_503 && !facts.is_load;
-    const bool is_simple_write =
-        (facts.method == MethodClass::put || facts.method == MethodClass::delete_) &&
-        !facts.conditional && !facts.copy;
     // Row 3 stands above row 5: also a busy node's 503, as nothing of the body has been sent.
     if (facts.expect_pending && is_503) {
         return retry.on.http_503 ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
     }
     // A busy cluster is not helped by asking its next node as well.
     if (is_503 || facts.is_load) {
-        const bool may_repeat = facts.in_hand && (is_read(facts.method) || is_simple_write);
+        const bool may_repeat = facts.in_hand && may_follow_503(facts);
         return is_unavailable && retry.on.http_503 && may_repeat
                    ? next_if_within_limits(facts, retry, 5)
                    : give_up(facts, 5);
@@ -136,6 +133,13 @@ RetryVerdict after_death(const AttemptFacts& facts, const config::Retry& retry) 
 }
 
 }  // namespace
+
+bool may_follow_503(const AttemptFacts& facts) {
+    const bool is_simple_write =
+        (facts.method == MethodClass::put || facts.method == MethodClass::delete_) &&
+        !facts.conditional && !facts.copy;
+    return is_read(facts.method) || is_simple_write;
+}
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry) {
     if (facts.client_gone || facts.response_relayed) {

@@ -11,20 +11,36 @@ namespace {
 
 constexpr std::string_view kAdmin = "/minio/admin/v";
 
-// Behind /minio/admin/vN/, also with further segments (speedtest/drive). MinIO: cmd/admin-router.go,
-// the handlers that send something every now and then until the client leaves.
-constexpr std::array<std::string_view, 7> kStreams = {"trace",     "log",     "logs",
-                                                      "speedtest", "metrics", "bandwidth",
-                                                      "replication"};
+struct AdminCall {
+    std::string_view name;
+    Waiting waiting;
+};
 
-bool is_admin_stream(std::string_view path) {
+// Behind /minio/admin/vN/, also with further segments (speedtest/drive). MinIO: cmd/admin-router.go
+// and the handlers.
+constexpr auto kAdminCalls = std::to_array<AdminCall>({
+    {"trace", Waiting::endless},
+    {"log", Waiting::endless},
+    {"speedtest", Waiting::endless},
+    {"metrics", Waiting::endless},
+    {"bandwidth", Waiting::endless},
+    {"profile", Waiting::long_silence},
+    {"inspect-data", Waiting::long_silence},
+    {"healthinfo", Waiting::long_silence},
+    {"obdinfo", Waiting::long_silence},
+    {"heal", Waiting::long_silence},
+    {"replication", Waiting::long_silence},
+});
+
+Waiting waiting_of_admin_call(std::string_view path) {
     const std::size_t version_end = path.find('/', kAdmin.size());
     if (version_end == std::string_view::npos) {
-        return false;
+        return Waiting::no;
     }
     path.remove_prefix(version_end + 1);
-    const std::string_view name = path.substr(0, path.find('/'));
-    return std::ranges::find(kStreams, name) != kStreams.end();
+    const auto* const call =
+        std::ranges::find(kAdminCalls, path.substr(0, path.find('/')), &AdminCall::name);
+    return call == kAdminCalls.end() ? Waiting::no : call->waiting;
 }
 
 // "/", "/bucket" or "/bucket/": what has a key is no bucket, and needs no look at its query.
@@ -35,12 +51,13 @@ bool is_bucket_level(std::string_view path) {
 
 }  // namespace
 
-bool waits_by_nature(std::string_view method, std::string_view path, std::string_view query) {
+Waiting waiting_of(std::string_view method, std::string_view path, std::string_view query) {
     if (path.starts_with(kAdmin)) {
-        return is_admin_stream(path);
+        return waiting_of_admin_call(path);
     }
-    return !query.empty() && is_bucket_level(path) && method == "GET" &&
-           !find_argument(query, "events").empty();
+    const bool is_listener = !query.empty() && is_bucket_level(path) && method == "GET" &&
+                             !find_argument(query, "events").empty();
+    return is_listener ? Waiting::endless : Waiting::no;
 }
 
 bool is_event_stream(std::string_view content_type) {

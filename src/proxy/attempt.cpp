@@ -47,8 +47,9 @@ net::task<void> Exchange::attempts() {
         if (co_await attempt() == AttemptEnd::done) {
             co_return;
         }
-        facts_.after_stale = was_same_backend;
-        if (was_same_backend && facts_.outcome == policy::Outcome::not_sent) {
+        // Where we lack descriptors ourselves, nobody knows whether it had died.
+        facts_.after_stale = was_same_backend && !own_lack_;
+        if (facts_.after_stale && facts_.outcome == policy::Outcome::not_sent) {
             ++sent_attempts_;  // the attempt that row 4 took for free was a death, and counts
         }
         facts_.sent_attempts = sent_attempts_;
@@ -56,10 +57,7 @@ net::task<void> Exchange::attempts() {
         facts_.blind_retry_used = blind_retry_used_;
         facts_.client_gone = client_gone_;
         facts_.response_relayed = committed_;
-        facts_.in_hand =
-            meaning_.body.kind == http::BodyKind::none ||
-            (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0) ||
-            (body_.received == 0 && body_.complete) || holds_whole_body();
+        facts_.in_hand = is_in_hand();
         facts_.elapsed =
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - first_attempt);
         Board& board = *worker_.shared.board;
@@ -91,7 +89,8 @@ net::task<void> Exchange::attempts() {
             if (same_backend && sent_attempts_ > 0) {
                 --sent_attempts_;  // row 4 is free of charge
             }
-            fresh_only_ = fresh_only_ || same_backend;
+            // A blind retry is the last: it must not end on a connection that was merely stale.
+            fresh_only_ = fresh_only_ || same_backend || verdict.is_blind;
             if (upload_running_) {
                 co_await join_upload();
             }
@@ -246,7 +245,6 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     if (end == HeadEnd::final_head && response_.status == 503) {
         co_await await_error_code();
         code = meaning_of_503();
-        end = client_gone_ ? HeadEnd::client_gone : end;
     }
     finish_attempt_record();
 

@@ -86,17 +86,19 @@ net::detached serve_client(ClientConnection* client) {
             (client->stream.settle() || !client->stream.is_readable())) {
             const SiteTicks& ticks =
                 worker.generation->sites[worker.sockets[client->listener].site].ticks;
-            client->awaits_request = true;
+            client->set_awaits_request(true);
             const net::Wake wake = co_await client->stream.readable(
                 client->requests > 0 ? ticks.client_idle : ticks.client_head);
-            client->awaits_request = false;
+            client->set_awaits_request(false);
             if (wake == net::Wake::timed_out && !client->cut && !client->stream.is_broken() &&
                 !client->stream.is_readable()) {
                 bump(worker.counters.client_idle_closed);
             }
-            // A request that came in the very round in which the wait ended is served.
+            // A request that came in the very round in which the wait ended is served, also one
+            // that no event has told of yet.
             if (client->cut || client->stream.is_broken() ||
-                (wake != net::Wake::ready && !client->stream.is_readable())) {
+                (wake != net::Wake::ready && !client->stream.is_readable() &&
+                 !(wake == net::Wake::interrupted && client->stream.has_unread()))) {
                 break;
             }
         }

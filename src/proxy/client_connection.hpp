@@ -25,6 +25,7 @@ struct ClientConnection {
     base::SocketAddress peer;
     std::uint32_t listener;
     std::uint32_t requests = 0;
+    net::Tick idle_since = 0;      // while awaits_request
     bool awaits_request = false;   // before the first or between two, nothing received of the next
     bool awaits_begin = false;     // asked, and waits for its turn (net::Reactor::begin_work)
     bool lingers = false;          // answered for the last time; what it still sends is discarded
@@ -49,6 +50,10 @@ struct ClientConnection {
     ClientConnection* next = nullptr;
     ClientConnection* previous = nullptr;
 
+    void set_awaits_request(bool awaits) {
+        awaits_request = awaits;
+        idle_since = stream.reactor().now();
+    }
     void learn_local_address();
     std::string_view local_ip() const { return {local_text.data(), local_length}; }
     std::string_view ip() const { return {ip_text.data(), ip_length}; }

@@ -114,7 +114,7 @@ void Exchange::begin(ClientConnection& client, base::TimePoint asked_at) {
     scanner_.reset();
     head_.clear();
     meaning_ = {};
-    waits_by_nature_ = false;
+    waiting_ = policy::Waiting::no;
     key_.key.clear();
     key_.source = nullptr;
     session_text_.clear();
@@ -223,8 +223,17 @@ net::task<Exchange::HeadRead> Exchange::wait_for_head() {
         const auto left = static_cast<std::int32_t>(deadline - worker_.reactor.now());
         net::Wake wake = net::Wake::timed_out;
         if (left > 0) {
+            // An empty line behind the last request (RFC 9112 §2.2) is no beginning of the next.
+            const bool is_idle = head_fill_ == scanner_.begin();
+            client_->set_awaits_request(is_idle);
             wake = co_await client_->stream.readable(static_cast<net::Tick>(left));
+            client_->set_awaits_request(false);
             if (cut_ || client_->cut) {
+                co_return HeadRead::closed;
+            }
+            if (is_idle && wake == net::Wake::interrupted && worker_.draining &&
+                !client_->stream.has_unread()) {
+                fate_ = ClientFate::finish;
                 co_return HeadRead::closed;
             }
         }
@@ -235,7 +244,6 @@ net::task<Exchange::HeadRead> Exchange::wait_for_head() {
             co_return head;
         }
     }
-    // An empty line behind the last request (RFC 9112 §2.2) is no beginning of the next.
     if (head_fill_ == scanner_.begin()) {
         bump(worker_.counters.client_idle_closed);
         fate_ = ClientFate::finish;
@@ -295,8 +303,9 @@ void Exchange::note_request() {
     record_.target = head_.target;
     record_.host = meaning_.host;
     method_ = method_class_of(head_.method);
-    waits_by_nature_ = site_->config->type == config::SiteType::s3 &&
-                       policy::waits_by_nature(head_.method, meaning_.path, meaning_.query);
+    waiting_ = site_->config->type == config::SiteType::s3
+                   ? policy::waiting_of(head_.method, meaning_.path, meaning_.query)
+                   : policy::Waiting::no;
     for (const http::Field& field : head_.fields) {
         if (field.id == http::FieldId::user_agent) {
             record_.user_agent = field.value;
@@ -482,6 +491,7 @@ void Exchange::on_client_gone() {
         down_.cancelled = true;
         tunnel_.on_client_broken();
         wake_main();
+        client_->stream.interrupt_write();  // a relay that waits for the client to take more
     }
 }
 
@@ -503,7 +513,7 @@ void Exchange::on_backend_down(std::uint32_t slot) {
 }
 
 bool Exchange::end_waiting_answer() {
-    if (!waits_by_nature_ || cut_) {
+    if (!is_endless() || cut_) {
         return false;
     }
     cut();
@@ -530,6 +540,7 @@ void Exchange::cut() {
     up_.cancelled = down_.cancelled = true;
     tunnel_.cut();
     wake_main();
+    client_->stream.interrupt_write();
 }
 
 void Exchange::settle() {

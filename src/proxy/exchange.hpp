@@ -19,6 +19,7 @@
 #include "s3gate/policy/error_code.hpp"
 #include "s3gate/policy/ketama_ring.hpp"
 #include "s3gate/policy/retry_rule.hpp"
+#include "s3gate/policy/waiting_request.hpp"
 #include "worker_impl.hpp"
 
 namespace s3gate::proxy {
@@ -48,8 +49,9 @@ class Exchange final : public net::StreamObserver {
     void on_backend_down(std::uint32_t slot);
     // The worker is being stopped: cut everything.
     void cut();
-    // The worker is draining: an answer that waits by nature has no end that a drain could wait
-    // for. False if this exchange is no such answer, or was ended already.
+    // True while its answer has no end that a drain could wait for.
+    bool is_endless() const { return waiting_ == policy::Waiting::endless; }
+    // Ends such an answer. False if this exchange has none, or it was ended already.
     bool end_waiting_answer();
     // True while a request is being served (not merely a head being read).
     bool is_serving() const { return serving_; }
@@ -161,13 +163,21 @@ class Exchange final : public net::StreamObserver {
     net::task<void> tunnel();
     policy::CodeMeaning meaning_of_503();
     net::task<void> await_error_code();
-    std::string_view error_body();
+    // `is_whole`: nothing more of it is to come.
+    struct ErrorBody {
+        std::string_view text;
+        bool is_whole = false;
+    };
+    ErrorBody error_body();
+    bool is_code_wanted() const;
     bool is_code_open();
     net::Tick head_ticks() const {
-        return waits_by_nature_ ? state_->ticks.backend_stream : state_->ticks.backend_head;
+        return waiting_ == policy::Waiting::no ? state_->ticks.backend_head
+                                               : state_->ticks.backend_stream;
     }
     net::Tick body_ticks() const {
-        return waits_by_nature_ ? state_->ticks.backend_stream : state_->ticks.backend_body;
+        return waiting_ == policy::Waiting::no ? state_->ticks.backend_body
+                                               : state_->ticks.backend_stream;
     }
     // Takes this attempt out of its backend's in-flight count; once is enough, twice does no harm.
     void release_slot();
@@ -179,6 +189,11 @@ class Exchange final : public net::StreamObserver {
     bool holds_whole_body() const { return replay_reserved_ > 0 && replay_.is_whole(); }
     // True if a further backend would get the body from its first byte.
     bool may_start_over() const { return body_.received == 0 || holds_whole_body(); }
+    bool is_in_hand() const {
+        return meaning_.body.kind == http::BodyKind::none ||
+               (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0) ||
+               (body_.received == 0 && body_.complete) || holds_whole_body();
+    }
     void finish_attempt_record();
     void note_passive(bool failed);
     void make_request_id();
@@ -227,7 +242,7 @@ class Exchange final : public net::StreamObserver {
     http::RequestHead head_;
     http::RequestMeaning meaning_;
     policy::MethodClass method_ = policy::MethodClass::other;
-    bool waits_by_nature_ = false;  // the answer lasts until somebody ends it
+    policy::Waiting waiting_ = policy::Waiting::no;
     policy::AffinityKey key_;
     std::uint32_t key_hash_ = 0;  // CRC32 of a key that is not empty
     std::string session_text_;

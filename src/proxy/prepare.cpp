@@ -1,5 +1,6 @@
 // What is derived from a request once, before any attempt: the affinity key and the head that goes
 // out.
+#include <algorithm>
 #include <cstring>
 #include <optional>
 
@@ -17,6 +18,17 @@ namespace {
 std::uint64_t hash_of(std::string_view a, std::string_view b) {
     return std::hash<std::string_view>{}(a)*0x9e3779b97f4a7c15ULL +
            std::hash<std::string_view>{}(b);
+}
+
+// True if a write succeeds or fails by what is there, apart from If-Match and If-None-Match: its
+// repetition would fail. Ceph: `?append&position=N`. AWS: x-amz-write-offset-bytes,
+// x-amz-if-match-size, x-amz-if-match-last-modified-time.
+bool depends_on_state(const http::RequestHead& head, std::string_view query) {
+    return !policy::find_argument(query, "position").empty() ||
+           std::ranges::any_of(head.fields, [](const http::Field& field) {
+               return base::istarts_with(field.name, "x-amz-if-match") ||
+                      base::iequals(field.name, "x-amz-write-offset-bytes");
+           });
 }
 
 std::optional<std::string_view> next_header(const void* context, std::string_view name,
@@ -171,7 +183,8 @@ void Exchange::prepare_request() {
     if (site.retry.unanswered_writes && site.type == config::SiteType::s3) {
         const std::string_view operation =
             observe::s3_operation(head_.method, head_.target, facts_.copy);
-        facts_.object_write = operation == "PutObject" || operation == "DeleteObject";
+        facts_.object_write = (operation == "PutObject" || operation == "DeleteObject") &&
+                              !depends_on_state(head_, meaning_.query);
     }
     // Replay: only what can be kept whole is kept at all.
     const std::size_t limit = site.retry.replay_buffer;

@@ -5,7 +5,6 @@
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "s3gate/base/text.hpp"
-#include "s3gate/policy/waiting_request.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -95,7 +94,11 @@ void Exchange::commit_response() {
     down_.head = &response_pieces_;
     down_.chunked_out =
         is_11 && (kind == http::BodyKind::until_close || kind == http::BodyKind::chunked);
-    waits_by_nature_ = waits_by_nature_ || (!known_length && has_event_stream(response_));
+    if (waiting_ == policy::Waiting::no && !known_length && has_event_stream(response_)) {
+        // MinIO sends reports that do end as event streams too; those of other servers do not end.
+        waiting_ = site_->config->type == config::SiteType::s3 ? policy::Waiting::long_silence
+                                                               : policy::Waiting::endless;
+    }
     down_.read_timeout = body_ticks();
     down_.write_timeout = state_->ticks.client_write;
     down_.prefix_buffer = std::move(response_buffer_);

@@ -20,7 +20,7 @@ constexpr std::size_t kFirstRead = 16 * 1024;
 constexpr std::size_t kFirstReadOfLong = 8 * 1024;
 // How long the code of a 503 may come after its head. Servers send both at once; a body that is
 // longer in coming says nothing by then.
-constexpr net::Tick kCodePatience = 4;  // 1 s
+constexpr net::Tick kCodePatience = 4;  // 1 s, and up to a tick
 
 }  // namespace
 
@@ -165,44 +165,56 @@ Exchange::HeadEnd Exchange::scan_answer() {
 
 // What there is of a 503's body, at most as much as may hold its code. Uses `reply_` where the body
 // is chunked.
-std::string_view Exchange::error_body() {
+Exchange::ErrorBody Exchange::error_body() {
     std::string_view bytes(response_buffer_.data() + response_begin_,
                            response_fill_ - response_begin_);
     const http::Framing& framing = response_meaning_.body;
+    bool is_whole = framing.kind == http::BodyKind::none;
     if (framing.kind == http::BodyKind::length) {
+        is_whole = bytes.size() >= framing.length;
         bytes = bytes.substr(0, framing.length);
     } else if (framing.kind == http::BodyKind::chunked) {
         reply_.clear();
         http::ChunkDecoder decoder;
-        for (auto step = decoder.step(bytes);; step = decoder.step(bytes)) {
+        auto step = decoder.step(bytes);
+        while (step.kind == http::ChunkDecoder::Kind::payload) {
             reply_.append(step.payload);
             bytes.remove_prefix(step.consumed);
-            if (step.kind != http::ChunkDecoder::Kind::payload) {
-                break;
-            }
+            step = decoder.step(bytes);
         }
+        is_whole = step.kind != http::ChunkDecoder::Kind::need_more;
         bytes = reply_;
     }
-    return bytes.substr(0, policy::kErrorCodeWithin);
+    is_whole = is_whole || bytes.size() >= policy::kErrorCodeWithin;
+    return {bytes.substr(0, policy::kErrorCodeWithin), is_whole};
+}
+
+// True if the code of a 503 decides anything: whether row 5 repeats, or whether a passive mark is
+// lifted. Servers of plain sites have no codes.
+bool Exchange::is_code_wanted() const {
+    if (site_->config->type != config::SiteType::s3) {
+        return false;
+    }
+    const bool may_repeat = site_->config->retry.on.http_503 && is_in_hand() &&
+                            policy::may_follow_503(facts_);
+    return may_repeat ||
+           policy::is_marked(worker_.shared.board->passive(site_->peers[peer_].slot));
 }
 
 // True while the rest of a 503's body may still name its code.
 bool Exchange::is_code_open() {
-    const http::Framing& framing = response_meaning_.body;
-    const std::size_t received = response_fill_ - response_begin_;
-    const bool is_more_due =
-        framing.kind == http::BodyKind::chunked || framing.kind == http::BodyKind::until_close ||
-        (framing.kind == http::BodyKind::length && received < framing.length);
-    return is_more_due && received < policy::kErrorCodeWithin &&
-           response_.find(http::FieldId::x_minio_error_code).empty() &&
-           policy::error_code_in(error_body()).empty();
+    if (!response_.find(http::FieldId::x_minio_error_code).empty()) {
+        return false;
+    }
+    const ErrorBody body = error_body();
+    return !body.is_whole && policy::error_code_in(body.text).empty();
 }
 
 // The head of a 503 is here; whether it says load may be in a body that comes in a later packet.
 net::task<void> Exchange::await_error_code() {
     net::Stream& stream = backend_->stream;
     const net::Tick end = worker_.reactor.now() + kCodePatience;
-    while (!client_gone_ && is_code_open() && response_fill_ < net::Buffer::size()) {
+    while (!client_gone_ && is_code_wanted() && is_code_open() && response_fill_ < net::Buffer::size()) {
         const ssize_t got = stream.receive(response_buffer_.data() + response_fill_,
                                            net::Buffer::size() - response_fill_);
         if (got > 0) {
@@ -220,8 +232,13 @@ net::task<void> Exchange::await_error_code() {
 }
 
 policy::CodeMeaning Exchange::meaning_of_503() {
-    const std::string_view code = response_.find(http::FieldId::x_minio_error_code);
-    return policy::meaning_of_code(code.empty() ? policy::error_code_in(error_body()) : code);
+    std::string_view code = response_.find(http::FieldId::x_minio_error_code);
+    if (code.empty()) {
+        code = policy::error_code_in(error_body().text);
+    }
+    // A server that names no code and closes is about to end (MinIO: "http: Server closed").
+    return code.empty() && !response_meaning_.keep_alive ? policy::CodeMeaning::not_ready
+                                                         : policy::meaning_of_code(code);
 }
 
 // Nothing of a next head yet: a backend that thinks for minutes does not hold a buffer.

@@ -665,7 +665,7 @@ int Server::Impl::end() {
                      tunnels == 1 ? " was" : "s were");
     }
     if (ended > 0) {
-        spdlog::info("{} answer{} that waited for events {} ended during the drain", ended,
+        spdlog::info("{} answer{} that waited for events {} ended", ended,
                      ended == 1 ? "" : "s", ended == 1 ? "was" : "were");
     }
     const std::string left = board->leftovers();

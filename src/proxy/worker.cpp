@@ -361,13 +361,14 @@ void Worker::Impl::backend_down(std::uint32_t slot) {
 }
 
 void Worker::Impl::end_idle_clients() {
-    if (reactor.now() - drain_began < kDrainIdle) {
-        return;
-    }
+    const auto quiet_since = [&](const ClientConnection& client) {
+        const bool is_later = static_cast<std::int32_t>(client.idle_since - drain_began) > 0;
+        return is_later ? client.idle_since : drain_began;
+    };
     for (ClientConnection* client = clients; client != nullptr;) {
         ClientConnection* const following = client->next;
         // Not those in the middle of a request: each wake starts their limits anew.
-        if (client->awaits_request) {
+        if (client->awaits_request && reactor.now() - quiet_since(*client) >= kDrainIdle) {
             client->stream.interrupt_read();
         }
         client = following;
@@ -412,6 +413,9 @@ void Worker::Impl::stop_now() {
     for (Exchange* exchange = active; exchange != nullptr; exchange = exchange->next) {
         if (exchange->is_tunnelling()) {
             ++tunnels;
+        } else if (exchange->is_endless()) {
+            ended_answers.fetch_add(exchange->end_waiting_answer() ? 1 : 0,
+                                    std::memory_order_relaxed);
         } else if (exchange->is_serving()) {
             ++requests;
         }

@@ -4,6 +4,7 @@ A backend that works on for a minute for a client that was interrupted is lost t
 the backend would see the same FIN.
 """
 
+import contextlib
 import threading
 
 import pytest
@@ -70,6 +71,62 @@ def test_while_waiting_for_the_answer(one, method, fields, body, how):
         assert (line["status"], line["error"]) == (499, "client closed")
     assert backend.count("/b/k") == 1
     assert daemon.totals()["client gone before its answer's end"] == 1
+
+
+def test_with_the_last_byte_of_the_body(one):
+    """The end comes in the very event that completes the upload."""
+    handler = Watched()
+    daemon, backend = one(handler, timeouts=LONG)
+    with daemon.client() as client:
+        client.send(client.head("PUT", "/b/k", [("Content-Length", 100)]) + b"x" * 50)
+        backend.wait_request("/b/k")
+        wire.sleep_briefly()
+        with daemon.frozen():
+            client.send(b"y" * 50)
+            client.half_close()
+        handler.wait()
+        assert daemon.wait_log("/b/k")["status"] == 499
+
+
+def flood(exchange):
+    """More than all buffers on the way hold."""
+    exchange.read_body()
+    exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+    with contextlib.suppress(OSError):
+        exchange.send(bytes(64 << 20))
+        exchange.wait_closed()
+    exchange.close()
+
+
+def blocked(daemon):
+    """A client whose answer stands still because it does not read."""
+    client = daemon.client(rcvbuf=4096)
+    client.send(client.head("GET", "/b/k"))
+    client.begin_response()
+    sent = -1
+    while sent != (sent := client.unread()):
+        wire.sleep_briefly()
+    return client
+
+
+def test_while_it_does_not_read(one):
+    daemon, _ = one(flood, timeouts=LONG)
+    with blocked(daemon) as client:
+        client.half_close()
+        line = daemon.wait_log("/b/k")
+    assert (line["status"], line["error"]) == (200, "client closed")
+
+
+def test_as_it_makes_room(one):
+    """Room to write and the end in one event: whoever waits for room must not swallow the end."""
+    daemon, _ = one(flood, timeouts=LONG)
+    with blocked(daemon) as client:
+        with daemon.frozen():
+            client.reader.exactly(client.unread(), "what came")
+            client.half_close()
+            wire.sleep_briefly()
+        line = daemon.wait_log("/b/k")
+    assert (line["status"], line["error"]) == (200, "client closed")
 
 
 @pytest.mark.parametrize("framing", ["Content-Length: 100", "Transfer-Encoding: chunked"])

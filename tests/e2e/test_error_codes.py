@@ -152,6 +152,21 @@ def test_the_header_decides(make_backend, gate):
     assert attempts_of(make_backend, gate, handler)[1] == 3
 
 
+def test_an_answer_that_is_whole_is_not_waited_for(one):
+    """No code in it: nothing more can come. The head of the next answer shows that this one went."""
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.respond(503, [], b"<html>down</html>", "Service Unavailable", chunked=True)
+
+    daemon, _ = one(handler, passive="off")
+    with daemon.client() as client:
+        for _ in range(30):
+            # A second of waiting in each would be longer than a client of the tests waits.
+            assert client.request().status == 503
+    assert sum(float(line["responsetime"]) for line in daemon.log_lines()) < 30
+
+
 @pytest.mark.parametrize("end", ["silence", "close", "reset"])
 def test_a_body_that_never_names_its_code(make_backend, gate, end):
     """The wait for it is bounded, and its end is the end of the wait."""

@@ -10,6 +10,9 @@ import pytest
 from support.config import dead_address
 
 
+EXPECTS = ("Expect", "100-continue")
+
+
 def deadly(exchange):
     """Ends the node: its connections are reset, and it listens no more."""
     if "/kill" not in exchange.request.target:
@@ -68,10 +71,45 @@ def test_a_head_that_waits_for_its_100(make_backend, gate, method, warm):
     """Nothing of the body was sent, but the head was."""
     daemon, backends = warmed(make_backend, gate, warm=warm)
     with daemon.client() as client:
-        fields = [("Content-Length", 5), ("Expect", "100-continue")]
+        fields = [("Content-Length", 5), EXPECTS]
         client.send(client.head(method, "/b/kill", fields))
         assert client.read_response().status in (502, 503)
     assert killed(backends) <= 2
+
+
+@pytest.mark.parametrize("kind", ["expect", "part", "object"])
+def test_what_is_stale_everywhere_is_no_death(make_backend, gate, kind):
+    """The one blind attempt must not end on a connection that the node had merely closed."""
+
+    def stale(exchange):
+        if exchange.connection.requests > 1:
+            exchange._body_read = True  # pylint: disable=protected-access
+            exchange.reset()
+            return
+        if exchange.request.header("Expect"):
+            exchange.continue_100()
+        exchange.read_body()
+        exchange.respond(200, [], b"ok")
+
+    backends = [make_backend(stale) for _ in range(3)]
+    daemon = gate(
+        backends, passive="off", retry={"unanswered_writes": True}, top={"workers": 1}
+    )
+    with daemon.client() as client:
+        number = 0
+        while not all(backend.requests for backend in backends):
+            number += 1
+            assert number < 1000, "a thousand keys reach three nodes"
+            assert client.request(target=f"/b/warm?sessionid={number}").status == 200
+        if kind == "expect":
+            client.send(client.head("PUT", "/b/k", [("Content-Length", 5), EXPECTS]))
+            assert client.read_head()[2] == 100
+            client.send(b"hello")
+            assert client.read_response().status == 200
+        elif kind == "part":
+            assert client.request("PUT", "/b/k?uploadId=u&partNumber=1", body=b"x").status == 200
+        else:
+            assert client.request("PUT", "/b/k", body=b"x").status == 200
 
 
 def test_a_part_in_hand(make_backend, gate):

@@ -53,6 +53,17 @@ def test_half_a_head_has_its_time(one):
     assert daemon.wait_exit() == 0
 
 
+def test_an_empty_line_is_no_request(one):
+    daemon, _ = one(top=PATIENT)
+    with daemon.client() as client:
+        client.request()
+        client.send(b"\r\n")
+        wire.sleep_briefly()
+        daemon.signal(signal.SIGTERM)
+        assert client.expect_close() == "eof"
+        assert daemon.wait_exit() == 0
+
+
 def test_what_it_cuts_says_so(one):
     go = threading.Event()
 

@@ -91,6 +91,9 @@ def test_off_by_default(make_backend, gate, method, body):
         ("PUT", "/b/k", [("x-amz-copy-source", "/b/other")], b""),
         ("PUT", "/b/k", [], b"z" * 200000),
         ("PATCH", "/b/k", [], b"x"),
+        ("PUT", "/b/k?append&position=0", [], b"x"),
+        ("PUT", "/b/k", [("x-amz-write-offset-bytes", "0")], b"x"),
+        ("DELETE", "/b/k", [("x-amz-if-match-size", "5")], None),
     ],
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )

@@ -5,6 +5,7 @@ The limits of ordinary answers would cut every quiet listener; and with one list
 restart would take all of shutdown_timeout.
 """
 
+import contextlib
 import signal
 import threading
 
@@ -89,6 +90,58 @@ def test_backend_stream_is_a_limit(one):
     daemon, _ = one(Stream(), timeouts={**SHORT, "backend_stream": "300ms"})
     with daemon.client() as client:
         assert client.request(target="/b?events=x").status == 504
+
+
+def test_a_stop_does_not_wait_for_a_listener_that_does_not_read(one):
+    """`mc admin trace | less`"""
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(OSError):
+            exchange.send((b"10000\r\n" + bytes(0x10000) + b"\r\n") * 1024)
+            exchange.wait_closed()
+        exchange.close()
+
+    daemon, _ = one(handler, timeouts={"client_write": "10m"}, top={"shutdown_timeout": "10m"})
+    with daemon.client(rcvbuf=4096) as client:
+        client.send(client.head("GET", "/minio/admin/v3/trace"))
+        client.begin_response()
+        sent = -1
+        while sent != (sent := client.unread()):
+            wire.sleep_briefly()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait_exit() == 0
+
+
+def test_a_short_stop_calls_it_no_cut_request(one):
+    stream = Stream()
+    daemon, _ = one(stream, top={"shutdown_timeout": "300ms"})
+    with daemon.client() as client:
+        stream.head.set()
+        client.send(client.head("GET", "/b?events=x"))
+        client.begin_response()
+        daemon.signal(signal.SIGTERM)
+        assert daemon.wait_exit() == 0
+    stream.event.set()
+
+
+def test_a_report_that_ends_has_its_time(one):
+    """MinIO's heal and health reports are event streams with an end."""
+    stream = Stream("text/event-stream")
+    daemon, _ = one(stream, top={"shutdown_timeout": "10m"})
+    with daemon.client() as client, daemon.client() as listener:
+        stream.head.set()
+        client.send(client.head("POST", "/minio/admin/v3/heal/", [("Content-Length", 0)]))
+        client.begin_response()
+        listener.send(listener.head("GET", "/b?events=x"))
+        listener.begin_response()
+        daemon.signal(signal.SIGTERM)
+        assert listener.read_until_close()[0] == b""
+        stream.event.set()
+        assert client.reader.exactly(3 + len(EVENT), "an event").endswith(EVENT)
+        client.close()
+    assert daemon.wait_exit() == 0
 
 
 @pytest.mark.parametrize("begun", [True, False], ids=["begun", "no head yet"])

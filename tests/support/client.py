@@ -1,8 +1,11 @@
 """A client that sends exactly the bytes it is given and reads answers strictly."""
 
+import array
 import contextlib
+import fcntl
 import select
 import socket
+import termios
 import threading
 
 from support import wire
@@ -205,6 +208,12 @@ class RawClient:
         data, how = self.read_until_close()
         assert data == b"", f"unexpected bytes: {data[:300]!r}"
         return how
+
+    def unread(self):
+        """Bytes that came and were not read from the socket."""
+        count = array.array("i", [0])
+        fcntl.ioctl(self.sock, termios.FIONREAD, count)
+        return count[0]
 
     def has_input(self, wait=0.0):
         """True if a byte or the end of the connection can be read now."""

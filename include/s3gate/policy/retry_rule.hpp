@@ -76,6 +76,9 @@ struct RetryVerdict {
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry);
 
+// True if row 5 repeats what `facts` says of the request, where its body is in hand.
+bool may_follow_503(const AttemptFacts& facts);
+
 // True for requests whose repetition nobody notices (GET, HEAD, OPTIONS).
 constexpr bool is_read(MethodClass method) {
     return method == MethodClass::get || method == MethodClass::head ||

@@ -1,17 +1,24 @@
-// Requests whose answers wait by nature: they last until somebody ends them, and are silent while
-// nothing happens. Pure; any thread.
+// Requests whose answers wait by nature: they are silent while nothing happens, and some last until
+// somebody ends them. Pure; any thread.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 namespace s3gate::policy {
 
-// True for a bucket notification stream (`?events=`) and for the streams of MinIO's administration
-// API (trace, logs, speed tests and their like). `path` and `query` as received.
-bool waits_by_nature(std::string_view method, std::string_view path, std::string_view query);
+enum class Waiting : std::uint8_t {
+    no,
+    long_silence,  // silent for as long as its work takes, and then it ends
+    endless,       // lasts until somebody ends it: a stop does not wait for that
+};
 
-// True for a media type of which an answer has no end that could be waited for (`text/event-stream`,
-// with or without parameters).
+// `endless`: a bucket notification stream (`?events=`), and of MinIO's administration API what runs
+// until its client leaves (trace, logs, speed tests and their like). `long_silence`: its reports.
+// `path` and `query` as received.
+Waiting waiting_of(std::string_view method, std::string_view path, std::string_view query);
+
+// True for `text/event-stream`, with or without parameters.
 bool is_event_stream(std::string_view content_type);
 
 }  // namespace s3gate::policy
