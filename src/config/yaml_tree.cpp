@@ -319,6 +319,8 @@ std::string_view unquoted_at(const Lines& lines, int line, int column) {
     return has_text && !has_quotes && (has_brackets || is_reserved) ? word : std::string_view();
 }
 
+constexpr std::string_view kBehindQuote = "something stands behind the closing quote";
+
 // What most often stands behind yaml-cpp's words; empty when nothing is known.
 std::string_view usual_cause(const std::string& message, std::string_view line, int column) {
     const std::string_view indent = line.substr(0, line.find_first_not_of(" \t"));
@@ -328,7 +330,7 @@ std::string_view usual_cause(const std::string& message, std::string_view line, 
     }
     if (at > 0 && at < line.size() && (line[at - 1] == '"' || line[at - 1] == '\'') &&
         line[at] != ' ') {
-        return "something stands behind the closing quote";
+        return kBehindQuote;
     }
     if (message == "illegal map value") {
         return "a ':' where no key can stand; a text with ': ' in it needs quotes";
@@ -356,6 +358,8 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
     }
     if (!word.empty()) {
         out.message = quote_it(word);
+    } else if (cause == kBehindQuote) {
+        out.message = "YAML syntax: " + std::string(cause);  // its words depend on the version
     } else if (!cause.empty()) {
         out.message += " (" + std::string(cause) + ")";
     } else if (error.msg.ends_with("flow not found")) {
