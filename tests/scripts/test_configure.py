@@ -72,7 +72,7 @@ def test_tests_without_googlemock_say_what_to_do(tmp_path):
         )
         done = subprocess.run(
             [
-                *("cmake", "-S", str(project), "-B", str(project / "out")),
+                *("cmake", "-G", "Ninja", "-S", str(project), "-B", str(project / "out")),
                 *(f"-DGTest_DIR={project}/cmake", "-DS3GATE_PYTHON=/nowhere/python3"),
             ],
             capture_output=True,
