@@ -43,6 +43,13 @@ std::string without_prefix(std::string text) {
     return text;
 }
 
+// yaml-cpp names the anchor from 0.8 on (Debian 13), 0.7 (Debian 12) does not.
+std::string without_anchor(std::string text) {
+    const std::string words = "the referenced anchor is not defined";
+    const std::size_t at = text.find(words);
+    return at == std::string::npos ? text : text.substr(0, at + words.size());
+}
+
 std::vector<std::string> lines_of(const fs::path& file) {
     std::ifstream in(file);
     std::vector<std::string> out;
@@ -58,7 +65,7 @@ TEST_P(Golden, HasExactlyTheseProblems) {
     const LoadResult result = load((kData / (GetParam() + ".yaml")).string(), golden_environment);
     std::vector<std::string> found;
     for (const Problem& problem : result.problems) {
-        found.push_back(without_prefix("problem: " + problem.to_string()));
+        found.push_back(without_anchor(without_prefix("problem: " + problem.to_string())));
     }
     for (const Problem& warning : result.warnings) {
         found.push_back(without_prefix("warning: " + warning.to_string()));
