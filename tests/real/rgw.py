@@ -22,6 +22,7 @@ from support_real import ADDRESSES, end_process, require, require_program, tail
 ACCESS_KEY = "S3GATETESTACCESSKEY1"
 SECRET_KEY = "s3gate/test+secret=key/for+the+local+cluster"
 
+# The folder of classes by its whole path: Debian 13's OSD looks below its working directory.
 # cephx everywhere: with authentication switched off the gateway hangs while it starts. No cache in
 # the gateways: with it, changes to buckets wait half a minute for a gateway that was killed.
 CONFIG = """
@@ -48,6 +49,7 @@ osd_pool_default_pg_num = 8
 osd_pool_default_pgp_num = 8
 osd_pool_default_pg_autoscale_mode = off
 osd_crush_chooseleaf_type = 0
+osd_class_dir = {classes}
 osd_class_load_list = *
 osd_class_default_list = *
 osd_objectstore = memstore
@@ -142,8 +144,12 @@ class Cluster:
         self._run("ceph-authtool", *create, keyring, "--gen-key", "-n", entity, *caps)
 
     def _start_store(self):
+        classes = next(pathlib.Path("/usr/lib").glob("*/rados-classes"), None)
+        require(classes is not None, "ceph-osd's classes are not installed")
         self.config.write_text(
-            CONFIG.format(dir=self.dir, fsid=uuid.uuid4(), monitor=ADDRESSES.take())
+            CONFIG.format(
+                dir=self.dir, fsid=uuid.uuid4(), monitor=ADDRESSES.take(), classes=classes
+            )
         )
         everything = [
             "--cap",
