@@ -37,6 +37,9 @@ from support_real import (
 
 try:
     import websockets
+
+    # The client of Debian 12's version; Debian 13's own has another form and still carries this one.
+    from websockets.legacy import client as websockets_client
 except ImportError:
     websockets = None
 
@@ -135,7 +138,7 @@ def connect(address, path="/ws/objectManager", **more):
         "close_timeout": PATIENCE,
         **more,
     }
-    return websockets.connect(f"ws://{HOST}{path}", host=host, port=int(port), **more)
+    return websockets_client.connect(f"ws://{HOST}{path}", host=host, port=int(port), **more)
 
 
 async def echo(socket, message):

@@ -9,6 +9,9 @@ import sys
 
 import websockets
 
+# The server of Debian 12's version; Debian 13's own has another form and still carries this one.
+from websockets.legacy.server import serve as listen
+
 NAME, HOST, PORT = sys.argv[1], sys.argv[2], int(sys.argv[3])
 CLOSES = []
 OPEN = set()
@@ -70,7 +73,7 @@ async def serve(socket):
 
 
 async def main():
-    async with websockets.serve(
+    async with listen(
         serve,
         HOST,
         PORT,
