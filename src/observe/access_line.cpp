@@ -127,7 +127,7 @@ class AccessLine::Writer {
 };
 
 void AccessLine::write_attempts(Writer& out, const RequestRecord& record, std::size_t count) {
-    out.literal(R"(","upstreamtime":")");
+    out.literal(R"(,"upstreamtime":")");
     for (std::size_t i = 0; i < count; ++i) {
         if (i > 0) {
             out.literal(", ");
@@ -228,7 +228,7 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.number(record.bytes_out);
     out.literal(R"(,"status":)");
     out.number(record.status);
-    out.literal(R"(,"responsetime":")");
+    out.literal(R"(,"responsetime":)");
     out.seconds(record.duration.count());
     write_attempts(out, record, attempts);
     out.literal(R"(","http_user_agent":")");
@@ -269,7 +269,9 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.text(record.request_id);
     out.literal(R"(","backend_request_id":")");
     out.text(record.backend_request_id);
-    out.literal("\"}\n");
+    out.literal(R"(","log_version":)");
+    out.number(kAccessLogVersion);
+    out.literal("}\n");
 }
 
 void AccessLine::append(std::string& out, const RequestRecord& record,

@@ -13,6 +13,10 @@
 
 namespace s3gate::observe {
 
+// The field `log_version`: which list of fields a line has. Fields are only ever added, at the end, and each addition adds one
+// here; a field that is there keeps its name, its type and its meaning.
+inline constexpr unsigned kAccessLogVersion = 1;
+
 // Appends one line (with '\n') to `out`. `now` is the wall clock; the beginning of the line is cached for its second. Always valid
 // JSON: quotes, backslashes, controls and bytes that are not UTF-8 are escaped (the latter as \u00XX of the byte).
 class AccessLine {
