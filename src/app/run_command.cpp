@@ -32,6 +32,7 @@ void notify_alive(void* context) {
 }  // namespace
 
 int run_daemon(const std::string& file) {
+    proxy::Server::disarm_signals();
     std::shared_ptr<const config::Config> config = load_or_report(file, stderr);
     if (!config) {
         return proxy::kExitConfig;

@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <fstream>
 #include <stdexcept>
 #include <system_error>
@@ -141,6 +142,58 @@ SignalsBlocked::SignalsBlocked() {
 
 SignalsBlocked::~SignalsBlocked() {
     ::pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+}
+
+namespace {
+
+void use_if_default(int number, void (*handler)(int)) {
+    struct sigaction present {};
+    if (::sigaction(number, nullptr, &present) == 0 && present.sa_handler == SIG_DFL) {
+        ::signal(number, handler);
+    }
+}
+
+extern "C" void end_as_terminated(int) {
+    ::signal(SIGTERM, SIG_DFL);
+    ::raise(SIGTERM);
+}
+
+bool has_terminal() {
+    const int fd = ::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
+    if (fd >= 0) {
+        ::close(fd);
+    }
+    return fd >= 0;
+}
+
+}  // namespace
+
+void disarm_signals() {
+    // Timers, descriptors and power: nothing here asks for them, and each of them ends a process
+    // that does not expect it. SIGXFSZ: a log that reached RLIMIT_FSIZE is a write that fails.
+    // SIGTTIN, SIGTTOU: a daemon in the background of a terminal must not be stopped by its log.
+    for (const int number :
+         {SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXFSZ,
+#ifdef SIGSTKFLT
+          SIGSTKFLT,
+#endif
+          SIGTTIN, SIGTTOU}) {
+        use_if_default(number, SIG_IGN);
+    }
+    for (int number = SIGRTMIN; number <= SIGRTMAX; ++number) {
+        use_if_default(number, SIG_IGN);
+    }
+    use_if_default(SIGQUIT, end_as_terminated);
+}
+
+std::vector<int> signals_of_other_servers() {
+    std::vector<int> out = {SIGHUP, SIGUSR2};
+    // A terminal sends SIGWINCH whenever its window changes. A handled SIGTTOU would come again
+    // with every try to write to it.
+    if (!has_terminal()) {
+        out.insert(out.end(), {SIGWINCH, SIGTTIN, SIGTTOU});
+    }
+    return out;
 }
 
 void create_log_for(const std::string& user, const std::string& path) {

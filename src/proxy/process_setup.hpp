@@ -48,6 +48,15 @@ class SignalsBlocked {
     sigset_t before_;
 };
 
+// From here on no signal that operators or the kernel send by habit ends or stops the process;
+// SIGQUIT ends it as SIGTERM does, without a core, until the control loop drains for both. A signal
+// that somebody handles already (a profiler that was preloaded) stays theirs.
+void disarm_signals();
+
+// Of them those that tell other servers to do something; the control loop says what they do here.
+// Of the process: with a controlling terminal some are the terminal's business and stay ignored.
+std::vector<int> signals_of_other_servers();
+
 // As root: makes the file at `path`, owned by `user`, unless something stands there already (then
 // its owner is the administrator's business). Without it a log opened before the change of user
 // could not be reopened after it. Failures are left to whoever opens the log.

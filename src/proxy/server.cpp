@@ -110,6 +110,24 @@ class GrowthWarning {
     base::TimePoint next_{};
 };
 
+// Who sends these expects what another server does.
+const char* refusal_of(int number) {
+    switch (number) {
+        case SIGHUP:
+            return "SIGHUP: this version cannot reload its configuration; restart it instead";
+        case SIGUSR2:
+            return "SIGUSR2: this version cannot upgrade in place; restart it instead";
+        case SIGWINCH:
+            return "SIGWINCH: nothing stops for it; SIGTERM and SIGQUIT drain and stop";
+        case SIGTTOU:
+            return "SIGTTOU: listeners are not paused for it; SIGTERM and SIGQUIT drain and stop";
+        case SIGTTIN:
+            return "SIGTTIN: there is nothing to resume";
+        default:
+            return "a signal that means nothing here";
+    }
+}
+
 enum class Phase {
     starting,  // until the first round of checks is done
     serving,
@@ -129,7 +147,6 @@ struct Server::Impl {
     // The start, in this order
     void prepare_log(const std::string& target) const;
     void open_log();
-    void take_over_signals();
     void resolve_names();
     void probe_listeners();
     void open_access_log();
@@ -227,7 +244,6 @@ int Server::Impl::run() {
             forbid_new_privileges();  // before the log, which has a thread of its own
         }
         open_log();
-        take_over_signals();
         descriptors = raise_descriptor_limit();
         resolve_names();
         probe_listeners();
@@ -265,15 +281,6 @@ void Server::Impl::open_log() {
     } catch (const std::system_error& error) {
         throw StartError("log " + config->log.target + ": " + error.code().message());
     }
-}
-
-// SIGTERM and SIGINT end the process as ever until there is something to drain. A log rotation or
-// reload that comes meanwhile must not: the logs are about to be opened, the configuration was just
-// read.
-void Server::Impl::take_over_signals() {
-    ::signal(SIGPIPE, SIG_IGN);
-    ::signal(SIGHUP, SIG_IGN);
-    ::signal(SIGUSR1, SIG_IGN);
 }
 
 void Server::Impl::resolve_names() {
@@ -388,7 +395,10 @@ void Server::Impl::build() {
 }
 
 void Server::Impl::start_workers() {
-    for (const int number : {SIGTERM, SIGINT, SIGHUP, SIGUSR1}) {
+    for (const int number : {SIGTERM, SIGQUIT, SIGINT, SIGUSR1}) {
+        signals.add(number);
+    }
+    for (const int number : signals_of_other_servers()) {
         signals.add(number);
     }
     await_signal();
@@ -451,8 +461,9 @@ void Server::Impl::await_signal() {
 void Server::Impl::on_signal(int number) {
     switch (number) {
         case SIGTERM:
+        case SIGQUIT:
             if (phase == Phase::draining) {
-                stop_now("second SIGTERM");
+                stop_now(number == SIGTERM ? "SIGTERM while draining" : "SIGQUIT while draining");
             } else {
                 begin_drain();
             }
@@ -465,11 +476,8 @@ void Server::Impl::on_signal(int number) {
             log->reopen();
             access_log->reopen();
             break;
-        case SIGHUP:
-            spdlog::warn(
-                "SIGHUP: this version cannot reload its configuration; restart it instead");
-            break;
         default:
+            spdlog::warn("{}", refusal_of(number));
             break;
     }
 }
@@ -684,6 +692,10 @@ Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks)
     : impl_(std::make_unique<Impl>(std::move(config), hooks)) {}
 
 Server::~Server() = default;
+
+void Server::disarm_signals() {
+    proxy::disarm_signals();
+}
 
 int Server::run() {
     return impl_->run();

@@ -6,17 +6,15 @@ asks again for what it knows lets a broken DNS take away servers that work.
 The daemon gets a resolv.conf of its own in a mount namespace; the name server is in this file.
 """
 
-import os
-import shutil
 import socket
 import struct
-import subprocess
 import threading
 import time
 
 import pytest
 
 from support.config import free_port
+from support.names import resolver_prefix
 from support.waiting import wait_until
 
 SERVER = "127.0.53.7"
@@ -84,26 +82,7 @@ def names_fixture():
 @pytest.fixture(name="prefix")
 def prefix_fixture(tmp_path):
     """A command that becomes another one for which only our name server exists."""
-    if not shutil.which("unshare") or os.geteuid() != 0:
-        pytest.skip("a mount namespace needs unshare (util-linux) and root")
-    resolv, switch, hosts = (tmp_path / name for name in ("resolv", "nsswitch", "hosts"))
-    resolv.write_text(f"nameserver {SERVER}\noptions timeout:1 attempts:1\n")
-    switch.write_text("hosts: files dns\n")
-    hosts.write_text("127.0.0.1 localhost\n")
-    mounts = "; ".join(
-        f"mount --bind {source} {target}"
-        for source, target in (
-            (resolv, "/etc/resolv.conf"),
-            (switch, "/etc/nsswitch.conf"),
-            (hosts, "/etc/hosts"),
-        )
-    )
-    command = ["unshare", "-m", "--propagation", "private"]
-    command += ["sh", "-e", "-c", f'{mounts}; exec "$@"']
-    trial = subprocess.run([*command, "sh", "true"], capture_output=True, check=False, text=True)
-    if trial.returncode != 0:
-        pytest.skip(f"mount namespaces are not permitted here: {trial.stderr.strip()}")
-    return [*command, "sh"]
+    return resolver_prefix(tmp_path, SERVER)
 
 
 def page(daemon):

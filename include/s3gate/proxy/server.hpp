@@ -32,8 +32,12 @@ class Server {
     Server(std::shared_ptr<const config::Config> config, Hooks hooks);
     ~Server();
 
+    // To be called as early as there is anything to call: until then a log rotation, or a signal
+    // that another server would take for a reload, ends the process.
+    static void disarm_signals();
+
     // Everything from opening sockets to the end of the drain; returns the exit code. Installs
-    // handlers for SIGTERM, SIGINT, SIGHUP and SIGUSR1, ignores SIGPIPE.
+    // handlers for SIGTERM, SIGQUIT, SIGINT, SIGUSR1 and those that tell other servers something.
     int run();
 
   private:
