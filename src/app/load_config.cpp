@@ -1,15 +1,22 @@
 #include <cstdio>
+#include <string>
 
 #include "commands.hpp"
+#include "s3gate/observe/journal.hpp"
 
 namespace s3gate::app {
 
 void print_findings(const config::LoadResult& result, std::FILE* out) {
+    const auto prefix = [out](observe::Priority priority) {
+        return std::string(observe::journal_prefix(::fileno(out), priority));
+    };
     for (const config::Problem& problem : result.problems) {
-        std::fprintf(out, "%s\n", problem.to_string().c_str());
+        std::fprintf(out, "%s%s\n", prefix(observe::Priority::error).c_str(),
+                     problem.to_string().c_str());
     }
     for (const config::Problem& warning : result.warnings) {
-        std::fprintf(out, "warning: %s\n", warning.to_string().c_str());
+        std::fprintf(out, "%swarning: %s\n", prefix(observe::Priority::warning).c_str(),
+                     warning.to_string().c_str());
     }
 }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "s3gate/observe/journal.hpp"
 #include "s3gate/proxy/server.hpp"
 
 namespace {
@@ -217,7 +218,9 @@ int main(int argc, char** argv) {
     try {
         return dispatch(argc, argv);
     } catch (const std::exception& error) {
-        std::fprintf(stderr, "s3gate: %s\n", error.what());
+        const std::string prefix(
+            s3gate::observe::journal_prefix(::fileno(stderr), s3gate::observe::Priority::error));
+        std::fprintf(stderr, "%ss3gate: %s\n", prefix.c_str(), error.what());
         return s3gate::proxy::kExitFailure;
     }
 }

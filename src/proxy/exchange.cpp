@@ -11,6 +11,7 @@
 #include "s3gate/http/local_reply.hpp"
 #include "s3gate/observe/status_page.hpp"
 #include "s3gate/policy/waiting_request.hpp"
+#include "s3gate/proxy/passive_marks.hpp"
 
 namespace s3gate::proxy {
 
@@ -358,9 +359,8 @@ net::task<void> Exchange::reply_status_page() {
             }
             for (const std::uint32_t index : server.peers()) {
                 const Peer& peer = site.peers[index];
-                const bool up = !peer.is_out && board.is_up(peer.slot) &&
-                                !policy::is_marked(board.passive(peer.slot));
-                group.peers.push_back({peer.address_text, up, server.config->backup});
+                group.peers.push_back(
+                    {peer.address_text, is_usable(board, peer), server.config->backup});
             }
         }
     }

@@ -41,9 +41,7 @@ struct Check {
         : timer(context), state(fall, rise_wanted), rise(rise_wanted) {}
 
     std::uint32_t slot = 0;
-    std::string group;
-    std::string server;
-    std::string address_text;
+    std::string label;  // for messages
     base::SocketAddress address;
     std::shared_ptr<SiteChecks> site;
     base::Duration phase{};  // from the first check to the second, at most one interval
@@ -139,9 +137,7 @@ void HealthChecker::Impl::use_site(const Site& site, std::size_t site_index,
         const Peer& peer = site.peers[i];
         const std::shared_ptr<Check> check = take_over(peer.slot, common);
         check->slot = peer.slot;
-        check->group = site.config->backends.name;
-        check->server = site.servers[peer.server].config->text;
-        check->address_text = peer.address_text;
+        check->label = label_of(site, peer);
         check->address = peer.check_address;
         check->site = common;
         check->phase = phase_of(site_index, i, site.peers.size(), common->interval);
@@ -216,8 +212,7 @@ void HealthChecker::Impl::on_result(const std::shared_ptr<Check>& check, std::ui
         record(*check, result);
     } else {
         bump(board.control().discarded);
-        spdlog::debug("{}: a check of {} ({}) says nothing: {}", check->group, check->server,
-                      check->address_text, result.reason);
+        spdlog::debug("{} had a check that says nothing: {}", check->label, result.reason);
     }
     schedule_next(check);
     launch_waiting(*site);
@@ -228,8 +223,7 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     const bool has_passed = result.end == ProbeEnd::passed;
     bump(has_passed ? board.control().passed : board.control().failed);
     if (!has_passed) {
-        spdlog::debug("{}: check of {} ({}) failed: {}", check.group, check.server,
-                      check.address_text, result.reason);
+        spdlog::debug("{} failed a check: {}", check.label, result.reason);
     }
     // A backend that was gone for less than `fall` checks never flips; its mark would keep its keys
     // away for all of fail_timeout although it has long been back.
@@ -239,8 +233,8 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
         check.passed_while_marked = 0;
         bump(board.control().marks_cleared);
         board.clear_passive(check.slot);
-        spdlog::info("{}: {} ({}) is no longer passively marked: {} passed checks", check.group,
-                     check.server, check.address_text, check.rise);
+        spdlog::info("{} is no longer passively marked: {} passed check{}", check.label, check.rise,
+                     check.rise == 1 ? "" : "s");
     }
     switch (check.state.on_check(has_passed)) {
         case policy::HealthFlip::went_down:
@@ -257,9 +251,8 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
 void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& result) {
     board.set_up(check.slot, false);
     bump(board.control().went_down);
-    spdlog::warn("{}: {} ({}) is down after {} failed check{}: {}", check.group, check.server,
-                 check.address_text, check.state.failures(), check.state.failures() == 1 ? "" : "s",
-                 result.reason);
+    spdlog::warn("{} is down after {} failed check{}: {}", check.label, check.state.failures(),
+                 check.state.failures() == 1 ? "" : "s", result.reason);
     if (on_down) {
         on_down(check.slot, result.end == ProbeEnd::unreachable);
     }
@@ -273,8 +266,7 @@ void HealthChecker::Impl::bring_up(const Check& check) {
     board.clear_passive(check.slot);
     board.set_up(check.slot, true);
     bump(board.control().went_up);
-    spdlog::info("{}: {} ({}) is up after {} passed check{}", check.group, check.server,
-                 check.address_text, check.state.successes(),
+    spdlog::info("{} is up after {} passed check{}", check.label, check.state.successes(),
                  check.state.successes() == 1 ? "" : "s");
 }
 

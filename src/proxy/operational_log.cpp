@@ -15,11 +15,28 @@
 #include <utility>
 
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/observe/journal.hpp"
 
 namespace s3gate::proxy {
 namespace {
 
 constexpr const char* kPattern = "%Y-%m-%dT%H:%M:%S.%e%z [%l] %v";
+// The journal has time and level of its own.
+constexpr const char* kJournalPattern = "%v";
+
+observe::Priority priority_of(spdlog::level::level_enum level) {
+    switch (level) {
+        case spdlog::level::trace:
+        case spdlog::level::debug:
+            return observe::Priority::debug;
+        case spdlog::level::info:
+            return observe::Priority::info;
+        case spdlog::level::warn:
+            return observe::Priority::warning;
+        default:
+            return observe::Priority::error;
+    }
+}
 
 spdlog::level::level_enum level_of(config::LogLevel level) {
     switch (level) {
@@ -43,10 +60,15 @@ class StandardError {
         is_socket_ = ::fstat(STDERR_FILENO, &status) == 0 && S_ISSOCK(status.st_mode);
     }
 
+    bool is_journal() const { return is_journal_; }
+
     void write(std::string_view line) {
         if (lost_ > 0) {
-            const std::string note =
-                std::string(is_torn_ ? "\n" : "") + "(" + std::to_string(lost_) + " lines lost)\n";
+            std::string note = is_torn_ ? "\n" : "";
+            if (is_journal_) {
+                note += observe::priority_prefix(observe::Priority::warning);
+            }
+            note += "(" + std::to_string(lost_) + " lines lost)\n";
             if (put(note) < note.size()) {
                 ++lost_;
                 return;
@@ -79,6 +101,7 @@ class StandardError {
     }
 
     bool is_socket_ = false;
+    bool is_journal_ = observe::is_journal(STDERR_FILENO);
     bool is_torn_ = false;
     std::uint64_t lost_ = 0;
 };
@@ -93,6 +116,8 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
             writer_ = std::make_unique<observe::LogWriter>(target);
         }
     }
+
+    bool is_journal() const { return !writer_ && standard_error_.is_journal(); }
 
     void reopen() {
         const std::lock_guard lock(mutex_);
@@ -111,7 +136,8 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
     void sink_it_(const spdlog::details::log_msg& message) override {
         spdlog::memory_buf_t formatted;
         formatter_->format(message, formatted);
-        std::string line(formatted.data(), formatted.size());
+        std::string line(is_journal() ? observe::priority_prefix(priority_of(message.level)) : "");
+        line.append(formatted.data(), formatted.size());
         if (line.size() > PIPE_BUF) {
             line.resize(PIPE_BUF - 1);
             line += '\n';
@@ -132,7 +158,7 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
 OperationalLog::OperationalLog(const config::Log& config)
     : sink_(std::make_shared<Sink>(config.target)) {
     auto logger = std::make_shared<spdlog::logger>("s3gate", sink_);
-    logger->set_pattern(kPattern);
+    logger->set_pattern(sink_->is_journal() ? kJournalPattern : kPattern);
     logger->set_level(level_of(config.level));
     spdlog::set_default_logger(std::move(logger));
 }

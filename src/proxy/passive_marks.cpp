@@ -16,6 +16,10 @@ std::size_t marked_in(const Board& board, std::span<const Peer> group) {
 
 }  // namespace
 
+bool is_usable(const Board& board, const Peer& peer) {
+    return !peer.is_out && board.is_up(peer.slot) && !policy::is_marked(board.passive(peer.slot));
+}
+
 MarkChange count_failure(Board& board, std::span<const Peer> group, std::uint32_t slot,
                          const policy::PassiveRule& rule, std::uint64_t now_ms) {
     const std::size_t most = std::max<std::size_t>(1, group.size() / 3);

@@ -9,6 +9,7 @@
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
+#include <functional>
 #include <optional>
 #include <random>
 #include <set>
@@ -24,8 +25,10 @@
 #include "s3gate/net/buffer_pool.hpp"
 #include "s3gate/net/listen_socket.hpp"
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/observe/journal.hpp"
 #include "s3gate/proxy/board.hpp"
 #include "s3gate/proxy/counter_report.hpp"
+#include "s3gate/proxy/group_watch.hpp"
 #include "s3gate/proxy/health_checker.hpp"
 #include "s3gate/proxy/resolver.hpp"
 #include "s3gate/proxy/snapshot.hpp"
@@ -148,6 +151,8 @@ struct Server::Impl {
     void prepare_log(const std::string& target) const;
     void open_log();
     void resolve_names();
+    void for_servers_of(const std::string& host,
+                        const std::function<void(const config::Site&, const config::Server&)>& use);
     void probe_listeners();
     void open_access_log();
     void open_listeners();
@@ -162,6 +167,7 @@ struct Server::Impl {
     void await_tick();
     void on_tick();
     void feed_watchdog();
+    void report_groups(base::TimePoint now);
     void report_losses(base::TimePoint now);
     void report_counters(std::optional<CounterReport::Line> line) const;
     void resolve_more(base::TimePoint now);
@@ -217,6 +223,7 @@ struct Server::Impl {
 
     std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
     std::unique_ptr<CounterReport> counter_report;
+    GroupWatch group_watch;
     GrowthWarning dropped_lines;
     GrowthWarning discarded_checks;
     GrowthWarning shared_entries;
@@ -257,7 +264,9 @@ int Server::Impl::run() {
         }
         // Whoever started us by hand looks here, wherever the log goes.
         if (!log || config->log.target != "stderr") {
-            std::fprintf(stderr, "s3gate: cannot start: %s\n", error.what());
+            const std::string prefix(
+                observe::journal_prefix(STDERR_FILENO, observe::Priority::error));
+            std::fprintf(stderr, "%ss3gate: cannot start: %s\n", prefix.c_str(), error.what());
         }
         return kExitFailure;
     }
@@ -287,11 +296,25 @@ void Server::Impl::resolve_names() {
     ResolveOutcome outcome = resolve_all(*config, kResolveAtStart);
     resolution = std::move(outcome.addresses);
     for (const auto& [host, reason] : outcome.errors) {
-        spdlog::warn("cannot resolve {}: {}; its servers are down until that succeeds", host,
-                     reason);
+        for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
+            spdlog::warn("{} is down: cannot resolve {}: {}", label_of(site, server, {}), host,
+                         reason);
+        });
         unresolved.insert(host);  // counted by build(), which makes the counters
     }
     next_resolve = base::Clock::now() + kResolveAgain;
+}
+
+void Server::Impl::for_servers_of(
+    const std::string& host,
+    const std::function<void(const config::Site&, const config::Server&)>& use) {
+    for (const config::Site& site : config->sites) {
+        for (const config::Server& server : site.backends.servers) {
+            if (server.host == host) {
+                use(site, server);
+            }
+        }
+    }
 }
 
 // Before anything listens: a second instance would otherwise share the clients of the first one
@@ -424,6 +447,7 @@ void Server::Impl::start_workers() {
 void Server::Impl::start_checks() {
     checker =
         std::make_unique<HealthChecker>(context, *board, [this](std::uint32_t slot, bool hard) {
+            report_groups(base::Clock::now());
             if (hard) {
                 for (const auto& worker : workers) {
                     worker->post_backend_down(slot);
@@ -439,13 +463,18 @@ void Server::Impl::become_ready() {
         return;
     }
     phase = Phase::serving;
+    report_groups(base::Clock::now());
+    const ServerCount servers = count_servers(*snapshot, *board);
     std::string where;
     for (const Listener& listener : listeners) {
         where += (where.empty() ? "" : ", ") + listener.address.to_string() + " (" +
                  config->sites[listener.site].name + ")";
     }
-    spdlog::info("ready: s3gate " S3GATE_VERSION ", {} worker{}, {} connections, listening on {}",
-                 worker_count, worker_count == 1 ? "" : "s", shared.connection_limit, where);
+    spdlog::log(servers.up < servers.all ? spdlog::level::warn : spdlog::level::info,
+                "ready: s3gate " S3GATE_VERSION
+                ", {} worker{}, {} connections, {} of {} server{} up, listening on {}",
+                worker_count, worker_count == 1 ? "" : "s", shared.connection_limit, servers.up,
+                servers.all, servers.all == 1 ? "" : "s", where);
     call(hooks.ready);
 }
 
@@ -504,6 +533,7 @@ void Server::Impl::on_tick() {
     feed_watchdog();
     clients->sweep(
         static_cast<std::uint64_t>(std::chrono::nanoseconds(now.time_since_epoch()).count()));
+    report_groups(now);
     report_losses(now);
     resolve_more(now);
     report_counters(counter_report->tick(now));
@@ -520,6 +550,12 @@ void Server::Impl::feed_watchdog() {
     }
     if (is_alive) {
         call(hooks.alive);
+    }
+}
+
+void Server::Impl::report_groups(base::TimePoint now) {
+    if (phase != Phase::stopping) {
+        group_watch.look(*snapshot, *board, now);
     }
 }
 
@@ -567,7 +603,9 @@ void Server::Impl::resolve_more(base::TimePoint now) {
     bool has_news = false;
     for (auto& [host, addresses] : pending->outcome().addresses) {
         if (unresolved.erase(host) == 1) {
-            spdlog::info("resolved {}: {}", host, joined(addresses));
+            for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
+                spdlog::info("{} is resolved", label_of(site, server, joined(addresses)));
+            });
             resolution[host] = addresses;
             has_news = true;
         }

@@ -130,6 +130,19 @@ Site build_site(const config::Site& config, const Resolution& resolution,
 
 }  // namespace
 
+std::string label_of(const config::Site& site, const config::Server& server,
+                     std::string_view addresses) {
+    std::string label = site.backends.name + ": " + server.text;
+    if (!addresses.empty() && !base::IpAddress::parse(server.host)) {
+        label.append(" (").append(addresses).append(")");
+    }
+    return label;
+}
+
+std::string label_of(const Site& site, const Peer& peer) {
+    return label_of(*site.config, *site.servers[peer.server].config, peer.address_text);
+}
+
 std::optional<std::uint32_t> SlotDirectory::slot_of(const std::string& group,
                                                     const std::string& server,
                                                     const std::string& address) {

@@ -460,14 +460,13 @@ void Worker::Impl::check_finished() {
 }
 
 void Worker::Impl::note_mark(const Site& site, const Peer& peer, bool marked) {
-    const config::Server& server = *site.servers[peer.server].config;
     bump(marked ? counters.passive_marks_set : counters.passive_marks_cleared);
     if (marked) {
-        spdlog::warn("backend {} ({}) of {} passively marked after {} failures", server.text,
-                     peer.address_text, site.config->backends.name, site.config->passive.max_fails);
+        const unsigned fails = site.config->passive.max_fails;
+        spdlog::warn("{} is passively marked after {} failure{}", label_of(site, peer), fails,
+                     fails == 1 ? "" : "s");
     } else {
-        spdlog::info("backend {} ({}) of {} no longer passively marked", server.text,
-                     peer.address_text, site.config->backends.name);
+        spdlog::info("{} is no longer passively marked", label_of(site, peer));
     }
 }
 

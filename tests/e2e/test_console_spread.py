@@ -23,8 +23,8 @@ CONSOLE = {
 }
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-MARKED = r"backend {0} \({0}\) of console passively marked after {1} failures"
-CLEARED = r"backend {0} \({0}\) of console no longer passively marked"
+MARKED = r"\[warning\] console: {0} is passively marked after {1} failures"
+CLEARED = r"\[info\] console: {0} is no longer passively marked"
 
 
 def tunnel_or_name(exchange):

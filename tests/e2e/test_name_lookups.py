@@ -109,7 +109,7 @@ def test_start_without_some_names(make_backend, gate, names, prefix):
         status={},
         daemon={"prefix": prefix},
     )
-    daemon.wait_stderr(rf"\[warning\] cannot resolve {later}: .*its servers are down")
+    daemon.wait_stderr(rf"\[warning\] test: {later}:{second.port} is down: cannot resolve {later}: ")
     assert f"cannot resolve {known}" not in daemon.stderr
     daemon.wait_stderr(r"\[warning\] in the last \d+ s: 2 name lookups failed")
     assert served(daemon) == {"b1"}
@@ -117,7 +117,7 @@ def test_start_without_some_names(make_backend, gate, names, prefix):
     asked = names.asked.count(known)
     names.answers[later] = "127.0.0.1"
     names.answers[known] = "127.0.0.99"  # nobody is there
-    daemon.wait_stderr(rf"\[info\] resolved {later}: 127\.0\.0\.1\n")
+    daemon.wait_stderr(rf"\[info\] test: {later}:{second.port} \(127\.0\.0\.1\) is resolved\n")
     wait_until(lambda: served(daemon) == {"b1", "b2"})
     # The round behind that one asks for the name that is still missing, and for no other.
     rounds = names.asked.count(never)

@@ -477,7 +477,7 @@ def test_a_node_is_killed(doomed):
 
     run(talk())
     log = gate.stderr.read_text()
-    assert re.search(rf"backend {nodes[0].address} .*passively marked after 3 failures", log)
+    assert re.search(rf": {nodes[0].address} is passively marked after 3 failures", log)
     report("websocket-node-killed", figures)
 
 

@@ -1,4 +1,5 @@
-// Passive marks of a group on the board, as several workers at once set and clear them.
+// Passive marks of a group on the board, as several workers at once set and clear them, and what
+// they, the checks and the configuration leave.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +10,10 @@
 #include "s3gate/proxy/snapshot.hpp"
 
 namespace s3gate::proxy {
+
+// True if requests go to this backend: up by the checks, not marked, not out by the configuration.
+// A mark whose trial is due counts as standing: nobody knows how the trial ends.
+bool is_usable(const Board& board, const Peer& peer);
 
 enum class MarkChange : std::uint8_t { none, set, cleared };
 

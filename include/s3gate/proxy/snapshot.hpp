@@ -9,6 +9,7 @@
 #include <optional>
 #include <ranges>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "s3gate/base/address.hpp"
@@ -62,6 +63,12 @@ struct Snapshot {
     std::shared_ptr<const config::Config> config;
     std::vector<Site> sites;  // as Config::sites
 };
+
+// How every message names a server: "GROUP: NAME (ADDRESS)", the address only where it says more
+// than the name: not where the name is an address itself, nor where none is known.
+std::string label_of(const config::Site& site, const config::Server& server,
+                     std::string_view addresses);
+std::string label_of(const Site& site, const Peer& peer);
 
 // Gives each (group, server text, address) and each group a cell for the life of the process.
 // Control side only.

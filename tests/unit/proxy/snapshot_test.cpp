@@ -63,6 +63,30 @@ TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
     EXPECT_EQ(slots.size(), 3u);
 }
 
+// One shape for every message about a server. The address is there where it says more.
+TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
+    SlotDirectory directory(16, 4);
+    const auto config = config_of({site("a", {server("n1"), server("10.0.0.9", 81), server("::1"),
+                                              server("10.0.0.8", 80)})});
+    config->sites[0].backends.servers[2].text = "[::1]:9000";
+    config->sites[0].backends.servers[3].text = "10.0.0.8";
+    const auto snapshot =
+        build_snapshot(config, {{"n1", {ip("10.0.0.1"), ip("2001:db8::1")}}}, directory);
+    std::vector<std::string> labels;
+    for (const Peer& peer : snapshot->sites[0].peers) {
+        labels.push_back(label_of(snapshot->sites[0], peer));
+    }
+    EXPECT_EQ(labels, (std::vector<std::string>{
+                          "backend_a: n1:9000 (10.0.0.1:9000)",
+                          "backend_a: n1:9000 ([2001:db8::1]:9000)",
+                          "backend_a: 10.0.0.9:81",
+                          "backend_a: [::1]:9000",
+                          "backend_a: 10.0.0.8",
+                      }));
+    EXPECT_EQ(label_of(config->sites[0], config->sites[0].backends.servers[0], {}),
+              "backend_a: n1:9000");
+}
+
 // The ring is a pure function of the text: what a name resolves to, or whether it does, moves no
 // key.
 TEST(Snapshot, RingHashesTheConfiguredText) {
