@@ -1,0 +1,39 @@
+"""The shipped unit keeps what operations.md says of it (scripts/check-unit says what).
+
+A unit that promises a reload which does nothing, or restarts a typo until systemd refuses every
+start, costs its operator the night. How systemd takes it: tests/real/test_unit.py.
+"""
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CHANGES = {
+    "as shipped": ("", "", True),
+    "reload": ("KillSignal=", "ExecReload=/bin/kill -HUP $MAINPID\nKillSignal=", False),
+    "check before the start": ("KillSignal=", "ExecStartPre=/bin/true\nKillSignal=", False),
+    "typo is restarted": ("RestartPreventExitStatus=2 3", "RestartPreventExitStatus=3", False),
+    "stop is restarted": ("RestartPreventExitStatus=2 3", "RestartPreventExitStatus=2", False),
+    "starts are limited": ("StartLimitIntervalSec=0", "StartLimitIntervalSec=60", False),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_unit(tmp_path, change):
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    old, new, is_good = CHANGES[change]
+    for name in ("scripts/check-unit", "systemd/s3gate.service", "include/s3gate/proxy/server.hpp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    unit = tmp_path / "systemd/s3gate.service"
+    text = unit.read_text()
+    assert old in text
+    unit.write_text(text.replace(old, new) if old else text)
+    done = subprocess.run(
+        [tmp_path / "scripts/check-unit"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode == 0) == is_good, done.stdout + done.stderr
