@@ -18,6 +18,11 @@ namespace {
 
 using namespace s3gate;
 
+void complain(const std::string& message) {
+    const std::string prefix(observe::journal_prefix(STDERR_FILENO, observe::Priority::error));
+    std::fprintf(stderr, "%ss3gate: %s\n", prefix.c_str(), message.c_str());
+}
+
 // The command line as CLI11 describes it, and what was found on it.
 struct CommandLine {
     CLI::App app{
@@ -119,7 +124,7 @@ std::vector<std::string> expand_habits(int argc, char** argv) {
 }
 
 int usage_error(const std::string& message) {
-    std::fprintf(stderr, "s3gate: %s; see s3gate --help\n", message.c_str());
+    complain(message + "; see s3gate --help");
     return proxy::kExitFailure;
 }
 
@@ -169,10 +174,8 @@ std::string config_file(const CommandLine& line) {
         return line.check_options.file;
     }
     if (::access(app::kDefaultFile, F_OK) != 0) {
-        std::fprintf(stderr,
-                     "s3gate: no FILE is named, and the default %s does not exist; name one with "
-                     "--config FILE\n",
-                     app::kDefaultFile);
+        complain("no FILE is named, and the default " + std::string(app::kDefaultFile) +
+                 " does not exist; name one with --config FILE");
     }
     return app::kDefaultFile;
 }
@@ -218,9 +221,7 @@ int main(int argc, char** argv) {
     try {
         return dispatch(argc, argv);
     } catch (const std::exception& error) {
-        const std::string prefix(
-            s3gate::observe::journal_prefix(::fileno(stderr), s3gate::observe::Priority::error));
-        std::fprintf(stderr, "%ss3gate: %s\n", prefix.c_str(), error.what());
+        complain(error.what());
         return s3gate::proxy::kExitFailure;
     }
 }

@@ -1,7 +1,9 @@
 #include "s3gate/http/local_reply.hpp"
 
+#include <algorithm>
 #include <ctime>
 
+#include "s3gate/base/text.hpp"
 #include "s3gate/http/head.hpp"
 
 namespace s3gate::http {
@@ -76,7 +78,51 @@ void append_xml_escaped(std::string& out, std::string_view text) {
     }
 }
 
-void append_local_reply(std::string& out, const LocalReply& reply, std::string_view date) {
+namespace {
+
+// Up to the first `separator` outside of quotes; takes it, and that separator, off `rest`.
+std::string_view take_part(std::string_view& rest, char separator) {
+    bool is_quoted = false;
+    std::size_t at = 0;
+    while (at < rest.size() && (is_quoted || rest[at] != separator)) {
+        if (rest[at] == '"') {
+            is_quoted = !is_quoted;
+        } else if (is_quoted && rest[at] == '\\') {
+            ++at;
+        }
+        ++at;
+    }
+    std::string_view part = rest.substr(0, at);
+    rest.remove_prefix(std::min(at + 1, rest.size()));
+    constexpr std::string_view kBlank = " \t";
+    part.remove_prefix(std::min(part.find_first_not_of(kBlank), part.size()));
+    return part.substr(0, part.find_last_not_of(kBlank) + 1);
+}
+
+// RFC 9110 §12.4.2: "0" or "1" with up to three decimals, of which something is left.
+bool is_weight_above_0(std::string_view text) {
+    if (text.empty() || text.size() > 5 || (text[0] != '0' && text[0] != '1') ||
+        (text.size() > 1 && text[1] != '.') ||
+        text.find_first_not_of("0123456789", 2) != std::string_view::npos) {
+        return false;
+    }
+    return text.find_first_of("123456789") != std::string_view::npos;
+}
+
+bool is_html_range(std::string_view range) {
+    if (!base::iequals(take_part(range, ';'), "text/html")) {
+        return false;
+    }
+    while (!range.empty()) {
+        const std::string_view parameter = take_part(range, ';');
+        if (base::istarts_with(parameter, "q=")) {
+            return is_weight_above_0(parameter.substr(2));
+        }
+    }
+    return true;
+}
+
+std::string xml_of(const LocalReply& reply) {
     std::string body;
     body.reserve(320 + reply.resource.size());
     body += "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>";
@@ -90,16 +136,55 @@ void append_local_reply(std::string& out, const LocalReply& reply, std::string_v
     body += "</RequestId><HostId>";
     append_xml_escaped(body, reply.host_id);
     body += "</HostId></Error>";
-    out.append("HTTP/1.1 ")
-        .append(std::to_string(reply.status))
-        .append(" ")
-        .append(reason_of(reply.status))
-        .append("\r\n");
+    return body;
+}
+
+// Nothing of the request is in it, and nothing that a browser would fetch.
+std::string page_of(const LocalReply& reply, std::string_view title) {
+    std::string body = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>";
+    append_xml_escaped(body, title);
+    body += "</title></head>\n<body><h1>";
+    append_xml_escaped(body, title);
+    body += "</h1>\n<p>";
+    append_xml_escaped(body, reply.message);
+    body += "</p>\n<p>Request id: <code>";
+    append_xml_escaped(body, reply.request_id);
+    body += "</code></p></body></html>\n";
+    return body;
+}
+
+}  // namespace
+
+bool asks_for_page(const RequestHead& head) {
+    for (const Field& field : head.fields) {
+        if (field.id != FieldId::other || !base::iequals(field.name, "accept")) {
+            continue;
+        }
+        std::string_view rest = field.value;
+        while (!rest.empty()) {
+            if (is_html_range(take_part(rest, ','))) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+void append_local_reply(std::string& out, const LocalReply& reply, std::string_view date) {
+    const std::string title =
+        std::to_string(reply.status) + " " + std::string(reason_of(reply.status));
+    const std::string body = reply.page ? page_of(reply, title) : xml_of(reply);
+    out.append("HTTP/1.1 ").append(title).append("\r\n");
     out.append("x-amz-request-id: ").append(reply.request_id).append("\r\n");
     if (reply.retry_after > 0) {
         out.append("Retry-After: ").append(std::to_string(reply.retry_after)).append("\r\n");
     }
-    append_head_end(out, "application/xml", body.size(), date, reply.close);
+    if (reply.page) {
+        out += "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+               "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n";
+    }
+    append_head_end(out, reply.page ? "text/html; charset=utf-8" : "application/xml", body.size(),
+                    date, reply.close);
     if (!reply.head) {
         out += body;
     }
@@ -112,6 +197,14 @@ void append_plain_reply(std::string& out, std::string_view content_type, std::st
     if (!head) {
         out += body;
     }
+}
+
+void append_redirect(std::string& out, std::string_view location, bool close,
+                     std::string_view date) {
+    // 301 as nginx answers a missing slash.
+    out.append("HTTP/1.1 301 Moved Permanently\r\nLocation: ").append(location);
+    out += "\r\nCache-Control: no-store\r\n";
+    append_head_end(out, "text/plain; charset=utf-8", 0, date, close);
 }
 
 std::string imf_fixdate(std::int64_t seconds_since_epoch) {

@@ -69,8 +69,10 @@ net::task<ClientFate> Exchange::run(ClientConnection& client, base::TimePoint as
         note_request();
         const bool wants_status = is_for_status_page();
         // Before the limits: whoever operates this must be able to look while it is overloaded.
-        if (wants_status && base::contains(site_->config->status.allow, client_->peer.ip())) {
+        if (wants_status && may_see_status()) {
             co_await reply_status_page();
+        } else if (lacks_status_slash() && may_see_status()) {
+            co_await redirect_to_status_page();
         } else if (const Refusal* const refusal = refusal_of(wants_status)) {
             co_await reply(refusal->status, refusal->code, refusal->message, refusal->close);
             record_.error = refusal->error;
@@ -325,6 +327,18 @@ bool Exchange::is_for_status_page() const {
            meaning_.path.starts_with(status.path);
 }
 
+// The page's path but for the slash at its end, which people forget.
+bool Exchange::lacks_status_slash() const {
+    const config::StatusPage& status = site_->config->status;
+    return status.enabled && status.path.ends_with('/') &&
+           (method_ == policy::MethodClass::get || method_ == policy::MethodClass::head) &&
+           meaning_.path == std::string_view(status.path).substr(0, status.path.size() - 1);
+}
+
+bool Exchange::may_see_status() const {
+    return base::contains(site_->config->status.allow, client_->peer.ip());
+}
+
 // What a limit on clients, or on who may see the status page, forbids; no backend hears of it. Null
 // when nothing does. (Connections that are too many were counted when they came.)
 const Refusal* Exchange::refusal_of(bool wants_status) {
@@ -365,12 +379,30 @@ net::task<void> Exchange::reply_status_page() {
         }
     }
     const std::string text = observe::status_text(groups);
-    const bool close = !body_.complete || !meaning_.keep_alive || is_continue_due() ||
-                       worker_.draining || client_->shed ||
-                       client_->admission != ClientTable::Admission::served;
+    const bool close = must_close_unlogged();
     reply_.clear();
     http::append_plain_reply(reply_, "text/plain; charset=utf-8", text,
                              method_ == policy::MethodClass::head, close, worker_.date());
+    co_await send_unlogged(close);
+}
+
+net::task<void> Exchange::redirect_to_status_page() {
+    const bool close = must_close_unlogged();
+    std::string location = site_->config->status.path;
+    if (!meaning_.query.empty()) {
+        location.append("?").append(meaning_.query);
+    }
+    reply_.clear();
+    http::append_redirect(reply_, location, close, worker_.date());
+    co_await send_unlogged(close);
+}
+
+bool Exchange::must_close_unlogged() const {
+    return !body_.complete || !meaning_.keep_alive || is_continue_due() || worker_.draining ||
+           client_->shed || client_->admission != ClientTable::Admission::served;
+}
+
+net::task<void> Exchange::send_unlogged(bool close) {
     const bool taken = has_client_taken(
         co_await net::send_all(client_->stream, reply_, state_->ticks.client_write));
     fate_ = !taken ? ClientFate::reset : close ? ClientFate::linger : ClientFate::keep;
@@ -425,6 +457,7 @@ net::task<void> Exchange::reply(int status, std::string_view code, std::string_v
         // A client that still waits for its 100 would take the next answer for this one's.
         is_continue_due();
     reply.retry_after = status == 503 ? 1 : 0;
+    reply.page = site_->config->type == config::SiteType::http && http::asks_for_page(head_);
     reply_.clear();
     http::append_local_reply(reply_, reply, worker_.date());
     record_.status = static_cast<std::uint16_t>(status);

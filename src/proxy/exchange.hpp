@@ -99,8 +99,13 @@ class Exchange final : public net::StreamObserver {
     net::task<void> refuse_long_head();
     void note_request();
     bool is_for_status_page() const;
+    bool lacks_status_slash() const;
+    bool may_see_status() const;
     const Refusal* refusal_of(bool wants_status);
     net::task<void> reply_status_page();
+    net::task<void> redirect_to_status_page();
+    net::task<void> send_unlogged(bool close);
+    bool must_close_unlogged() const;
     net::task<void> reply(int status, std::string_view code, std::string_view message, bool close);
     net::task<void> reply_failure();
     void find_key();

@@ -101,8 +101,8 @@ def test_everything_below_is_the_page(stage):
 @pytest.mark.parametrize(
     "method,target",
     [
-        ("GET", "/upstream/health"),
-        ("GET", "/upstream/health?x=/upstream/health/"),
+        ("POST", "/upstream/health"),
+        ("GET", "/upstream/healt?x=/upstream/health/"),
         ("GET", "/upstream/healthy/"),
         ("GET", "/Upstream/health/"),
         ("GET", "//upstream/health/"),

@@ -1,5 +1,5 @@
 // The answers we write ourselves: S3 XML as MinIO's APIErrorResponse orders it, so that SDKs read a
-// code instead of a page.
+// code instead of a page; and a small page for people who look at a console.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,13 @@ struct LocalReply {
     bool head = false;  // answer to HEAD: same head, no body
     bool close = true;
     int retry_after = 0;  // seconds, 0 = no field
+    bool page = false;    // HTML with status, message and request id instead of XML
 };
+
+struct RequestHead;
+// True if an Accept field names text/html with a weight above 0, as every browser's does when it
+// goes somewhere. "*/*" does not: that is what programs send.
+bool asks_for_page(const RequestHead& head);
 
 // Appends the whole message to `out`. `date` is an IMF-fixdate.
 void append_local_reply(std::string& out, const LocalReply& reply, std::string_view date);
@@ -26,6 +32,11 @@ void append_local_reply(std::string& out, const LocalReply& reply, std::string_v
 // Appends a plain answer (status page): 200, given type and body; `head` leaves the body out.
 void append_plain_reply(std::string& out, std::string_view content_type, std::string_view body,
                         bool head, bool close, std::string_view date);
+
+// Appends a redirect without a body that nobody keeps: what `location` (a path, escaped as it came)
+// stands for is a matter of configuration.
+void append_redirect(std::string& out, std::string_view location, bool close,
+                     std::string_view date);
 
 // IMF-fixdate (RFC 9110 §5.6.7) of a time_t.
 std::string imf_fixdate(std::int64_t seconds_since_epoch);

@@ -11,6 +11,7 @@
 
 #include "heads.hpp"
 #include "s3gate/base/text.hpp"
+#include "s3gate/http/head.hpp"
 
 namespace s3gate::http {
 namespace {
@@ -49,6 +50,99 @@ TEST(LocalReply, IsTheDocumentSdksRead) {
               "<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message>"
               "<Resource>/bucket/key</Resource><RequestId>17A1B2C3D4E5F607</"
               "RequestId><HostId>proxy-1</HostId></Error>");
+}
+
+TEST(LocalReply, IsASmallPageForABrowser) {
+    LocalReply reply = sample();
+    reply.page = true;
+    reply.message = "Less, <please> & \"soon\".";
+    EXPECT_EQ(text_of(reply),
+              "HTTP/1.1 503 Service Unavailable\r\n"
+              "x-amz-request-id: 17A1B2C3D4E5F607\r\n"
+              "Retry-After: 1\r\n"
+              "Cache-Control: no-store\r\n"
+              "X-Content-Type-Options: nosniff\r\n"
+              "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n"
+              "Content-Type: text/html; charset=utf-8\r\n"
+              "Content-Length: 258\r\n"
+              "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n"
+              "Connection: close\r\n"
+              "\r\n"
+              "<!DOCTYPE html>\n"
+              "<html lang=\"en\"><head><meta charset=\"utf-8\">"
+              "<title>503 Service Unavailable</title></head>\n"
+              "<body><h1>503 Service Unavailable</h1>\n"
+              "<p>Less, &lt;please&gt; &amp; &#34;soon&#34;.</p>\n"
+              "<p>Request id: <code>17A1B2C3D4E5F607</code></p></body></html>\n");
+    const std::string full = text_of(reply);
+    reply.head = true;
+    EXPECT_EQ(text_of(reply), full.substr(0, full.find("\r\n\r\n") + 4));
+}
+
+TEST(LocalReply, ThePageHoldsNothingOfTheRequest) {
+    LocalReply reply = sample();
+    reply.page = true;
+    reply.resource = "/FOREIGN<script>";
+    reply.host_id = "FOREIGN";
+    EXPECT_EQ(text_of(reply).find("FOREIGN"), std::string::npos);
+}
+
+bool asks(const std::string& fields) {
+    const std::string raw = "GET / HTTP/1.1\r\nHost: a\r\n" + fields + "\r\n";
+    RequestHead head;
+    EXPECT_EQ(parse_request_head(raw, head), HeadError::none);
+    return asks_for_page(head);
+}
+
+TEST(LocalReply, APageIsForWhoNamesHtmlWithAWeight) {
+    for (const char* accept : {
+             "text/html",
+             "TEXT/Html",
+             "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+             "application/json, text/html ; q=0.1",
+             "text/html;q=1.000",
+             "text/html;level=1",
+             "text/html;a=\"x,y;q=0\";q=0.001",
+             "text/html;q=0, text/html;level=2",
+             ",, text/html",
+         }) {
+        EXPECT_TRUE(asks("accept: " + std::string(accept) + "\r\n")) << accept;
+    }
+    EXPECT_TRUE(asks("Accept: application/json\r\nAccept: text/html\r\n"));
+    for (const char* accept : {
+             "",
+             "*/*",
+             "text/*",
+             "application/xml",
+             "text/html;q=0",
+             "text/html; Q=0.000",
+             "text/html;q=",
+             "text/html;q=2",
+             "text/html;q=-1",
+             "text/html;q=0.0001",
+             "text/htmlx",
+             "xtext/html",
+             "application/json;a=\"text/html\"",
+             "a/b;c=\"x, text/html",
+             "a/b;c=\"\\",
+             ";",
+         }) {
+        EXPECT_FALSE(asks("Accept: " + std::string(accept) + "\r\n")) << accept;
+    }
+    EXPECT_FALSE(asks(""));
+    EXPECT_FALSE(asks("X-Accept: text/html\r\nAccept-Language: text/html\r\n"));
+}
+
+TEST(LocalReply, RedirectsAreKeptByNobody) {
+    std::string out;
+    append_redirect(out, "/upstream/health/?a=b", false, kDate);
+    EXPECT_EQ(out,
+              "HTTP/1.1 301 Moved Permanently\r\n"
+              "Location: /upstream/health/?a=b\r\n"
+              "Cache-Control: no-store\r\n"
+              "Content-Type: text/plain; charset=utf-8\r\n"
+              "Content-Length: 0\r\n"
+              "Date: Sun, 06 Nov 1994 08:49:37 GMT\r\n\r\n");
 }
 
 TEST(LocalReply, HeadGetsTheSameHeadAndNoBody) {
