@@ -26,9 +26,8 @@ def test_unit(tmp_path, change):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     old, new, is_good = CHANGES[change]
-    for name in ("scripts/check-unit", "systemd/s3gate.service", "include/s3gate/proxy/server.hpp"):
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, tmp_path / name)
+    for name in ("scripts", "systemd", "include/s3gate/proxy"):
+        shutil.copytree(ROOT / name, tmp_path / name)
     unit = tmp_path / "systemd/s3gate.service"
     text = unit.read_text()
     assert old in text

@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <regex>
 #include <set>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "s3gate/config/keys.hpp"
 #include "s3gate/config/load.hpp"
@@ -77,6 +79,72 @@ TEST(ShippedFiles, EveryYamlOfTheSamplesLoads) {
     EXPECT_GE(seen, 2U);
 }
 
+// The samples, with one line of one of them changed.
+std::string dump_with(const fs::path& file, const std::string& text) {
+    TempFiles files;
+    for (const auto& entry : fs::recursive_directory_iterator(kSource / "config")) {
+        if (entry.path().extension() == ".yaml") {
+            files.write(fs::relative(entry.path(), kSource / "config").string(),
+                        entry.path() == file ? text : read_all(entry.path()));
+        }
+    }
+    const LoadResult result = load(files.path("s3gate.yaml"), no_environment);
+    return result.ok() ? dump(result.config) : "problems:\n" + all_messages(result);
+}
+
+// A line that sets a key or is an item of a list; "#key:" is one that is commented out, "# text" is
+// prose. A key whose value is a block below it promises nothing by itself.
+bool is_entry(const std::string& line) {
+    static const std::regex entry(R"(\s*#?([a-z_]+: *[^ #]|- ).*)");
+    return std::regex_match(line, entry);
+}
+
+// "Left out has the default shown here": a line that is not marked changes nothing, whether it is
+// there or not; one that is marked does, or the mark would lie.
+TEST(ShippedFiles, ShowDefaultsWhereTheyDoNotSayAnExample) {
+    std::size_t seen = 0;
+    for (const auto& entry : fs::recursive_directory_iterator(kSource / "config")) {
+        if (entry.path().extension() != ".yaml") {
+            continue;
+        }
+        const std::string text = read_all(entry.path());
+        EXPECT_NE(text.find("A key that is left out has the default shown here"), text.npos)
+            << entry.path();
+        const std::string as_shipped = dump_with(entry.path(), text);
+        std::vector<std::string> lines;
+        std::istringstream in(text);
+        for (std::string line; std::getline(in, line);) {
+            lines.push_back(line);
+        }
+        for (std::size_t i = 0; i < lines.size(); ++i) {
+            if (!is_entry(lines[i])) {
+                continue;
+            }
+            ++seen;
+            const std::size_t hash = lines[i].find_first_not_of(' ');
+            std::string changed;
+            for (std::size_t at = 0; at < lines.size(); ++at) {
+                if (at != i) {
+                    changed += lines[at] + "\n";
+                } else if (lines[i][hash] == '#') {
+                    changed += lines[i].substr(0, hash) + lines[i].substr(hash + 1) + "\n";
+                }
+            }
+            const std::string dumped = dump_with(entry.path(), changed);
+            if (lines[i].find("# an example") == std::string::npos) {
+                EXPECT_EQ(dumped, as_shipped) << entry.path() << ": " << lines[i];
+            } else {
+                EXPECT_NE(dumped, as_shipped) << entry.path() << ": " << lines[i];
+                // What is there to be taken over has to work.
+                EXPECT_TRUE(lines[i][hash] != '#' || !dumped.starts_with("problems:"))
+                    << entry.path() << ": " << lines[i] << "\n"
+                    << dumped;
+            }
+        }
+    }
+    EXPECT_GE(seen, 45U);
+}
+
 // The rows "| `key` |" below one heading of the reference.
 std::set<std::string> documented_keys(const std::string& text, const std::string& heading) {
     std::set<std::string> out;
@@ -99,6 +167,31 @@ std::set<std::string> known_below(const std::string& prefix) {
         }
     }
     return out;
+}
+
+// What a reader is promised, the program does: whoever tries to reload loses the evening.
+TEST(ShippedFiles, PromiseNoReload) {
+    std::vector<fs::path> files = {kSource / "README.md"};
+    for (const char* folder : {"config", "docs", "systemd"}) {
+        for (const auto& entry : fs::recursive_directory_iterator(kSource / folder)) {
+            files.push_back(entry.path());
+        }
+    }
+    const std::regex promise(R"(\breloads?\b)");
+    const std::regex denial(
+        R"(cannot reload|no reload|this version|reload s3gate` is refused|a reload of the configuration)");
+    for (const fs::path& file : files) {
+        if (!fs::is_regular_file(file) || file.extension() == ".svg") {
+            continue;
+        }
+        std::istringstream in(read_all(file));
+        for (std::string line; std::getline(in, line);) {
+            const std::string plain =
+                std::regex_replace(line, std::regex("daemon-reload|preloaded"), "");
+            EXPECT_TRUE(!std::regex_search(plain, promise) || std::regex_search(plain, denial))
+                << file << ": " << line;
+        }
+    }
 }
 
 TEST(ConfigReference, HasARowForEveryKeyAndForNothingElse) {
