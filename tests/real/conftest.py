@@ -1,8 +1,9 @@
-"""Fixtures of the tests against a real S3 server: one cluster per pytest session, s3gate in front
-of it."""
+"""Fixtures of the tests against real S3 servers: one cluster of each kind per pytest session, and
+s3gate in front of it."""
 
 import pytest
 
+import minio_nodes
 import rgw
 from support_real import ADDRESSES, S3gate, s3_site, s3gate_binary
 
@@ -45,3 +46,11 @@ def gateway_site(store, **extra):
 def gate(cluster):
     with S3gate([gateway_site(cluster)]) as daemon:
         yield daemon
+
+
+@pytest.fixture(scope="session")
+def minio_cluster():
+    """Four MinIO nodes; skips where there is no MinIO server."""
+    store = minio_nodes.Cluster()
+    yield store
+    store.stop()

@@ -7,22 +7,19 @@ of docs/reliability.md. """
 
 import collections
 import itertools
-import os
-import subprocess
 import time
 import uuid
 
 import pytest
 
 from load import Client, Load
+from namespace import Namespace
 from nodes import Node, stop_all
 from support_real import (
     ADDRESSES,
     RawClient,
     S3gate,
     report,
-    require,
-    require_program,
     s3_site,
     wait_until,
 )
@@ -274,75 +271,8 @@ def test_frozen_while_everybody_waits(setup):
     assert not failures(answers)
 
 
-class Namespace:
-    """A network namespace with one node, joined to ours by a veth pair, that can drop what comes in
-    without a word."""
-
-    def __init__(self):
-        self._ip = require_program("ip")
-        self.name = f"s3gate{os.getpid()}"
-        self._ours, self._theirs = f"sg{os.getpid()}a", f"sg{os.getpid()}b"
-        low = os.getpid() % 16384
-        self._net = f"10.{200 + (low >> 12)}.{(low >> 4) % 256}.{(low % 16) * 16}".rsplit(".", 1)
-        self.address = f"{self._net[0]}.{int(self._net[1]) + 2}"
-        try:
-            self._build()
-        except subprocess.CalledProcessError as error:
-            self.remove()
-            require(False, f"no network namespace: {error.stderr.strip()}")
-
-    def _run(self, *words, check=True):
-        return subprocess.run(
-            [self._ip, *words], check=check, capture_output=True, text=True, timeout=20
-        ).stdout
-
-    def _inside(self, *words):
-        return self._run("-n", self.name, *words)
-
-    def _build(self):
-        self._run("netns", "add", self.name)
-        self._run("link", "add", self._ours, "type", "veth", "peer", "name", self._theirs)
-        self._run("link", "set", self._theirs, "netns", self.name)
-        self._run("addr", "add", f"{self._net[0]}.{int(self._net[1]) + 1}/28", "dev", self._ours)
-        self._run("link", "set", self._ours, "up")
-        self._inside("addr", "add", f"{self.address}/28", "dev", self._theirs)
-        self._inside("link", "set", self._theirs, "up")
-        # The neighbour entry is fixed, or its expiry would end the silence with "no route to host".
-        hardware = self._inside("-o", "link", "show", self._theirs).split("ether ")[1].split()[0]
-        self._run(
-            "neigh",
-            "replace",
-            self.address,
-            "lladdr",
-            hardware,
-            "dev",
-            self._ours,
-            "nud",
-            "permanent",
-        )
-        # The rule that drops has to stand before the local table, which is first by default.
-        self._inside("rule", "add", "pref", "10", "lookup", "local")
-        self._inside("rule", "del", "pref", "0")
-
-    def cut(self):
-        self._inside("rule", "add", "pref", "1", "iif", self._theirs, "blackhole")
-
-    def mend(self):
-        self._inside("rule", "del", "pref", "1")
-
-    def node(self, name, options):
-        return Node(
-            name, f"{self.address}:9000", *options, prefix=[self._ip, "netns", "exec", self.name]
-        )
-
-    def remove(self):
-        self._run("link", "del", self._ours, check=False)
-        self._run("netns", "del", self.name, check=False)
-
-
 @pytest.fixture
 def namespace():
-    require(os.geteuid() == 0, "a network namespace needs root")
     made = Namespace()
     yield made
     made.remove()
