@@ -31,10 +31,21 @@ RetryVerdict give_up(const AttemptFacts& facts, int row) {
     return {.action = has_answer ? RetryAction::relay : RetryAction::fail, .row = row};
 }
 
-// True for attempts whose backend went away: its death hits everything in flight there at one
-// moment, and a budget made for backends that answer badly would fail most of it. Row 7 bounds
-// these by itself, one further backend per request.
+// True for answers by which a backend says that it cannot serve now, as MinIO's do for seconds after
+// a restart. They cost it next to nothing. Were they limited, the limits would be spent while no
+// backend serves, and requests would fail when the first one does.
+bool is_refusal(const AttemptFacts& facts) {
+    return facts.outcome == Outcome::answered && facts.not_ready;
+}
+
+// True for refusals, which end when every backend was asked once, and for attempts whose backend
+// went away: its death hits everything in flight there at one moment, and a budget made for backends
+// that answer badly would fail most of it. Row 7 bounds these by itself, one further backend per
+// request.
 bool is_exempt_from_budget(const AttemptFacts& facts, int row) {
+    if (is_refusal(facts)) {
+        return true;
+    }
     return row == 7 && ((facts.outcome == Outcome::broken && !facts.malformed) ||
                         facts.outcome == Outcome::taken_down);
 }
@@ -51,7 +62,7 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
     const bool is_exempt = is_exempt_from_budget(facts, row);
     // Rows 5 and 6, and row 3 where the backend answered: if every backend answers like this, each
     // of these retries only makes it worse.
-    const bool is_by_status = facts.outcome == Outcome::answered;
+    const bool is_by_status = facts.outcome == Outcome::answered && !is_refusal(facts);
     if ((!is_exempt && !facts.budget_left) || (is_by_status && !facts.token_left)) {
         verdict.budget_spent = true;
         return verdict;
@@ -59,7 +70,7 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
     verdict.action = RetryAction::next_backend;
     verdict.counts_budget = !is_exempt;
     verdict.takes_token = is_by_status;
-    verdict.is_blind = !is_by_status;
+    verdict.is_blind = facts.outcome != Outcome::answered;
     return verdict;
 }
 

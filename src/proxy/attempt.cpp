@@ -52,7 +52,7 @@ net::task<void> Exchange::attempts() {
         if (facts_.after_stale && facts_.outcome == policy::Outcome::not_sent) {
             ++sent_attempts_;  // the attempt that row 4 took for free was a death, and counts
         }
-        facts_.sent_attempts = sent_attempts_;
+        facts_.sent_attempts = sent_attempts_ - refused_attempts_;
         facts_.free_retry_used = free_retry_used_;
         facts_.blind_retry_used = blind_retry_used_;
         facts_.client_gone = client_gone_;
@@ -249,7 +249,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     finish_attempt_record();
 
     facts_.status = 0;
-    facts_.is_load = false;
+    facts_.is_load = facts_.not_ready = false;
     facts_.reused_connection = reused_;
     facts_.response_byte_seen = response_byte_seen_;
     facts_.body_byte_sent = up_.body_sent;
@@ -260,8 +260,10 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
             facts_.outcome = policy::Outcome::answered;
             facts_.status = response_.status;
             facts_.is_load = response_.status == 429 || code == policy::CodeMeaning::load;
-            if (code != policy::CodeMeaning::not_ready &&
-                (site_->config->type == config::SiteType::s3 || facts_.status < 500)) {
+            facts_.not_ready = code == policy::CodeMeaning::not_ready;
+            if (facts_.not_ready) {
+                ++refused_attempts_;
+            } else if (site_->config->type == config::SiteType::s3 || facts_.status < 500) {
                 note_passive(false);
             }
             break;
@@ -352,6 +354,9 @@ void Exchange::weigh_retry() {
         facts_.candidate_left = facts_.budget_left = facts_.token_left = false;
         return;
     }
+    // Those that are well refused. Who is only not trusted yet may serve.
+    takes_recovering_ =
+        takes_recovering_ || (is_by_status && facts_.not_ready && !has_candidate(false));
     // Who has an answer does not wait for room to get another one; who has none does.
     facts_.candidate_left =
         is_by_status

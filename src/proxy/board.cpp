@@ -6,6 +6,7 @@ Board::Board(std::size_t workers, std::size_t slots, std::size_t groups)
     : slots_(slots),
       groups_(groups),
       up_(slots),
+      recovering_(slots),
       passive_(slots),
       occupied_(slots),
       waiting_(groups),

@@ -128,7 +128,8 @@ void Exchange::begin(ClientConnection& client, base::TimePoint asked_at) {
     body_.prefix = {};
     walk_begun_ = false;
     fresh_only_ = false;
-    sent_attempts_ = 0;
+    sent_attempts_ = refused_attempts_ = 0;
+    takes_recovering_ = false;
     free_retry_used_ = blind_retry_used_ = holds_retry_ = false;
     tokens_taken_ = 0;
     sent_and_broken_ = sent_and_timed_out_ = own_lack_ = false;

@@ -130,6 +130,7 @@ class Exchange final : public net::StreamObserver {
     void stop_waiting(Pick result);
     net::task<void> reply_busy(Pick pick);
     bool is_candidate(std::uint32_t peer, bool ignore_health);
+    bool is_well(const Peer& peer) const;
     bool has_candidate(bool ignore_health);
     bool may_ignore_health();
     std::uint32_t choose_address(const GroupServer& server, bool ignore_health);
@@ -282,6 +283,10 @@ class Exchange final : public net::StreamObserver {
     bool fresh_only_ = false;
     policy::AttemptFacts facts_;
     unsigned sent_attempts_ = 0;
+    unsigned refused_attempts_ = 0;  // of those: answered that the backend is not ready
+    // Every server that is well refused this request: it may go to those as well that a passive mark
+    // keeps out, or checks that have not passed often enough yet.
+    bool takes_recovering_ = false;
     bool free_retry_used_ = false;
     bool blind_retry_used_ = false;
     bool holds_retry_ = false;

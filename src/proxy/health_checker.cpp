@@ -246,6 +246,7 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
         case policy::HealthFlip::none:
             break;
     }
+    board.set_recovering(check.slot, has_passed && !check.state.is_up());
 }
 
 void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& result) {

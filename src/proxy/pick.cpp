@@ -13,9 +13,12 @@ bool Exchange::is_candidate(std::uint32_t index, bool ignore_health) {
     if (tried_[index] != 0 || peer.is_out) {
         return false;
     }
-    if (ignore_health) {
-        return true;
-    }
+    const Board& board = *worker_.shared.board;
+    return ignore_health || is_well(peer) ||
+           (takes_recovering_ && (board.is_up(peer.slot) || board.is_recovering(peer.slot)));
+}
+
+bool Exchange::is_well(const Peer& peer) const {
     const Board& board = *worker_.shared.board;
     return board.is_up(peer.slot) &&
            policy::verdict(board.passive(peer.slot), site_->passive, worker_.reactor.now_ms()) !=
@@ -101,15 +104,8 @@ bool Exchange::may_ignore_health() {
     if (sent_attempts_ == 0) {
         return true;
     }
-    for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
-        const std::uint8_t was_tried = std::exchange(tried_[index], std::uint8_t{0});
-        const bool usable = is_candidate(index, false);
-        tried_[index] = was_tried;
-        if (usable) {
-            return false;
-        }
-    }
-    return true;
+    return std::ranges::none_of(
+        site_->peers, [this](const Peer& peer) { return !peer.is_out && is_well(peer); });
 }
 
 Exchange::Pick Exchange::pick_peer() {

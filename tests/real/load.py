@@ -38,15 +38,16 @@ class Answer:
 
 class Client(threading.Thread):
     """One connection, one request at a time; a broken connection is opened again for the next
-    request."""
+    request. `node_field` is the response field that names the node."""
 
-    def __init__(self, address, make_request, pause=0.0):
+    def __init__(self, address, make_request, pause=0.0, node_field="x-node"):
         super().__init__(daemon=True)
         self.answers = []
         self._host, port = address.rsplit(":", 1)
         self._port = int(port)
         self._make_request = make_request
         self._pause = pause
+        self._node_field = node_field
         self._ended = threading.Event()
 
     def run(self):
@@ -62,7 +63,7 @@ class Client(threading.Thread):
                 connection.send(request)
                 response = connection.read_response(method)
                 answer.status = response.status
-                answer.node = response.header("x-node") or ""
+                answer.node = response.header(self._node_field) or ""
                 answer.content_type = response.header("content-type") or ""
                 answer.body = response.body
                 if (response.header("connection") or "").lower() == "close":

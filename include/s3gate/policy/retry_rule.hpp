@@ -28,6 +28,8 @@ struct AttemptFacts {
     MethodClass method = MethodClass::get;
     int status = 0;        // for Outcome::answered
     bool is_load = false;  // row 5: 429, or the answer's code says load (error_code.hpp)
+    bool not_ready = false;  // a 503 whose code says that this backend cannot serve now: nothing was
+                             // executed, and the next one may serve (error_code.hpp)
     bool connect_timed_out = false;  // Outcome::not_sent because the connect ran into its limit
     bool malformed = false;  // Outcome::broken because the backend sent what is no answer, not
                              // because it went away
@@ -46,8 +48,8 @@ struct AttemptFacts {
     bool object_write = false;  // PutObject or DeleteObject of an S3 site
     bool conditional = false;  // If-Match or If-None-Match present
     bool copy = false;         // x-amz-copy-source present
-    unsigned sent_attempts =
-        1;  // attempts with something sent, this one included (this one excluded for not_sent)
+    unsigned sent_attempts = 1;  // attempts with something sent that were not answered `not_ready`,
+                                 // this one included unless it is not_sent or not_ready
     bool free_retry_used = false;   // row 4 was used by this request
     bool blind_retry_used = false;  // a retry of this request was blind (RetryVerdict::is_blind)
     base::Duration elapsed{0};      // since the first attempt began

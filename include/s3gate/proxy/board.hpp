@@ -32,6 +32,13 @@ class Board {
     // Active checks; written by the control thread. Backends start up.
     bool is_up(std::uint32_t slot) const { return up_[slot].load(std::memory_order_relaxed); }
     void set_up(std::uint32_t slot, bool up) { up_[slot].store(up, std::memory_order_relaxed); }
+    // Down, but the last check passed: not yet `rise` of them.
+    bool is_recovering(std::uint32_t slot) const {
+        return recovering_[slot].load(std::memory_order_relaxed);
+    }
+    void set_recovering(std::uint32_t slot, bool recovering) {
+        recovering_[slot].store(recovering, std::memory_order_relaxed);
+    }
 
     // In flight: requests and tunnels at a backend; of a group: client requests, and retries among
     // them. Each worker writes its own row.
@@ -171,6 +178,7 @@ class Board {
     std::size_t groups_;
     std::vector<std::unique_ptr<Row>> workers_;
     Cells<bool> up_;
+    Cells<bool> recovering_;
     Cells<std::uint64_t> passive_;
     Cells<std::int32_t> occupied_;
     Cells<std::int32_t> waiting_;

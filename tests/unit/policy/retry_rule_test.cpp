@@ -685,6 +685,35 @@ TEST(RetryRuleLimits, RetriesThatAStatusCausesNeedAToken) {
     }
 }
 
+// A backend that says it cannot serve now: whatever the limits of other answers say, the next one is
+// asked, as long as there is one and the time lasts.
+TEST(RetryRuleLimits, ARefusalIsBoundByTimeAndCandidatesOnly) {
+    for (const MethodClass method : {MethodClass::get, MethodClass::put, MethodClass::delete_}) {
+        AttemptFacts facts = answered(method, 503);
+        facts.not_ready = true;
+        facts.sent_attempts = 0;
+        facts.budget_left = facts.token_left = false;
+        const RetryVerdict verdict = decide(facts);
+        EXPECT_EQ(verdict.action, RetryAction::next_backend);
+        EXPECT_EQ(verdict.row, 5);
+        EXPECT_FALSE(verdict.counts_budget || verdict.takes_token || verdict.budget_spent ||
+                     verdict.is_blind);
+        AttemptFacts late = facts;
+        late.elapsed = kRetry.max_time;
+        expect(late, RetryAction::relay, 5);
+        AttemptFacts alone = facts;
+        alone.candidate_left = false;
+        expect(alone, RetryAction::relay, 5);
+        // Those that may have been executed still count.
+        AttemptFacts tried = facts;
+        tried.sent_attempts = kRetry.max_tries;
+        expect(tried, RetryAction::relay, 5);
+    }
+    AttemptFacts conditional = answered(MethodClass::put, 503);
+    conditional.not_ready = conditional.conditional = true;
+    expect(conditional, RetryAction::relay, 5);
+}
+
 TEST(RetryBudget, AFifthAtLeastThree) {
     EXPECT_EQ(retry_budget(0), 3);
     EXPECT_EQ(retry_budget(0, 10), 10);
@@ -708,6 +737,7 @@ AttemptFacts random_facts(std::mt19937& random) {
     constexpr int kStatuses[] = {200, 404, 429, 500, 502, 503, 503, 504};
     facts.status = kStatuses[random() % std::size(kStatuses)];
     facts.is_load = facts.status == 429 || (facts.status == 503 && random() % 4 == 0);
+    facts.not_ready = facts.status == 503 && !facts.is_load && random() % 4 == 0;
     facts.client_gone = random() % 16 == 0;
     facts.response_relayed = random() % 16 == 0;
     facts.response_byte_seen = facts.outcome == Outcome::answered || coin();
@@ -754,6 +784,10 @@ void for_random_cases(const Check& check) {
             }
         }
     }
+}
+
+bool is_refusal(const AttemptFacts& facts) {
+    return facts.outcome == Outcome::answered && facts.not_ready;
 }
 
 bool is_retry(const RetryVerdict& verdict) {
@@ -821,8 +855,8 @@ TEST(RetryRuleProperty, LimitsHold) {
         const bool next = verdict.action == RetryAction::next_backend;
         EXPECT_EQ(verdict.action == RetryAction::same_backend,
                   is_retry(verdict) && verdict.row == 4);
-        const bool exempt =
-            verdict.row == 2 || (verdict.row == 7 && facts.outcome != Outcome::timed_out);
+        const bool exempt = verdict.row == 2 || is_refusal(facts) ||
+                            (verdict.row == 7 && facts.outcome != Outcome::timed_out);
         EXPECT_EQ(verdict.counts_budget, next && !exempt);
         EXPECT_TRUE(!next || facts.candidate_left);
         EXPECT_TRUE(!verdict.counts_budget ||
@@ -831,7 +865,8 @@ TEST(RetryRuleProperty, LimitsHold) {
                     facts.outcome == Outcome::taken_down);
         EXPECT_TRUE(!verdict.budget_spent ||
                     ((!facts.budget_left || !facts.token_left) && !is_retry(verdict)));
-        EXPECT_EQ(verdict.takes_token, next && facts.outcome == Outcome::answered);
+        EXPECT_EQ(verdict.takes_token,
+                  next && facts.outcome == Outcome::answered && !is_refusal(facts));
         EXPECT_TRUE(!verdict.takes_token || facts.token_left);
         EXPECT_TRUE(!is_retry(verdict) || verdict.row != 7 || !facts.blind_retry_used);
         EXPECT_TRUE(!is_retry(verdict) || verdict.row != 4 || !facts.free_retry_used);
@@ -880,7 +915,7 @@ TEST(RetryRuleProperty, EveryRequestEnds) {
             facts.after_stale = after_stale;
             facts.blind_retry_used = blind > 0;
             facts.candidate_left = untried > 0;
-            sent += facts.outcome != Outcome::not_sent || after_stale;
+            sent += (facts.outcome != Outcome::not_sent && !is_refusal(facts)) || after_stale;
             facts.sent_attempts = sent;
             const RetryVerdict verdict = retry_rule(facts, retry);
             after_stale = verdict.action == RetryAction::same_backend;
