@@ -241,10 +241,10 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         }
     }
     awaiting_head_ = false;
-    policy::CodeMeaning code = policy::CodeMeaning::other;
+    std::string_view code;  // of a 503
     if (end == HeadEnd::final_head && response_.status == 503) {
         co_await await_error_code();
-        code = meaning_of_503();
+        code = error_code();
     }
     finish_attempt_record();
 
@@ -259,11 +259,11 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         case HeadEnd::final_head:
             facts_.outcome = policy::Outcome::answered;
             facts_.status = response_.status;
-            facts_.is_load = response_.status == 429 || code == policy::CodeMeaning::load;
-            facts_.not_ready = code == policy::CodeMeaning::not_ready;
-            if (facts_.not_ready) {
-                ++refused_attempts_;
-            } else if (site_->config->type == config::SiteType::s3 || facts_.status < 500) {
+            facts_.is_load = response_.status == 429 ||
+                             policy::meaning_of_code(code) == policy::CodeMeaning::load;
+            facts_.not_ready = policy::meaning_of_code(code) == policy::CodeMeaning::not_ready;
+            refused_attempts_ += facts_.not_ready ? 1 : 0;
+            if (lifts_mark(code)) {
                 note_passive(false);
             }
             break;

@@ -167,7 +167,8 @@ class Exchange final : public net::StreamObserver {
     // `is_out`: relay_at_once() has sent all of it.
     net::task<void> relay_response(bool is_out);
     net::task<void> tunnel();
-    policy::CodeMeaning meaning_of_503();
+    std::string_view error_code();
+    bool lifts_mark(std::string_view code) const;
     net::task<void> await_error_code();
     // `is_whole`: nothing more of it is to come.
     struct ErrorBody {

@@ -231,14 +231,20 @@ net::task<void> Exchange::await_error_code() {
     }
 }
 
-policy::CodeMeaning Exchange::meaning_of_503() {
-    std::string_view code = response_.find(http::FieldId::x_minio_error_code);
-    if (code.empty()) {
-        code = policy::error_code_in(error_body().text);
+// The code that a 503 names; empty when it names none. A view into what error_body() left.
+std::string_view Exchange::error_code() {
+    const std::string_view code = response_.find(http::FieldId::x_minio_error_code);
+    return code.empty() ? policy::error_code_in(error_body().text) : code;
+}
+
+// True for an answer that shows a marked server to be well again.
+bool Exchange::lifts_mark(std::string_view code) const {
+    if (site_->config->type == config::SiteType::http) {
+        return response_.status < 500;
     }
     // A server that names no code and closes is about to end (MinIO: "http: Server closed").
-    return code.empty() && !response_meaning_.keep_alive ? policy::CodeMeaning::not_ready
-                                                         : policy::meaning_of_code(code);
+    const bool is_ending = code.empty() && !response_meaning_.keep_alive;
+    return response_.status != 503 || (!facts_.not_ready && !is_ending);
 }
 
 // Nothing of a next head yet: a backend that thinks for minutes does not hold a buffer.
