@@ -133,7 +133,8 @@ Site build_site(const config::Site& config, const Resolution& resolution,
 std::string label_of(const config::Site& site, const config::Server& server,
                      std::string_view addresses) {
     std::string label = site.backends.name + ": " + server.text;
-    if (!addresses.empty() && !base::IpAddress::parse(server.host)) {
+    const auto named = base::parse_host_port(server.text);
+    if (!addresses.empty() && !(named && base::IpAddress::parse(named->host))) {
         label.append(" (").append(addresses).append(")");
     }
     return label;

@@ -115,7 +115,7 @@ def test_requests_that_are_served(stage):
     assert backend.requests[0].header("authorization") == FIELDS[0][1]
     wait_until(lambda: len(daemon.log_lines()) == 2 * len(targets))
     assert {line["status"] for line in daemon.log_lines()} == {200}
-    daemon.wait_stderr(r"\[debug\] .*check of .* failed: status 401")
+    daemon.wait_stderr(r"\[debug\] .* failed a check: status 401")
     assert SECRET not in everything(daemon)
 
 
