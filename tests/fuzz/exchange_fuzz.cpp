@@ -16,6 +16,8 @@
 #include <array>
 #include <cctype>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -23,6 +25,7 @@
 #include <string>
 #include <vector>
 
+#include "exchange_sites.hpp"
 #include "fuzz_target.hpp"
 #include "simulated_network.hpp"
 #include "simulated_worker.hpp"
@@ -32,12 +35,13 @@
 namespace {
 
 namespace fuzz = s3gate::fuzz;
-using fuzz::BodyFraming;
-using fuzz::Endpoint;
-using fuzz::FieldLine;
-using fuzz::Message;
-using fuzz::Network;
-using fuzz::StrictReader;
+namespace sim = s3gate::sim;
+using sim::BodyFraming;
+using sim::Endpoint;
+using sim::FieldLine;
+using sim::Message;
+using sim::Network;
+using sim::StrictReader;
 using State = Message::State;
 
 constexpr std::size_t kBackends = 4;
@@ -247,7 +251,7 @@ class Play {
     std::array<std::uint8_t, kBackends> connect_mode_{};
     std::map<int, std::pair<bool, std::size_t>> owners_;  // descriptor: is a client, index
     Endpoint* listener_ = nullptr;
-    std::unique_ptr<fuzz::SimulatedWorker> worker_;
+    std::unique_ptr<sim::SimulatedWorker> worker_;
 };
 
 std::size_t Play::size_of(std::uint8_t code) {
@@ -874,7 +878,7 @@ void Play::operation() {
         case 22:
             disturbed_ = true;
             for (unsigned i = 0; i < 1u + who % 12; ++i) {
-                network_.now += fuzz::kTick;
+                network_.now += sim::kTick;
                 settle();
             }
             break;
@@ -916,7 +920,7 @@ void Play::operation() {
         }
         case 27:
             reloaded_ = true;
-            worker_->use_options(script_.word());
+            worker_->use_snapshot(fuzz::snapshot_of(script_.word()));
             break;
         case 28:
             new_client();
@@ -970,7 +974,15 @@ void Play::run() {
     network_.on_output = [this](Endpoint& end) { on_output(end); };
     clients_.reserve(kMaxClients);
     listener_ = &network_.open(true);
-    worker_ = std::make_unique<fuzz::SimulatedWorker>(options_, listener_->fd);
+    sim::WorkerSetup setup;
+    setup.listener = listener_->fd;
+    setup.hostname = "fuzz-proxy";
+    setup.parked_limit = 3;
+    setup.replay_memory = 100 * 1024;
+    // A handful of clients: so that things happen to those that wait for their turn.
+    setup.begins_per_round = 1;
+    setup.has_access_log = false;
+    worker_ = std::make_unique<sim::SimulatedWorker>(fuzz::snapshot_of(options_), setup);
     for (std::size_t i = 0; i < kMaxOps && !script_.is_over(); ++i) {
         operation();
     }
@@ -1003,7 +1015,7 @@ void Play::finish() {
     settle();
     for (unsigned tick = 0; worker_->clients() > 0; ++tick) {
         FUZZ_CHECK(tick < kMaxTicks);  // nobody waits for ever
-        network_.now += fuzz::kTick;
+        network_.now += sim::kTick;
         for (Conn& conn : conns_) {
             if (connect_mode_[conn.backend] == 1) {
                 network_.end_connect(*conn.end, 0);
@@ -1011,7 +1023,7 @@ void Play::finish() {
         }
         settle();
     }
-    worker_->check_idle();
+    FUZZ_CHECK(worker_->leftovers().empty());
 }
 
 // ---------------------------------------------------------------------------------------------
@@ -1165,7 +1177,7 @@ bool Play::is_acceptable(const Served& served, const Message& answer) const {
     const bool to_head = served.reader.message.method == "HEAD";
     const bool has_lookalike =
         std::any_of(answer.fields.begin(), answer.fields.end(),
-                    [](const FieldLine& field) { return fuzz::looks_like_framing(field.name); });
+                    [](const FieldLine& field) { return sim::looks_like_framing(field.name); });
     return (!has_lookalike || answer.is_bodyless(to_head)) && served.program.interim != 0xff &&
            !(small && answer.head_end - answer.begin > kSmallHead);
 }
@@ -1319,7 +1331,7 @@ void Play::judge_answer(Client& client, std::size_t index, std::vector<const Ser
         return (field.name == "x-session-id" && session) ||
                (field.name == "content-length" &&
                 (said.status == 204 || said.status == 101 || said.is_oddly_framed)) ||
-               (said.is_oddly_framed && fuzz::looks_like_framing(field.name));
+               (said.is_oddly_framed && sim::looks_like_framing(field.name));
     });
     check_length_field(said, got);
     if (got.status == 101) {

@@ -1,6 +1,8 @@
 // Runs a fuzz target over files: every argument is a file or a directory of files. A test of its
 // own in every preset, so that past finds are checked under any compiler.
 #include <algorithm>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>

@@ -1,5 +1,5 @@
 // The kernel's side of the data path, in memory: sockets, pipes, readiness and the monotonic clock,
-// for programs that are linked with --wrap for each call (tests/fuzz/CMakeLists.txt). The daemon's
+// for programs that are linked with --wrap for each call (tests/sim/CMakeLists.txt). The daemon's
 // own objects run on it unchanged. Descriptors are numbers that the kernel never gives out; every
 // other descriptor goes to the kernel. One thread.
 //
@@ -21,7 +21,7 @@
 #include <string_view>
 #include <vector>
 
-namespace s3gate::fuzz {
+namespace s3gate::sim {
 
 // One socket of the program under test, with what its peer has said and heard.
 struct Endpoint {
@@ -119,4 +119,4 @@ class Network {
     int set_ = -1;  // the one epoll set that sockets are registered in
 };
 
-}  // namespace s3gate::fuzz
+}  // namespace s3gate::sim

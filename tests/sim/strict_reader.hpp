@@ -10,7 +10,7 @@
 #include <utility>
 #include <vector>
 
-namespace s3gate::fuzz {
+namespace s3gate::sim {
 
 enum class BodyFraming { none, length, chunked, until_close };
 
@@ -405,4 +405,4 @@ class StrictReader {
     std::uint64_t left_ = 0;
 };
 
-}  // namespace s3gate::fuzz
+}  // namespace s3gate::sim

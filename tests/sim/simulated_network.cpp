@@ -14,9 +14,9 @@
 #include <cstring>
 #include <utility>
 
-#include "fuzz_target.hpp"
+#include "check.hpp"
 
-namespace s3gate::fuzz {
+namespace s3gate::sim {
 namespace {
 
 Network* network = nullptr;
@@ -48,7 +48,7 @@ std::uint32_t events_of(const Endpoint& socket) {
 }  // namespace
 
 Network::Network() {
-    FUZZ_CHECK(network == nullptr);
+    SIM_CHECK(network == nullptr);
     network = this;
 }
 
@@ -145,7 +145,7 @@ struct Calls {
     // number may be somebody else's by then.
     static Endpoint& socket(int fd) {
         Network::Descriptor* found = network->descriptor(fd);
-        FUZZ_CHECK(found != nullptr && found->open && found->endpoint != nullptr);
+        SIM_CHECK(found != nullptr && found->open && found->endpoint != nullptr);
         return *found->endpoint;
     }
     static bool is_ours(int fd) { return network != nullptr && fd >= Network::kFirst; }
@@ -228,7 +228,7 @@ struct Calls {
         for (std::size_t i = 0; i < message.msg_iovlen; ++i) {
             total += message.msg_iov[i].iov_len;
         }
-        FUZZ_CHECK(total > 0 && message.msg_iovlen <= 1024);
+        SIM_CHECK(total > 0 && message.msg_iovlen <= 1024);
         const ssize_t fits = room(at, total);
         std::string bytes;
         for (std::size_t i = 0; fits > 0 && i < message.msg_iovlen; ++i) {
@@ -245,10 +245,10 @@ struct Calls {
     static ssize_t splice(int from, int to, std::size_t size) {
         Network::Descriptor* source = network->descriptor(from);
         Network::Descriptor* sink = network->descriptor(to);
-        FUZZ_CHECK(source != nullptr && sink != nullptr && source->open && sink->open);
+        SIM_CHECK(source != nullptr && sink != nullptr && source->open && sink->open);
         if (source->endpoint != nullptr) {
             Network::Tube& tube = *sink->tube;
-            FUZZ_CHECK(tube.taken == tube.bytes.size());  // ours are filled only when empty
+            SIM_CHECK(tube.taken == tube.bytes.size());  // ours are filled only when empty
             const ssize_t got = look(*source->endpoint, std::min(size, network->pipe_capacity));
             if (got > 0) {
                 tube.bytes.assign(source->endpoint->in, source->endpoint->in_taken,
@@ -260,7 +260,7 @@ struct Calls {
         }
         Network::Tube& tube = *source->tube;
         const std::size_t held = tube.bytes.size() - tube.taken;
-        FUZZ_CHECK(held > 0);
+        SIM_CHECK(held > 0);
         const ssize_t fits = room(*sink->endpoint, std::min(size, held));
         if (fits > 0) {
             put(*sink->endpoint,
@@ -272,7 +272,7 @@ struct Calls {
 
     static int close(int fd) {
         Network::Descriptor* found = network->descriptor(fd);
-        FUZZ_CHECK(found != nullptr && found->open);
+        SIM_CHECK(found != nullptr && found->open);
         found->open = false;
         if (found->endpoint != nullptr) {
             Endpoint& at = *found->endpoint;
@@ -327,9 +327,9 @@ struct Calls {
 
     static int watch(int set, int operation, int fd, const epoll_event& event) {
         Endpoint& at = socket(fd);
-        FUZZ_CHECK(operation == EPOLL_CTL_ADD || operation == EPOLL_CTL_MOD);
-        FUZZ_CHECK((operation == EPOLL_CTL_ADD) == (at.target == nullptr));
-        FUZZ_CHECK(network->set_ < 0 || network->set_ == set);
+        SIM_CHECK(operation == EPOLL_CTL_ADD || operation == EPOLL_CTL_MOD);
+        SIM_CHECK((operation == EPOLL_CTL_ADD) == (at.target == nullptr));
+        SIM_CHECK(network->set_ < 0 || network->set_ == set);
         network->set_ = set;
         at.target = event.data.ptr;
         at.watched = event.events;
@@ -367,11 +367,11 @@ struct Calls {
     }
 };
 
-}  // namespace s3gate::fuzz
+}  // namespace s3gate::sim
 
-using s3gate::fuzz::Calls;
-using s3gate::fuzz::Network;
-using s3gate::fuzz::network;
+using s3gate::sim::Calls;
+using s3gate::sim::Network;
+using s3gate::sim::network;
 
 extern "C" {
 

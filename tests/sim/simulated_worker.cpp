@@ -1,0 +1,144 @@
+#include "simulated_worker.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <string_view>
+#include <utility>
+
+#include "check.hpp"
+#include "exchange.hpp"
+#include "worker_impl.hpp"
+
+namespace s3gate::sim {
+
+static_assert(kTick == net::kTickLength);
+
+namespace {
+
+constexpr std::size_t kPipes = 64;
+
+}  // namespace
+
+struct SimulatedWorker::Parts {
+    explicit Parts(const WorkerSetup& setup) : log(setup.has_access_log ? "stdout" : "off") {}
+
+    observe::LogWriter log;
+    net::PipeBudget pipes{kPipes};
+    proxy::Board board{1, kSlots, kGroups};
+    proxy::Shared shared;
+    std::unique_ptr<proxy::Worker::Impl> worker;
+};
+
+SimulatedWorker::SimulatedWorker(std::shared_ptr<const proxy::Snapshot> snapshot,
+                                 const WorkerSetup& setup)
+    : parts_(std::make_unique<Parts>(setup)) {
+    spdlog::set_level(spdlog::level::off);
+    proxy::Shared& shared = parts_->shared;
+    shared.board = &parts_->board;
+    shared.access_log = &parts_->log;
+    shared.pipes = &parts_->pipes;
+    shared.hostname = setup.hostname;
+    shared.connection_limit = setup.connection_limit;
+    shared.parked_limit = setup.parked_limit;
+    shared.replay_memory = setup.replay_memory;
+    std::vector<proxy::ListenSocket> sockets(1);
+    sockets[0].descriptor = setup.listener;
+    parts_->worker = std::make_unique<proxy::Worker::Impl>(0, shared, std::move(snapshot),
+                                                           std::move(sockets));
+    if (setup.begins_per_round > 0) {
+        parts_->worker->reactor.limit_begins(setup.begins_per_round);
+    }
+    parts_->worker->begin();
+}
+
+SimulatedWorker::~SimulatedWorker() {
+    parts_->worker.reset();
+    SIM_CHECK(parts_->pipes.in_use() == 0);
+}
+
+void SimulatedWorker::turn() {
+    parts_->worker->reactor.turn(std::chrono::milliseconds{0});
+}
+
+bool SimulatedWorker::is_busy() const {
+    return parts_->worker->reactor.is_busy();
+}
+
+void SimulatedWorker::use_snapshot(std::shared_ptr<const proxy::Snapshot> snapshot) {
+    parts_->worker->use_snapshot(std::move(snapshot));
+}
+
+void SimulatedWorker::set_up(std::size_t slot, bool up) {
+    parts_->board.set_up(static_cast<std::uint32_t>(slot), up);
+}
+
+void SimulatedWorker::take_down(std::size_t slot) {
+    parts_->worker->backend_down(static_cast<std::uint32_t>(slot));
+}
+
+bool SimulatedWorker::is_marked(std::size_t slot) const {
+    return policy::is_marked(parts_->board.passive(static_cast<std::uint32_t>(slot)));
+}
+
+void SimulatedWorker::drain() {
+    parts_->worker->drain();
+}
+
+void SimulatedWorker::stop() {
+    parts_->worker->stop_now();
+}
+
+void SimulatedWorker::flush_log() {
+    parts_->worker->flush_log();
+}
+
+std::size_t SimulatedWorker::clients() const {
+    return parts_->worker->client_count;
+}
+
+std::int64_t SimulatedWorker::requests() const {
+    return parts_->board.group_requests(0);
+}
+
+std::int64_t SimulatedWorker::retries() const {
+    return parts_->board.group_retries(0);
+}
+
+std::uint64_t SimulatedWorker::total(proxy::Counter proxy::WorkerCounterCells::*counter) const {
+    return parts_->board.total(counter);
+}
+
+std::uint64_t SimulatedWorker::cut_requests() const {
+    return parts_->worker->cut.load();
+}
+
+std::uint64_t SimulatedWorker::cut_tunnels() const {
+    return parts_->worker->cut_tunnels.load();
+}
+
+std::uint64_t SimulatedWorker::ended_answers() const {
+    return parts_->worker->ended_answers.load();
+}
+
+bool SimulatedWorker::is_finished() const {
+    return parts_->worker->reactor.is_stopped();
+}
+
+std::string SimulatedWorker::leftovers() const {
+    const proxy::Worker::Impl& worker = *parts_->worker;
+    std::string text = parts_->board.leftovers();
+    const auto note = [&text](std::string_view what, bool is_left) {
+        if (is_left) {
+            text.append(text.empty() ? "" : "; ").append(what);
+        }
+    };
+    note("a request in progress", worker.active != nullptr);
+    note("a waiting request", worker.waiting_count != 0);
+    note("a lingering close", worker.lingering != 0);
+    note("replay memory", worker.replay_used != 0);
+    note("a buffer", worker.buffers.in_use() != 0);
+    note("a user of the generation", worker.generation->users != 0);
+    return text;
+}
+
+}  // namespace s3gate::sim
