@@ -150,6 +150,6 @@ def test_what_else_the_page_names(checkout):
         assert (ROOT / "scripts" / name).exists(), name
     for script, option in set(re.findall(r"scripts/([a-z-]+) (--[a-z]+)", text)):
         assert option in (ROOT / "scripts" / script).read_text(encoding="utf-8"), (script, option)
-    for label in ("unit", "e2e", "parity", "real", "soak", "scripts", "fuzz-replay"):
+    for label in ("unit", "sim", "e2e", "parity", "real", "soak", "scripts", "fuzz-replay"):
         assert f"`{label}`" in text or f"-L {label}`" in text
     assert checkout.root.exists()

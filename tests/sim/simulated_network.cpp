@@ -198,6 +198,9 @@ struct Calls {
 
     // Room for a send of `wanted` bytes, or -1 with errno.
     static ssize_t room(Endpoint& at, std::size_t wanted) {
+        if (network->before_output) {
+            network->before_output(at);
+        }
         if (at.error != 0) {
             return fail(std::exchange(at.error, 0));
         }

@@ -90,6 +90,9 @@ class Network {
     std::chrono::steady_clock::time_point now{std::chrono::hours{1}};
     // Asked at each connect(): 0, EINPROGRESS or an error.
     std::function<int(Endpoint&)> on_connect;
+    // Told of each send before it is looked at: what happens between the program's last look at the
+    // socket and its send. May be empty.
+    std::function<void(Endpoint&)> before_output;
     // Told of everything that the program sends, as it does.
     std::function<void(Endpoint&)> on_output;
     bool sockets_fail = false;  // socket() fails for want of descriptors

@@ -1,0 +1,202 @@
+// A scenario on one simulated worker: a site, named nodes that do what they are told, clients, and
+// time that passes when the scenario says so. Whatever happened, at its end the worker must hold
+// and count nothing.
+#pragma once
+
+#include <chrono>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "s3gate/config/model.hpp"
+#include "s3gate/proxy/snapshot.hpp"
+#include "simulated_network.hpp"
+#include "simulated_worker.hpp"
+#include "strict_reader.hpp"
+
+namespace s3gate::sim {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// How what a peer says is cut into segments. Between two of them the worker comes to rest.
+enum class Split {
+    whole,
+    bytes,  // one by one
+    cuts,   // at its first byte, in the first line's end, around the head's end, at its last byte
+};
+
+// What a node does about one request.
+struct Reply {
+    enum class When {
+        request,  // once it is complete
+        head,     // once its head is
+        never,    // the scenario speaks for the node
+    };
+    enum class Then { keep, fin, rst };
+
+    std::string text;
+    When when = When::request;
+    Then then = Then::keep;
+    bool asks = true;  // says 100 to a request that expects it
+};
+
+// A connection of the worker to a node.
+struct Visit {
+    Endpoint* end = nullptr;
+    std::size_t node = 0;
+    std::vector<StrictReader> requests;
+    Reply reply;  // to the last of them
+    bool has_asked = false;
+    bool has_replied = false;
+    std::deque<std::string> pending;
+    Reply::Then then = Reply::Then::keep;
+
+    // Everything it received.
+    const std::string& heard() const { return end->out; }
+    const Message& request() const { return requests.back().message; }
+    // Closed by the worker, in an orderly way or by a reset.
+    bool is_cut() const { return end->reset_out; }
+    bool is_closed() const { return end->ended(); }
+};
+
+struct Node {
+    enum class Door { open, refuse, hang };
+    std::string name;
+    Door door = Door::open;
+    std::deque<Reply> replies;  // to the next requests
+    Reply usual;                // to all others
+    std::size_t room = Endpoint::kPlenty;  // what a new connection takes before the node reads
+    std::size_t asked = 0;                 // requests whose first byte came
+};
+
+struct Answer {
+    StrictReader reader{StrictReader::Kind::response};
+    std::vector<int> interims;  // statuses of the interim answers in front of it
+    const Message& message() const { return reader.message; }
+};
+
+struct ClientPeer {
+    Endpoint* end = nullptr;
+    std::string said;
+    std::vector<StrictReader> requests;
+    std::vector<Answer> answers;
+    bool in_tunnel = false;
+
+    const std::string& heard() const { return end->out; }
+    bool is_closed() const { return end->ended(); }
+    bool is_finished() const { return end->fin_out && !end->reset_out; }
+    bool is_reset() const { return end->reset_out; }
+    // Status of the last answer whose head came, 0 if none did.
+    int status() const { return answers.empty() ? 0 : answers.back().message().status; }
+    const std::string& body() const { return answers.back().message().payload; }
+};
+
+// One line of the access log.
+struct Record {
+    int status = 0;
+    int tries = 0;
+    std::string nodes;  // names of those that were tried, in order
+    std::string error;  // "-" = none
+    std::int64_t queued = -1;
+    double response_time = 0;
+};
+
+class Stage {
+  public:
+    using Change = std::function<void(config::Site&)>;
+
+    // `nodes` nodes named a, b, c, …: a request goes to them in this order (a ketama ring with a
+    // fitting salt, so that this holds for every request). Defaults of the configuration, but for
+    // what `change` changes.
+    explicit Stage(std::size_t nodes = 3, const Change& change = {}, WorkerSetup setup = {});
+    ~Stage();
+    Stage(const Stage&) = delete;
+    Stage& operator=(const Stage&) = delete;
+
+    Split split = Split::whole;
+
+    Node& node(char name) { return nodes_.at(static_cast<std::size_t>(name - 'a')); }
+    // The same for all of them.
+    void each(const std::function<void(Node&)>& change);
+    // The latest connection to a node; `nth` counts from the first.
+    Visit& visit(char name);
+    Visit& visit(char name, std::size_t nth);
+    std::size_t visits(char name) const;
+
+    ClientPeer& client();
+    // Connects and says it.
+    ClientPeer& ask(std::string_view text);
+
+    // What peers do; the worker comes to rest behind each.
+    void say(ClientPeer& client, std::string_view text);
+    void say(Visit& visit, std::string_view text);
+    void fin(ClientPeer& client);
+    void rst(ClientPeer& client);
+    void fin(Visit& visit);         // the node is gone altogether: what it still gets meets a reset
+    void half_close(Visit& visit);  // it has said everything, and still reads
+    void rst(Visit& visit);
+    void take(Endpoint& end, std::size_t bytes = Endpoint::kPlenty);
+    // What a node's door kept waiting: established, or refused.
+    void let_in(Visit& visit);
+    void turn_away(Visit& visit);
+
+    // A node's health as the checks see it; `take_down` also wakes those that wait for it.
+    void set_up(char name, bool up);
+    void take_down(char name);
+    bool is_marked(char name) const { return worker_->is_marked(slot_of(name)); }
+    void drain();
+    void stop();
+
+    // Lets time pass, tick by tick.
+    void advance(milliseconds time);
+    void settle();
+
+    // Lines of the access log since the last call.
+    std::vector<Record> records();
+    // The only one since the last call.
+    Record record();
+
+    SimulatedWorker& worker() { return *worker_; }
+    Network& network() { return network_; }
+    std::uint64_t count(proxy::Counter proxy::WorkerCounterCells::*counter) const {
+        return worker_->total(counter);
+    }
+
+  private:
+    void build(std::size_t nodes, const Change& change);
+    int on_connect(Endpoint& end);
+    void read(ClientPeer& client);
+    void read(Visit& visit);
+    bool step(Visit& visit);
+    std::size_t slot_of(char name) const;
+    std::vector<std::string> pieces(std::string_view text) const;
+
+    Network network_;
+    Endpoint* listener_ = nullptr;
+    std::shared_ptr<const proxy::Snapshot> snapshot_;
+    std::vector<Node> nodes_;
+    std::deque<Visit> visits_;
+    std::deque<ClientPeer> clients_;
+    std::unique_ptr<SimulatedWorker> worker_;
+};
+
+// Text of requests and answers. `fields`: whole lines. A body comes with its length.
+std::string request(std::string_view method, std::string_view target = "/bucket/key",
+                    std::string_view fields = "");
+std::string request_with(std::string_view body, std::string_view method = "PUT",
+                         std::string_view target = "/bucket/key", std::string_view fields = "");
+std::string answer(int status, std::string_view body = "", std::string_view fields = "");
+// An S3 error document with this code.
+std::string error_answer(int status, std::string_view code);
+// A node's reply that is this text and no more.
+Reply says(std::string text, Reply::Then then = Reply::Then::keep);
+// A node that reads the request and says nothing; the scenario speaks for it.
+Reply silence();
+// A node that reads the request and goes away without a word.
+Reply dies(Reply::Then how = Reply::Then::rst);
+
+}  // namespace s3gate::sim
