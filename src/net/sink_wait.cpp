@@ -25,9 +25,11 @@ bool has_acknowledged_within(int fd, base::Duration limit) {
 }  // namespace
 
 task<Wake> wait_for_sink(Stream& sink, SinkWait wait) {
-    Tick left = wait.limit;
+    const Tick begin = sink.reactor().now();
+    Tick waited = 0;
     bool is_lifted = false;
     for (;;) {
+        const Tick left = wait.limit - waited;
         const Tick slice = wait.is_backend ? std::min(left, kAliveCheck) : left;
         const Wake wake = co_await sink.writable(slice);
         if (wake != Wake::timed_out || *wait.cancelled) {
@@ -36,8 +38,9 @@ task<Wake> wait_for_sink(Stream& sink, SinkWait wait) {
             }
             co_return wake;
         }
-        left -= slice;
-        if (left == 0) {
+        // By the clock: each slice ends a tick late, and there may be many of them.
+        waited = sink.reactor().now() - begin;
+        if (waited >= wait.limit) {
             // The other direction of a tunnel may go on with this connection.
             if (is_lifted) {
                 set_user_timeout(sink.descriptor(), kBackendUserTimeout);
@@ -46,8 +49,8 @@ task<Wake> wait_for_sink(Stream& sink, SinkWait wait) {
         }
         // Probes of a shut window come at doubling distances: the last answer may be as old as half
         // of the wait.
-        const base::Duration waited = (wait.limit - left) * kTickLength;
-        const bool is_alive = has_acknowledged_within(sink.descriptor(), waited * 2 / 3);
+        const base::Duration so_far = waited * kTickLength;
+        const bool is_alive = has_acknowledged_within(sink.descriptor(), so_far * 2 / 3);
         if (is_alive != is_lifted) {
             is_lifted = is_alive;
             set_user_timeout(sink.descriptor(), is_alive ? base::Duration{wait.limit * kTickLength}

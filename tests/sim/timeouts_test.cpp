@@ -152,6 +152,18 @@ TEST(Timeouts, BackendBodyFiresWithoutProgress) {
     EXPECT_EQ(stage.count(&WorkerCounterCells::backend_body_timeouts), 1u);
 }
 
+TEST(Timeouts, BackendBodyFiresOnANodeThatStopsReading) {
+    Stage stage(1, set_limits);
+    stage.node('a').room = 1000;
+    ClientPeer& client = stage.ask(request_with(std::string(100000, 'x')));
+    stage.advance(seconds{12});
+    stage.take(*stage.visit('a').end, 100);
+    expect_fires_after(stage, seconds{13}, [&] { return client.status() != 0; });
+    expect_ours(client, 504, "RequestTimeout");
+    expect_record(stage, 504, "a", "backend stopped reading");
+    EXPECT_EQ(stage.count(&WorkerCounterCells::backend_write_timeouts), 1u);
+}
+
 TEST(Timeouts, BackendStreamIsForAnswersThatWaitByNature) {
     for (const char* target : {"/bucket?events=s3:ObjectCreated:*", "/minio/admin/v3/trace"}) {
         Stage stage(1, set_limits);
