@@ -171,6 +171,17 @@ TEST_P(Leaves, InTheAnswer) {
     expect_gone(stage, client, 200, "a");
 }
 
+TEST_P(Leaves, InALongAnswerThatItDoesNotTake) {
+    Stage stage(3, serve_one_try);
+    stage.node('a').usual = says(answer(200, std::string(1000000, 'x')));
+    ClientPeer& client = stage.client();
+    client.end->room = 10000;
+    stage.say(client, request("GET"));
+    leave(stage, client);
+    expect_gone(stage, client, 200, "a");
+    EXPECT_TRUE(client.is_reset());
+}
+
 TEST_P(Leaves, ATunnel) {
     Stage stage(3, serve_one_try);
     stage.node('a').usual = says(std::string(kSwitch));
