@@ -527,7 +527,6 @@ void Exchange::on_client_gone() {
         // A FIN gives no room: who waits for the client to take more would do so to its limit.
         client_->stream.interrupt_write();
         wake_main();
-        client_->stream.interrupt_write();  // a relay that waits for the client to take more
     }
 }
 

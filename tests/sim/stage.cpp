@@ -423,7 +423,7 @@ std::vector<Record> Stage::records() {
         record.status = static_cast<int>(fields.at("status").as_int64());
         record.tries = static_cast<int>(fields.at("tries").as_int64());
         record.error = text("error");
-        record.response_time = std::stod(text("responsetime"));
+        record.response_time = fields.at("responsetime").to_number<double>();
         if (!fields.at("queued").is_null()) {
             record.queued = fields.at("queued").as_int64();
         }
