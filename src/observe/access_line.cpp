@@ -269,9 +269,8 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.text(record.request_id);
     out.literal(R"(","backend_request_id":")");
     out.text(record.backend_request_id);
-    out.literal(R"(","log_version":)");
-    out.number(kAccessLogVersion);
-    out.literal("}\n");
+    static_assert(kAccessLogVersion == 1);
+    out.literal("\",\"log_version\":1}\n");
 }
 
 void AccessLine::append(std::string& out, const RequestRecord& record,

@@ -242,9 +242,11 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     }
     awaiting_head_ = false;
     std::string_view code;  // of a 503
+    policy::CodeMeaning meaning = policy::CodeMeaning::other;
     if (end == HeadEnd::final_head && response_.status == 503) {
         co_await await_error_code();
         code = error_code();
+        meaning = policy::meaning_of_code(code);
     }
     finish_attempt_record();
 
@@ -259,9 +261,8 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
         case HeadEnd::final_head:
             facts_.outcome = policy::Outcome::answered;
             facts_.status = response_.status;
-            facts_.is_load = response_.status == 429 ||
-                             policy::meaning_of_code(code) == policy::CodeMeaning::load;
-            facts_.not_ready = policy::meaning_of_code(code) == policy::CodeMeaning::not_ready;
+            facts_.is_load = response_.status == 429 || meaning == policy::CodeMeaning::load;
+            facts_.not_ready = meaning == policy::CodeMeaning::not_ready;
             refused_attempts_ += facts_.not_ready ? 1 : 0;
             if (lifts_mark(code)) {
                 note_passive(false);

@@ -52,7 +52,9 @@ struct ClientConnection {
 
     void set_awaits_request(bool awaits) {
         awaits_request = awaits;
-        idle_since = stream.reactor().now();
+        if (awaits) {
+            idle_since = stream.reactor().now();
+        }
     }
     void learn_local_address();
     std::string_view local_ip() const { return {local_text.data(), local_length}; }

@@ -8,21 +8,23 @@
 
 namespace s3gate::proxy {
 
+inline bool Exchange::is_well(const Peer& peer) const {
+    const Board& board = *worker_.shared.board;
+    return board.is_up(peer.slot) &&
+           policy::verdict(board.passive(peer.slot), site_->passive, worker_.reactor.now_ms()) !=
+               policy::PassiveVerdict::marked;
+}
+
 bool Exchange::is_candidate(std::uint32_t index, bool ignore_health) {
     const Peer& peer = site_->peers[index];
     if (tried_[index] != 0 || peer.is_out) {
         return false;
     }
+    if (ignore_health || is_well(peer)) {
+        return true;
+    }
     const Board& board = *worker_.shared.board;
-    return ignore_health || is_well(peer) ||
-           (takes_recovering_ && (board.is_up(peer.slot) || board.is_recovering(peer.slot)));
-}
-
-bool Exchange::is_well(const Peer& peer) const {
-    const Board& board = *worker_.shared.board;
-    return board.is_up(peer.slot) &&
-           policy::verdict(board.passive(peer.slot), site_->passive, worker_.reactor.now_ms()) !=
-               policy::PassiveVerdict::marked;
+    return takes_recovering_ && (board.is_up(peer.slot) || board.is_recovering(peer.slot));
 }
 
 bool Exchange::has_room(const GroupServer& server) const {
