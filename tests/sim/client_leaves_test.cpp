@@ -204,6 +204,30 @@ TEST_P(Leaves, ATunnel) {
     }
 }
 
+// Its last words are still on their way when it ends.
+TEST_P(Leaves, ATunnelToAFullNode) {
+    Stage stage(3, serve_one_try);
+    stage.node('a').usual = says(std::string(kSwitch));
+    ClientPeer& client = stage.ask(request("GET", "/ws", kOffer));
+    Visit& visit = stage.visit('a');
+    visit.end->room = 100;
+    stage.say(client, std::string(5000, 'x'));
+    leave(stage, client);
+    if (GetParam() == Way::fin) {
+        EXPECT_FALSE(client.is_closed());
+        const std::size_t before = visit.heard().size();
+        stage.take(*visit.end);
+        EXPECT_EQ(visit.heard().size(), before + 4900);
+        EXPECT_TRUE(visit.end->fin_out);
+        EXPECT_FALSE(visit.is_cut());
+        stage.half_close(visit);
+        expect_record(stage, 101, "a");
+    } else {
+        EXPECT_TRUE(visit.is_cut());
+        expect_record(stage, 101, "a", "client closed tunnel");
+    }
+}
+
 TEST_P(Leaves, BehindAnEarlyAnswer) {
     Stage stage(3, serve_one_try);
     stage.node('a').usual = says(answer(403, "no"));

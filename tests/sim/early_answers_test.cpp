@@ -162,5 +162,15 @@ TEST(Lingering, OfADrainLastsForASecondOfSilence) {
     EXPECT_EQ(stage.worker().clients(), 0u);
 }
 
+TEST(Lingering, ThatLastsWhenADrainBeginsIsShorterToo) {
+    Stage stage;
+    with_early_answer(stage);
+    stage.drain();
+    stage.advance(milliseconds{750});
+    EXPECT_EQ(stage.worker().clients(), 1u);
+    stage.advance(milliseconds{750});
+    EXPECT_EQ(stage.worker().clients(), 0u);
+}
+
 }  // namespace
 }  // namespace s3gate::sim

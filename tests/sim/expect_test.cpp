@@ -107,6 +107,16 @@ TEST_P(Expect, AClientThatDoesNotWaitIsServed) {
     expect_record(stage, 200, "a");
 }
 
+// Its 100 may still come, and would be taken for the next answer's.
+TEST_P(Expect, AConnectionWhoseContinueIsStillDueIsNotUsedAgain) {
+    Stage stage;
+    stage.split = GetParam();
+    stage.node('a').usual.asks = false;
+    ClientPeer& client = stage.ask(expecting() + std::string(kBody));
+    expect_from(client, 'a');
+    EXPECT_TRUE(stage.visit('a').is_closed());
+}
+
 TEST_P(Expect, OfAnEmptyBodyIsAnsweredByUs) {
     Stage stage;
     stage.split = GetParam();

@@ -173,6 +173,31 @@ TEST(Row2, AWriteWhoseFirstByteNeverLeftGoesOn) {
     }
 }
 
+TEST(Row2, AWriteWhoseFirstByteNeverLeftIsNoTry) {
+    Stage stage(3, [](config::Site& site) { site.retry.max_tries = 2; });
+    ClientPeer& client = stage.ask(request("GET"));
+    stage.records();
+    reset_before_send(stage);
+    stage.node('b').usual = says(answer(503));
+    stage.say(client, request("DELETE"));
+    expect_from(client, 'c', 2);
+    expect_record(stage, 200, "abc");
+}
+
+// Repeating a read is right as soon as there is a backend again, whatever its earlier tries met.
+TEST(Row2, AReadThatEndsWithoutANodeGets503) {
+    for (const char* method : {"GET", "PUT"}) {
+        Stage stage;
+        stage.node('a').usual = dies();
+        stage.node('b').door = stage.node('c').door = Node::Door::refuse;
+        const std::string target = "/bucket/key?partNumber=1&uploadId=U";
+        ClientPeer& client = stage.ask(request_with(std::string(method) == "GET" ? "" : kBody,
+                                                    method, target));
+        EXPECT_EQ(client.status(), std::string(method) == "GET" ? 503 : 502);
+        EXPECT_EQ(stage.record().nodes, "abc");
+    }
+}
+
 // The reset has come, and its event has not: a write asks the socket before it uses it.
 TEST(Row2, AWriteLooksAtAParkedConnectionFirst) {
     Stage stage;
@@ -335,6 +360,44 @@ TEST(Row4, ADeathCountsAsATry) {
     stage.say(client, request("GET"));
     expect_ours(client, 503, "ServiceUnavailable");
     EXPECT_EQ(stage.record().nodes, "aa");
+}
+
+TEST(Row4, TakesNothingFromMaxTries) {
+    Stage stage(3, [](config::Site& site) { site.retry.max_tries = 2; });
+    ClientPeer& client = with_stale_connection(stage);
+    stage.node('a').usual = says(answer(503));
+    stage.say(client, request("GET"));
+    expect_from(client, 'b', 2);
+    // The first attempt, whose connection was stale, is no try.
+    EXPECT_EQ(stage.record().nodes, "aab");
+}
+
+TEST(Row4, TakesAFreshConnection) {
+    Stage stage;
+    stage.node('a').replies = {silence(), silence()};
+    ClientPeer& first = stage.ask(request("GET"));
+    ClientPeer& second = stage.ask(request("GET"));
+    for (const std::size_t nth : {0u, 1u}) {
+        stage.say(stage.visit('a', nth), answer(200, "from a"));
+        stage.visit('a', nth).end->peer_closed = true;
+    }
+    EXPECT_EQ(second.status(), 200);
+    stage.records();
+    stage.say(first, request("GET"));
+    expect_from(first, 'a', 2);
+    expect_record(stage, 200, "aa");
+    EXPECT_EQ(stage.visits('a'), 3u);
+}
+
+TEST(Row4, IsNotForSilence) {
+    Stage stage(3, [](config::Site& site) { site.timeouts.backend_head = seconds{4}; });
+    ClientPeer& client = stage.ask(request("GET"));
+    stage.records();
+    stage.node('a').usual = silence();
+    stage.say(client, request("GET"));
+    stage.advance(seconds{5});
+    expect_from(client, 'b', 2);
+    expect_record(stage, 200, "ab");
 }
 
 TEST(Row4, IsUsedOnce) {
