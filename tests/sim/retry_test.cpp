@@ -564,6 +564,53 @@ TEST_P(Row5, A429IsRelayed) {
     expect_record(stage, 429, "a");
 }
 
+// A node that refuses has done nothing: the request asks each once, for neither try nor token.
+TEST(Row5, ARefusalCostsNothing) {
+    Stage stage(4, [](config::Site& site) { site.retry.max_tries = 1; });
+    for (const char name : {'a', 'b', 'c'}) {
+        stage.node(name).usual = says(error_answer(503, "SlowDownWrite"));
+    }
+    ClientPeer& client = stage.client();
+    for (int i = 0; i < 30; ++i) {
+        stage.say(client, request_with(kBody));
+        ASSERT_EQ(client.status(), 200);
+        expect_record(stage, 200, "abcd");
+    }
+    EXPECT_EQ(stage.count(&WorkerCounterCells::budget_spent), 0u);
+}
+
+TEST(Row5, RefusalsAreBoundByTheNumberOfNodesAlone) {
+    Stage stage;
+    stage.each([](Node& node) { node.usual = says(error_answer(503, "SlowDownWrite")); });
+    ClientPeer& client = stage.client();
+    for (int i = 0; i < 30; ++i) {
+        stage.say(client, request("GET"));
+        EXPECT_EQ(client.status(), 503);
+        expect_record(stage, 503, "abc");
+    }
+    stage.node('b').usual = silence();
+    for (int i = 0; i < 15; ++i) {
+        stage.ask(request("GET"));
+    }
+    EXPECT_EQ(stage.node('b').asked, 45u);
+    EXPECT_EQ(stage.worker().retries(), 0);
+    EXPECT_EQ(stage.count(&WorkerCounterCells::budget_spent), 0u);
+}
+
+TEST(Row5, WhenAllRefuseAMarkedNodeIsAsked) {
+    Stage stage(3, [](config::Site& site) { site.passive.max_fails = 1; });
+    stage.node('a').door = Node::Door::refuse;
+    stage.ask(request("GET"));
+    ASSERT_TRUE(stage.is_marked('a'));
+    stage.records();
+    stage.node('a').door = Node::Door::open;
+    for (const char name : {'b', 'c'}) {
+        stage.node(name).usual = says(error_answer(503, "XMinioServerNotInitialized"));
+    }
+    expect_from(stage.ask(request_with(kBody)), 'a');
+    EXPECT_EQ(stage.record().nodes, "bca");
+}
+
 TEST(Row5, TheLastAnswerIsRelayed) {
     Stage stage;
     stage.each([](Node& node) { node.usual = says(answer(503, node.name)); });
@@ -750,6 +797,21 @@ TEST(Row7, ARequestKillsTwoNodesAtMost) {
         EXPECT_EQ(asked, 2u);
         EXPECT_EQ(stage.record().tries, 2);
     }
+}
+
+// There is no other retry behind it, and a parked connection might merely be stale.
+TEST(Row7, ABlindRetryOpensAFreshConnection) {
+    Stage stage;
+    stage.set_up('a', false);
+    stage.ask(request("GET"));
+    stage.visit('b').end->peer_closed = true;
+    stage.records();
+    stage.set_up('a', true);
+    stage.node('a').usual = dies();
+    ClientPeer& client = stage.ask(request("GET"));
+    expect_from(client, 'b');
+    expect_record(stage, 200, "ab");
+    EXPECT_EQ(stage.visits('b'), 2u);
 }
 
 // A blind retry is spent, whichever row took it; rows that know more go on.
