@@ -35,7 +35,9 @@ struct CommandLine {
     CLI::App* help = nullptr;
 
     std::string file;
-    bool ignored = false;  // -t and -T, which expand_habits() has replaced
+    // -t and -T where expand_habits() left them: in one word with others, as in -tc FILE.
+    bool is_test = false;
+    bool is_dump = false;
     app::CheckOptions check_options;
     app::RouteOptions route_options;
     std::string help_for;
@@ -49,8 +51,8 @@ struct CommandLine {
 
 CommandLine::CommandLine() {
     app.add_option("-c,-f,--config", file, "The main configuration file")->type_name("FILE");
-    app.add_flag("-t,--test", ignored, "The same as the command check");
-    app.add_flag("-T", ignored, "The same as check --dump");
+    app.add_flag("-t,--test", is_test, "The same as the command check");
+    app.add_flag("-T", is_dump, "The same as check --dump");
     app.set_version_flag("-v,-V,--version", "s3gate " S3GATE_VERSION, "Print the version");
     app.allow_extras();  // run() says what is wrong with them
     app.require_subcommand(0, 1);
@@ -192,8 +194,10 @@ int run(CommandLine& line) {
         return print_help(line);
     }
     const std::string file = config_file(line);
-    if (line.check->parsed()) {
+    const bool is_check = line.app.get_subcommands().empty() && (line.is_test || line.is_dump);
+    if (line.check->parsed() || is_check) {
         line.check_options.file = file;
+        line.check_options.with_dump = line.check_options.with_dump || line.is_dump;
         return app::run_check(line.check_options);
     }
     if (line.route->parsed()) {

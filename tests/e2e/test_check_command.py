@@ -55,6 +55,9 @@ def check_json(*arguments):
         ["--test", "--config", "FILE"],
         ["-t", "-f", "FILE", "--strict"],
         ["-c", "-f", "FILE"],
+        ["-tc", "FILE"],
+        ["-tf", "FILE"],
+        ["-t", "-t", "-c", "FILE"],
     ],
 )
 def test_every_habitual_form_checks(good, form):
