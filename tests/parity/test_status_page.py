@@ -97,12 +97,14 @@ def test_who_may_see_it(setup):
 
 
 def test_path_is_a_prefix_and_nothing_more(setup):
-    """Below the path is the page; the path without its last slash belongs to the bucket
-    "upstream"."""
+    """Below the path is the page; without its last slash the path leads to it, which the old page
+    left to the bucket "upstream"."""
     _, servers, address, friend = setup
     below = page(address, "/upstream/health/anything?x=1", source=friend)
     assert below.body.decode() == expected(servers, "UP")
-    assert page(address, "/upstream/health", source=friend).header("x-node") is not None
+    bare = page(address, "/upstream/health", source=friend)
+    assert (bare.status, bare.header("location")) == (301, "/upstream/health/")
+    assert page(address, "/upstream/healthy", source=friend).header("x-node") is not None
 
 
 def test_passive_marks_show_as_down(setup):
