@@ -753,6 +753,8 @@ void Node::spoil_answer(Connection& c, std::size_t head) {
 void Node::lie(Connection& c) {
     const std::string evil =
         "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nx-soak-id: 00000000deadbeef\r\n\r\nEVIL";
+    // Tells the client of a HEAD, whose answer frames nothing, not to look for its length.
+    const std::string odd = "x-soak-odd-framing: 1\r\n";
     c.closes = true;
     switch (chance_.below(13)) {
         case 0:
@@ -762,15 +764,15 @@ void Node::lie(Connection& c) {
             c.out.body(content_.body_of(c.id | 1, Way::down).substr(0, 700));
             break;
         case 2:
-            put_head(c, "200 OK", "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n");
+            put_head(c, "200 OK", odd + "Content-Length: 4\r\nTransfer-Encoding: chunked\r\n");
             c.out.text("4\r\nEVIL\r\n0\r\n\r\n");
             break;
         case 3:
-            put_head(c, "200 OK", "Content-Length: 4\r\nContent-Length: 5\r\n");
+            put_head(c, "200 OK", odd + "Content-Length: 4\r\nContent-Length: 5\r\n");
             c.out.text("EVIL!");
             break;
         case 4:
-            put_head(c, "200 OK", "Content-Length: 00x4\r\n");
+            put_head(c, "200 OK", odd + "Content-Length: 00x4\r\n");
             c.out.text("EVIL");
             break;
         case 5:
