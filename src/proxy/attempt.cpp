@@ -355,7 +355,7 @@ void Exchange::weigh_retry() {
         facts_.candidate_left = facts_.budget_left = facts_.token_left = false;
         return;
     }
-    // Those that are well refused. Who is only not trusted yet may serve.
+    // All usable servers refused. One that is marked, or not up for long enough yet, may serve.
     takes_recovering_ =
         takes_recovering_ || (is_by_status && facts_.not_ready && !has_candidate(false));
     // Who has an answer does not wait for room to get another one; who has none does.

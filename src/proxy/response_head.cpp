@@ -212,9 +212,12 @@ bool Exchange::is_code_open() {
 
 // The head of a 503 is here; whether it says load may be in a body that comes in a later packet.
 net::task<void> Exchange::await_error_code() {
+    if (!is_code_wanted()) {
+        co_return;
+    }
     net::Stream& stream = backend_->stream;
     const net::Tick end = worker_.reactor.now() + kCodePatience;
-    while (!client_gone_ && is_code_wanted() && is_code_open() && response_fill_ < net::Buffer::size()) {
+    while (!client_gone_ && is_code_open() && response_fill_ < net::Buffer::size()) {
         const ssize_t got = stream.receive(response_buffer_.data() + response_fill_,
                                            net::Buffer::size() - response_fill_);
         if (got > 0) {

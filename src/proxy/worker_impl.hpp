@@ -19,7 +19,7 @@ struct ClientConnection;
 class Listener;
 
 // Of a drain (docs/architecture.md, "Start, drain, stop"): a connection without a request is closed
-// once it was quiet for a second, an answer that waits by nature is ended after two.
+// once it was quiet for a second, an endless answer is ended after two.
 inline constexpr net::Tick kDrainIdle = 4;
 inline constexpr net::Tick kDrainWaiting = 8;
 
@@ -149,7 +149,7 @@ struct Worker::Impl {
     std::atomic<bool> finished{false};
     std::atomic<std::uint64_t> cut{0};
     std::atomic<std::uint64_t> cut_tunnels{0};
-    std::atomic<std::uint64_t> ended_answers{0};  // that wait by nature
+    std::atomic<std::uint64_t> ended_answers{0};  // endless ones
     std::thread thread;
 };
 

@@ -65,7 +65,7 @@ class Worker {
     // When nobody here can use it, up to `hops` further workers are asked.
     void post_room(std::uint32_t group, std::uint32_t cell, std::size_t hops);
     // Stops accepting, announces Connection: close, ends when nothing is left. Connections without
-    // a request are closed after a second, answers that wait by nature are ended after two.
+    // a request are closed after a quiet second, endless answers are ended after two.
     void post_drain();
     // Ends now: whatever is open is reset. The thread returns soon after.
     void post_stop();
@@ -74,7 +74,7 @@ class Worker {
     // Requests cut short by post_stop(), and tunnels, which are not among them.
     std::uint64_t cut_requests() const;
     std::uint64_t cut_tunnels() const;
-    // Answers that wait by nature (bucket notifications, traces) and were ended by the drain.
+    // Endless answers (bucket notifications, traces) that the drain or the stop ended.
     std::uint64_t ended_answers() const;
 
     struct Impl;
