@@ -97,13 +97,13 @@ std::string state_of(const config::Server& server) {
 }
 
 // What the walk found, and where it stood; the walk goes on from there.
-std::string next_server(const proxy::Site& site, policy::RingWalk& walk,
+std::string next_server(const proxy::Group& group, policy::RingWalk& walk,
                         std::vector<bool>& excluded) {
     const auto found =
-        policy::walk_to_usable(site.ring, walk, [&](std::uint32_t i) { return !excluded[i]; });
+        policy::walk_to_usable(group.ring, walk, [&](std::uint32_t i) { return !excluded[i]; });
     if (found) {
         excluded[*found] = true;
-        return site.servers[*found].config->text;
+        return group.servers[*found].config->text;
     }
     if (std::ranges::find(excluded, false) == excluded.end()) {
         return "none: no other server is left";
@@ -112,22 +112,22 @@ std::string next_server(const proxy::Site& site, policy::RingWalk& walk,
            " ring points in a row were unusable)";
 }
 
-void print_ring(const proxy::Site& site, const std::string& key) {
-    const auto& points = site.ring.points();
-    policy::RingWalk walk = policy::start_walk(site.ring, key);
+void print_ring(const proxy::Group& group, const std::string& key) {
+    const auto& points = group.ring.points();
+    policy::RingWalk walk = policy::start_walk(group.ring, key);
     const policy::KetamaRing::Point& first = points[walk.index];
     print("crc32", hex(base::crc32(key)));
     print("point", hex(first.hash));
     std::vector<bool> excluded;
-    for (const proxy::GroupServer& server : site.servers) {
+    for (const proxy::GroupServer& server : group.servers) {
         excluded.push_back(server.config->down || server.config->drained);
     }
     if (excluded[first.server]) {
-        const config::Server& owner = *site.servers[first.server].config;
+        const config::Server& owner = *group.servers[first.server].config;
         print("owner", owner.text + state_of(owner));
     }
-    print("server", next_server(site, walk, excluded));
-    print("if down", next_server(site, walk, excluded));
+    print("server", next_server(group, walk, excluded));
+    print("if down", next_server(group, walk, excluded));
 }
 
 void print_route(const proxy::Site& site, const std::optional<Key>& key,
@@ -144,7 +144,7 @@ void print_route(const proxy::Site& site, const std::optional<Key>& key,
     print("source", key->source);
     if (!key->text.empty()) {
         print("key", key->text);
-        print_ring(site, key->text);
+        print_ring(site.default_group(), key->text);
     }
 }
 

@@ -13,7 +13,7 @@ constexpr std::uint64_t kFreshForWrites = 5000;
 }  // namespace
 
 net::task<void> Exchange::attempts() {
-    tried_.assign(site_->peers.size(), 0);
+    tried_.assign(group_->peers.size(), 0);
     base::TimePoint first_attempt = worker_.reactor.now_point();
     bool same_backend = false;
     for (;;) {
@@ -41,7 +41,7 @@ net::task<void> Exchange::attempts() {
         const bool was_same_backend = std::exchange(same_backend, false);
         ++record_.tries;
         if (record_.attempt_count < observe::RequestRecord::kMaxAttempts) {
-            record_.attempts[record_.attempt_count++] = {site_->peers[peer_].address_text, -1};
+            record_.attempts[record_.attempt_count++] = {group_->peers[peer_].address_text, -1};
         }
         attempt_started_ = worker_.reactor.now_point();
         if (co_await attempt() == AttemptEnd::done) {
@@ -62,7 +62,7 @@ net::task<void> Exchange::attempts() {
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - first_attempt);
         Board& board = *worker_.shared.board;
         weigh_retry();
-        const policy::RetryVerdict verdict = policy::retry_rule(facts_, site_->config->retry);
+        const policy::RetryVerdict verdict = policy::retry_rule(facts_, *group_->retry);
         if (verdict.budget_spent) {
             bump(worker_.counters.budget_spent);
         }
@@ -71,13 +71,13 @@ net::task<void> Exchange::attempts() {
             bump(worker_.counters.retries);
             if (verdict.counts_budget && !holds_retry_) {
                 holds_retry_ = true;
-                board.add_group_retries(worker_.index, site_->group, 1);
+                board.add_group_retries(worker_.index, group_->cell, 1);
             }
             if (verdict.takes_token) {
                 ++tokens_taken_;
                 board.set_retry_tokens(
-                    worker_.index, site_->group,
-                    policy::after_retry(board.retry_tokens(worker_.index, site_->group)));
+                    worker_.index, group_->cell,
+                    policy::after_retry(board.retry_tokens(worker_.index, group_->cell)));
             }
             if (verdict.row == 6 && site_->config->type == config::SiteType::http) {
                 note_passive(true);  // there a status that cost a retry counts
@@ -132,14 +132,14 @@ net::task<void> Exchange::attempts() {
 bool Exchange::take_parked() {
     const std::uint64_t fresh = policy::is_read(method_) ? 0 : kFreshForWrites;
     if (!fresh_only_) {
-        backend_ = worker_.pool.take(site_->peers[peer_].slot, fresh);
+        backend_ = worker_.pool.take(group_->peers[peer_].slot, fresh);
     }
     reused_ = static_cast<bool>(backend_);
     return reused_;
 }
 
 net::task<bool> Exchange::open_connection() {
-    const Peer& peer = site_->peers[peer_];
+    const Peer& peer = group_->peers[peer_];
     backend_ = std::make_unique<net::BackendConnection>(worker_.reactor, worker_.pool, peer.slot);
     own_lack_ = false;
     const net::ConnectEnd end =
@@ -174,7 +174,7 @@ net::task<Exchange::AttemptEnd> Exchange::attempt() {
     continue_seen_ = response_byte_seen_ = taken_down_ = malformed_ = false;
     had_odd_interim_ = false;
     facts_.connect_timed_out = false;
-    worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, 1);
+    worker_.shared.board->add_in_flight(worker_.index, group_->peers[peer_].slot, 1);
     slot_counted_ = true;
     bool is_connected = take_parked();
     if (!is_connected) {
@@ -366,11 +366,11 @@ void Exchange::weigh_retry() {
     const Board& board = *worker_.shared.board;
     facts_.budget_left =
         holds_retry_ ||
-        board.group_retries(site_->group) <
-            (is_by_status ? policy::retry_budget(board.group_requests(site_->group),
+        board.group_retries(group_->cell) <
+            (is_by_status ? policy::retry_budget(board.group_requests(group_->cell),
                                                  policy::kLeastStatusRetries)
-                          : policy::retry_budget(board.group_requests(site_->group)));
-    facts_.token_left = !is_by_status || policy::has_token(board.all_retry_tokens(site_->group));
+                          : policy::retry_budget(board.group_requests(group_->cell)));
+    facts_.token_left = !is_by_status || policy::has_token(board.all_retry_tokens(group_->cell));
 }
 
 net::detached Exchange::upload_half() {
@@ -421,10 +421,10 @@ void Exchange::deposit_token() {
     Board& board = *worker_.shared.board;
     const std::int32_t most =
         policy::most_tokens(policy::initial_tokens(board.worker_count()),
-                            board.own_group_requests(worker_.index, site_->group));
+                            board.own_group_requests(worker_.index, group_->cell));
     board.set_retry_tokens(
-        worker_.index, site_->group,
-        policy::after_deposit(board.retry_tokens(worker_.index, site_->group), most));
+        worker_.index, group_->cell,
+        policy::after_deposit(board.retry_tokens(worker_.index, group_->cell), most));
 }
 
 // A retry that led to a good answer costs nothing: one node that answers badly among many that are
@@ -436,27 +436,27 @@ void Exchange::return_tokens() {
     Board& board = *worker_.shared.board;
     const std::int32_t most =
         policy::most_tokens(policy::initial_tokens(board.worker_count()),
-                            board.own_group_requests(worker_.index, site_->group));
-    board.set_retry_tokens(worker_.index, site_->group,
-                           policy::after_help(board.retry_tokens(worker_.index, site_->group),
+                            board.own_group_requests(worker_.index, group_->cell));
+    board.set_retry_tokens(worker_.index, group_->cell,
+                           policy::after_help(board.retry_tokens(worker_.index, group_->cell),
                                               std::exchange(tokens_taken_, 0u), most));
 }
 
 void Exchange::release_retry() {
     if (holds_retry_) {
         holds_retry_ = false;
-        worker_.shared.board->add_group_retries(worker_.index, site_->group, -1);
+        worker_.shared.board->add_group_retries(worker_.index, group_->cell, -1);
     }
 }
 
 void Exchange::release_slot() {
     if (slot_counted_) {
         slot_counted_ = false;
-        worker_.shared.board->add_in_flight(worker_.index, site_->peers[peer_].slot, -1);
+        worker_.shared.board->add_in_flight(worker_.index, group_->peers[peer_].slot, -1);
     }
     if (held_server_ != kNoServer) {
-        const GroupServer& server = site_->servers[std::exchange(held_server_, kNoServer)];
-        worker_.vacate(site_->group, server.room,
+        const GroupServer& server = group_->servers[std::exchange(held_server_, kNoServer)];
+        worker_.vacate(group_->cell, server.room,
                        static_cast<std::int32_t>(server.max_connections));
     }
 }

@@ -84,10 +84,10 @@ net::task<ClientFate> Exchange::run(ClientConnection& client, base::TimePoint as
             }
             find_key();
             prepare_request();
-            worker_.shared.board->add_group_requests(worker_.index, site_->group, 1);
+            worker_.shared.board->add_group_requests(worker_.index, group_->cell, 1);
             deposit_token();
             co_await attempts();
-            worker_.shared.board->add_group_requests(worker_.index, site_->group, -1);
+            worker_.shared.board->add_group_requests(worker_.index, group_->cell, -1);
             release_retry();
         }
     } else if (head != HeadRead::closed) {
@@ -107,6 +107,8 @@ void Exchange::begin(ClientConnection& client, base::TimePoint asked_at) {
     const std::size_t site = worker_.sockets[client.listener].site;
     site_ = &generation_->snapshot->sites[site];
     state_ = &generation_->sites[site];
+    group_ = &site_->default_group();
+    group_state_ = &state_->groups[site_->routes.back().group];
     fate_ = ClientFate::reset;
     serving_ = client_gone_ = cut_ = false;
     client_fault_ = ClientFault::none;
@@ -364,17 +366,17 @@ const Refusal* Exchange::refusal_of(bool wants_status) {
 net::task<void> Exchange::reply_status_page() {
     std::vector<observe::StatusGroup> groups;
     const Board& board = *worker_.shared.board;
-    for (const Site& site : generation_->snapshot->sites) {
-        observe::StatusGroup& group = groups.emplace_back();
-        group.name = site.config->backends.name;
-        group.has_checkers = site.config->health.enabled;
-        for (const GroupServer& server : site.servers) {
+    for (const Group& group : groups_of(*generation_->snapshot)) {
+        observe::StatusGroup& shown = groups.emplace_back();
+        shown.name = group.name;
+        shown.has_checkers = group.health->enabled;
+        for (const GroupServer& server : group.servers) {
             if (server.peer_count == 0) {
-                group.peers.push_back({server.config->text, false, server.config->backup});
+                shown.peers.push_back({server.config->text, false, server.config->backup});
             }
             for (const std::uint32_t index : server.peers()) {
-                const Peer& peer = site.peers[index];
-                group.peers.push_back(
+                const Peer& peer = group.peers[index];
+                shown.peers.push_back(
                     {peer.address_text, is_usable(board, peer), server.config->backup});
             }
         }
@@ -607,7 +609,7 @@ void Exchange::settle() {
             std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_);
         if (key_.source != nullptr) {
             record_.key_source = site_->key_sources[static_cast<std::size_t>(
-                key_.source - site_->config->balance.key.data())];
+                key_.source - group_->balance->key.data())];
             record_.session = policy::is_secret(*key_.source) ? session_text() : key_.key;
         }
         make_request_id();

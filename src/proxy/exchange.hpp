@@ -63,7 +63,7 @@ class Exchange final : public net::StreamObserver {
     bool take_room(std::uint32_t cell);
     // True if it need not wait any longer, for whatever reason, and goes on.
     bool look_for_room();
-    std::uint32_t waiting_group() const { return site_->group; }
+    std::uint32_t waiting_group() const { return group_->cell; }
     std::uint64_t waiting_since() const { return waiting_since_; }
 
     // Neighbours in the worker's list of waiting exchanges of the group.
@@ -236,6 +236,8 @@ class Exchange final : public net::StreamObserver {
     Generation* generation_ = nullptr;
     const Site* site_ = nullptr;
     SiteState* state_ = nullptr;
+    const Group* group_ = nullptr;
+    GroupState* group_state_ = nullptr;
     ClientFate fate_ = ClientFate::reset;
     bool serving_ = false;
     bool client_gone_ = false;

@@ -10,17 +10,17 @@
 namespace s3gate::proxy {
 namespace {
 
-bool has_usable(const Site& site, const Board& board) {
-    return std::ranges::any_of(site.peers,
+bool has_usable(const Group& group, const Board& board) {
+    return std::ranges::any_of(group.peers,
                                [&](const Peer& peer) { return is_usable(board, peer); });
 }
 
 // What requests of a group without a usable server get. Nothing is tried where everything is
 // unknown, or out by the configuration.
-const char* consequence_for(const Site& site) {
+const char* consequence_for(const Group& group) {
     const bool may_try =
-        site.config->when_all_down == config::AllDown::try_anyway &&
-        std::ranges::any_of(site.peers, [](const Peer& peer) { return !peer.is_out; });
+        group.when_all_down == config::AllDown::try_anyway &&
+        std::ranges::any_of(group.peers, [](const Peer& peer) { return !peer.is_out; });
     return may_try ? "trying all" : "refusing";
 }
 
@@ -28,14 +28,14 @@ const char* consequence_for(const Site& site) {
 
 ServerCount count_servers(const Snapshot& snapshot, const Board& board) {
     ServerCount count;
-    for (const Site& site : snapshot.sites) {
-        for (const GroupServer& server : site.servers) {
+    for (const Group& group : groups_of(snapshot)) {
+        for (const GroupServer& server : group.servers) {
             if (server.config->down || server.config->drained) {
                 continue;
             }
             ++count.all;
             count.up += std::ranges::any_of(server.peers(), [&](std::uint32_t index) {
-                return is_usable(board, site.peers[index]);
+                return is_usable(board, group.peers[index]);
             });
         }
     }
@@ -43,13 +43,13 @@ ServerCount count_servers(const Snapshot& snapshot, const Board& board) {
 }
 
 void GroupWatch::look(const Snapshot& snapshot, const Board& board, base::TimePoint now) {
-    for (const Site& site : snapshot.sites) {
-        const std::string& name = site.config->backends.name;
-        const auto outage = outages_.find(site.group);
-        if (!has_usable(site, board)) {
+    for (const Group& group : groups_of(snapshot)) {
+        const std::string& name = group.name;
+        const auto outage = outages_.find(group.cell);
+        if (!has_usable(group, board)) {
             if (outage == outages_.end()) {
-                outages_.emplace(site.group, Outage{now});
-                spdlog::error("No server of {} is usable: {}", name, consequence_for(site));
+                outages_.emplace(group.cell, Outage{now});
+                spdlog::error("No server of {} is usable: {}", name, consequence_for(group));
             } else {
                 outage->second.well_since = {};
             }

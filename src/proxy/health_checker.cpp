@@ -24,8 +24,8 @@ using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Cl
 
 struct Check;
 
-// The checks of one site in one generation.
-struct SiteChecks {
+// The checks of one group in one generation.
+struct GroupChecks {
     std::shared_ptr<const ProbePlan> plan;
     base::Duration interval{};
     unsigned fall = 1;
@@ -43,26 +43,26 @@ struct Check {
     std::uint32_t slot = 0;
     std::string label;  // for messages
     base::SocketAddress address;
-    std::shared_ptr<SiteChecks> site;
+    std::shared_ptr<GroupChecks> group;
     base::Duration phase{};  // from the first check to the second, at most one interval
     base::TimePoint due{};   // of the last check begun, or waiting to begin
     Timer timer;
     bool is_waiting = false;
     std::shared_ptr<Probe> probe;            // null while none is running
-    std::shared_ptr<SiteChecks> probe_site;  // the one the running probe counts in
+    std::shared_ptr<GroupChecks> probe_group;  // the one the running probe counts in
     policy::HealthState state;
     unsigned rise;
     unsigned passed_while_marked = 0;  // in a row, since requests marked it
 };
 
 // Share of the interval after which a backend's second check comes: evenly over the backends of a
-// site, and the sites shifted against each other by the golden ratio, so that no two meet however
+// group, and the groups shifted against each other by the golden ratio, so that no two meet however
 // many there are.
-base::Duration phase_of(std::size_t site, std::size_t peer, std::size_t peers,
+base::Duration phase_of(std::size_t group, std::size_t peer, std::size_t peers,
                         base::Duration interval) {
     constexpr double kGolden = 0.6180339887498949;
     const double share = static_cast<double>(peer + 1) / static_cast<double>(peers) +
-                         static_cast<double>(site) * kGolden;
+                         static_cast<double>(group) * kGolden;
     const double fraction = share - std::floor(share);
     const auto count = static_cast<double>(interval.count()) * (fraction > 0 ? fraction : 1.0);
     return std::max(base::Duration(static_cast<std::int64_t>(count)), base::Duration(1));
@@ -75,12 +75,12 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
         : context(context_), board(board_), on_down(std::move(on_down_)), round_timer(context_) {}
 
     void use(std::shared_ptr<const Snapshot> snapshot);
-    void use_site(const Site& site, std::size_t site_index,
-                  std::map<std::uint32_t, std::shared_ptr<Check>>& kept);
-    std::shared_ptr<Check> take_over(std::uint32_t slot, const std::shared_ptr<SiteChecks>& site);
+    void use_group(const Group& group, std::size_t group_index,
+                   std::map<std::uint32_t, std::shared_ptr<Check>>& kept);
+    std::shared_ptr<Check> take_over(std::uint32_t slot, const std::shared_ptr<GroupChecks>& group);
     void become_due(const std::shared_ptr<Check>& check);
     void launch(const std::shared_ptr<Check>& check);
-    void launch_waiting(SiteChecks& site);
+    void launch_waiting(GroupChecks& group);
     void on_result(const std::shared_ptr<Check>& check, std::uint64_t begun_in,
                    const ProbeResult& result);
     void record(Check& check, const ProbeResult& result);
@@ -102,8 +102,9 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
 
 void HealthChecker::Impl::use(std::shared_ptr<const Snapshot> snapshot) {
     std::map<std::uint32_t, std::shared_ptr<Check>> kept;
-    for (std::size_t i = 0; i < snapshot->sites.size(); ++i) {
-        use_site(snapshot->sites[i], i, kept);
+    std::size_t index = 0;
+    for (const Group& group : groups_of(*snapshot)) {
+        use_group(group, index++, kept);
     }
     for (auto& [slot, check] : checks) {
         drop(*check);  // what is left was not taken over
@@ -118,29 +119,29 @@ void HealthChecker::Impl::use(std::shared_ptr<const Snapshot> snapshot) {
     end_first_round();
 }
 
-void HealthChecker::Impl::use_site(const Site& site, std::size_t site_index,
-                                   std::map<std::uint32_t, std::shared_ptr<Check>>& kept) {
-    const config::Health& health = site.config->health;
+void HealthChecker::Impl::use_group(const Group& group, std::size_t group_index,
+                                    std::map<std::uint32_t, std::shared_ptr<Check>>& kept) {
+    const config::Health& health = *group.health;
     if (!health.enabled) {
-        for (const Peer& peer : site.peers) {
+        for (const Peer& peer : group.peers) {
             board.set_up(peer.slot, true);
         }
         return;
     }
-    auto common = std::make_shared<SiteChecks>();
+    auto common = std::make_shared<GroupChecks>();
     common->plan = std::make_shared<const ProbePlan>(probe_plan_of(health));
     common->interval = std::max(health.interval, base::Duration(1));
     common->fall = health.fall;
     common->rise = health.rise;
     common->concurrency = std::max(health.concurrency, 1U);
-    for (std::size_t i = 0; i < site.peers.size(); ++i) {
-        const Peer& peer = site.peers[i];
+    for (std::size_t i = 0; i < group.peers.size(); ++i) {
+        const Peer& peer = group.peers[i];
         const std::shared_ptr<Check> check = take_over(peer.slot, common);
         check->slot = peer.slot;
-        check->label = label_of(site, peer);
+        check->label = label_of(group, peer);
         check->address = peer.check_address;
-        check->site = common;
-        check->phase = phase_of(site_index, i, site.peers.size(), common->interval);
+        check->group = common;
+        check->phase = phase_of(group_index, i, group.peers.size(), common->interval);
         kept.emplace(peer.slot, check);
         if (std::exchange(check->is_waiting, false)) {
             become_due(check);
@@ -150,15 +151,15 @@ void HealthChecker::Impl::use_site(const Site& site, std::size_t site_index,
 
 // The check of a backend that an earlier generation had, with its verdict; a new one otherwise.
 std::shared_ptr<Check> HealthChecker::Impl::take_over(std::uint32_t slot,
-                                                      const std::shared_ptr<SiteChecks>& site) {
+                                                      const std::shared_ptr<GroupChecks>& group) {
     const auto known = checks.find(slot);
     if (known == checks.end()) {
-        return std::make_shared<Check>(context, site->fall, site->rise);
+        return std::make_shared<Check>(context, group->fall, group->rise);
     }
     std::shared_ptr<Check> check = std::move(known->second);
     checks.erase(known);
-    if (check->site->fall != site->fall || check->site->rise != site->rise) {
-        policy::HealthState fresh(site->fall, site->rise);
+    if (check->group->fall != group->fall || check->group->rise != group->rise) {
+        policy::HealthState fresh(group->fall, group->rise);
         if (check->state.is_checked()) {
             fresh.on_check(check->state.is_up());  // the first result decides alone
         }
@@ -168,18 +169,18 @@ std::shared_ptr<Check> HealthChecker::Impl::take_over(std::uint32_t slot,
 }
 
 void HealthChecker::Impl::become_due(const std::shared_ptr<Check>& check) {
-    if (check->site->running >= check->site->concurrency) {
+    if (check->group->running >= check->group->concurrency) {
         check->is_waiting = true;
-        check->site->waiting.push_back(check);
+        check->group->waiting.push_back(check);
         return;
     }
     launch(check);
 }
 
 void HealthChecker::Impl::launch(const std::shared_ptr<Check>& check) {
-    check->probe_site = check->site;
-    ++check->probe_site->running;
-    check->probe = Probe::start(context, check->site->plan, check->address,
+    check->probe_group = check->group;
+    ++check->probe_group->running;
+    check->probe = Probe::start(context, check->group->plan, check->address,
                                 [self = shared_from_this(), weak = std::weak_ptr(check),
                                  begun_in = stalls](const ProbeResult& result) {
                                     if (const std::shared_ptr<Check> alive = weak.lock()) {
@@ -188,12 +189,12 @@ void HealthChecker::Impl::launch(const std::shared_ptr<Check>& check) {
                                 });
 }
 
-void HealthChecker::Impl::launch_waiting(SiteChecks& site) {
-    while (site.running < site.concurrency && !site.waiting.empty()) {
-        const std::shared_ptr<Check> next = site.waiting.front().lock();
-        site.waiting.pop_front();
+void HealthChecker::Impl::launch_waiting(GroupChecks& group) {
+    while (group.running < group.concurrency && !group.waiting.empty()) {
+        const std::shared_ptr<Check> next = group.waiting.front().lock();
+        group.waiting.pop_front();
         // Gone, or taken over by a newer generation's queue.
-        if (next && next->is_waiting && next->site.get() == &site) {
+        if (next && next->is_waiting && next->group.get() == &group) {
             next->is_waiting = false;
             launch(next);
         }
@@ -202,8 +203,8 @@ void HealthChecker::Impl::launch_waiting(SiteChecks& site) {
 
 void HealthChecker::Impl::on_result(const std::shared_ptr<Check>& check, std::uint64_t begun_in,
                                     const ProbeResult& result) {
-    const std::shared_ptr<SiteChecks> site = std::exchange(check->probe_site, nullptr);
-    --site->running;
+    const std::shared_ptr<GroupChecks> group = std::exchange(check->probe_group, nullptr);
+    --group->running;
     check->probe.reset();
     if (is_stopped) {
         return;
@@ -215,7 +216,7 @@ void HealthChecker::Impl::on_result(const std::shared_ptr<Check>& check, std::ui
         spdlog::debug("{} had a check that says nothing: {}", check->label, result.reason);
     }
     schedule_next(check);
-    launch_waiting(*site);
+    launch_waiting(*group);
     end_first_round();
 }
 
@@ -275,7 +276,7 @@ void HealthChecker::Impl::bring_up(const Check& check) {
 // after it into those of other backends.
 void HealthChecker::Impl::schedule_next(const std::shared_ptr<Check>& check) {
     const base::TimePoint now = base::Clock::now();
-    const base::Duration interval = check->site->interval;
+    const base::Duration interval = check->group->interval;
     check->due += std::exchange(check->phase, interval);
     if (check->state.is_up() && check->state.failures() > 0) {
         // A suspect is looked at a little sooner: with 3 s, 1 s and fall 3 the verdict on a node
@@ -301,7 +302,7 @@ void HealthChecker::Impl::drop(Check& check) {
     check.is_waiting = false;
     if (check.probe) {
         std::exchange(check.probe, nullptr)->cancel();
-        --std::exchange(check.probe_site, nullptr)->running;
+        --std::exchange(check.probe_group, nullptr)->running;
     }
 }
 

@@ -11,12 +11,12 @@ namespace s3gate::proxy {
 inline bool Exchange::is_well(const Peer& peer) const {
     const Board& board = *worker_.shared.board;
     return board.is_up(peer.slot) &&
-           policy::verdict(board.passive(peer.slot), site_->passive, worker_.reactor.now_ms()) !=
+           policy::verdict(board.passive(peer.slot), group_->passive, worker_.reactor.now_ms()) !=
                policy::PassiveVerdict::marked;
 }
 
 bool Exchange::is_candidate(std::uint32_t index, bool ignore_health) {
-    const Peer& peer = site_->peers[index];
+    const Peer& peer = group_->peers[index];
     if (tried_[index] != 0 || peer.is_out) {
         return false;
     }
@@ -34,7 +34,7 @@ bool Exchange::has_room(const GroupServer& server) const {
 
 bool Exchange::is_open(std::uint32_t index, bool ignore_health) {
     return is_candidate(index, ignore_health) &&
-           has_room(site_->servers[site_->peers[index].server]);
+           has_room(group_->servers[group_->peers[index].server]);
 }
 
 std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_health) {
@@ -51,33 +51,33 @@ std::uint32_t Exchange::choose_address(const GroupServer& server, bool ignore_he
         return candidates_.front().peer;
     }
     // None, where a check took the last of them down since the walk looked: the attempt tells.
-    return policy::pick_round_robin(candidates_, state_->weights).value_or(server.peers().front());
+    return policy::pick_round_robin(candidates_, group_state_->weights).value_or(server.peers().front());
 }
 
 bool Exchange::pick_among(bool ignore_health) {
-    const config::BalanceMethod method = site_->config->balance.method;
-    if (method == config::BalanceMethod::ketama && !key_.key.empty() && !site_->ring.empty()) {
+    const config::BalanceMethod method = group_->balance->method;
+    if (method == config::BalanceMethod::ketama && !key_.key.empty() && !group_->ring.empty()) {
         if (!walk_begun_) {
             walk_begun_ = true;
-            walk_ = policy::start_walk(site_->ring, key_hash_);
+            walk_ = policy::start_walk(group_->ring, key_hash_);
         }
         const auto usable = [&](std::uint32_t server) {
-            const GroupServer& candidate = site_->servers[server];
+            const GroupServer& candidate = group_->servers[server];
             return std::ranges::any_of(candidate.peers(), [&](std::uint32_t index) {
                 return is_open(index, ignore_health);
             });
         };
-        if (const auto server = policy::walk_to_usable(site_->ring, walk_, usable)) {
-            peer_ = choose_address(site_->servers[*server], ignore_health);
+        if (const auto server = policy::walk_to_usable(group_->ring, walk_, usable)) {
+            peer_ = choose_address(group_->servers[*server], ignore_health);
             return true;
         }
     }
     // Primaries first; backups only when no primary is usable.
     for (const bool backups : {false, true}) {
         candidates_.clear();
-        for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
-            const Peer& peer = site_->peers[index];
-            const config::Server& server = *site_->servers[peer.server].config;
+        for (std::uint32_t index = 0; index < group_->peers.size(); ++index) {
+            const Peer& peer = group_->peers[index];
+            const config::Server& server = *group_->servers[peer.server].config;
             if (server.backup == backups && is_open(index, ignore_health)) {
                 candidates_.push_back({index, server.weight,
                                        method == config::BalanceMethod::least_conn
@@ -87,8 +87,8 @@ bool Exchange::pick_among(bool ignore_health) {
         }
         const auto picked =
             method == config::BalanceMethod::least_conn
-                ? policy::pick_least_conn(candidates_, state_->weights, worker_.next_random())
-                : policy::pick_round_robin(candidates_, state_->weights);
+                ? policy::pick_least_conn(candidates_, group_state_->weights, worker_.next_random())
+                : policy::pick_round_robin(candidates_, group_state_->weights);
         if (picked) {
             peer_ = *picked;
             return true;
@@ -100,14 +100,14 @@ bool Exchange::pick_among(bool ignore_health) {
 // True when the checks and marks may be ignored: they leave nobody, or everybody they leave was
 // tried without a byte sent.
 bool Exchange::may_ignore_health() {
-    if (site_->config->when_all_down != config::AllDown::try_anyway) {
+    if (group_->when_all_down != config::AllDown::try_anyway) {
         return false;
     }
     if (sent_attempts_ == 0) {
         return true;
     }
     return std::ranges::none_of(
-        site_->peers, [this](const Peer& peer) { return !peer.is_out && is_well(peer); });
+        group_->peers, [this](const Peer& peer) { return !peer.is_out && is_well(peer); });
 }
 
 Exchange::Pick Exchange::pick_peer() {
@@ -127,8 +127,8 @@ Exchange::Pick Exchange::pick_peer() {
         if (!pick_among(ignore_health)) {
             return Pick::full;
         }
-        const std::uint32_t index = site_->peers[peer_].server;
-        const GroupServer& server = site_->servers[index];
+        const std::uint32_t index = group_->peers[peer_].server;
+        const GroupServer& server = group_->servers[index];
         const auto most = static_cast<std::int32_t>(server.max_connections);
         if (most > 0 && !worker_.shared.board->try_occupy(server.room, most)) {
             continue;  // another worker was faster
@@ -145,12 +145,12 @@ Exchange::Pick Exchange::pick_peer() {
 // request became its trial: everybody else goes on avoiding it.
 bool Exchange::claim_peer() {
     Board& board = *worker_.shared.board;
-    const std::uint32_t slot = site_->peers[peer_].slot;
+    const std::uint32_t slot = group_->peers[peer_].slot;
     const policy::PassiveState state = board.passive(slot);
     const std::uint64_t now = worker_.reactor.now_ms();
     if (state.bits != 0 &&
-        policy::verdict(state, site_->passive, now) == policy::PassiveVerdict::trial &&
-        !board.replace_passive(slot, state, policy::after_trial_pick(state, site_->passive, now))) {
+        policy::verdict(state, group_->passive, now) == policy::PassiveVerdict::trial &&
+        !board.replace_passive(slot, state, policy::after_trial_pick(state, group_->passive, now))) {
         return false;
     }
     tried_[peer_] = 1;
@@ -158,7 +158,7 @@ bool Exchange::claim_peer() {
 }
 
 bool Exchange::has_candidate(bool ignore_health) {
-    for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
+    for (std::uint32_t index = 0; index < group_->peers.size(); ++index) {
         if (is_candidate(index, ignore_health)) {
             return true;
         }
@@ -167,7 +167,7 @@ bool Exchange::has_candidate(bool ignore_health) {
 }
 
 bool Exchange::has_open(bool ignore_health) {
-    for (std::uint32_t index = 0; index < site_->peers.size(); ++index) {
+    for (std::uint32_t index = 0; index < group_->peers.size(); ++index) {
         if (is_open(index, ignore_health)) {
             return true;
         }
@@ -181,12 +181,12 @@ void Exchange::note_passive(bool failed) {
         return;
     }
     Board& board = *worker_.shared.board;
-    const Peer& peer = site_->peers[peer_];
-    const MarkChange change = failed ? count_failure(board, site_->peers, peer.slot, site_->passive,
+    const Peer& peer = group_->peers[peer_];
+    const MarkChange change = failed ? count_failure(board, group_->peers, peer.slot, group_->passive,
                                                      worker_.reactor.now_ms())
                                      : count_success(board, peer.slot);
     if (change != MarkChange::none) {
-        worker_.note_mark(*site_, peer, change == MarkChange::set);
+        worker_.note_mark(*group_, peer, change == MarkChange::set);
     }
 }
 

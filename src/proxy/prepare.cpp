@@ -46,7 +46,7 @@ std::optional<std::string_view> next_header(const void* context, std::string_vie
 }  // namespace
 
 void Exchange::find_key() {
-    const config::Balance& balance = site_->config->balance;
+    const config::Balance& balance = *group_->balance;
     if (balance.method != config::BalanceMethod::ketama) {
         return;
     }

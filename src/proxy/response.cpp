@@ -132,8 +132,8 @@ void Exchange::end_response() {
     }
     release_slot();
     if (clean) {
-        worker_.pool.park(std::move(backend_), site_->config->backends.keepalive,
-                          state_->ticks.pool_idle);
+        worker_.pool.park(std::move(backend_), group_->backends->keepalive,
+                          group_state_->pool_idle);
     } else {
         backend_->stream.close();
     }

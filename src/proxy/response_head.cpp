@@ -195,10 +195,10 @@ bool Exchange::is_code_wanted() const {
     if (site_->config->type != config::SiteType::s3) {
         return false;
     }
-    const bool may_repeat = site_->config->retry.on.http_503 && is_in_hand() &&
+    const bool may_repeat = group_->retry->on.http_503 && is_in_hand() &&
                             policy::may_follow_503(facts_);
     return may_repeat ||
-           policy::is_marked(worker_.shared.board->passive(site_->peers[peer_].slot));
+           policy::is_marked(worker_.shared.board->passive(group_->peers[peer_].slot));
 }
 
 // True while the rest of a 503's body may still name its code.

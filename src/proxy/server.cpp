@@ -297,7 +297,7 @@ void Server::Impl::resolve_names() {
     resolution = std::move(outcome.addresses);
     for (const auto& [host, reason] : outcome.errors) {
         for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
-            spdlog::warn("{} is down: cannot resolve {}: {}", label_of(site, server, {}), host,
+            spdlog::warn("{} is down: cannot resolve {}: {}", label_of(site.backends.name, server, {}), host,
                          reason);
         });
         unresolved.insert(host);  // counted by build(), which makes the counters
@@ -604,7 +604,7 @@ void Server::Impl::resolve_more(base::TimePoint now) {
     for (auto& [host, addresses] : pending->outcome().addresses) {
         if (unresolved.erase(host) == 1) {
             for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
-                spdlog::info("{} is resolved", label_of(site, server, joined(addresses)));
+                spdlog::info("{} is resolved", label_of(site.backends.name, server, joined(addresses)));
             });
             resolution[host] = addresses;
             has_news = true;

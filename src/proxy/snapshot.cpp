@@ -38,79 +38,91 @@ std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolut
 
 // One peer per address of one server; an address that is listed twice, or finds no room, makes
 // none.
-void add_peers(Site& site, std::uint32_t server_index, const Resolution& resolution,
+void add_peers(Group& group, std::uint32_t server_index, const Resolution& resolution,
                SlotDirectory& directory) {
-    GroupServer& server = site.servers[server_index];
-    server.first_peer = static_cast<std::uint32_t>(site.peers.size());
+    GroupServer& server = group.servers[server_index];
+    server.first_peer = static_cast<std::uint32_t>(group.peers.size());
     const std::uint16_t check_port =
-        site.config->health.port == 0 ? server.config->port : site.config->health.port;
+        group.health->port == 0 ? server.config->port : group.health->port;
     for (const base::IpAddress& ip : addresses_of(server.config->host, resolution)) {
         const base::SocketAddress address(ip, server.config->port);
         const auto is_same = [&](std::uint32_t peer) {
-            return site.peers[peer].address == address;
+            return group.peers[peer].address == address;
         };
         if (std::ranges::any_of(server.peers(), is_same)) {
             continue;
         }
         const std::string text = address.to_string();
-        const auto slot = directory.slot_of(site.config->backends.name, server.config->text, text);
+        const auto slot = directory.slot_of(group.name, server.config->text, text);
         if (!slot) {
             continue;
         }
         ++server.peer_count;
         const bool is_out = server.config->down || server.config->drained;
-        site.peers.push_back(
+        group.peers.push_back(
             {*slot, server_index, is_out, address, text, base::SocketAddress(ip, check_port)});
     }
 }
 
 // All addresses of a server have one number of requests together.
-void add_room(Site& site, GroupServer& server, SlotDirectory& directory) {
+void add_room(Group& group, GroupServer& server, SlotDirectory& directory) {
     if (server.config->max_connections == 0) {
         return;
     }
-    const auto cell = directory.slot_of(site.config->backends.name, server.config->text, {});
+    const auto cell = directory.slot_of(group.name, server.config->text, {});
     if (!cell) {
         throw std::length_error("no room on the board for max_connections of " +
                                 server.config->text);
     }
     server.room = *cell;
     server.max_connections = server.config->max_connections;
-    site.has_bounded_servers = true;
+    group.has_bounded_servers = true;
 }
 
 // The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk
 // past those, so their keys return home when they come back (as nginx does).
-policy::KetamaRing ring_of(const config::Site& site) {
+policy::KetamaRing ring_of(const config::Backends& backends) {
     std::vector<policy::RingServer> servers;
-    servers.reserve(site.backends.servers.size());
-    for (const config::Server& server : site.backends.servers) {
+    servers.reserve(backends.servers.size());
+    for (const config::Server& server : backends.servers) {
         servers.push_back({server.text, server.weight});
     }
     return policy::KetamaRing(servers);
+}
+
+Group build_group(const config::Site& config, const Resolution& resolution,
+                  SlotDirectory& directory) {
+    Group group;
+    group.name = config.backends.name;
+    const auto cell = directory.group_of(group.name);
+    if (!cell) {
+        throw std::length_error("no room on the board for one more group: " + group.name);
+    }
+    group.cell = *cell;
+    group.balance = &config.balance;
+    group.backends = &config.backends;
+    group.health = &config.health;
+    group.retry = &config.retry;
+    group.when_all_down = config.when_all_down;
+    group.servers.resize(config.backends.servers.size());
+    for (std::uint32_t i = 0; i < group.servers.size(); ++i) {
+        group.servers[i].config = &config.backends.servers[i];
+        group.has_backups = group.has_backups || config.backends.servers[i].backup;
+        add_peers(group, i, resolution, directory);
+        add_room(group, group.servers[i], directory);
+    }
+    if (config.balance.method == config::BalanceMethod::ketama) {
+        group.ring = ring_of(config.backends);
+    }
+    group.passive.max_fails = config.passive.enabled ? config.passive.max_fails : 0;
+    group.passive.fail_timeout_ms = static_cast<std::uint64_t>(config.passive.fail_timeout.count());
+    return group;
 }
 
 Site build_site(const config::Site& config, const Resolution& resolution,
                 SlotDirectory& directory) {
     Site site;
     site.config = &config;
-    const auto group = directory.group_of(config.backends.name);
-    if (!group) {
-        throw std::length_error("no room on the board for one more group: " + config.backends.name);
-    }
-    site.group = *group;
-    site.servers.resize(config.backends.servers.size());
-    for (std::uint32_t i = 0; i < site.servers.size(); ++i) {
-        site.servers[i].config = &config.backends.servers[i];
-        site.has_backups = site.has_backups || config.backends.servers[i].backup;
-        add_peers(site, i, resolution, directory);
-        add_room(site, site.servers[i], directory);
-    }
-    if (config.balance.method == config::BalanceMethod::ketama) {
-        site.ring = ring_of(config);
-    }
-    site.passive.max_fails = config.passive.enabled ? config.passive.max_fails : 0;
-    site.passive.fail_timeout_ms = static_cast<std::uint64_t>(config.passive.fail_timeout.count());
     const config::RequestRate& rate = config.limits.requests_per_client;
     if (rate.requests > 0) {
         const std::chrono::nanoseconds period = rate.period;
@@ -125,14 +137,48 @@ Site build_site(const config::Site& config, const Resolution& resolution,
     for (const config::KeySource& source : config.balance.key) {
         site.key_sources.push_back(policy::to_string(source));
     }
+    site.groups.push_back(build_group(config, resolution, directory));
+    site.routes.push_back({0});
     return site;
+}
+
+// Sites that listen on one address share it. Port 0 is no address but the wish for one of its own.
+Address& obtain_address(std::vector<Address>& addresses, const config::Listen& listen) {
+    const auto same = std::ranges::find_if(addresses, [&](const Address& known) {
+        return known.address == listen.address && listen.address.port() != 0;
+    });
+    if (same != addresses.end()) {
+        return *same;
+    }
+    Address& fresh = addresses.emplace_back();
+    fresh.address = listen.address;
+    fresh.text = listen.text;
+    return fresh;
+}
+
+void add_addresses(std::vector<Address>& addresses, const Site& site, std::uint32_t index) {
+    for (const config::Listen& listen : site.config->listen) {
+        Address& address = obtain_address(addresses, listen);
+        address.sites.push_back(index);
+        if (address.sites.size() > 1) {
+            continue;  // the first one's settings apply
+        }
+        const config::SiteLimits& limits = site.config->limits;
+        address.default_site = index;
+        address.client_head = site.config->timeouts.client_head;
+        address.client_idle = site.config->timeouts.client_idle;
+        address.connections = limits.connections;
+        address.per_client = limits.per_client;
+        address.limits_clients = limits.per_client > 0 || site.rate.interval > 0;
+    }
 }
 
 }  // namespace
 
-std::string label_of(const config::Site& site, const config::Server& server,
+std::string label_of(std::string_view group, const config::Server& server,
                      std::string_view addresses) {
-    std::string label = site.backends.name + ": " + server.text;
+    std::string label(group);
+    label.append(": ").append(server.text);
     const auto named = base::parse_host_port(server.text);
     if (!addresses.empty() && !(named && base::IpAddress::parse(named->host))) {
         label.append(" (").append(addresses).append(")");
@@ -140,8 +186,8 @@ std::string label_of(const config::Site& site, const config::Server& server,
     return label;
 }
 
-std::string label_of(const Site& site, const Peer& peer) {
-    return label_of(*site.config, *site.servers[peer.server].config, peer.address_text);
+std::string label_of(const Group& group, const Peer& peer) {
+    return label_of(group.name, *group.servers[peer.server].config, peer.address_text);
 }
 
 std::optional<std::uint32_t> SlotDirectory::slot_of(const std::string& group,
@@ -160,7 +206,9 @@ std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Con
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->sites.reserve(config->sites.size());
     for (const config::Site& site : config->sites) {
+        const auto index = static_cast<std::uint32_t>(snapshot->sites.size());
         snapshot->sites.push_back(build_site(site, resolution, directory));
+        add_addresses(snapshot->addresses, snapshot->sites.back(), index);
     }
     snapshot->config = std::move(config);
     return snapshot;

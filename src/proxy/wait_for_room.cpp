@@ -94,10 +94,10 @@ void Worker::Impl::look_for_room() {
 }
 
 bool Exchange::take_room(std::uint32_t cell) {
-    const auto server = std::ranges::find_if(site_->servers, [&](const GroupServer& candidate) {
+    const auto server = std::ranges::find_if(group_->servers, [&](const GroupServer& candidate) {
         return candidate.max_connections > 0 && candidate.room == cell;
     });
-    if (server == site_->servers.end()) {
+    if (server == group_->servers.end()) {
         return false;
     }
     bool ignore_health = false;
@@ -115,7 +115,7 @@ bool Exchange::take_room(std::uint32_t cell) {
     if (!claim_peer()) {
         return false;
     }
-    held_server_ = static_cast<std::uint32_t>(server - site_->servers.begin());
+    held_server_ = static_cast<std::uint32_t>(server - group_->servers.begin());
     stop_waiting(Pick::found);
     return true;
 }
@@ -143,9 +143,9 @@ void Exchange::stop_waiting(Pick result) {
 // The request's body is not read meanwhile, and it holds nothing at any server.
 net::task<Exchange::Pick> Exchange::wait_for_room() {
     Board& board = *worker_.shared.board;
-    const config::Backends& backends = site_->config->backends;
-    if (board.add_waiting(site_->group, 1) >= static_cast<std::int32_t>(backends.queue)) {
-        board.add_waiting(site_->group, -1);
+    const config::Backends& backends = *group_->backends;
+    if (board.add_waiting(group_->cell, 1) >= static_cast<std::int32_t>(backends.queue)) {
+        board.add_waiting(group_->cell, -1);
         co_return Pick::overflow;
     }
     bump(worker_.counters.queued);

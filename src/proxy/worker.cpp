@@ -190,7 +190,6 @@ void Worker::Impl::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
     fresh->snapshot = std::move(snapshot);
     for (const Site& site : fresh->snapshot->sites) {
         SiteState state;
-        state.weights.resize(site.peers.size());
         const config::Timeouts& t = site.config->timeouts;
         state.ticks = {net::ticks_of(t.connect),
                        net::ticks_of(t.client_head),
@@ -200,8 +199,11 @@ void Worker::Impl::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
                        net::ticks_of(t.backend_head),
                        net::ticks_of(t.backend_body),
                        net::ticks_of(t.backend_stream),
-                       net::ticks_of(t.tunnel_idle),
-                       net::ticks_of(site.config->backends.idle_timeout)};
+                       net::ticks_of(t.tunnel_idle)};
+        for (const Group& group : site.groups) {
+            state.groups.push_back({std::vector<policy::SmoothWeight>(group.peers.size()),
+                                    net::ticks_of(group.backends->idle_timeout)});
+        }
         fresh->sites.push_back(std::move(state));
     }
     Generation* const old = generation;
@@ -293,7 +295,7 @@ void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer,
     const std::int64_t all = shared.board->connections();
     const std::uint64_t site_limit = site.config->limits.connections;
     const bool over = all >= static_cast<std::int64_t>(shared.connection_limit) ||
-                      (site_limit > 0 && shared.board->site_connections(site.group) >=
+                      (site_limit > 0 && shared.board->site_connections(site.default_group().cell) >=
                                              static_cast<std::int64_t>(site_limit));
     if (over) {
         bump(counters.shed);
@@ -304,7 +306,7 @@ void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer,
     }
     ClientTable::Ticket ticket;
     if (!over && (site.config->limits.per_client > 0 || site.rate.interval > 0)) {
-        ticket = shared.clients->enter(site.group, peer.ip(), site.config->limits.per_client);
+        ticket = shared.clients->enter(site.default_group().cell, peer.ip(), site.config->limits.per_client);
         if (ticket.admission != ClientTable::Admission::served) {
             bump(counters.shed_per_client);
         }
@@ -317,7 +319,7 @@ void Worker::Impl::adopt_client(int descriptor, const base::SocketAddress& peer,
     client->shed = over;
     client->entry = ticket.entry;
     client->admission = ticket.admission;
-    client->group = site.group;
+    client->group = site.default_group().cell;
     const std::string text = peer.ip().to_string();
     client->ip_length = static_cast<std::uint8_t>(std::min(text.size(), client->ip_text.size()));
     std::memcpy(client->ip_text.data(), text.data(), client->ip_length);
@@ -459,14 +461,14 @@ void Worker::Impl::check_finished() {
     });
 }
 
-void Worker::Impl::note_mark(const Site& site, const Peer& peer, bool marked) {
+void Worker::Impl::note_mark(const Group& group, const Peer& peer, bool marked) {
     bump(marked ? counters.passive_marks_set : counters.passive_marks_cleared);
     if (marked) {
-        const unsigned fails = site.config->passive.max_fails;
-        spdlog::warn("{} is passively marked after {} failure{}", label_of(site, peer), fails,
+        const unsigned fails = group.passive.max_fails;
+        spdlog::warn("{} is passively marked after {} failure{}", label_of(group, peer), fails,
                      fails == 1 ? "" : "s");
     } else {
-        spdlog::info("{} is no longer passively marked", label_of(site, peer));
+        spdlog::info("{} is no longer passively marked", label_of(group, peer));
     }
 }
 

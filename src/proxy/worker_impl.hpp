@@ -26,13 +26,19 @@ inline constexpr net::Tick kDrainWaiting = 8;
 // Timeouts of a site in ticks.
 struct SiteTicks {
     net::Tick connect, client_head, client_idle, client_body, client_write, backend_head,
-        backend_body, backend_stream, tunnel_idle, pool_idle;
+        backend_body, backend_stream, tunnel_idle;
+};
+
+// What a worker keeps per group beside the immutable part.
+struct GroupState {
+    std::vector<policy::SmoothWeight> weights;  // per peer
+    net::Tick pool_idle = 0;
 };
 
 // What a worker keeps per site beside the immutable part.
 struct SiteState {
-    std::vector<policy::SmoothWeight> weights;  // per peer
     SiteTicks ticks{};
+    std::vector<GroupState> groups;  // as Site::groups
 };
 
 // A snapshot as one worker uses it: counted without atomics, deleted when it is no longer current
@@ -90,7 +96,7 @@ struct Worker::Impl {
     void check_finished();
 
     // One operational log line about a passive mark set or cleared.
-    void note_mark(const Site& site, const Peer& peer, bool marked);
+    void note_mark(const Group& group, const Peer& peer, bool marked);
     void log(const observe::RequestRecord& record);
     void flush_log();
     void count_unasked();  // what the pool met since the last time

@@ -38,14 +38,14 @@ sockaddr_storage ipv4(const char* ip, std::uint16_t port) {
 }
 
 // True if the ring sends a client's requests to the nodes in the order of their names.
-bool is_in_order(const proxy::Site& site) {
+bool is_in_order(const proxy::Group& group) {
     policy::KeyInput input;
     input.client_ip = kClientIp;
-    input.salt = site.config->balance.salt;
-    policy::RingWalk walk = policy::start_walk(site.ring, policy::fingerprint(input));
-    for (std::uint32_t expected = 0; expected < site.servers.size(); ++expected) {
+    input.salt = group.balance->salt;
+    policy::RingWalk walk = policy::start_walk(group.ring, policy::fingerprint(input));
+    for (std::uint32_t expected = 0; expected < group.servers.size(); ++expected) {
         const auto next = policy::walk_to_usable(
-            site.ring, walk, [&](std::uint32_t server) { return server >= expected; });
+            group.ring, walk, [&](std::uint32_t server) { return server >= expected; });
         if (next != expected) {
             return false;
         }
@@ -116,7 +116,7 @@ void Stage::build(std::size_t nodes, const Change& change) {
         }
         proxy::SlotDirectory directory(SimulatedWorker::kSlots, SimulatedWorker::kGroups);
         snapshot_ = proxy::build_snapshot(std::move(made), {}, directory);
-        const proxy::Site& built = snapshot_->sites[0];
+        const proxy::Group& built = snapshot_->sites[0].default_group();
         if (!wants_order || built.ring.empty() || is_in_order(built)) {
             return;
         }
@@ -260,8 +260,8 @@ void Stage::turn_away(Visit& visit) {
 }
 
 std::size_t Stage::slot_of(char name) const {
-    const proxy::Site& site = snapshot_->sites[0];
-    return site.peers[site.servers[static_cast<std::size_t>(name - 'a')].first_peer].slot;
+    const proxy::Group& group = snapshot_->sites[0].default_group();
+    return group.peers[group.servers[static_cast<std::size_t>(name - 'a')].first_peer].slot;
 }
 
 void Stage::set_up(char name, bool up) {

@@ -23,7 +23,7 @@ class HealthChecker {
     ~HealthChecker();
 
     // Begins to check the peers of this generation; those that an earlier one had keep their state.
-    // Health verdicts of peers whose site has checks off are set up.
+    // Health verdicts of peers whose group has checks off are set up.
     void use(std::shared_ptr<const Snapshot> snapshot);
     // Calls `done` once every peer has completed its first check, or after `limit`
     // (docs/architecture.md: READY waits at most timeout + 1 s).

@@ -55,7 +55,7 @@ class GroupWatchTest : public testing::Test {
     }
 
     void set_all(bool up) {
-        for (const Peer& peer : snapshot->sites[0].peers) {
+        for (const Peer& peer : snapshot->sites[0].default_group().peers) {
             board.set_up(peer.slot, up);
         }
     }
@@ -117,7 +117,7 @@ TEST_F(GroupWatchTest, MarksAndChecksTogetherMakeAnOutage) {
     build();
     board.set_up(0, false);
     const policy::PassiveRule rule{1, 1000};
-    ASSERT_EQ(count_failure(board, snapshot->sites[0].peers, 1, rule, 10), MarkChange::set);
+    ASSERT_EQ(count_failure(board, snapshot->sites[0].default_group().peers, 1, rule, 10), MarkChange::set);
     EXPECT_EQ(look(), kTrying);
     EXPECT_EQ(look(seconds{30}), "") << "a trial that is due has not been passed";
     count_success(board, 1);

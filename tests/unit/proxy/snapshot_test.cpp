@@ -45,8 +45,9 @@ TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
     const auto snapshot = build_snapshot(
         config, {{"n1", {ip("10.0.0.1"), ip("2001:db8::1"), ip("10.0.0.1")}}}, directory);
     ASSERT_EQ(snapshot->sites.size(), 1u);
-    const Site& built = snapshot->sites[0];
-    EXPECT_EQ(built.config, &config->sites[0]);
+    EXPECT_EQ(snapshot->sites[0].config, &config->sites[0]);
+    const Group& built = snapshot->sites[0].default_group();
+    EXPECT_EQ(built.name, "backend_a");
     ASSERT_EQ(built.peers.size(), 3u);
     EXPECT_EQ(built.peers[0].address_text, "10.0.0.1:9000");
     EXPECT_EQ(built.peers[1].address_text, "[2001:db8::1]:9000");
@@ -73,8 +74,8 @@ TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
     const auto snapshot =
         build_snapshot(config, {{"n1", {ip("10.0.0.1"), ip("2001:db8::1")}}}, directory);
     std::vector<std::string> labels;
-    for (const Peer& peer : snapshot->sites[0].peers) {
-        labels.push_back(label_of(snapshot->sites[0], peer));
+    for (const Peer& peer : snapshot->sites[0].default_group().peers) {
+        labels.push_back(label_of(snapshot->sites[0].default_group(), peer));
     }
     EXPECT_EQ(labels, (std::vector<std::string>{
                           "backend_a: n1:9000 (10.0.0.1:9000)",
@@ -83,7 +84,7 @@ TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
                           "backend_a: [::1]:9000",
                           "backend_a: 10.0.0.8",
                       }));
-    EXPECT_EQ(label_of(config->sites[0], config->sites[0].backends.servers[0], {}),
+    EXPECT_EQ(label_of("backend_a", config->sites[0].backends.servers[0], {}),
               "backend_a: n1:9000");
 }
 
@@ -100,7 +101,7 @@ TEST(Snapshot, RingHashesTheConfiguredText) {
     const std::vector<policy::RingServer> texts = {{"n1:9000", 1}, {"n2:9000", 1}, {"n3:9000", 2}};
     const policy::KetamaRing expected(texts);
     for (const auto& snapshot : {unresolved, resolved}) {
-        const auto& points = snapshot->sites[0].ring.points();
+        const auto& points = snapshot->sites[0].default_group().ring.points();
         ASSERT_EQ(points.size(), expected.points().size());
         for (std::size_t i = 0; i < points.size(); ++i) {
             EXPECT_EQ(points[i].hash, expected.points()[i].hash);
@@ -113,7 +114,7 @@ TEST(Snapshot, OtherMethodsHaveNoRing) {
     SlotDirectory directory(16, 4);
     config::Site console = site("a", {server("10.0.0.1")});
     console.balance.method = config::BalanceMethod::least_conn;
-    EXPECT_TRUE(build_snapshot(config_of({console}), {}, directory)->sites[0].ring.empty());
+    EXPECT_TRUE(build_snapshot(config_of({console}), {}, directory)->sites[0].default_group().ring.empty());
 }
 
 TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
@@ -126,13 +127,13 @@ TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
         build_snapshot(config_of({site("b", {server("10.0.0.3"), server("10.0.0.1")}),
                                   site("a", {server("10.0.0.2")})}),
                        {}, directory);
-    const Site& a1 = first->sites[0];
-    const Site& b1 = first->sites[1];
-    const Site& b2 = second->sites[0];
-    const Site& a2 = second->sites[1];
-    EXPECT_EQ(a1.group, a2.group);
-    EXPECT_EQ(b1.group, b2.group);
-    EXPECT_NE(a1.group, b1.group);
+    const Group& a1 = first->sites[0].default_group();
+    const Group& b1 = first->sites[1].default_group();
+    const Group& b2 = second->sites[0].default_group();
+    const Group& a2 = second->sites[1].default_group();
+    EXPECT_EQ(a1.cell, a2.cell);
+    EXPECT_EQ(b1.cell, b2.cell);
+    EXPECT_NE(a1.cell, b1.cell);
     EXPECT_EQ(a1.peers[1].slot, a2.peers[0].slot);
     EXPECT_EQ(b1.peers[0].slot, b2.peers[1].slot);
     // The same address in another group is another cell; a new one takes nobody's.
@@ -143,16 +144,75 @@ TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
               4u);
 }
 
+config::Listen listen(const char* text) {
+    config::Listen out;
+    out.address = *base::SocketAddress::parse(text);
+    out.text = text;
+    return out;
+}
+
+// Until a head is read, nobody knows which of the sites that share an address is meant.
+TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
+    SlotDirectory directory(16, 4);
+    config::Site first = site("a", {server("10.0.0.1")});
+    first.listen = {listen("127.0.0.1:81"), listen("127.0.0.1:80")};
+    first.timeouts.client_head = base::Duration{7};
+    first.timeouts.client_idle = base::Duration{8};
+    first.limits.connections = 9;
+    first.limits.per_client = 10;
+    config::Site second = site("b", {server("10.0.0.1")});
+    second.listen = {listen("127.0.0.1:80"), listen("127.0.0.1:82")};
+    second.limits.requests_per_client.requests = 5;
+    second.limits.requests_per_client.period = std::chrono::seconds{1};
+    const auto snapshot = build_snapshot(config_of({first, second}), {}, directory);
+    ASSERT_EQ(snapshot->addresses.size(), 3u);
+    const Address& shared = snapshot->addresses[1];
+    EXPECT_EQ(shared.text, "127.0.0.1:80");
+    EXPECT_EQ(shared.sites, (std::vector<std::uint32_t>{0, 1}));
+    EXPECT_EQ(shared.default_site, 0u);
+    EXPECT_EQ(shared.client_head, base::Duration{7});
+    EXPECT_EQ(shared.client_idle, base::Duration{8});
+    EXPECT_EQ(shared.connections, 9u);
+    EXPECT_EQ(shared.per_client, 10u);
+    EXPECT_TRUE(shared.limits_clients);
+    EXPECT_EQ(snapshot->addresses[2].text, "127.0.0.1:82");
+    EXPECT_EQ(snapshot->addresses[2].default_site, 1u);
+    EXPECT_TRUE(snapshot->addresses[2].limits_clients) << "their requests are counted";
+}
+
+// Whoever writes port 0 wants a port of its own.
+TEST(Snapshot, PortZeroIsNoSharedAddress) {
+    SlotDirectory directory(16, 4);
+    config::Site first = site("a", {server("10.0.0.1")});
+    first.listen = {listen("127.0.0.1:0"), listen("127.0.0.1:0")};
+    const auto snapshot = build_snapshot(config_of({first}), {}, directory);
+    EXPECT_EQ(snapshot->addresses.size(), 2u);
+    EXPECT_FALSE(snapshot->addresses[0].limits_clients);
+}
+
+TEST(Snapshot, GroupsComeInTheOrderOfTheSites) {
+    SlotDirectory directory(16, 4);
+    const auto snapshot = build_snapshot(config_of({site("a", {}), site("b", {})}), {}, directory);
+    std::vector<std::string> names;
+    for (const Group& group : groups_of(*snapshot)) {
+        names.push_back(group.name);
+    }
+    EXPECT_EQ(names, (std::vector<std::string>{"backend_a", "backend_b"}));
+    const Site& first = snapshot->sites[0];
+    ASSERT_EQ(first.routes.size(), 1u);
+    EXPECT_EQ(&first.group_of(first.routes[0]), &first.default_group());
+}
+
 TEST(Snapshot, ChecksGoToTheirPort) {
     SlotDirectory directory(16, 4);
     config::Site console = site("a", {server("10.0.0.1", 9001)});
     EXPECT_EQ(
-        build_snapshot(config_of({console}), {}, directory)->sites[0].peers[0].check_address.port(),
+        build_snapshot(config_of({console}), {}, directory)->sites[0].default_group().peers[0].check_address.port(),
         9001);
     console.health.port = 9000;
     const auto snapshot = build_snapshot(config_of({console}), {}, directory);
-    EXPECT_EQ(snapshot->sites[0].peers[0].check_address.to_string(), "10.0.0.1:9000");
-    EXPECT_EQ(snapshot->sites[0].peers[0].address.port(), 9001);
+    EXPECT_EQ(snapshot->sites[0].default_group().peers[0].check_address.to_string(), "10.0.0.1:9000");
+    EXPECT_EQ(snapshot->sites[0].default_group().peers[0].address.port(), 9001);
 }
 
 TEST(Snapshot, HeadersBecomeLines) {
@@ -170,25 +230,25 @@ TEST(Snapshot, PassiveRuleAndBackups) {
     plain.passive.max_fails = 7;
     plain.passive.fail_timeout = std::chrono::seconds{5};
     const auto on = build_snapshot(config_of({plain}), {}, directory);
-    EXPECT_EQ(on->sites[0].passive.max_fails, 7u);
-    EXPECT_EQ(on->sites[0].passive.fail_timeout_ms, 5000u);
-    EXPECT_FALSE(on->sites[0].has_backups);
+    EXPECT_EQ(on->sites[0].default_group().passive.max_fails, 7u);
+    EXPECT_EQ(on->sites[0].default_group().passive.fail_timeout_ms, 5000u);
+    EXPECT_FALSE(on->sites[0].default_group().has_backups);
     plain.passive.enabled = false;
     plain.backends.servers[0].backup = true;
     const auto off = build_snapshot(config_of({plain}), {}, directory);
-    EXPECT_EQ(off->sites[0].passive.max_fails, 0u);  // never marks
-    EXPECT_TRUE(off->sites[0].has_backups);
+    EXPECT_EQ(off->sites[0].default_group().passive.max_fails, 0u);  // never marks
+    EXPECT_TRUE(off->sites[0].default_group().has_backups);
 }
 
 TEST(Snapshot, AFullBoardLeavesNewAddressesOut) {
     SlotDirectory directory(1, 1);
     const auto config = config_of({site("a", {server("10.0.0.1"), server("10.0.0.2")})});
     const auto snapshot = build_snapshot(config, {}, directory);
-    EXPECT_EQ(snapshot->sites[0].peers.size(), 1u);
-    EXPECT_TRUE(snapshot->sites[0].servers[1].peers().empty());
+    EXPECT_EQ(snapshot->sites[0].default_group().peers.size(), 1u);
+    EXPECT_TRUE(snapshot->sites[0].default_group().servers[1].peers().empty());
     // Known ones keep their cells, and a generation with one group too many is refused.
-    EXPECT_EQ(build_snapshot(config, {}, directory)->sites[0].peers[0].slot,
-              snapshot->sites[0].peers[0].slot);
+    EXPECT_EQ(build_snapshot(config, {}, directory)->sites[0].default_group().peers[0].slot,
+              snapshot->sites[0].default_group().peers[0].slot);
     EXPECT_THROW(build_snapshot(config_of({site("b", {})}), {}, directory), std::length_error);
 }
 
