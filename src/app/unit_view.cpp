@@ -8,10 +8,13 @@
 #include <pwd.h>
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <functional>
+#include <iomanip>
 #include <map>
 #include <sstream>
 #include <string_view>
@@ -26,22 +29,53 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kLowPorts = "CAP_NET_BIND_SERVICE";
 
+// UIDS-GIDS of systemd: for users of DynamicUser=.
+bool is_made_up_number(uid_t uid) {
+    return uid >= 61184 && uid <= 65519;
+}
+
 // systemd.syntax(7).
 bool is_true(std::string_view value) {
     return std::ranges::any_of(std::array{"1", "yes", "y", "true", "t", "on"},
                                [&](const char* word) { return base::iequals(value, word); });
 }
 
+std::string with_all(std::string text, std::string_view from, std::string_view to) {
+    for (std::size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size()) {
+        text.replace(at, from.size(), to);
+    }
+    return text;
+}
+
 std::vector<std::string> words_of(const std::string& text) {
     std::istringstream in(text);
     std::vector<std::string> out;
-    for (std::string word; in >> word;) {
-        if (word.size() >= 2 && word.front() == '"' && word.back() == '"') {
-            word = word.substr(1, word.size() - 2);
-        }
-        out.push_back(word);
+    for (std::string word; in >> std::quoted(word);) {
+        out.push_back(with_all(word, "%%", "%"));  // '%' begins a specifier
     }
     return out;
+}
+
+// NAME=PATH as words_of() and systemd read it.
+std::string setting_of(std::string_view name, const std::string& path) {
+    std::ostringstream out;
+    out << name << '=';
+    const std::string value = with_all(path, "%", "%%");
+    if (value.find_first_of(" \t\"'\\") == std::string::npos) {
+        out << value;
+    } else {
+        out << std::quoted(value);
+    }
+    return out.str();
+}
+
+// One word of a command to be pasted into a shell.
+std::string shell_word(const std::string& path) {
+    const bool is_plain = std::ranges::all_of(path, [](char c) {
+        return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+               std::string_view("/._-+:@%,=").find(c) != std::string_view::npos;
+    });
+    return is_plain ? path : "'" + with_all(path, "'", "'\\''") + "'";
 }
 
 struct Setting {
@@ -76,16 +110,34 @@ void read_settings(const std::string& file, std::vector<Setting>& out) {
 }
 
 // A list that grows with each line, and an empty value that begins it anew.
-void add_to(std::vector<std::string>& list, const std::string& value, const std::string& before) {
+void add_to(std::vector<std::string>& list, const std::string& value,
+            const std::function<std::string(std::string)>& item_of) {
     if (value.empty()) {
         list.clear();
     }
-    for (std::string word : words_of(value)) {
-        while (before.empty() && (word.starts_with('-') || word.starts_with('+'))) {
-            word.erase(0, 1);  // ReadWritePaths=: may be missing, is below RootDirectory=
+    for (std::string& word : words_of(value)) {
+        if (std::string item = item_of(std::move(word)); !item.empty()) {
+            list.push_back(std::move(item));
         }
-        list.push_back(before + word.substr(0, word.find(':')));
     }
+}
+
+// Without what stands before a path: it may be missing, it is below RootDirectory=.
+std::string path_of(std::string word) {
+    return word.substr(std::min(word.find_first_not_of("-+"), word.size()));
+}
+
+// SOURCE[:DESTINATION[:OPTIONS]]: the path that stays where it is; empty when it is moved.
+std::string bound_path_of(std::string word) {
+    const std::string whole = path_of(std::move(word));
+    const std::size_t colon = whole.find(':');
+    std::string source = whole.substr(0, colon);
+    if (colon == std::string::npos) {
+        return source;
+    }
+    const std::size_t end = whole.find(':', colon + 1);
+    const bool stays = whole.substr(colon + 1, end - colon - 1) == source;
+    return stays ? source : std::string();
 }
 
 // Whether the capability is in a set that each line adds to, or takes from with "~".
@@ -133,7 +185,10 @@ UnitView::Home home_of(const std::string& value) {
     if (value == "read-only") {
         return UnitView::Home::read_only;
     }
-    return value == "tmpfs" || is_true(value) ? UnitView::Home::hidden : UnitView::Home::visible;
+    if (value == "tmpfs") {
+        return UnitView::Home::empty;
+    }
+    return is_true(value) ? UnitView::Home::hidden : UnitView::Home::visible;
 }
 
 std::string print(UnitView::System system) {
@@ -150,6 +205,27 @@ std::string print(UnitView::System system) {
     return {};
 }
 
+std::string print(UnitView::Home home) {
+    switch (home) {
+        case UnitView::Home::visible:
+            return "no";
+        case UnitView::Home::read_only:
+            return "read-only";
+        case UnitView::Home::empty:
+            return "tmpfs";
+        case UnitView::Home::hidden:
+            return "yes";
+    }
+    return {};
+}
+
+// The folders that systemd makes for a unit and gives to its user.
+constexpr auto kOwnFolders = std::to_array<std::pair<std::string_view, std::string_view>>(
+    {{"LogsDirectory", "/var/log/"},
+     {"StateDirectory", "/var/lib/"},
+     {"CacheDirectory", "/var/cache/"},
+     {"RuntimeDirectory", "/run/"}});
+
 struct Capabilities {
     bool ambient = false;
     bool bounding = true;
@@ -158,23 +234,22 @@ struct Capabilities {
 
 void apply(UnitView& unit, Capabilities& capabilities, const Setting& setting) {
     const auto& [name, value] = setting;
-    constexpr auto kFolders = std::to_array<std::pair<std::string_view, const char*>>(
-        {{"LogsDirectory", "/var/log/"},
-         {"StateDirectory", "/var/lib/"},
-         {"CacheDirectory", "/var/cache/"},
-         {"RuntimeDirectory", "/run/"}});
     const auto folder =
-        std::ranges::find(kFolders, name, [](const auto& row) { return row.first; });
-    if (folder != kFolders.end()) {
-        add_to(unit.own_folders, value, folder->second);
+        std::ranges::find(kOwnFolders, name, [](const auto& row) { return row.first; });
+    if (folder != kOwnFolders.end()) {
+        add_to(unit.own_folders, value, [&](const std::string& word) {
+            return std::string(folder->second) + word.substr(0, word.find(':'));
+        });
     } else if (name == "ReadWritePaths" || name == "ReadWriteDirectories") {
-        add_to(unit.writable, value, {});
+        add_to(unit.writable, value, path_of);
+    } else if (name == "BindPaths") {
+        add_to(unit.bound, value, bound_path_of);
     } else if (name == "User") {
         unit.user = value;
     } else if (name == "Group") {
         unit.group = value;
     } else if (name == "SupplementaryGroups") {
-        add_to(unit.more_groups, value, {});
+        add_to(unit.more_groups, value, [](std::string word) { return word; });
     } else if (name == "DynamicUser") {
         unit.has_dynamic_user = is_true(value);
     } else if (name == "PrivateTmp") {
@@ -242,7 +317,8 @@ bool is_below(const std::string& path, const std::string& folder) {
     return path == folder || path.starts_with(folder.ends_with('/') ? folder : folder + "/");
 }
 
-bool is_below_any(const std::string& path, const std::vector<std::string>& folders) {
+template <class Folders>
+bool is_below_any(const std::string& path, const Folders& folders) {
     return std::ranges::any_of(folders, [&](const auto& f) { return is_below(path, f); });
 }
 
@@ -294,34 +370,47 @@ std::string describe(const std::string& path, const struct stat& status) {
            name_of_group(status.st_gid) + " with mode " + mode.data();
 }
 
+// A command that names this user. One whom systemd makes up has the name only while the service
+// runs, and with a number of that time: a user of the host has to take it first.
+std::string run_as(const Identity& who, const std::string& command) {
+    if (!who.is_made_up) {
+        return "run: " + command;
+    }
+    return "while the service is stopped, run: useradd --system " + who.user +
+           (command.empty() ? "" : " && " + command);
+}
+
 // The command that gives the rights in `letters`, to nobody else if that can be.
 std::string give(const std::string& path, const struct stat& status, const Identity& who,
                  const std::string& letters) {
-    const std::string by_group =
-        "chgrp " + who.group + " " + path + " && chmod g+" + letters + " " + path;
+    const std::string shown = shell_word(path);
+    const std::string by_group = run_as(
+        who, "chgrp " + who.group + " " + shown + " && chmod g+" + letters + " " + shown);
     if (who.is_made_up) {
-        return "; make a user for it (useradd --system " + who.user + "), then run: " + by_group +
-               "; or, if everybody may: chmod o+" + letters + " " + path;
+        return "; " + by_group + "; or, if everybody may, run: chmod o+" + letters + " " + shown;
     }
     switch (class_of(status, who)) {
         case Class::owner:
-            return "; run: chmod u+" + letters + " " + path;
+            return "; run: chmod u+" + letters + " " + shown;
         case Class::member:
-            return "; run: chmod g+" + letters + " " + path;
+            return "; run: chmod g+" + letters + " " + shown;
         case Class::other:
             break;
     }
-    return "; run: " + by_group;
+    return "; " + by_group;
 }
 
 // The command that makes a folder for logs: whole folders such as /var/log are not given away.
 std::string make_folder(const std::string& folder, const Identity& who) {
-    return "; run: install -d -m 0750 -o " + who.user + " -g " + who.group + " " + folder;
+    return run_as(who, "install -d -m 0750 -o " + who.user + " -g " + who.group + " " +
+                           shell_word(folder));
 }
 
-// Empty when all folders above `path` let this user through, or nobody can tell.
-std::string find_closed_folder(const std::string& path, const Identity& who) {
-    for (std::size_t slash = 0; slash != std::string::npos; slash = path.find('/', slash + 1)) {
+// Empty when all folders from `from` on to `path` let this user through, or nobody can tell.
+std::string find_closed_folder(const std::string& path, const Identity& who,
+                               const std::string& from) {
+    std::size_t slash = from == "/" ? 0 : from.size();
+    for (; slash < path.size(); slash = path.find('/', slash + 1)) {
         const std::string folder = slash == 0 ? "/" : path.substr(0, slash);
         struct stat status {};
         if (::stat(folder.c_str(), &status) != 0) {
@@ -343,21 +432,36 @@ std::string find_closed(const std::string& path, const Identity& who, unsigned w
     return describe(path, status) + give(path, status, who, letters);
 }
 
+bool is_missing(const std::string& folder) {
+    struct stat status {};
+    return ::stat(folder.c_str(), &status) != 0 && errno == ENOENT;
+}
+
+std::string own_folder_in(const std::string& folder) {
+    return (folder == "/" ? "" : folder) + "/s3gate";
+}
+
 // Empty when a file can be made there.
 std::string find_closed_to_files(const std::string& folder, const Identity& who) {
     struct stat status {};
     if (::stat(folder.c_str(), &status) != 0) {
-        return errno == ENOENT ? "there is no folder " + folder + make_folder(folder, who)
+        return errno == ENOENT ? "there is no folder " + folder + "; " + make_folder(folder, who)
                                : std::string();
     }
     if (may(status, who, 3) || has_access_list(folder)) {
         return {};
     }
-    const std::string own = (folder == "/" ? "" : folder) + "/s3gate";
-    return describe(folder, status) + make_folder(own, who) + ", and log there";
+    return describe(folder, status) + "; " + make_folder(own_folder_in(folder), who) +
+           ", and log there";
 }
 
 // ---- what the unit refuses
+
+enum class Purpose { log, socket };
+
+constexpr std::array kHomes = {"/home", "/root", "/run/user"};
+constexpr std::array kTemporary = {"/tmp", "/var/tmp"};
+constexpr const char* kStaticUser = "DynamicUser=no";
 
 class Judge {
   public:
@@ -375,8 +479,15 @@ class Judge {
     }
     void check_port(const config::Listen& listen, const std::string& key) const;
     void check_target(const std::string& target, const config::Location& where,
-                      const std::string& key) const;
-    std::string refusal_of(const std::string& path) const;
+                      const std::string& key, Purpose purpose) const;
+    bool is_hidden(const std::string& path) const;
+    bool is_private(const std::string& path) const;
+    std::string find_protection(const std::string& path) const;
+    std::string choose_below(Purpose purpose) const;
+    std::string way_to(const std::string& path, std::vector<std::string> lines,
+                       std::string_view setting) const;
+    std::string refusal_of(const std::string& path, Purpose purpose) const;
+    std::string first_folder_of(const std::string& path) const;
     std::string find_write_obstacle(const std::string& path) const;
     std::string drop_in(const std::vector<std::string>& lines) const;
     std::string whose_user() const { return who_.user + ", as whom the unit runs"; }
@@ -407,7 +518,7 @@ void Judge::check_user() const {
          config.user == who_.user
              ? started
              : started + ", and for another user " +
-                   drop_in({"User=" + config.user, "DynamicUser=no"}));
+                   drop_in({"User=" + config.user, kStaticUser}));
 }
 
 void Judge::check_port(const config::Listen& listen, const std::string& key) const {
@@ -443,16 +554,15 @@ void Judge::check_files() const {
     }
     const auto check = [&](const std::string& path, Access access, const std::string& verb) {
         const std::string absolute = fs::absolute(path).lexically_normal().string();
-        if (unit_.home == UnitView::Home::hidden &&
-            is_below_any(absolute, {"/home", "/root", "/run/user"})) {
-            warn({path, 0}, {}, "cannot be " + verb + " by the unit: ProtectHome=yes hides it");
+        if (is_hidden(absolute) || is_private(absolute)) {
+            warn({path, 0}, {},
+                 "cannot be " + verb + " by the unit: " +
+                     (is_hidden(absolute) ? "ProtectHome=" + print(unit_.home) : "PrivateTmp=yes") +
+                     " hides it; move it below /etc/s3gate");
             return;
         }
-        if (unit_.has_private_tmp && is_below_any(absolute, {"/tmp", "/var/tmp"})) {
-            warn({path, 0}, {}, "cannot be " + verb + " by the unit: PrivateTmp=yes hides it");
-            return;
-        }
-        const std::string obstacle = find_obstacle(absolute, who_, access);
+        const std::string obstacle =
+            find_obstacle(absolute, who_, access, first_folder_of(absolute));
         if (!obstacle.empty()) {
             warn({path, 0}, {},
                  "cannot be " + verb + " by " + whose_user() + ": " + obstacle);
@@ -466,60 +576,134 @@ void Judge::check_files() const {
     }
 }
 
+bool Judge::is_hidden(const std::string& path) const {
+    return unit_.home >= UnitView::Home::empty && is_below_any(path, kHomes) &&
+           (unit_.home == UnitView::Home::hidden || !is_below_any(path, unit_.bound));
+}
+
+bool Judge::is_private(const std::string& path) const {
+    return unit_.has_private_tmp && is_below_any(path, kTemporary) &&
+           !is_below_any(path, unit_.bound);
+}
+
+// The setting that makes a path read-only; empty when it can be written.
+std::string Judge::find_protection(const std::string& path) const {
+    if (is_below_any(path, unit_.writable) || is_below_any(path, unit_.bound)) {
+        return {};
+    }
+    if (unit_.home == UnitView::Home::read_only && is_below_any(path, kHomes)) {
+        return "ProtectHome=" + print(unit_.home);
+    }
+    const bool is_system = is_below_any(path, std::array{"/usr", "/boot", "/efi"});
+    const bool is_read_only =
+        unit_.system == UnitView::System::strict ||
+        (unit_.system == UnitView::System::full && is_below(path, "/etc")) ||
+        (unit_.system >= UnitView::System::partly && is_system);
+    return is_read_only ? "ProtectSystem=" + print(unit_.system) : std::string();
+}
+
+// Below the unit's own folder for such files, and the line that makes one where there is none.
+std::string Judge::choose_below(Purpose purpose) const {
+    const auto& [name, base] = purpose == Purpose::log ? kOwnFolders.front() : kOwnFolders.back();
+    for (const std::string& own : unit_.own_folders) {
+        if (own.starts_with(base)) {
+            return "choose a file below " + own;
+        }
+    }
+    const std::string own = fs::path(unit_.file).stem().string();
+    return drop_in({setting_of(name, own)}) + " and choose a file below " + std::string(base) + own;
+}
+
+// How the unit's user comes to write beside `path`: `lines` for the unit and one more that is
+// `setting` with a folder. Empty when no way but the unit's own folder is left.
+std::string Judge::way_to(const std::string& path, std::vector<std::string> lines,
+                          std::string_view setting) const {
+    std::string folder = folder_of(path);
+    std::string elsewhere;
+    if (!is_missing(folder) && !find_closed_to_files(folder, who_).empty()) {
+        folder = own_folder_in(folder);
+        elsewhere = "one below " + folder + ": ";
+    }
+    if (is_below_any(folder, unit_.own_folders)) {
+        return {};
+    }
+    const auto own = std::ranges::find_if(
+        kOwnFolders, [&](const auto& row) { return folder.starts_with(row.second); });
+    if (is_missing(folder) && setting == "ReadWritePaths" && own != kOwnFolders.end()) {
+        return elsewhere + drop_in({setting_of(own->first, folder.substr(own->second.size()))});
+    }
+    if (!setting.empty()) {
+        lines.push_back(setting_of(setting, folder));
+    }
+    // systemd does not start a unit whose lines name a folder that is not there.
+    std::string first;
+    if (!find_closed_to_files(folder, who_).empty()) {
+        first = make_folder(folder, who_) + ", and ";
+    } else if (who_.is_made_up && std::ranges::find(lines, kStaticUser) != lines.end()) {
+        first = run_as(who_, {}) + ", and ";
+    }
+    return elsewhere + first + drop_in(lines);
+}
+
 // Why the unit's mounts forbid writing there, with the line that helps; empty when they do not.
-std::string Judge::refusal_of(const std::string& path) const {
-    const std::string folder = folder_of(path);
+std::string Judge::refusal_of(const std::string& path, Purpose purpose) const {
+    std::string reason;
+    std::string way;
     if (is_below(path, "/dev")) {
         return {};
     }
-    if (unit_.home == UnitView::Home::hidden &&
-        is_below_any(path, {"/home", "/root", "/run/user"})) {
-        return "cannot be written: ProtectHome=yes of the unit hides it; choose a file below "
-               "/var/log/s3gate, or " +
-               drop_in({"ProtectHome=tmpfs", "BindPaths=" + folder});
-    }
-    if (unit_.has_private_tmp && is_below_any(path, {"/tmp", "/var/tmp"})) {
-        return "goes to a /tmp of the unit's own (PrivateTmp=yes): nobody else sees it, and it is "
-               "gone when the service stops; choose a file below /var/log/s3gate, or " +
-               drop_in({"BindPaths=" + folder});
-    }
-    if (is_below_any(path, unit_.writable)) {
+    if (is_hidden(path)) {
+        reason = "cannot be written: ProtectHome=" + print(unit_.home) + " of the unit hides it";
+        std::vector<std::string> lines;
+        if (unit_.home != UnitView::Home::empty) {
+            lines.emplace_back("ProtectHome=tmpfs");
+        }
+        way = way_to(path, std::move(lines), "BindPaths");
+    } else if (is_private(path)) {
+        reason = "goes to a /tmp of the unit's own (PrivateTmp=yes): nobody else sees it, and it "
+                 "is gone when the service stops";
+        std::vector<std::string> lines = {"PrivateTmp=no"};
+        if (unit_.has_dynamic_user) {  // which implies PrivateTmp=yes, whatever another line says
+            lines.insert(lines.begin(), kStaticUser);
+        }
+        const bool is_strict = unit_.system == UnitView::System::strict;
+        way = way_to(path, std::move(lines), is_strict ? "ReadWritePaths" : "");
+    } else if (const std::string protection = find_protection(path); !protection.empty()) {
+        reason = "cannot be written: " + protection + " of the unit makes it read-only";
+        way = way_to(path, {}, "ReadWritePaths");
+    } else {
         return {};
     }
-    const bool is_system = is_below_any(path, {"/usr", "/boot", "/efi"});
-    const bool is_home = unit_.home == UnitView::Home::read_only &&
-                         is_below_any(path, {"/home", "/root", "/run/user"});
-    const bool is_read_only =
-        unit_.system == UnitView::System::strict || is_home ||
-        (unit_.system == UnitView::System::full && is_below(path, "/etc")) ||
-        (unit_.system >= UnitView::System::partly && is_system);
-    if (!is_read_only) {
-        return {};
-    }
-    return std::string("cannot be written: ") +
-           (is_home ? "ProtectHome=read-only" : "ProtectSystem=" + print(unit_.system)) +
-           " of the unit makes it read-only; choose a file below /var/log/s3gate, or " +
-           drop_in({"ReadWritePaths=" + folder});
+    return reason + "; " + choose_below(purpose) + (way.empty() ? way : ", or " + way);
+}
+
+// Where the way to a path begins in the unit: folders above one that is mounted into an empty home
+// are systemd's, and let everybody through.
+std::string Judge::first_folder_of(const std::string& path) const {
+    const auto bound = std::ranges::find_if(
+        unit_.bound, [&](const std::string& folder) { return is_below(path, folder); });
+    const bool is_in_empty_home =
+        unit_.home == UnitView::Home::empty && is_below_any(path, kHomes);
+    return is_in_empty_home && bound != unit_.bound.end() ? *bound : "/";
 }
 
 // systemd makes the unit's own folders and gives them to its user; what is in them is another
 // matter.
 std::string Judge::find_write_obstacle(const std::string& path) const {
     if (!is_below_any(path, unit_.own_folders)) {
-        return find_obstacle(path, who_, Access::write);
+        return find_obstacle(path, who_, Access::write, first_folder_of(path));
     }
     const std::string folder = folder_of(path);
-    struct stat status {};
     if (std::ranges::find(unit_.own_folders, folder) == unit_.own_folders.end() &&
-        ::stat(folder.c_str(), &status) != 0 && errno == ENOENT) {
-        return "there is no folder " + folder + make_folder(folder, who_);
+        is_missing(folder)) {
+        return "there is no folder " + folder + "; " + make_folder(folder, who_);
     }
     // The files of a user who was made up pass to the next one.
     return who_.is_made_up ? std::string() : find_closed(path, who_, 2, "w");
 }
 
 void Judge::check_target(const std::string& target, const config::Location& where,
-                         const std::string& key) const {
+                         const std::string& key, Purpose purpose) const {
     if (!target.starts_with('/')) {
         return;
     }
@@ -531,7 +715,7 @@ void Judge::check_target(const std::string& target, const config::Location& wher
     }
     if (const std::string refusal = is_below_any(path, unit_.own_folders)
                                         ? std::string()
-                                        : refusal_of(path);
+                                        : refusal_of(path, purpose);
         !refusal.empty()) {
         warn(where, key, path + " " + refusal);
         return;
@@ -543,9 +727,10 @@ void Judge::check_target(const std::string& target, const config::Location& wher
 
 void Judge::check_targets() const {
     const config::Config& config = result_.config;
-    check_target(config.log.target, config.log.where, "log.target");
-    check_target(config.access_log.target, config.access_log.where, "access_log.target");
-    check_target(config.admin.socket, config.admin.where, "admin.socket");
+    check_target(config.log.target, config.log.where, "log.target", Purpose::log);
+    check_target(config.access_log.target, config.access_log.where, "access_log.target",
+                 Purpose::log);
+    check_target(config.admin.socket, config.admin.where, "admin.socket", Purpose::socket);
 }
 
 }  // namespace
@@ -571,11 +756,12 @@ std::optional<Identity> identity_of(const std::string& user) {
     return out;
 }
 
-std::string find_obstacle(const std::string& path, const Identity& who, Access access) {
+std::string find_obstacle(const std::string& path, const Identity& who, Access access,
+                          const std::string& from) {
     std::error_code failed;
     const fs::path real = fs::weakly_canonical(path, failed);
     const std::string target = failed ? path : real.string();
-    const std::string closed = find_closed_folder(target, who);
+    const std::string closed = find_closed_folder(target, who, from);
     if (!closed.empty()) {
         return closed;
     }
@@ -598,7 +784,10 @@ Identity UnitView::identity() const {
     Identity out;
     if (!user.empty() || has_dynamic_user) {
         const std::string name = user.empty() ? fs::path(file).stem().string() : user;
-        if (auto found = identity_of(name)) {
+        auto found = identity_of(name);
+        // While the service runs, the user whom systemd made up has a number, which is of no use
+        // after it.
+        if (found && !(has_dynamic_user && is_made_up_number(found->uid))) {
             out = std::move(*found);
         } else {
             out = {name, name, false, true, 0, {}};

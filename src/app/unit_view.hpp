@@ -27,13 +27,14 @@ std::optional<Identity> identity_of(const std::string& user);
 
 // Why `path` cannot be opened for reading or writing with these rights, and the command that helps:
 // every folder on the way is looked at. Empty when it can, or when nobody can tell. A file to be
-// written may be missing if its folder may be written.
+// written may be missing if its folder may be written. `from` is the first folder looked at.
 enum class Access { read, write, list };
-std::string find_obstacle(const std::string& path, const Identity& who, Access access);
+std::string find_obstacle(const std::string& path, const Identity& who, Access access,
+                          const std::string& from = "/");
 
 struct UnitView {
     enum class System { writable, partly, full, strict };
-    enum class Home { visible, read_only, hidden };
+    enum class Home { visible, read_only, empty, hidden };
 
     std::string file;
     std::string config_file;  // of ExecStart
@@ -46,6 +47,7 @@ struct UnitView {
     Home home = Home::visible;
     std::vector<std::string> own_folders;  // LogsDirectory= and its like: systemd makes them
     std::vector<std::string> writable;     // ReadWritePaths=
+    std::vector<std::string> bound;        // BindPaths= that lead to where they come from
     bool may_bind_low_ports = false;
 
     Identity identity() const;

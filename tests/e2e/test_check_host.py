@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -290,6 +291,95 @@ def test_a_user_who_is_made_up_reads_what_everybody_may(folder):
     assert "useradd --system no-such-user-here" in message
     assert f"chgrp no-such-user-here {path} && chmod g+r {path}" in message
     assert f"chmod o+r {path}" in message
+
+
+def test_a_number_of_now_is_no_user(folder):
+    """Of the user whom systemd made up, while the service runs: the next start may have another."""
+    passwd = folder / "passwd"
+    passwd.write_text(
+        pathlib.Path("/etc/passwd").read_text(encoding="utf-8")
+        + "made-up:x:63164:63164:Dynamic User:/:/usr/sbin/nologin\n"
+    )
+    script = f'mount --bind {passwd} /etc/passwd && exec "$@"'
+    prefix = ["unshare", "-m", "--propagation", "private", "sh", "-c", script, "sh"]
+    if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mounts are not permitted here")
+    path = write(folder, main_file(access_log={"target": "/srv/no-such/a.log"}))
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text(path, "User=made-up", "DynamicUser=yes"))
+    (message,) = messages(warnings_of(path, "--unit", unit, prefix=prefix)[0], "access_log.target")
+    assert "useradd --system made-up && install -d -m 0750 -o made-up" in message
+
+
+@pytest.mark.parametrize(
+    "settings, lines",
+    [
+        (["PrivateTmp=yes"], "line PrivateTmp=no"),
+        (["PrivateTmp=yes", "ProtectSystem=strict"], "lines PrivateTmp=no and ReadWritePaths=/tmp"),
+        (
+            ["DynamicUser=yes"],
+            "lines DynamicUser=no and PrivateTmp=no and ReadWritePaths=/tmp",
+        ),
+    ],
+)
+def test_a_path_in_a_private_tmp(folder, settings, lines):
+    """PrivateTmp=no is ignored beside DynamicUser=yes: tests/real/test_unit_advice.py shows it."""
+    path = write(folder, main_file(access_log={"target": "/tmp/no-such-file.log"}))
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text("/etc/x.yaml", "User=nobody", *settings))
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+    assert message.endswith(f"add below [Service] the {lines}")
+    assert "add below [Service] the line LogsDirectory=s3gate and choose a file below" in message
+    drop_ins = folder / "s3gate.service.d"
+    drop_ins.mkdir()
+    shown = lines.partition(" ")[2].replace(" and ", "\n")
+    (drop_ins / "own.conf").write_text(f"[Service]\n{shown}\n")
+    assert messages(warnings_of(path, "--unit", unit)[0], "access_log.target") == []
+
+
+def test_paths_are_quoted_for_shell_and_unit(folder):
+    """And read as systemd reads them: the line makes the warning go away."""
+    logs = folder / "it's 100% \"b\""
+    path = write(folder, main_file(access_log={"target": f"{logs}/a.log"}))
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text("/etc/x.yaml", "User=nobody", "ProtectSystem=strict"))
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+    assert f"-g nogroup {shlex.quote(str(logs))}".replace("'\"'\"'", "'\\''") in message
+    line = message.rpartition("the line ")[2]
+    assert line.startswith('ReadWritePaths="') and '100%% \\"b\\"' in line
+    logs.mkdir()
+    logs.chmod(0o777)
+    unit.write_text(unit_text("/etc/x.yaml", "User=nobody", "ProtectSystem=strict", line))
+    assert messages(warnings_of(path, "--unit", unit)[0], "access_log.target") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has a home that is closed")
+def test_a_folder_bound_into_an_empty_home_is_reached(folder):
+    """Whatever the mode of the folders above it is: those are not the host's there."""
+    with tempfile.TemporaryDirectory(dir="/root") as name:
+        logs = pathlib.Path(name) / "logs"
+        logs.mkdir()
+        logs.chmod(0o777)
+        path = write(folder, main_file(access_log={"target": f"{logs}/a.log"}))
+        unit = folder / "s3gate.service"
+        settings = ["User=nobody", "ProtectHome=tmpfs"]
+        unit.write_text(unit_text("/etc/x.yaml", *settings))
+        (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
+        assert "ProtectHome=tmpfs of the unit hides it" in message
+        assert message.endswith(f"the line BindPaths={logs}")
+        for bound in (f"BindPaths={logs}", f"BindPaths=-{logs}:{logs}:rbind"):
+            unit.write_text(unit_text("/etc/x.yaml", *settings, bound))
+            assert messages(warnings_of(path, "--unit", unit)[0], "access_log.target") == []
+        unit.write_text(unit_text("/etc/x.yaml", *settings, f"BindPaths={logs}:/srv"))
+        assert messages(warnings_of(path, "--unit", unit)[0], "access_log.target") != []
+
+
+def test_files_that_the_unit_hides_are_to_be_moved(folder):
+    path = write(folder, main_file())
+    unit = folder / "s3gate.service"
+    unit.write_text(unit_text(path, "User=nobody", "PrivateTmp=yes"))
+    found = [w["message"] for w in warnings_of(path, "--unit", unit)[0] if not w["key"]]
+    assert found and all(m.endswith("hides it; move it below /etc/s3gate") for m in found)
 
 
 def test_a_folder_that_is_missing_is_named(folder):

@@ -7,18 +7,12 @@ can tell.
 """
 
 import json
-import os
-import pathlib
 import re
-import shutil
-import subprocess
-import uuid
 
 import pytest
 
-from support_real import require, require_program, s3gate_binary
+from container import installed_files, require_systemd, run_in_systemd
 
-UNIT = pathlib.Path(__file__).resolve().parents[2] / "systemd" / "s3gate.service"
 CONFIG = """
 log: {level: debug, target: stderr}
 sites:
@@ -26,17 +20,6 @@ sites:
     listen: ["127.0.0.1:9000"]
     balance: {salt: pepper}
     backends: {servers: ["127.0.0.1:9", "127.0.0.2:9"]}
-"""
-PROBE_UNIT = """
-[Unit]
-DefaultDependencies=no
-After=systemd-journald.socket
-Requires=systemd-journald.socket
-[Service]
-Type=oneshot
-TimeoutStartSec=90
-ExecStart=-/bin/bash /probe.sh
-ExecStart=-/bin/systemctl --force --force poweroff
 """
 PROBE = r"""
 exec >/probe.out 2>/probe.err
@@ -69,61 +52,11 @@ journalctl -q -o json -p warning SYSLOG_IDENTIFIER=s3gate >/journal.warning
 """
 
 
-def run_in_systemd(folder, files, probe):
-    """Boots systemd on an overlay of / with `files` ({path: text or Path}) and runs `probe` as root
-    in it; returns the overlay's upper folder. Nothing of this machine changes."""
-    upper, work, root = (folder / name for name in ("upper", "work", "root"))
-    for path in (upper, work, root):
-        path.mkdir()
-    layers = f"lowerdir=/,upperdir={upper},workdir={work}"
-    mount = ["mount", "-t", "overlay", "overlay", "-o", layers, str(root)]
-    mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
-    require(mounted.returncode == 0, f"no overlay of / here: {mounted.stderr.strip()}")
-    try:
-        # What this machine starts at boot is none of the test's business.
-        for wants in (root / "etc/systemd/system").glob("*.wants"):
-            shutil.rmtree(wants)
-        for path, content in {
-            **files,
-            "etc/machine-id": uuid.uuid4().hex + "\n",
-            "etc/systemd/system/probe.service": PROBE_UNIT,
-            "probe.sh": probe,
-        }.items():
-            target = root / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, pathlib.Path):
-                shutil.copy(content, target)
-            else:
-                target.write_text(content)
-        boot = ["systemd-nspawn", "-q", "-D", str(root), "--private-network", "--register=no"]
-        boot += ["--keep-unit", "--console=pipe", "-b", "systemd.unit=probe.service"]
-        done = subprocess.run(
-            ["timeout", "-k", "5", "120", *boot],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            check=False,
-        )
-        require(
-            (upper / "probe.out").exists(),
-            f"systemd does not boot in a container here: {done.stderr or done.stdout[-500:]}",
-        )
-    finally:
-        subprocess.run(["umount", str(root)], check=False)
-    return upper
-
-
 @pytest.fixture(name="seen", scope="module")
 def seen_fixture(tmp_path_factory):
     """(what the probe said, all of the journal, its warnings)"""
-    require(os.geteuid() == 0, "a container needs root")
-    require_program("systemd-nspawn")
-    files = {
-        "usr/bin/s3gate": pathlib.Path(s3gate_binary()),
-        "etc/systemd/system/s3gate.service": UNIT,
-        "etc/s3gate/s3gate.yaml": CONFIG,
-    }
+    require_systemd()
+    files = {**installed_files(), "etc/s3gate/s3gate.yaml": CONFIG}
     upper = run_in_systemd(tmp_path_factory.mktemp("unit"), files, PROBE)
     said = {}
     for line in (upper / "probe.out").read_text().splitlines():
