@@ -50,7 +50,7 @@ void print_dump(const config::Config& config) {
 int run_check(const CheckOptions& options) {
     const std::optional<UnitView> unit = unit_for(options);
     if (!unit && !options.unit.empty()) {
-        std::fprintf(stderr, "s3gate: the unit %s cannot be read\n", options.unit.c_str());
+        complain("the unit " + options.unit + " cannot be read");
         return proxy::kExitFailure;
     }
     config::LoadResult result = config::load(options.file, config::process_environment());
@@ -69,7 +69,7 @@ int run_check(const CheckOptions& options) {
         options.with_dump ? print_dump(result.config) : print_summary(result.config);
     }
     if (result.ok() && is_refused) {
-        std::fputs("s3gate: there are warnings, and --strict does not allow any\n", stderr);
+        complain("there are warnings, and --strict does not allow any");
     }
     return code;
 }

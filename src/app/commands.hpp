@@ -14,8 +14,12 @@ namespace s3gate::app {
 // What every command reads unless another file is named.
 inline constexpr const char* kDefaultFile = "/etc/s3gate/s3gate.yaml";
 
+// What keeps a command from its work, on standard error: an error where that is the journal.
+void complain(const std::string& message);
+
 // Loads `file`; on problems prints each as `file:line: key.path: message` to `out` and returns
-// null. Warnings go to `out` as well, after the word "warning".
+// null. Warnings go to `out` as well, after the word "warning" or, where `out` is the journal, with
+// that priority.
 std::shared_ptr<const config::Config> load_or_report(const std::string& file, std::FILE* out);
 
 // The lines of load_or_report().

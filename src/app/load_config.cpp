@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 
@@ -5,6 +7,11 @@
 #include "s3gate/observe/journal.hpp"
 
 namespace s3gate::app {
+
+void complain(const std::string& message) {
+    const std::string prefix(observe::journal_prefix(STDERR_FILENO, observe::Priority::error));
+    std::fprintf(stderr, "%ss3gate: %s\n", prefix.c_str(), message.c_str());
+}
 
 void print_findings(const config::LoadResult& result, std::FILE* out) {
     const auto prefix = [out](observe::Priority priority) {
@@ -15,7 +22,9 @@ void print_findings(const config::LoadResult& result, std::FILE* out) {
                      problem.to_string().c_str());
     }
     for (const config::Problem& warning : result.warnings) {
-        std::fprintf(out, "%swarning: %s\n", prefix(observe::Priority::warning).c_str(),
+        // The word is for those who see no priority.
+        const std::string journal = prefix(observe::Priority::warning);
+        std::fprintf(out, "%s%s\n", journal.empty() ? "warning: " : journal.c_str(),
                      warning.to_string().c_str());
     }
 }

@@ -11,17 +11,11 @@
 #include <vector>
 
 #include "commands.hpp"
-#include "s3gate/observe/journal.hpp"
 #include "s3gate/proxy/server.hpp"
 
 namespace {
 
 using namespace s3gate;
-
-void complain(const std::string& message) {
-    const std::string prefix(observe::journal_prefix(STDERR_FILENO, observe::Priority::error));
-    std::fprintf(stderr, "%ss3gate: %s\n", prefix.c_str(), message.c_str());
-}
 
 // The command line as CLI11 describes it, and what was found on it.
 struct CommandLine {
@@ -33,6 +27,8 @@ struct CommandLine {
     CLI::App* route = nullptr;
     CLI::App* version = nullptr;
     CLI::App* help = nullptr;
+    CLI::Option* config = nullptr;
+    CLI::Option* check_file = nullptr;
 
     std::string file;
     // -t and -T where expand_habits() left them: in one word with others, as in -tc FILE.
@@ -50,9 +46,10 @@ struct CommandLine {
 };
 
 CommandLine::CommandLine() {
-    app.add_option("-c,-f,--config", file, "The main configuration file")->type_name("FILE");
-    app.add_flag("-t,--test", is_test, "The same as the command check");
-    app.add_flag("-T", is_dump, "The same as check --dump");
+    config = app.add_option("-c,-f,--config", file, "The main configuration file")
+                 ->type_name("FILE");
+    app.add_flag("-t,--test", is_test, "The same as the command check")->disable_flag_override();
+    app.add_flag("-T", is_dump, "The same as check --dump")->disable_flag_override();
     app.set_version_flag("-v,-V,--version", "s3gate " S3GATE_VERSION, "Print the version");
     app.allow_extras();  // run() says what is wrong with them
     app.require_subcommand(0, 1);
@@ -66,14 +63,16 @@ CommandLine::CommandLine() {
 void CommandLine::add_check() {
     check = app.add_subcommand("check", "Check the configuration and say what it amounts to");
     check->fallthrough();  // --config is accepted after the subcommand as well
-    check->add_option("FILE", check_options.file, "The main configuration file")->type_name("");
-    check->add_flag("--strict", check_options.is_strict, "Warnings are failures: exit code 2");
-    CLI::Option* const json =
-        check->add_flag("--json", check_options.as_json, "Print one JSON object");
+    check_file = check->add_option("FILE", check_options.file, "The main configuration file")
+                     ->type_name("");
+    check->add_flag("--strict", check_options.is_strict, "Warnings are failures: exit code 2")
+        ->disable_flag_override();
+    check->add_flag("--json", check_options.as_json, "Print one JSON object")
+        ->disable_flag_override();
     check
         ->add_flag("--dump", check_options.with_dump,
                    "Print every value in effect, salts included, as a file that can be loaded")
-        ->excludes(json);
+        ->disable_flag_override();
     check
         ->add_option("--unit", check_options.unit,
                      "Look with the eyes of this systemd unit (default: the installed "
@@ -97,7 +96,6 @@ void CommandLine::add_route() {
         ->add_option("ARG", route_options.arguments,
                      "A key, a query string (holds '=' or begins with '?'), or a URL (holds '://' "
                      "or begins with '/')")
-        ->required()
         ->type_name("");
 }
 
@@ -126,7 +124,7 @@ std::vector<std::string> expand_habits(int argc, char** argv) {
 }
 
 int usage_error(const std::string& message) {
-    complain(message + "; see s3gate --help");
+    app::complain(message + "; see s3gate --help");
     return proxy::kExitFailure;
 }
 
@@ -158,6 +156,17 @@ std::string find_mistake(const CommandLine& line) {
         (!line.file.empty() && !check.file.empty() && line.file != check.file)) {
         return "check takes one FILE";
     }
+    // As of a script's variable that is not set: the default file is not what it means.
+    if ((line.config->count() > 0 && line.file.empty()) ||
+        (line.check_file->count() > 0 && check.file.empty())) {
+        return "the FILE has an empty name";
+    }
+    if (check.as_json && (check.with_dump || line.is_dump)) {
+        return "--json and --dump each want the output for themselves: leave one of them out";
+    }
+    if (line.route->parsed() && line.route_options.arguments.empty()) {
+        return "route needs a key, a query string or a URL";
+    }
     if (extras.empty()) {
         return {};
     }
@@ -176,7 +185,7 @@ std::string config_file(const CommandLine& line) {
         return line.check_options.file;
     }
     if (::access(app::kDefaultFile, F_OK) != 0) {
-        complain("no FILE is named, and the default " + std::string(app::kDefaultFile) +
+        app::complain("no FILE is named, and the default " + std::string(app::kDefaultFile) +
                  " does not exist; name one with --config FILE");
     }
     return app::kDefaultFile;
@@ -206,6 +215,23 @@ int run(CommandLine& line) {
     return app::run_daemon(file);
 }
 
+// CLI11's reason in our words.
+std::string explain(const CLI::ParseError& error) {
+    const std::string said = error.what();
+    const std::string option = said.substr(0, said.find_first_of(": "));
+    if (said.ends_with(" missing")) {
+        return option + " needs a value";
+    }
+    if (said.find(" but received ") != std::string::npos) {
+        return option + " is given more than once";
+    }
+    if (said.ends_with(" flag override")) {
+        // Here it comes without its dashes.
+        return (option.size() == 1 ? "-" : "--") + option + " takes no value";
+    }
+    return said;
+}
+
 int dispatch(int argc, char** argv) {
     CommandLine line;
     std::vector<std::string> words = expand_habits(argc, argv);
@@ -213,8 +239,8 @@ int dispatch(int argc, char** argv) {
     try {
         line.app.parse(std::move(words));
     } catch (const CLI::ParseError& error) {
-        // CLI11 prints the help or what is wrong; its own codes would collide with ours.
-        return line.app.exit(error) == 0 ? proxy::kExitOk : proxy::kExitFailure;
+        // Help and version come this way too.
+        return error.get_exit_code() == 0 ? line.app.exit(error) : usage_error(explain(error));
     }
     return run(line);
 }
@@ -225,7 +251,7 @@ int main(int argc, char** argv) {
     try {
         return dispatch(argc, argv);
     } catch (const std::exception& error) {
-        complain(error.what());
+        app::complain(error.what());
         return s3gate::proxy::kExitFailure;
     }
 }

@@ -157,11 +157,9 @@ bool answer(const proxy::Site& site, const RouteOptions& options, const std::str
         key = key_of(config, options, parse_argument(argument));
     }
     if (key && key->needs_address) {
-        std::fprintf(stderr,
-                     "s3gate: %s at site %s: the key is the fingerprint of the client; give its "
-                     "address with --ip (and --user-agent and --accept-language as it sends "
-                     "them)\n",
-                     printable(argument).c_str(), config.name.c_str());
+        complain(printable(argument) + " at site " + config.name +
+                 ": the key is the fingerprint of the client; give its address with --ip (and "
+                 "--user-agent and --accept-language as it sends them)");
         return false;
     }
     std::fputs(is_first ? "" : "\n", stdout);
@@ -177,14 +175,14 @@ int run_route(const std::string& file, const RouteOptions& options) {
         return proxy::kExitConfig;
     }
     if (options.ip && !base::IpAddress::parse(*options.ip)) {
-        std::fprintf(stderr, "s3gate: --ip %s is no address\n", options.ip->c_str());
+        complain("--ip " + *options.ip + " is no address");
         return proxy::kExitFailure;
     }
     const auto is_wanted = [&](const config::Site& site) {
         return options.site.empty() || site.name == options.site;
     };
     if (std::ranges::none_of(config->sites, is_wanted)) {
-        std::fprintf(stderr, "s3gate: no site is called %s\n", options.site.c_str());
+        complain("no site is called " + options.site);
         return proxy::kExitFailure;
     }
     // The same rings as the daemon builds; no name needs resolving for them.

@@ -22,6 +22,9 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
+// A key that has no effect where it stands is a warning: its default is not written there, so that
+// what is written loads without one.
+
 // Writes keys and values in the order it is told; texts of the operator always in quotes.
 class Writer {
   public:
@@ -93,8 +96,14 @@ void write_balance(Writer& out, const Balance& balance) {
             out.word("method", "round_robin");
             break;
     }
-    out.texts("key", balance.key, print_key_source);
-    out.text("salt", balance.salt);
+    const Balance defaults;
+    const bool has_keys = balance.method == BalanceMethod::ketama;
+    if (has_keys || balance.key != defaults.key) {
+        out.texts("key", balance.key, print_key_source);
+    }
+    if (has_keys || balance.salt != defaults.salt) {
+        out.text("salt", balance.salt);
+    }
     out.close();
 }
 
@@ -122,7 +131,6 @@ void write_backends(Writer& out, const Backends& backends) {
     out.number("keepalive", backends.keepalive, "off");
     out.duration("idle_timeout", backends.idle_timeout);
     out.number("max_connections", backends.max_connections, "off");
-    // Written without any bound they are a warning; their defaults then say nothing.
     const Backends defaults;
     if (is_bounded || backends.queue != defaults.queue) {
         out.number("queue", backends.queue, "off");
@@ -317,7 +325,9 @@ void write_main(Writer& out, const Config& config) {
     out.size("replay_memory", config.limits.replay_memory);
     out.close();
     out.duration("shutdown_timeout", config.shutdown_timeout);
-    out.duration("upgrade_timeout", config.upgrade_timeout);
+    if (config.upgrade_timeout != Config().upgrade_timeout) {
+        out.duration("upgrade_timeout", config.upgrade_timeout);
+    }
     out.text("user", config.user);
 }
 

@@ -192,8 +192,11 @@ void read_main(const Section& section, const std::string& directory, Config& out
     // Zero: cut what is open at once.
     out.shutdown_timeout = section.duration("shutdown_timeout", {Duration{0}, hours{24}})
                                .value_or(out.shutdown_timeout);
-    out.upgrade_timeout = section.duration("upgrade_timeout", {seconds{1}, hours{24 * 7}})
-                              .value_or(out.upgrade_timeout);
+    if (const auto upgrade = section.duration("upgrade_timeout", {seconds{1}, hours{24 * 7}})) {
+        out.upgrade_timeout = *upgrade;
+        section.warning("upgrade_timeout",
+                        "is checked, but not used yet: this version cannot upgrade in place");
+    }
     read_user(section, out);
 }
 

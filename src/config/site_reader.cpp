@@ -114,6 +114,8 @@ void read_key_sources(const Section& balance, Balance& out) {
     }
 }
 
+constexpr std::string_view kNoKeys = "has no effect: only balance.method ketama uses keys";
+
 Balance read_balance(const Section& site) {
     Balance out;
     const auto balance = site.mapping("balance", "a mapping such as {method: ketama}");
@@ -133,6 +135,13 @@ Balance read_balance(const Section& site) {
             "key", "ketama needs at least one key source; without any use method: round_robin");
     }
     assign(out.salt, balance->text("salt", "a text"));
+    if (out.method != BalanceMethod::ketama) {
+        for (const std::string_view key : {"key", "salt"}) {
+            if (balance->has(key)) {
+                balance->warning(key, std::string(kNoKeys));
+            }
+        }
+    }
     return out;
 }
 
@@ -821,6 +830,9 @@ SiteRead read_site(const Section& section) {
                                      {{"cut", HalfClose::cut}, {"serve", HalfClose::serve}}));
     read_status_page(section, site.status);
     read_session_header(section, site.session_header);
+    if (!site.session_header.empty() && site.balance.method != BalanceMethod::ketama) {
+        section.warning("session_header", std::string(kNoKeys));
+    }
     assign(site.when_all_down,
            section.choice<AllDown>("when_all_down",
                                    {{"try", AllDown::try_anyway}, {"refuse", AllDown::refuse}}));

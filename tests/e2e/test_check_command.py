@@ -95,7 +95,16 @@ def test_help():
         (["check", "--frobnicate"], '"--frobnicate"'),
         (["check", "FILE", "other.yaml"], "one FILE"),
         (["check", "FILE", "-c", "other.yaml"], "one FILE"),
-        (["check", "FILE", "--json", "--dump"], "--json"),
+        (["check", "FILE", "--json", "--dump"], "--json and --dump each want the output"),
+        (["-T", "-c", "FILE", "--json"], "--json and --dump each want the output"),
+        (["check", "FILE", "--unit"], "--unit needs a value"),
+        (["check", "FILE", "--json=no"], "--json takes no value"),
+        (["check", ""], "empty name"),
+        (["-c", "", "-t"], "empty name"),
+        (["-c", "FILE", "-c", "FILE"], "--config is given more than once"),
+        (["--config"], "--config needs a value"),
+        (["route", "-c", "FILE"], "route needs a key, a query string or a URL"),
+        (["route", "-c", "FILE", "--ip", "::1", "--ip", "::2", "x"], "--ip is given more than once"),
         (["version", "more"], "more"),
         (["check", "FILE", "--unit", "/nonexistent/x.service"], "/nonexistent/x.service"),
     ],
@@ -104,6 +113,7 @@ def test_a_wrong_command_line_says_what_is_wrong(good, form, word):
     done = run_command(*[good if part == "FILE" else part for part in form])
     assert done.returncode == 1
     assert word in done.stderr and done.stdout == ""
+    assert re.fullmatch(r"s3gate: [^\n]+\n", done.stderr), "one sentence of our own"
 
 
 @pytest.mark.skipif(pathlib.Path(DEFAULT).exists(), reason="this host has a configuration")
@@ -229,6 +239,29 @@ def test_admin_says_that_nothing_listens_yet(tmp_path, start, make_backend):
     assert "nothing listens yet" in done.stdout
     daemon = start(config)
     assert "admin: " in daemon.stderr and "nothing listens yet" in daemon.stderr
+
+
+def test_upgrade_timeout_says_that_nothing_uses_it_yet(tmp_path, start, make_backend):
+    config = make_config([make_site([make_backend(), make_backend()])], upgrade_timeout="2h")
+    done = run_command("check", write(tmp_path, config))
+    assert done.returncode == 0
+    assert "upgrade_timeout: is checked, but not used yet" in done.stdout
+    assert "upgrade_timeout: is checked, but not used yet" in start(config).stderr
+
+
+def test_the_dump_of_a_file_without_warnings_has_none(tmp_path):
+    """Keys that have no effect where they stand are left out of it."""
+    balances = ({"method": "least_conn"}, {"salt": "pepper"})
+    sites = [make_site([dead_address(), dead_address()], name=f"site-{i}") for i in range(2)]
+    for site, balance in zip(sites, balances):
+        site["balance"] = balance
+    path = write(tmp_path, make_config(sites))
+    dumped = run_command("check", path, "--dump", "--strict")
+    assert dumped.returncode == 0, dumped.stderr
+    again = write(tmp_path, dumped.stdout, "again.yaml")
+    done = run_command("check", again, "--strict")
+    assert done.returncode == 0, done.stdout
+    assert "upgrade_timeout" not in dumped.stdout and "queue" not in dumped.stdout
 
 
 def test_route_needs_the_address_of_a_fingerprint(tmp_path):

@@ -68,6 +68,28 @@ def test_a_file_gets_timestamps_in_a_service_too(make_backend, gate):
     assert lines and all(re.fullmatch(STAMPED, line) for line in lines)
 
 
+def test_the_level_is_said_once(make_backend, gate):
+    """A warning of the start, before there is a logger: a word by hand, a priority in the journal."""
+    top = {"upgrade_timeout": "1h"}
+    daemon = gate([make_backend(), make_backend()], top=top, daemon={"prefix": AS_JOURNAL})
+    daemon.stop()
+    assert re.search("^<4>/.*: upgrade_timeout: is checked", daemon.stderr, re.MULTILINE)
+    assert "warning: " not in daemon.stderr
+    daemon = gate([make_backend(), make_backend()], top=top)
+    daemon.stop()
+    assert re.search("^warning: /.*: upgrade_timeout: is checked", daemon.stderr, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", [["--frobnicate"], ["--config"], ["check", "--unit", "/none"]])
+def test_a_wrong_command_line_is_an_error_in_the_journal(words):
+    """As of a drop-in with another ExecStart."""
+    done = subprocess.run(
+        [*AS_JOURNAL, binary(), *words], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(r"(<3>s3gate: [^\n]+\n)+", done.stderr), done.stderr
+
+
 @pytest.mark.parametrize(
     "change,priority,text",
     [
