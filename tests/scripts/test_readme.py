@@ -14,7 +14,7 @@ import subprocess
 
 import pytest
 
-from support.checkout import LONG, ROOT, may_overlay, overlaid
+from support.checkout import LONG, PROXIES, ROOT, may_overlay, overlaid
 from support.waiting import SCALE, wait_until
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can have mounts of its own")
@@ -79,7 +79,7 @@ def test_install_it(checkout, tmp_path, umask):
     done = subprocess.run(
         [prefix[0], *namespaces, *prefix[1:], "bash", str(script)],
         cwd=checkout.root,
-        env=checkout.environment({}),
+        env=checkout.environment(PROXIES),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -153,6 +153,27 @@ def test_what_else_the_page_names(checkout):
         assert (ROOT / "scripts" / name).exists(), name
     for script, option in set(re.findall(r"scripts/([a-z-]+) (--[a-z]+)", text)):
         assert option in (ROOT / "scripts" / script).read_text(encoding="utf-8"), (script, option)
-    for label in ("unit", "sim", "e2e", "parity", "real", "soak", "scripts", "fuzz-replay"):
-        assert f"`{label}`" in text or f"-L {label}`" in text
     assert checkout.root.exists()
+
+
+def test_what_the_tests_are():
+    """Each kind by its label, and in the list of what scripts/test runs."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    (listed,) = re.findall(r"installs what the tests need.*?One kind at a time", text, re.DOTALL)
+    words = {
+        "unit": "unit tests",
+        "sim": "scenarios",
+        "e2e": "end-to-end",
+        "parity": "parity",
+        "real": "real clients",
+        "soak": "soak",
+        "scripts": "scripts",
+        "fuzz-replay": "fuzz",
+    }
+    labels = set()
+    for file in (ROOT / "tests").glob("*/CMakeLists.txt"):
+        labels.update(re.findall(r"LABELS ([a-z0-9-]+)", file.read_text(encoding="utf-8")))
+    assert labels == set(words)
+    for label, word in words.items():
+        assert f"`{label}`" in text or f"-L {label}`" in text
+        assert word in listed, label
