@@ -480,6 +480,7 @@ class Judge {
     void check_port(const config::Listen& listen, const std::string& key) const;
     void check_target(const std::string& target, const config::Location& where,
                       const std::string& key, Purpose purpose) const;
+    bool may_be_bound(const std::string& path) const;
     bool is_hidden(const std::string& path) const;
     bool is_private(const std::string& path) const;
     std::string find_protection(const std::string& path) const;
@@ -576,9 +577,15 @@ void Judge::check_files() const {
     }
 }
 
+// An empty /root lets only root through, since some systemd between 252 and 257.
+bool Judge::may_be_bound(const std::string& path) const {
+    return who_.is_root || !is_below(path, "/root");
+}
+
 bool Judge::is_hidden(const std::string& path) const {
-    return unit_.home >= UnitView::Home::empty && is_below_any(path, kHomes) &&
-           (unit_.home == UnitView::Home::hidden || !is_below_any(path, unit_.bound));
+    const bool is_reached = unit_.home == UnitView::Home::empty && may_be_bound(path) &&
+                            is_below_any(path, unit_.bound);
+    return unit_.home >= UnitView::Home::empty && is_below_any(path, kHomes) && !is_reached;
 }
 
 bool Judge::is_private(const std::string& path) const {
@@ -658,7 +665,7 @@ std::string Judge::refusal_of(const std::string& path, Purpose purpose) const {
         if (unit_.home != UnitView::Home::empty) {
             lines.emplace_back("ProtectHome=tmpfs");
         }
-        way = way_to(path, std::move(lines), "BindPaths");
+        way = may_be_bound(path) ? way_to(path, std::move(lines), "BindPaths") : std::string();
     } else if (is_private(path)) {
         reason = "goes to a /tmp of the unit's own (PrivateTmp=yes): nobody else sees it, and it "
                  "is gone when the service stops";
