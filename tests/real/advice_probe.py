@@ -44,7 +44,9 @@ def follow(message, case):
     way = message
     if case["choose"]:
         way = re.split(", or ", message)[0]
-        below = re.search(r"choose a file below (\S+)", way)
+        below = re.search(r"choose a file below ([^\s,]+)", way)
+        if not below:
+            return False
         case["target"] = below[1] + "/chosen.log"
     elif ", or " in message:
         way = message.split(", or ", 1)[1]
@@ -62,7 +64,7 @@ def follow(message, case):
         DROP_INS.mkdir(exist_ok=True)
         text = "\n".join(["[Service]", *case["lines"], ""])
         (DROP_INS / "override.conf").write_text(text, encoding="utf-8")
-    return lines or case["choose"] or "run: " in way
+    return bool(lines or case["choose"] or "run: " in way)
 
 
 def start(case):
@@ -96,8 +98,9 @@ def try_case(case):
         message = advice(case)
         if message is None:
             break
+        is_new = message not in case["messages"]
         case["messages"].append(message)
-        if not follow(message, case):
+        if not is_new or not follow(message, case):
             break
         run("systemctl", "daemon-reload")
     start(case)

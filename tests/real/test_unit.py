@@ -15,6 +15,7 @@ from container import installed_files, require_systemd, run_in_systemd
 
 CONFIG = """
 log: {level: debug, target: stderr}
+upgrade_timeout: 1h
 sites:
   - name: cluster
     listen: ["127.0.0.1:9000"]
@@ -95,6 +96,7 @@ def test_the_journal_shows_warnings_and_worse(seen):
     for entry in daemon:
         texts[int(entry["PRIORITY"])].append(entry["MESSAGE"])
         assert not re.search(r"^<|\d\d:\d\d:\d\d\.\d|\[warning\]|\[info\]", entry["MESSAGE"]), entry
+        assert not entry["MESSAGE"].startswith("warning"), "the priority says it"
     assert sorted(texts) == [3, 4, 6, 7]
     for priority, wanted in (
         (3, r"No server of cluster is usable: trying all"),
@@ -102,6 +104,7 @@ def test_the_journal_shows_warnings_and_worse(seen):
         (4, r"cluster: 127\.0\.0\.1:9 is down after 1 failed check: connect refused"),
         (4, r"ready: .* 0 of 2 servers up"),
         (4, r"SIGUSR2: "),
+        (4, r"^/etc/s3gate/s3gate\.yaml:3: upgrade_timeout: "),
         (6, r"draining: "),
         (6, r"stopped$"),
         (7, r"cluster: 127\.0\.0\.2:9 failed a check: "),
