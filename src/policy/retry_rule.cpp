@@ -6,6 +6,15 @@ namespace {
 
 constexpr int kServiceUnavailable = 503;
 
+bool has_answer(const AttemptFacts& facts) {
+    return std::holds_alternative<Answer>(facts.end);
+}
+
+bool failed_by(const AttemptFacts& facts, Cause cause) {
+    const auto* const failure = std::get_if<Failure>(&facts.end);
+    return failure != nullptr && failure->cause == cause;
+}
+
 bool is_timeout(Outcome outcome) {
     return outcome == Outcome::timed_out || outcome == Outcome::taken_down;
 }
@@ -27,15 +36,15 @@ bool is_in_time(const AttemptFacts& facts, const config::Retry& retry) {
 
 // Ends the request with this attempt: its answer if there is one, ours otherwise.
 RetryVerdict give_up(const AttemptFacts& facts, int row) {
-    const bool has_answer = facts.outcome == Outcome::answered;
-    return {.action = has_answer ? RetryAction::relay : RetryAction::fail, .row = row};
+    return {.action = has_answer(facts) ? RetryAction::relay : RetryAction::fail, .row = row};
 }
 
 // True for answers by which a backend says that it cannot serve now, as MinIO's do for seconds after
 // a restart. They cost it next to nothing. Were they limited, the limits would be spent while no
 // backend serves, and requests would fail when the first one does.
 bool is_refusal(const AttemptFacts& facts) {
-    return facts.outcome == Outcome::answered && facts.not_ready;
+    const auto* const answer = std::get_if<Answer>(&facts.end);
+    return answer != nullptr && answer->not_ready;
 }
 
 // True for refusals, which end when every backend was asked once, and for attempts whose backend
@@ -46,15 +55,16 @@ bool is_exempt_from_budget(const AttemptFacts& facts, int row) {
     if (is_refusal(facts)) {
         return true;
     }
-    return row == 7 && ((facts.outcome == Outcome::broken && !facts.malformed) ||
-                        facts.outcome == Outcome::taken_down);
+    const Outcome outcome = outcome_of(facts.end);
+    return row == 7 && ((outcome == Outcome::broken && !failed_by(facts, Cause::malformed)) ||
+                        outcome == Outcome::taken_down);
 }
 
 // Rows 3, 5, 6 and 7, once the row itself allows another backend: the limits they share.
 RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retry& retry, int row) {
     // An exchange that waited for a backend which the active checks then took down did not choose
     // to wait: `backend_head` is longer than `max_time`, it would never be retried.
-    const bool is_time_left = facts.outcome == Outcome::taken_down || is_in_time(facts, retry);
+    const bool is_time_left = failed_by(facts, Cause::went_down) || is_in_time(facts, retry);
     RetryVerdict verdict = give_up(facts, row);
     if (!facts.candidate_left || !is_time_left || facts.sent_attempts >= retry.max_tries) {
         return verdict;
@@ -62,7 +72,7 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
     const bool is_exempt = is_exempt_from_budget(facts, row);
     // Rows 5 and 6, and row 3 where the backend answered: if every backend answers like this, each
     // of these retries only makes it worse.
-    const bool is_by_status = facts.outcome == Outcome::answered && !is_refusal(facts);
+    const bool is_by_status = has_answer(facts) && !is_refusal(facts);
     if ((!is_exempt && !facts.budget_left) || (is_by_status && !facts.token_left)) {
         verdict.budget_spent = true;
         return verdict;
@@ -70,13 +80,14 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
     verdict.action = RetryAction::next_backend;
     verdict.counts_budget = !is_exempt;
     verdict.takes_token = is_by_status;
-    verdict.is_blind = facts.outcome != Outcome::answered;
+    verdict.is_blind = !has_answer(facts);
     return verdict;
 }
 
 // Row 2: nothing was sent, so any method may go on; what bounds it is the number of backends.
 RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retry) {
-    const bool is_on = facts.connect_timed_out ? retry.on.timeout : retry.on.error;
+    const bool is_on =
+        failed_by(facts, Cause::connect_timeout) ? retry.on.timeout : retry.on.error;
     if (is_on && facts.candidate_left && is_in_time(facts, retry)) {
         return {.action = RetryAction::next_backend, .row = 2};
     }
@@ -84,23 +95,24 @@ RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retr
 }
 
 // Rows 3, 5 and 6: there is an answer.
-RetryVerdict after_answer(const AttemptFacts& facts, const config::Retry& retry) {
-    const bool is_503 = facts.status == kServiceUnavailable;
-    const bool is_unavailable = is_503 && !facts.is_load;
+RetryVerdict after_answer(const AttemptFacts& facts, const Answer& answer,
+                          const config::Retry& retry) {
+    const bool is_503 = answer.status == kServiceUnavailable;
+    const bool is_unavailable = is_503 && !answer.is_load;
     // Row 3 stands above row 5: also a busy node's 503, as nothing of the body has been sent.
     if (facts.expect_pending && is_503) {
         return retry.on.http_503 ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
     }
     // A busy cluster is not helped by asking its next node as well.
-    if (is_503 || facts.is_load) {
+    if (is_503 || answer.is_load) {
         const bool may_repeat = facts.in_hand && may_follow_503(facts);
         return is_unavailable && retry.on.http_503 && may_repeat
                    ? next_if_within_limits(facts, retry, 5)
                    : give_up(facts, 5);
     }
-    if (facts.status == 500 || facts.status == 502 || facts.status == 504) {
+    if (answer.status == 500 || answer.status == 502 || answer.status == 504) {
         // `in_hand`: a read with a body that is gone cannot be repeated.
-        return is_status_on(facts.status, retry.on) && is_read(facts.method) && facts.in_hand
+        return is_status_on(answer.status, retry.on) && is_read(facts.method) && facts.in_hand
                    ? next_if_within_limits(facts, retry, 6)
                    : give_up(facts, 6);
     }
@@ -108,18 +120,18 @@ RetryVerdict after_answer(const AttemptFacts& facts, const config::Retry& retry)
 }
 
 // Rows 3, 4 and 7: sent, and no answer came.
-RetryVerdict after_silence(const AttemptFacts& facts, const config::Retry& retry) {
-    const bool is_on = is_failure_on(facts.outcome, retry.on);
+RetryVerdict after_silence(const AttemptFacts& facts, const Failure& failure,
+                           const config::Retry& retry) {
+    const bool is_on = is_failure_on(outcome_of(failure.cause), retry.on);
     // Rows 3 and 7: never a third backend. A request that kills a node must not kill the cluster.
     const bool may_go_blind = is_on && !facts.blind_retry_used;
     if (facts.expect_pending) {
         return may_go_blind ? next_if_within_limits(facts, retry, 3) : give_up(facts, 3);
     }
     const bool is_bare_read = is_read(facts.method) && !facts.has_body;
-    // Row 4: the backend closed an idle connection just as we used it, most likely without having
-    // seen the request. The backend is well, so it keeps the key and nothing is counted.
-    if (facts.outcome == Outcome::broken && facts.reused_connection && !facts.response_byte_seen &&
-        !facts.body_byte_sent && is_bare_read && !facts.free_retry_used) {
+    // Row 4: the backend closed an idle connection just as we used it. It is well, so it keeps the
+    // key and nothing is counted.
+    if (is_stale(failure) && !failure.has_sent_body && is_bare_read && !facts.free_retry_used) {
         return is_on && is_in_time(facts, retry)
                    ? RetryVerdict{.action = RetryAction::same_backend, .row = 4}
                    : give_up(facts, 4);
@@ -136,37 +148,37 @@ RetryVerdict after_silence(const AttemptFacts& facts, const config::Retry& retry
 
 // Row 4 asked for a fresh connection to the same backend, and that is refused: the first break was
 // the backend's death, perhaps by this very request. It counts as row 7's one.
-RetryVerdict after_death(const AttemptFacts& facts, const config::Retry& retry) {
-    AttemptFacts death = facts;
-    death.outcome = facts.connect_timed_out ? Outcome::timed_out : Outcome::broken;
-    death.reused_connection = false;
-    return after_silence(death, retry);
+RetryVerdict after_death(const AttemptFacts& facts, const Failure& failure,
+                         const config::Retry& retry) {
+    Failure death = failure;
+    death.cause = failure.cause == Cause::connect_timeout ? Cause::no_answer : Cause::closed;
+    death.is_reused = false;
+    AttemptFacts after = facts;
+    after.end = death;
+    return after_silence(after, death, retry);
 }
 
 }  // namespace
 
-bool may_follow_503(const AttemptFacts& facts) {
+bool may_follow_503(const RequestTraits& request) {
     const bool is_simple_write =
-        (facts.method == MethodClass::put || facts.method == MethodClass::delete_) &&
-        !facts.conditional && !facts.copy;
-    return is_read(facts.method) || is_simple_write;
+        (request.method == MethodClass::put || request.method == MethodClass::delete_) &&
+        !request.conditional && !request.copy;
+    return is_read(request.method) || is_simple_write;
 }
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry) {
     if (facts.client_gone || facts.response_relayed) {
         return {.action = RetryAction::abort, .row = 1};
     }
-    switch (facts.outcome) {
-        case Outcome::not_sent:
-            return facts.after_stale ? after_death(facts, retry) : after_not_sent(facts, retry);
-        case Outcome::answered:
-            return after_answer(facts, retry);
-        case Outcome::broken:
-        case Outcome::timed_out:
-        case Outcome::taken_down:
-            return after_silence(facts, retry);
+    if (const auto* const answer = std::get_if<Answer>(&facts.end)) {
+        return after_answer(facts, *answer, retry);
     }
-    return give_up(facts, 0);
+    const auto& failure = std::get<Failure>(facts.end);
+    if (outcome_of(failure.cause) != Outcome::not_sent) {
+        return after_silence(facts, failure, retry);
+    }
+    return facts.after_stale ? after_death(facts, failure, retry) : after_not_sent(facts, retry);
 }
 
 }  // namespace s3gate::policy

@@ -1,473 +1,355 @@
-// Attempts of an exchange: connection, upload half, and what a failed attempt leads to.
-#include <utility>
+#include "attempt.hpp"
 
-#include "client_connection.hpp"
-#include "exchange.hpp"
+#include <algorithm>
+#include <cerrno>
+
+#include "response.hpp"
+#include "s3gate/policy/error_code.hpp"
 
 namespace s3gate::proxy {
 namespace {
 
+using policy::Cause;
+using policy::Failure;
+using policy::Side;
+using policy::Stage;
+
 // docs/architecture.md, "Reuse of pooled connections": writes prefer a connection used less than 5
 // s ago.
 constexpr std::uint64_t kFreshForWrites = 5000;
+// How long a backend that stopped reading the request may take to send its answer.
+constexpr net::Tick kAnswerAfterClose = 40;  // 10 s
+// How long the code of a 503 may come after its head. Servers send both at once; a body that is
+// longer in coming says nothing by then.
+constexpr net::Tick kCodePatience = 4;  // 1 s, and up to a tick
+
 }  // namespace
 
-net::task<void> Exchange::attempts() {
-    tried_.assign(group_->peers.size(), 0);
-    base::TimePoint first_attempt = worker_.reactor.now_point();
-    bool same_backend = false;
-    for (;;) {
-        if (cut_ || client_gone_) {
-            co_await end_for_client();
-            co_return;
-        }
-        Pick pick = same_backend ? Pick::found : pick_peer();
-        if (pick == Pick::full) {
-            pick = co_await wait_for_room();
-        }
-        if (pick == Pick::gone) {
-            continue;
-        }
-        if (pick == Pick::timed_out || pick == Pick::overflow) {
-            co_await reply_busy(pick);
-            co_return;
-        }
-        if (pick == Pick::none) {
-            bump(worker_.counters.no_backend);
-            record_.error = record_.error.empty() ? "no backend available" : record_.error;
-            co_await reply_failure();
-            co_return;
-        }
-        const bool was_same_backend = std::exchange(same_backend, false);
-        ++record_.tries;
-        if (record_.attempt_count < observe::RequestRecord::kMaxAttempts) {
-            record_.attempts[record_.attempt_count++] = {group_->peers[peer_].address_text, -1};
-        }
-        attempt_started_ = worker_.reactor.now_point();
-        if (co_await attempt() == AttemptEnd::done) {
-            co_return;
-        }
-        // Where we lack descriptors ourselves, nobody knows whether it had died.
-        facts_.after_stale = was_same_backend && !own_lack_;
-        if (facts_.after_stale && facts_.outcome == policy::Outcome::not_sent) {
-            ++sent_attempts_;  // the attempt that row 4 took for free was a death, and counts
-        }
-        facts_.sent_attempts = sent_attempts_ - refused_attempts_;
-        facts_.free_retry_used = free_retry_used_;
-        facts_.blind_retry_used = blind_retry_used_;
-        facts_.client_gone = client_gone_;
-        facts_.response_relayed = committed_;
-        facts_.in_hand = is_in_hand();
-        facts_.elapsed =
-            std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - first_attempt);
-        Board& board = *worker_.shared.board;
-        weigh_retry();
-        const policy::RetryVerdict verdict = policy::retry_rule(facts_, *group_->retry);
-        if (verdict.budget_spent) {
-            bump(worker_.counters.budget_spent);
-        }
-        if (verdict.action == policy::RetryAction::next_backend ||
-            verdict.action == policy::RetryAction::same_backend) {
-            bump(worker_.counters.retries);
-            if (verdict.counts_budget && !holds_retry_) {
-                holds_retry_ = true;
-                board.add_group_retries(worker_.index, group_->cell, 1);
-            }
-            if (verdict.takes_token) {
-                ++tokens_taken_;
-                board.set_retry_tokens(
-                    worker_.index, group_->cell,
-                    policy::after_retry(board.retry_tokens(worker_.index, group_->cell)));
-            }
-            if (verdict.row == 6 && site_->config->type == config::SiteType::http) {
-                note_passive(true);  // there a status that cost a retry counts
-                                     // (docs/architecture.md "Passive marks")
-            }
-            free_retry_used_ = free_retry_used_ || verdict.row == 4;
-            blind_retry_used_ = blind_retry_used_ || verdict.is_blind;
-            same_backend = verdict.action == policy::RetryAction::same_backend;
-            if (same_backend && sent_attempts_ > 0) {
-                --sent_attempts_;  // row 4 is free of charge
-            }
-            // A blind retry is the last: it must not end on a connection that was merely stale.
-            fresh_only_ = fresh_only_ || same_backend || verdict.is_blind;
-            if (upload_running_) {
-                co_await join_upload();
-            }
-            // The same server once more: on the room that is held.
-            const std::uint32_t kept =
-                same_backend ? std::exchange(held_server_, kNoServer) : kNoServer;
-            discard_attempt();
-            held_server_ = kept;
-            continue;
-        }
-        if (verdict.action == policy::RetryAction::relay) {
-            commit_response();
-            const bool is_out = net::relay_at_once(down_);
-            if (is_out && !upload_running_) {
-                note_relayed();
-                end_response();
-            } else {
-                co_await relay_response(is_out);
-            }
-            co_return;
-        }
-        if (upload_running_) {
-            co_await join_upload();
-        }
-        discard_attempt();
-        if (verdict.action == policy::RetryAction::abort) {
-            if (client_gone_) {
-                co_await end_for_client();
-            } else {
-                fate_ = ClientFate::reset;
-            }
-            co_return;
-        }
-        co_await reply_failure();
-        co_return;
+Attempt::Attempt(ExchangeContext& context, Request& request, Response& response, Memory& memory,
+                 const Peer& peer, ServerRoom room, Connection connection)
+    : context_(context),
+      request_(request),
+      response_(response),
+      peer_(peer),
+      room_(std::move(room)),
+      began_(context.worker.reactor.now_point()),
+      in_flight_(context.worker, peer.slot),
+      answer_(context, request, memory.answer),
+      up_(memory.up),
+      may_reuse_(connection == Connection::any) {}
+
+Attempt::~Attempt() {
+    up_.buffer.release();
+    if (backend_) {
+        backend_->stream.close_with_reset();
     }
 }
 
-bool Exchange::take_parked() {
-    const std::uint64_t fresh = policy::is_read(method_) ? 0 : kFreshForWrites;
-    if (!fresh_only_) {
-        backend_ = worker_.pool.take(group_->peers[peer_].slot, fresh);
+net::task<policy::AttemptEnd> Attempt::run() {
+    if (!take_parked()) {
+        const net::ConnectEnd end = co_await net::connect_backend(*backend_, peer_.address,
+                                                                  context_.ticks().connect);
+        if (end != net::ConnectEnd::connected) {
+            co_return connect_failure(end);
+        }
     }
-    reused_ = static_cast<bool>(backend_);
-    return reused_;
+    begin_upload();
+    std::optional<Failure> failure;
+    AnswerHead head = AnswerHead::pending;
+    while (!failure && head == AnswerHead::pending) {
+        failure = ended_early();
+        if (failure) {
+            break;
+        }
+        head = answer_.receive(stream(), is_uploading_);
+        if (head == AnswerHead::interim) {
+            head = co_await relay_interims();
+        }
+        failure = failure_of_head(head);
+        if (failure || head != AnswerHead::pending) {
+            break;
+        }
+        answer_.release_read();
+        if (!stream().is_readable()) {
+            const net::Wake wake = co_await stream().readable(patience());
+            if (is_silence(wake)) {
+                failure = this->failure(Cause::no_answer, "backend response timeout");
+            }
+        }
+    }
+    phase_ = Phase::ended;
+    if (failure) {
+        co_return *failure;
+    }
+    if (answer_.head().status == 503 && is_code_wanted()) {
+        co_await await_code();
+    }
+    co_return answer_of_head();
 }
 
-net::task<bool> Exchange::open_connection() {
-    const Peer& peer = group_->peers[peer_];
-    backend_ = std::make_unique<net::BackendConnection>(worker_.reactor, worker_.pool, peer.slot);
-    own_lack_ = false;
-    const net::ConnectEnd end =
-        co_await net::connect_backend(*backend_, peer.address, state_->ticks.connect);
+// A connection to send on, or one that is still to be connected.
+bool Attempt::take_parked() {
+    Worker::Impl& worker = context_.worker;
+    if (may_reuse_) {
+        backend_ = worker.pool.take(peer_.slot, request_.is_read() ? 0 : kFreshForWrites);
+    }
+    is_reused_ = static_cast<bool>(backend_);
+    if (!is_reused_) {
+        backend_ = std::make_unique<net::BackendConnection>(worker.reactor, worker.pool, peer_.slot);
+    }
+    return is_reused_;
+}
+
+Failure Attempt::connect_failure(net::ConnectEnd end) const {
     switch (end) {
-        case net::ConnectEnd::connected:
-            co_return true;
-        case net::ConnectEnd::refused:
-            bump(worker_.counters.connects_refused);
-            record_.error = "connect refused";
-            break;
         case net::ConnectEnd::timed_out:
-            bump(worker_.counters.connect_timeouts);
-            record_.error = "connect timed out";
-            facts_.connect_timed_out = true;
-            break;
+            return {Cause::connect_timeout, Side::backend, Stage::connect, false, false,
+                    "connect timed out"};
         case net::ConnectEnd::no_descriptor:
-            bump(worker_.counters.connects_lacking);
-            record_.error = "out of descriptors";
-            own_lack_ = true;
-            break;
+            return {Cause::no_descriptor, Side::proxy, Stage::connect, false, false,
+                    "out of descriptors"};
         case net::ConnectEnd::interrupted:
-            break;
+            return {Cause::interrupted, Side::client, Stage::connect};
+        default:
+            return {Cause::refused, Side::backend, Stage::connect, false, false, "connect refused"};
     }
-    if (end == net::ConnectEnd::refused || end == net::ConnectEnd::timed_out) {
-        note_passive(true);
-    }
-    co_return false;
 }
 
-net::task<Exchange::AttemptEnd> Exchange::attempt() {
-    continue_seen_ = response_byte_seen_ = taken_down_ = malformed_ = false;
-    had_odd_interim_ = false;
-    facts_.connect_timed_out = false;
-    worker_.shared.board->add_in_flight(worker_.index, group_->peers[peer_].slot, 1);
-    slot_counted_ = true;
-    bool is_connected = take_parked();
-    if (!is_connected) {
-        is_connected = co_await open_connection();
-    }
-    if (!is_connected) {
-        facts_.outcome = policy::Outcome::not_sent;
-        facts_.status = 0;
-        facts_.reused_connection = false;
-        facts_.response_byte_seen = facts_.body_byte_sent = facts_.expect_pending = false;
-        if (policy::is_read(method_)) {
-            // Whatever an earlier attempt met, repeating a read is right once there is a backend
-            // again: 503, not 502.
-            sent_and_broken_ = sent_and_timed_out_ = false;
-        }
-        finish_attempt_record();
-        co_return AttemptEnd::facts_ready;
-    }
+void Attempt::begin_upload() {
+    phase_ = Phase::awaiting_head;
+    Worker::Impl& worker = context_.worker;
     ++backend_->requests;
-    ++sent_attempts_;
-    response_fill_ = response_begin_ = 0;
-    response_scanner_.reset();
-
-    up_.begin(body_, backend_->stream, worker_.buffers, worker_.pipes);
-    up_.head = &request_pieces_;
-    up_.replay = replay_reserved_ > 0 ? &replay_ : nullptr;
-    up_.resend = up_.replay != nullptr && replay_.size() > 0;
-    up_.chunked_out = meaning_.body.kind == http::BodyKind::chunked;
+    up_.begin(request_.body(), stream(), worker.buffers, worker.pipes);
+    up_.head = &request_.pieces();
+    up_.replay = request_.replay();
+    up_.resend = up_.replay != nullptr && up_.replay->size() > 0;
+    up_.chunked_out = request_.meaning().body.kind == http::BodyKind::chunked;
     // While the backend is expected to ask for the body, the client is silent by right.
-    up_.read_timeout = is_continue_due() ? head_ticks() : state_->ticks.client_body;
-    up_.write_timeout = state_->ticks.backend_body;
+    up_.read_timeout =
+        request_.is_continue_due() ? request_.head_ticks() : context_.ticks().client_body;
+    up_.write_timeout = context_.ticks().backend_body;
     up_.sink_is_backend = true;
-    upload_end_ = net::RelayEnd::complete;
     if (!net::relay_at_once(up_)) {
         upload_half();
     }
-
-    awaiting_head_ = true;
-    HeadEnd end = HeadEnd::pending;
-    for (;;) {
-        end = before_answer();
-        if (end == HeadEnd::pending) {
-            end = receive_answer();
-        }
-        while (end == HeadEnd::interim) {
-            const bool is_relayed = co_await relay_interim();
-            end = is_relayed ? scan_answer() : HeadEnd::client_gone;
-        }
-        if (end != HeadEnd::pending) {
-            break;
-        }
-        release_read_answer();
-        if (!backend_->stream.is_readable()) {
-            const net::Wake wake = co_await backend_->stream.readable(answer_patience());
-            // While the body is still going up, its own limits decide; the answer's clock begins
-            // when the request is complete.
-            // An upload that ended in this very tick (a client that stalled) is looked at first.
-            const bool is_told =
-                upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
-            if (wake == net::Wake::timed_out && !upload_running_ && is_told) {
-                end = answer_timed_out();
-                break;
-            }
-        }
-    }
-    awaiting_head_ = false;
-    std::string_view code;  // of a 503
-    policy::CodeMeaning meaning = policy::CodeMeaning::other;
-    if (end == HeadEnd::final_head && response_.status == 503) {
-        co_await await_error_code();
-        code = error_code();
-        meaning = policy::meaning_of_code(code);
-    }
-    finish_attempt_record();
-
-    facts_.status = 0;
-    facts_.is_load = facts_.not_ready = false;
-    facts_.reused_connection = reused_;
-    facts_.response_byte_seen = response_byte_seen_;
-    facts_.body_byte_sent = up_.body_sent;
-    facts_.expect_pending = meaning_.expects_continue && facts_.has_body && !continue_seen_ &&
-                            !up_.body_sent && may_start_over();
-    switch (end) {
-        case HeadEnd::final_head:
-            facts_.outcome = policy::Outcome::answered;
-            facts_.status = response_.status;
-            facts_.is_load = response_.status == 429 || meaning == policy::CodeMeaning::load;
-            facts_.not_ready = meaning == policy::CodeMeaning::not_ready;
-            refused_attempts_ += facts_.not_ready ? 1 : 0;
-            if (lifts_mark(code)) {
-                note_passive(false);
-            }
-            break;
-        case HeadEnd::switching:
-            co_await tunnel();
-            co_return AttemptEnd::done;
-        case HeadEnd::client_gone:
-            client_gone_ = true;
-            facts_.outcome = policy::Outcome::broken;
-            break;
-        case HeadEnd::upload_failed:
-            // The client's doing: its backend is told by a cut connection, and it gets its answer
-            // if it can still hear one.
-            if (upload_running_) {
-                co_await join_upload();
-            }
-            if (upload_end_ == net::RelayEnd::source_timed_out) {
-                discard_attempt();
-                bump(worker_.counters.client_body_timeouts);
-                co_await reply(408, "RequestTimeout",
-                               "The request body was not received within the timeout.", true);
-                record_.error = "client body timeout";
-                co_return AttemptEnd::done;
-            }
-            if (upload_end_ == net::RelayEnd::source_malformed) {
-                discard_attempt();
-                bump(worker_.counters.refused_requests);
-                co_await reply(400, "InvalidRequest", "The chunked request body is malformed.",
-                               true);
-                record_.error = "malformed chunked body";
-                co_return AttemptEnd::done;
-            }
-            client_gone_ = true;
-            facts_.outcome = policy::Outcome::broken;
-            break;
-        case HeadEnd::failed:
-            break;  // the outcome is set
-        case HeadEnd::pending:
-        case HeadEnd::interim:
-            break;  // not the end
-    }
-    if (end == HeadEnd::failed) {
-        const bool broke = facts_.outcome == policy::Outcome::broken && !malformed_;
-        const bool stale = broke && reused_ && !response_byte_seen_;
-        facts_.malformed = malformed_;
-        if (facts_.outcome == policy::Outcome::taken_down) {
-            bump(worker_.counters.backend_taken_down);
-        } else if (malformed_) {
-            bump(worker_.counters.backend_malformed);
-        } else if (stale) {
-            bump(worker_.counters.backend_stale);
-        } else if (broke) {
-            bump(worker_.counters.backend_broken);
-        }
-        if (broke && !up_.any_sent && !response_byte_seen_ && !policy::is_read(method_) &&
-            may_start_over()) {
-            // The connection had died before the first byte left us: whatever the method, nothing
-            // was executed.
-            facts_.outcome = policy::Outcome::not_sent;
-            --sent_attempts_;
-        } else {
-            sent_and_timed_out_ = facts_.outcome == policy::Outcome::timed_out ||
-                                  facts_.outcome == policy::Outcome::taken_down;
-            // A read that met a connection which had died while parked was not looked at by
-            // anybody.
-            sent_and_broken_ =
-                !sent_and_timed_out_ && !(stale && policy::is_read(method_) && !up_.body_sent);
-        }
-        // A backend that gave up on a client which sent nothing is not to blame, nor is one for the
-        // object it has.
-        const bool client_stalled = upload_running_ && client_->stream.has_reader();
-        // A plain site's pages are the server's own: there silence and nonsense count as well.
-        const bool is_plain = site_->config->type == config::SiteType::http;
-        if ((broke && !stale && !client_stalled) ||
-            (is_plain && (malformed_ || facts_.outcome == policy::Outcome::timed_out))) {
-            note_passive(true);
-        }
-    }
-    co_return AttemptEnd::facts_ready;
 }
 
-// What speaks for and against another backend, besides the attempt itself. An answer that no row of
-// the table would repeat needs none of it: the sums go over every worker's row of the board, and
-// each good answer would pull in cache lines that other workers have just written.
-void Exchange::weigh_retry() {
-    const bool is_by_status = facts_.outcome == policy::Outcome::answered;
-    if (is_by_status && !policy::is_bad_status(facts_.status)) {
-        facts_.candidate_left = facts_.budget_left = facts_.token_left = false;
-        return;
-    }
-    // All usable servers refused. One that is marked, or not up for long enough yet, may serve.
-    takes_recovering_ =
-        takes_recovering_ || (is_by_status && facts_.not_ready && !has_candidate(false));
-    // Who has an answer does not wait for room to get another one; who has none does.
-    facts_.candidate_left =
-        is_by_status
-            ? has_open(false) || (!has_candidate(false) && may_ignore_health() && has_open(true))
-            : has_candidate(false) || (may_ignore_health() && has_candidate(true));
-    const Board& board = *worker_.shared.board;
-    facts_.budget_left =
-        holds_retry_ ||
-        board.group_retries(group_->cell) <
-            (is_by_status ? policy::retry_budget(board.group_requests(group_->cell),
-                                                 policy::kLeastStatusRetries)
-                          : policy::retry_budget(board.group_requests(group_->cell)));
-    facts_.token_left = !is_by_status || policy::has_token(board.all_retry_tokens(group_->cell));
-}
-
-net::detached Exchange::upload_half() {
-    upload_running_ = true;
+net::detached Attempt::upload_half() {
+    is_uploading_ = true;
     upload_end_ = co_await net::relay_body(up_);
-    upload_running_ = false;
+    is_uploading_ = false;
     up_.buffer.release();
-    if (is_client_lost()) {
-        on_client_gone();
-    }
+    context_.client_watch.on_stream_event();
     if (upload_joiner_) {
-        worker_.reactor.post(std::exchange(upload_joiner_, nullptr));
+        context_.worker.reactor.post(std::exchange(upload_joiner_, nullptr));
     } else if (backend_) {
         // The other half looks at how this one ended and restarts its own clock.
-        backend_->stream.interrupt_read();
+        stream().interrupt_read();
     }
 }
 
-net::task<void> Exchange::join_upload() {
-    if (!upload_running_) {
-        co_return;
-    }
+net::task<void> Attempt::end_upload() {
     up_.cancelled = true;
-    client_->stream.interrupt_read();
+    context_.client.stream.interrupt_read();
     if (backend_) {
-        backend_->stream.interrupt_write();
+        stream().interrupt_write();
     }
     struct Join {
-        Exchange& exchange;
-        bool await_ready() const noexcept { return !exchange.upload_running_; }
-        void await_suspend(std::coroutine_handle<> self) const { exchange.upload_joiner_ = self; }
+        Attempt& attempt;
+        bool await_ready() const noexcept { return !attempt.is_uploading_; }
+        void await_suspend(std::coroutine_handle<> self) const { attempt.upload_joiner_ = self; }
         void await_resume() const noexcept {}
     };
     co_await Join{*this};
 }
 
-void Exchange::finish_attempt_record() {
-    if (record_.attempt_count > 0) {
-        observe::AttemptRecord& attempt = record_.attempts[record_.attempt_count - 1];
-        attempt.milliseconds =
-            static_cast<std::int32_t>(std::chrono::duration_cast<base::Duration>(
-                                          worker_.reactor.now_point() - attempt_started_)
-                                          .count());
+std::optional<Failure> Attempt::ended_early() const {
+    if (context_.is_client_gone()) {
+        return failure(Cause::client_gone, {}, Side::client);
+    }
+    if (was_taken_down_) {
+        return failure(Cause::went_down, "backend taken down");
+    }
+    return is_uploading_ ? std::nullopt : failure_of_upload();
+}
+
+std::optional<Failure> Attempt::failure_of_upload() const {
+    switch (upload_end_) {
+        case net::RelayEnd::source_timed_out:
+            if (request_.is_continue_due() && !up_.body_sent) {
+                // The client waited for a word that this backend never gave.
+                return failure(Cause::no_answer, "backend response timeout");
+            }
+            return failure(Cause::client_stalled, "client body timeout", Side::client);
+        case net::RelayEnd::source_malformed:
+            return failure(Cause::client_malformed, "malformed chunked body", Side::client);
+        case net::RelayEnd::source_closed:
+            return failure(Cause::client_gone, {}, Side::client);
+        case net::RelayEnd::sink_timed_out:
+            return failure(Cause::stopped_reading, "backend stopped reading");
+        default:
+            return std::nullopt;  // a backend that closed may have answered all the same
     }
 }
 
-void Exchange::deposit_token() {
-    Board& board = *worker_.shared.board;
-    const std::int32_t most =
-        policy::most_tokens(policy::initial_tokens(board.worker_count()),
-                            board.own_group_requests(worker_.index, group_->cell));
-    board.set_retry_tokens(
-        worker_.index, group_->cell,
-        policy::after_deposit(board.retry_tokens(worker_.index, group_->cell), most));
-}
-
-// A retry that led to a good answer costs nothing: one node that answers badly among many that are
-// well stays hidden from the clients, however long it does.
-void Exchange::return_tokens() {
-    if (tokens_taken_ == 0 || policy::is_bad_status(response_.status)) {
-        return;
-    }
-    Board& board = *worker_.shared.board;
-    const std::int32_t most =
-        policy::most_tokens(policy::initial_tokens(board.worker_count()),
-                            board.own_group_requests(worker_.index, group_->cell));
-    board.set_retry_tokens(worker_.index, group_->cell,
-                           policy::after_help(board.retry_tokens(worker_.index, group_->cell),
-                                              std::exchange(tokens_taken_, 0u), most));
-}
-
-void Exchange::release_retry() {
-    if (holds_retry_) {
-        holds_retry_ = false;
-        worker_.shared.board->add_group_retries(worker_.index, group_->cell, -1);
+std::optional<Failure> Attempt::failure_of_head(AnswerHead head) const {
+    switch (head) {
+        case AnswerHead::closed:
+            return closed();
+        case AnswerHead::malformed:
+            return failure(Cause::malformed, answer_.error());
+        case AnswerHead::interim:  // it was not taken
+            return failure(Cause::client_gone, {}, Side::client);
+        default:
+            return std::nullopt;
     }
 }
 
-void Exchange::release_slot() {
-    if (slot_counted_) {
-        slot_counted_ = false;
-        worker_.shared.board->add_in_flight(worker_.index, group_->peers[peer_].slot, -1);
+// One interim head after the other, as far as they came. `interim` if the client took one not.
+net::task<AnswerHead> Attempt::relay_interims() {
+    AnswerHead head = AnswerHead::interim;
+    while (head == AnswerHead::interim) {
+        if (!response_.admits_interim()) {
+            co_return answer_.refuse("too many interim responses");
+        }
+        has_continued_ = has_continued_ || answer_.head().status == 100;
+        const bool was_continue_due = request_.is_continue_due();
+        const bool is_taken = co_await response_.relay_interim(answer_.head());
+        if (!is_taken) {
+            break;
+        }
+        if (was_continue_due && !request_.is_continue_due()) {
+            // From now on it is the client's turn, with the client's limit.
+            up_.read_timeout = context_.ticks().client_body;
+            context_.client.stream.interrupt_read();
+        }
+        head = answer_.scan(is_uploading_);
     }
-    if (held_server_ != kNoServer) {
-        const GroupServer& server = group_->servers[std::exchange(held_server_, kNoServer)];
-        worker_.vacate(group_->cell, server.room,
-                       static_cast<std::int32_t>(server.max_connections));
+    co_return head;
+}
+
+// A backend that stopped reading may have answered all the same (an early 403 before a close), but
+// not for long.
+net::Tick Attempt::patience() const {
+    const net::Tick patience = request_.head_ticks();
+    return upload_end_ == net::RelayEnd::complete ? patience
+                                                  : std::min(patience, kAnswerAfterClose);
+}
+
+// True if the answer's time is over. While the body is still going up, its own limits decide; the
+// answer's clock begins when the request is complete. An upload that ended in this very tick (a
+// client that stalled) is looked at first.
+bool Attempt::is_silence(net::Wake wake) const {
+    const bool is_told =
+        upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
+    return wake == net::Wake::timed_out && !is_uploading_ && is_told;
+}
+
+// True if the code of a 503 decides anything: whether row 5 repeats, or whether a passive mark is
+// lifted. Servers of plain sites have no codes.
+bool Attempt::is_code_wanted() const {
+    if (!context_.is_s3()) {
+        return false;
+    }
+    const bool may_repeat = context_.group.retry->on.http_503 && request_.is_in_hand() &&
+                            policy::may_follow_503(request_.traits());
+    return may_repeat || policy::is_marked(context_.worker.shared.board->passive(peer_.slot));
+}
+
+// The head of a 503 is here; whether it says load may be in a body that comes in a later packet.
+net::task<void> Attempt::await_code() {
+    const net::Tick end = context_.worker.reactor.now() + kCodePatience;
+    while (!context_.is_client_gone() && answer_.is_code_open()) {
+        const ssize_t got = answer_.receive_more(stream());
+        if (got > 0) {
+            continue;
+        }
+        const auto left = static_cast<std::int32_t>(end - context_.worker.reactor.now());
+        if (got == 0 || (errno != EAGAIN && errno != EINTR) || left <= 0) {
+            co_return;  // the relay meets the same end
+        }
+        if (errno == EAGAIN) {
+            co_await stream().readable(static_cast<net::Tick>(left));
+        }
     }
 }
 
-void Exchange::discard_attempt() {
-    release_slot();
-    response_buffer_.release();
+policy::Answer Attempt::answer_of_head() {
+    const int status = answer_.head().status;
+    policy::Answer answer{.status = status, .is_load = status == 429};
+    if (status != 503) {
+        answer.is_well = context_.is_s3() || status < 500;
+        return answer;
+    }
+    const std::string_view code = answer_.error_code();
+    const policy::CodeMeaning meaning = policy::meaning_of_code(code);
+    answer.is_load = meaning == policy::CodeMeaning::load;
+    answer.not_ready = meaning == policy::CodeMeaning::not_ready;
+    // A server that names no code and closes is about to end (MinIO: "http: Server closed").
+    const bool is_ending = code.empty() && !answer_.meaning().keep_alive;
+    answer.is_well = context_.is_s3() && !answer.not_ready && !is_ending;
+    return answer;
+}
+
+Failure Attempt::failure(Cause cause, std::string_view error, Side side) const {
+    return {.cause = cause,
+            .side = side,
+            .stage = answer_.has_begun() ? Stage::answer : Stage::request,
+            .is_reused = is_reused_,
+            .has_sent_body = up_.body_sent,
+            .error = error};
+}
+
+// The connection ended before the head of an answer did.
+Failure Attempt::closed() const {
+    // Where the connection had died before the first byte left us, nothing was executed, whatever
+    // the method. (Reads go to the same backend again: row 4.)
+    const bool is_dead = !up_.any_sent && !answer_.has_begun() && !request_.is_read() &&
+                         request_.may_start_over();
+    // A backend that gave up on a client which sent nothing is not to blame.
+    const bool is_client_silent = is_uploading_ && context_.client.stream.has_reader();
+    return failure(is_dead ? Cause::dead : Cause::closed,
+                   answer_.has_begun() ? "backend closed in head" : "backend closed",
+                   is_client_silent ? Side::client : Side::backend);
+}
+
+bool Attempt::has_sent_all() const {
+    return request_.body().complete && !is_uploading_ &&
+           upload_end_ == net::RelayEnd::complete;
+}
+
+bool Attempt::is_expect_pending() const {
+    return phase_ != Phase::connecting && request_.meaning().expects_continue &&
+           request_.traits().has_body && !has_continued_ && !up_.body_sent &&
+           request_.may_start_over();
+}
+
+void Attempt::on_backend_down(std::uint32_t slot) {
+    if (phase_ == Phase::awaiting_head && peer_.slot == slot && !answer_.has_begun()) {
+        was_taken_down_ = true;
+        wake();
+    }
+}
+
+void Attempt::wake() {
     if (backend_) {
-        backend_->stream.close_with_reset();
-        backend_.reset();
+        stream().interrupt_read();
+        stream().interrupt_write();
     }
+}
+
+void Attempt::cut() {
+    up_.cancelled = true;
+}
+
+void Attempt::park() {
+    context_.worker.pool.park(std::move(backend_), context_.group.backends->keepalive,
+                              context_.group_state.pool_idle);
+}
+
+void Attempt::close() {
+    stream().close();
+    backend_.reset();
 }
 
 }  // namespace s3gate::proxy

@@ -114,9 +114,9 @@ net::detached serve_client(ClientConnection* client) {
         if (client->cut || client->stream.is_broken()) {
             break;
         }
-        Exchange* exchange = worker.take_exchange();
-        const ClientFate fate = co_await exchange->run(*client, asked_at);
-        worker.return_exchange(exchange);
+        ExchangeSlot* const slot = worker.begin_exchange(*client, asked_at);
+        const ClientFate fate = co_await slot->exchange->run();
+        worker.end_exchange(slot);
         ++client->requests;
         if (fate == ClientFate::keep) {
             continue;

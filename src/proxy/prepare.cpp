@@ -4,8 +4,7 @@
 #include <cstring>
 #include <optional>
 
-#include "client_connection.hpp"
-#include "exchange.hpp"
+#include "request.hpp"
 #include "s3gate/base/digest.hpp"
 #include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
@@ -45,18 +44,18 @@ std::optional<std::string_view> next_header(const void* context, std::string_vie
 
 }  // namespace
 
-void Exchange::find_key() {
-    const config::Balance& balance = *group_->balance;
+void Request::find_key() {
+    const config::Balance& balance = *context_.group.balance;
     if (balance.method != config::BalanceMethod::ketama) {
         return;
     }
     policy::KeyInput input;
     input.query = meaning_.query;
-    input.client_ip = client_->ip();
+    input.client_ip = context_.client.ip();
     input.salt = balance.salt;
     input.next_header = &next_header;
-    input.header_context = &head_;
-    for (const http::Field& field : head_.fields) {
+    input.header_context = &memory_.head;
+    for (const http::Field& field : memory_.head.fields) {
         if (field.id == http::FieldId::user_agent && input.user_agent.data() == nullptr) {
             input.user_agent = field.value;
         } else if (field.id == http::FieldId::accept_language &&
@@ -70,15 +69,15 @@ void Exchange::find_key() {
                 // Two MD5 passes cost more than all the rest of routing: remembered per connection,
                 // with the CRC32 of what they give.
                 const std::uint64_t made_from = hash_of(input.user_agent, input.accept_language);
-                if (!client_->has_fingerprint || client_->fingerprint_source != made_from) {
+                if (!context_.client.has_fingerprint || context_.client.fingerprint_source != made_from) {
                     const std::string digest = policy::fingerprint(input);
-                    std::memcpy(client_->fingerprint.data(), digest.data(),
-                                client_->fingerprint.size());
-                    client_->fingerprint_hash = base::crc32(digest);
-                    client_->fingerprint_source = made_from;
-                    client_->has_fingerprint = true;
+                    std::memcpy(context_.client.fingerprint.data(), digest.data(),
+                                context_.client.fingerprint.size());
+                    context_.client.fingerprint_hash = base::crc32(digest);
+                    context_.client.fingerprint_source = made_from;
+                    context_.client.has_fingerprint = true;
                 }
-                key_.key.assign(client_->fingerprint.data(), client_->fingerprint.size());
+                memory_.key.key.assign(context_.client.fingerprint.data(), context_.client.fingerprint.size());
                 break;
             }
             case config::KeySource::Kind::sessionid:
@@ -90,115 +89,126 @@ void Exchange::find_key() {
                     meaning_.query,
                     source.kind == config::KeySource::Kind::sessionid ? "sessionid" : "uploadid");
                 if (raw.find('%') == std::string_view::npos) {
-                    key_.key.assign(raw);
+                    memory_.key.key.assign(raw);
                 } else {
-                    key_.key = base::percent_decode(raw);
+                    memory_.key.key = base::percent_decode(raw);
                 }
                 break;
             }
             case config::KeySource::Kind::cookie:
-                key_.key.assign(policy::find_cookie(input, source.name));
+                memory_.key.key.assign(policy::find_cookie(input, source.name));
                 break;
             case config::KeySource::Kind::header:
-                key_.key.assign(policy::find_header(input, source.name));
+                memory_.key.key.assign(policy::find_header(input, source.name));
                 break;
         }
-        if (!key_.key.empty()) {
-            key_.source = &source;
+        if (!memory_.key.key.empty()) {
+            memory_.key.source = &source;
             key_hash_ = source.kind == config::KeySource::Kind::fingerprint
-                            ? client_->fingerprint_hash
-                            : base::crc32(key_.key);
+                            ? context_.client.fingerprint_hash
+                            : base::crc32(memory_.key.key);
             return;
         }
     }
 }
 
-const std::string& Exchange::session_text() {
-    if (!session_text_.empty()) {
-        return session_text_;
+const std::string& Request::session_text() {
+    if (!memory_.session_text.empty()) {
+        return memory_.session_text;
     }
-    if (key_.source != nullptr && policy::is_secret(*key_.source)) {
+    if (memory_.key.source != nullptr && policy::is_secret(*memory_.key.source)) {
         // A session cookie in a log, or in a field that scripts of a page can read, is a stolen
         // session.
         static constexpr char kDigits[] = "0123456789abcdef";
-        const std::uint32_t crc = base::crc32(key_.key);
+        const std::uint32_t crc = base::crc32(memory_.key.key);
         for (int shift = 28; shift >= 0; shift -= 4) {
-            session_text_ += kDigits[crc >> shift & 15];
+            memory_.session_text += kDigits[crc >> shift & 15];
         }
     } else {
-        const char* const end = key_.key.data() + key_.key.size();
-        if (base::find_first<base::NotTarget>(key_.key.data(), end) == end) {
-            return key_.key;  // as nearly always: nothing to escape
+        const char* const end = memory_.key.key.data() + memory_.key.key.size();
+        if (base::find_first<base::NotTarget>(memory_.key.key.data(), end) == end) {
+            return memory_.key.key;  // as nearly always: nothing to escape
         }
         // The decoded key may hold anything, also CR and LF: what goes into a header is escaped.
         static constexpr char kDigits[] = "0123456789ABCDEF";
-        for (const char c : key_.key) {
+        for (const char c : memory_.key.key) {
             const auto byte = static_cast<unsigned char>(c);
             if (byte <= 0x20 || byte == 0x7f) {
-                session_text_ += '%';
-                session_text_ += kDigits[byte >> 4];
-                session_text_ += kDigits[byte & 15];
+                memory_.session_text += '%';
+                memory_.session_text += kDigits[byte >> 4];
+                memory_.session_text += kDigits[byte & 15];
             } else {
-                session_text_ += c;
+                memory_.session_text += c;
             }
         }
     }
-    return session_text_;
+    return memory_.session_text;
 }
 
-void Exchange::prepare_request() {
-    const config::Site& site = *site_->config;
-    http::ForwardRules rules;
-    rules.client_ip = client_->ip();
-    rules.scheme = "http";
-    rules.append = site.forwarded.mode == config::ForwardedMode::append &&
-                   base::contains(site.forwarded.trusted, client_->peer.ip());
-    rules.relay_upgrade =
-        site.upgrade && meaning_.wants_upgrade && body_.complete && http::is_offer_relayable(head_);
-    rules.extra_lines = site_->extra_lines;
-    rules.replaced = site_->extra_names.empty() ? nullptr : &site_->extra_names;
+void Request::prepare() {
     std::string local_host;
+    const http::ForwardRules rules = forward_rules(local_host);
+    http::forward_request(memory_.head, meaning_, rules, memory_.pieces, memory_.own);
+    meaning_.wants_upgrade = rules.relay_upgrade;
+    find_traits();
+    context_.record.has_copy_source = traits_.copy;
+    reserve_replay();
+}
+
+http::ForwardRules Request::forward_rules(std::string& local_host) const {
+    const Site& site = context_.site;
+    const config::Site& config = *site.config;
+    ClientConnection& client = context_.client;
+    http::ForwardRules rules;
+    rules.client_ip = client.ip();
+    rules.scheme = "http";
+    rules.append = config.forwarded.mode == config::ForwardedMode::append &&
+                   base::contains(config.forwarded.trusted, client.peer.ip());
+    rules.relay_upgrade = config.upgrade && meaning_.wants_upgrade && memory_.body.complete &&
+                          http::is_offer_relayable(memory_.head);
+    rules.extra_lines = site.extra_lines;
+    rules.replaced = site.extra_names.empty() ? nullptr : &site.extra_names;
     if (meaning_.needs_host) {
-        client_->learn_local_address();
-        local_host = std::string(client_->local_ip());
+        client.learn_local_address();
+        local_host = std::string(client.local_ip());
         if (local_host.find(':') != std::string::npos) {
             local_host = "[" + local_host + "]";
         }
-        local_host += ":" + std::to_string(client_->local_port);
+        local_host += ":" + std::to_string(client.local_port);
         rules.local_host = local_host;
     }
-    http::forward_request(head_, meaning_, rules, request_pieces_, request_own_);
-    meaning_.wants_upgrade = rules.relay_upgrade;
+    return rules;
+}
 
-    facts_ = {};
-    facts_.method = method_;
-    facts_.has_body = !body_.complete || meaning_.body.kind == http::BodyKind::chunked;
-    facts_.conditional =
-        head_.has(http::FieldId::if_match) || head_.has(http::FieldId::if_none_match);
-    facts_.copy = head_.has(http::FieldId::x_amz_copy_source);
-    record_.has_copy_source = facts_.copy;
-    facts_.upload_part = method_ == policy::MethodClass::put && facts_.has_body && !facts_.copy &&
-                         !policy::find_argument(meaning_.query, "uploadid").empty() &&
-                         !policy::find_argument(meaning_.query, "partnumber").empty();
-    if (site.retry.unanswered_writes && site.type == config::SiteType::s3) {
+void Request::find_traits() {
+    const http::RequestHead& head = memory_.head;
+    traits_.has_body = !memory_.body.complete || meaning_.body.kind == http::BodyKind::chunked;
+    traits_.conditional =
+        head.has(http::FieldId::if_match) || head.has(http::FieldId::if_none_match);
+    traits_.copy = head.has(http::FieldId::x_amz_copy_source);
+    traits_.upload_part = traits_.method == policy::MethodClass::put && traits_.has_body &&
+                          !traits_.copy &&
+                          !policy::find_argument(meaning_.query, "uploadid").empty() &&
+                          !policy::find_argument(meaning_.query, "partnumber").empty();
+    if (context_.group.retry->unanswered_writes && context_.is_s3()) {
         const std::string_view operation =
-            observe::s3_operation(head_.method, head_.target, facts_.copy);
-        facts_.object_write = (operation == "PutObject" || operation == "DeleteObject") &&
-                              !depends_on_state(head_, meaning_.query);
+            observe::s3_operation(head.method, head.target, traits_.copy);
+        traits_.object_write = (operation == "PutObject" || operation == "DeleteObject") &&
+                               !depends_on_state(head, meaning_.query);
     }
-    // Replay: only what can be kept whole is kept at all.
-    const std::size_t limit = site.retry.replay_buffer;
+}
+
+// Only what can be kept whole is kept at all.
+void Request::reserve_replay() {
+    const bool has_length = meaning_.body.kind == http::BodyKind::length;
+    const std::size_t limit = context_.group.retry->replay_buffer;
     const bool fits =
-        !body_.complete &&
-        !(meaning_.body.kind == http::BodyKind::length && meaning_.body.length > limit) &&
-        worker_.replay_used + limit <= worker_.shared.replay_memory;
-    if (fits) {
-        replay_reserved_ =
-            meaning_.body.kind == http::BodyKind::length ? meaning_.body.length : limit;
-        worker_.replay_used += replay_reserved_;
-        replay_.reset(replay_reserved_);
-    } else if (!body_.complete) {
-        replay_.drop();
+        !memory_.body.complete && !(has_length && meaning_.body.length > limit) &&
+        context_.worker.replay_used + limit <= context_.worker.shared.replay_memory;
+    const std::size_t wanted = has_length ? meaning_.body.length : limit;
+    if (fits && wanted > 0) {
+        replay_hold_.emplace(context_.worker, wanted);
+        memory_.replay.reset(wanted);
     }
 }
 

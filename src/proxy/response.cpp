@@ -1,10 +1,12 @@
-// The answer's way to the client: interim responses, commit, body, tunnel.
-#include <algorithm>
-#include <cerrno>
+// The answer's way to the client: interim heads, commit, body, tunnel. own_answers.cpp has what we
+// say in our own name.
+#include "response.hpp"
 
-#include "client_connection.hpp"
-#include "exchange.hpp"
+#include <algorithm>
+
+#include "attempt.hpp"
 #include "s3gate/base/text.hpp"
+#include "s3gate/policy/waiting_request.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -18,249 +20,286 @@ bool has_event_stream(const http::ResponseHead& head) {
     });
 }
 
+bool is_of_known_length(http::BodyKind kind) {
+    return kind == http::BodyKind::none || kind == http::BodyKind::length;
+}
+
+void join(std::string& text, const http::Pieces& pieces) {
+    text.clear();
+    for (const std::string_view piece : pieces) {
+        text.append(piece);
+    }
+}
+
 }  // namespace
 
-net::task<bool> Exchange::relay_interim() {
-    if (response_.status == 100) {
-        continue_seen_ = true;
-        if (!meaning_.expects_continue || continue_relayed_) {
+Response::Response(ExchangeContext& context, Request& request, Memory& memory)
+    : context_(context), request_(request), memory_(memory) {
+    memory.tunnel.reset();
+    memory.backend_request_id.clear();
+}
+
+Response::~Response() {
+    memory_.down.buffer.release();
+    memory_.down.prefix_buffer.release();
+}
+
+net::task<bool> Response::relay_interim(const http::ResponseHead& head) {
+    if (head.status == 100) {
+        if (!request_.is_continue_due()) {
             // Nobody asked for it (an HTTP/1.0 client cannot, RFC 9110 §10.1.1), or a further
             // attempt brings a second one.
             co_return true;
         }
-        continue_relayed_ = true;
-        if (!has_client_taken(
-                co_await net::send_all(client_->stream, kContinue, state_->ticks.client_write))) {
-            co_return false;
-        }
-        // From now on it is the client's turn, with the client's limit.
-        up_.read_timeout = state_->ticks.client_body;
-        client_->stream.interrupt_read();
-        co_return true;
+        request_.set_continue_relayed();
+        memory_.text.assign(kContinue);
+        co_return co_await send_text();
     }
-    if (head_.minor == 0) {
+    if (request_.head().minor == 0) {
         co_return true;
     }
     http::ResponseRules rules;
     rules.drop_framing = true;
-    http::forward_response(response_, rules, response_pieces_, response_own_);
-    reply_.clear();
-    for (const std::string_view piece : response_pieces_) {
-        reply_.append(piece);
-    }
-    co_return has_client_taken(
-        co_await net::send_all(client_->stream, reply_, state_->ticks.client_write));
+    http::forward_response(head, rules, memory_.pieces, memory_.own);
+    join(memory_.text, memory_.pieces);
+    co_return co_await send_text();
 }
 
-// From here on nothing is retried: the client gets this answer, or, while none of it is out, a 502
-// or 504 of ours.
-void Exchange::commit_response() {
-    const bool upload_complete =
-        body_.complete && !upload_running_ && upload_end_ == net::RelayEnd::complete;
-    const bool is_11 = head_.minor == 1;
-    const http::BodyKind kind = response_meaning_.body.kind;
-    const bool known_length = kind == http::BodyKind::none || kind == http::BodyKind::length;
-    const bool synthesize = is_continue_due() && meaning_.body.kind == http::BodyKind::length &&
-                            meaning_.body.length == 0 &&
-                            site_->config->expect_empty_body == config::EmptyExpect::synth100;
+net::task<bool> Response::send_text() {
+    const net::RelayEnd end = co_await net::send_all(context_.client.stream, memory_.text,
+                                                     context_.ticks().client_write);
+    co_return context_.has_client_taken(end);
+}
 
+// With `Content-Length: 0` a server never asks for the body (docs/architecture.md "Expect").
+bool Response::synthesizes_continue() const {
+    return request_.is_continue_due() && request_.is_empty_by_length() &&
+           context_.site.config->expect_empty_body == config::EmptyExpect::synth100;
+}
+
+http::ResponseRules Response::rules_for(const Attempt& attempt, bool synthesizes) const {
+    const http::ResponseMeaning& meaning = attempt.answer().meaning();
+    const http::BodyKind kind = meaning.body.kind;
+    const bool is_11 = request_.head().minor == 1;
     http::ResponseRules rules;
     rules.chunked = is_11 && kind == http::BodyKind::until_close;
     rules.drop_coding = !is_11;
-    rules.drop_framing = response_.status == 204 || response_meaning_.is_oddly_framed ||
+    rules.drop_framing = attempt.answer().head().status == 204 || meaning.is_oddly_framed ||
                          (!is_11 && kind == http::BodyKind::chunked);
-    rules.stated_length = response_meaning_.stated_length;
+    rules.stated_length = meaning.stated_length;
     // A client that still waits for a 100 would take the next response for it (docs/architecture.md
     // "Expect").
-    const bool stranded = is_continue_due() && !synthesize;
-    rules.close = worker_.draining || !meaning_.keep_alive || !upload_complete || stranded ||
-                  (!is_11 && !known_length);
+    const bool stranded = request_.is_continue_due() && !synthesizes;
+    rules.close = context_.worker.draining || !request_.meaning().keep_alive ||
+                  !attempt.has_sent_all() || stranded || (!is_11 && !is_of_known_length(kind));
     rules.keep_alive_10 = !is_11 && !rules.close;
-    if (!site_->config->session_header.empty()) {
-        rules.session_name = site_->config->session_header;
-        rules.session_value = session_text();
+    if (!context_.site.config->session_header.empty()) {
+        rules.session_name = context_.site.config->session_header;
+        rules.session_value = request_.session_text();
     }
-    http::forward_response(response_, rules, response_pieces_, response_own_);
-    if (synthesize) {
-        response_pieces_.insert(response_pieces_.begin(), kContinue);
-    }
-    backend_request_id_.assign(response_.find(http::FieldId::x_amz_request_id));
-    record_.status = static_cast<std::uint16_t>(response_.status);
-    record_.error = {};
+    return rules;
+}
 
-    download_.begin(backend_->stream, response_meaning_.body,
-                    {response_buffer_.data() + response_begin_, response_fill_ - response_begin_});
-    down_.begin(download_, client_->stream, worker_.buffers, worker_.pipes);
-    down_.head = &response_pieces_;
-    down_.chunked_out =
-        is_11 && (kind == http::BodyKind::until_close || kind == http::BodyKind::chunked);
-    if (waiting_ == policy::Waiting::no && !known_length && has_event_stream(response_)) {
-        // MinIO sends reports that do end as event streams too; those of other servers do not end.
-        waiting_ = site_->config->type == config::SiteType::s3 ? policy::Waiting::long_silence
-                                                               : policy::Waiting::endless;
+void Response::commit(Attempt& attempt) {
+    const http::ResponseHead& head = attempt.answer().head();
+    const bool synthesizes = synthesizes_continue();
+    const http::ResponseRules rules = rules_for(attempt, synthesizes);
+    http::forward_response(head, rules, memory_.pieces, memory_.own);
+    if (synthesizes) {
+        memory_.pieces.insert(memory_.pieces.begin(), kContinue);
     }
-    down_.read_timeout = body_ticks();
-    down_.write_timeout = state_->ticks.client_write;
-    down_.prefix_buffer = std::move(response_buffer_);
-    record_.ttfb_ms =
-        std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
-    committed_ = true;
-    remember_length();
-    return_tokens();
-    // Its outcome is known: what is left is a transfer like any other, however long it takes.
-    release_retry();
-    sent_upload_ = upload_complete;
+    memory_.backend_request_id.assign(head.find(http::FieldId::x_amz_request_id));
+    context_.record.status = static_cast<std::uint16_t>(head.status);
+    context_.record.error = {};
+    context_.record.ttfb_ms = context_.since(context_.started).count();
+    has_sent_request_ = attempt.has_sent_all();
     closes_client_ = rules.close;
+    is_committed_ = true;
+    begin_download(attempt);
+    remember_length(attempt);
 }
 
-void Exchange::note_relayed() {
-    record_.bytes_out = down_.payload_sent;
-    finish_attempt_record();
+void Response::begin_download(Attempt& attempt) {
+    AnswerReader& answer = attempt.answer();
+    body_kind_ = answer.meaning().body.kind;
+    memory_.download.begin(attempt.stream(), answer.meaning().body, answer.rest());
+    net::BodyRelay& down = memory_.down;
+    down.begin(memory_.download, context_.client.stream, context_.worker.buffers,
+               context_.worker.pipes);
+    down.head = &memory_.pieces;
+    down.chunked_out =
+        request_.head().minor == 1 &&
+        (body_kind_ == http::BodyKind::until_close || body_kind_ == http::BodyKind::chunked);
+    if (request_.waiting() == policy::Waiting::no && !is_of_known_length(body_kind_) &&
+        has_event_stream(answer.head())) {
+        // MinIO sends reports that do end as event streams too; those of other servers do not end.
+        request_.set_waiting(context_.is_s3() ? policy::Waiting::long_silence
+                                              : policy::Waiting::endless);
+    }
+    down.read_timeout = request_.body_ticks();
+    down.write_timeout = context_.ticks().client_write;
+    down.prefix_buffer = answer.take_buffer();
 }
 
-// The client has all of the answer.
-void Exchange::end_response() {
+// Only what a GET got tells what the next one will get: clients ask for heads, or upload, in
+// between.
+void Response::remember_length(const Attempt& attempt) {
+    if (request_.method() == policy::MethodClass::get) {
+        const http::Framing& body = attempt.answer().meaning().body;
+        context_.client.had_long_answer = body.kind == http::BodyKind::length &&
+                                          body.length >= kFirstReadOfLong + net::kSpliceFrom;
+    }
+}
+
+void Response::end(Attempt& attempt) {
+    context_.record.bytes_out = memory_.down.payload_sent;
+    const http::ResponseMeaning& meaning = attempt.answer().meaning();
     const bool has_unasked =
-        down_.error != 0 ||
-        (response_meaning_.body.kind == http::BodyKind::none && !download_.prefix.empty());
-    const bool clean =
-        !has_unasked && response_meaning_.keep_alive && !had_odd_interim_ && sent_upload_ &&
-        (!meaning_.expects_continue || continue_seen_ ||
-         (meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0));
+        memory_.down.error != 0 ||
+        (meaning.body.kind == http::BodyKind::none && !memory_.download.prefix.empty());
+    const bool is_expect_settled = !request_.meaning().expects_continue ||
+                                   attempt.has_continued() || request_.is_empty_by_length();
     if (has_unasked) {
-        bump(worker_.counters.backend_unasked_bytes);
+        bump(context_.worker.counters.backend_unasked_bytes);
     }
-    release_slot();
-    if (clean) {
-        worker_.pool.park(std::move(backend_), group_->backends->keepalive,
-                          group_state_->pool_idle);
+    if (!has_unasked && meaning.keep_alive && !attempt.answer().had_odd_interim() &&
+        has_sent_request_ && is_expect_settled) {
+        attempt.park();
     } else {
-        backend_->stream.close();
+        attempt.close();
     }
-    backend_.reset();
     // A client that asked for the close, and whose request was read to its end, sends nothing
     // more.
-    const bool is_last = !meaning_.keep_alive && sent_upload_;
+    const bool is_last = !request_.meaning().keep_alive && has_sent_request_;
     fate_ = !closes_client_ ? ClientFate::keep : is_last ? ClientFate::finish : ClientFate::linger;
 }
 
-net::task<void> Exchange::relay_response(bool is_out) {
+net::task<net::RelayEnd> Response::relay(Attempt& attempt) {
     net::RelayEnd end = net::RelayEnd::complete;
-    if (!is_out) {
-        end = co_await net::relay_body(down_);
+    if (!is_all_out_) {
+        end = co_await net::relay_body(memory_.down);
     }
-    note_relayed();
-    if (upload_running_) {
-        // The answer is complete before the request is: the rest of the request is nobody's
-        // business any more.
-        co_await join_upload();
+    if (attempt.is_uploading()) {
+        // The answer ended before the request did: the rest of the request is nobody's business any
+        // more.
+        co_await attempt.end_upload();
     }
-    if (end == net::RelayEnd::complete) {
-        end_response();
-        co_return;
-    }
-    const bool nothing_sent = !down_.any_sent;
-    discard_attempt();
-    switch (end) {
-        case net::RelayEnd::source_closed:
-            bump(worker_.counters.backend_cut_responses);
-            record_.error = "backend closed in body";
-            break;
-        case net::RelayEnd::source_timed_out:
-            bump(worker_.counters.backend_body_timeouts);
-            record_.error = "backend body timeout";
-            break;
-        case net::RelayEnd::source_malformed:
-            bump(worker_.counters.backend_malformed);
-            record_.error = "malformed response body";
-            break;
-        case net::RelayEnd::sink_timed_out:
-            note_client(ClientFault::stuck);
-            record_.error = client_error();
-            break;
-        default:
-            note_client(ClientFault::gone);
-            record_.error = client_error();
-            break;
-    }
-    const bool backend_fault = end == net::RelayEnd::source_closed ||
-                               end == net::RelayEnd::source_timed_out ||
-                               end == net::RelayEnd::source_malformed;
-    if (backend_fault && nothing_sent && !client_gone_) {
-        // Nothing reached the client yet: it can still be told in words.
-        const std::string_view reason = record_.error;
-        if (end == net::RelayEnd::source_timed_out) {
-            co_await reply(504, "RequestTimeout", "The storage server did not answer in time.",
-                           false);
-        } else {
-            co_await reply(502, "InternalError", "The storage server sent a broken answer.", false);
-        }
-        record_.error = reason;
-        co_return;
-    }
-    bump(worker_.counters.aborted_responses);
-    // A message that says its length is visibly cut by a FIN, and the client gets every byte there
-    // was. One that lasts until the connection closes is cut by a reset only.
-    const bool self_delimiting =
-        down_.chunked_out || response_meaning_.body.kind == http::BodyKind::length;
-    fate_ = backend_fault && self_delimiting ? ClientFate::cut : ClientFate::reset;
+    context_.record.bytes_out = memory_.down.payload_sent;
+    co_return end;
 }
 
-net::task<void> Exchange::tunnel() {
+net::task<void> Response::end_broken(net::RelayEnd end) {
+    note_broken(end);
+    const bool is_backends_fault = end == net::RelayEnd::source_closed ||
+                                   end == net::RelayEnd::source_timed_out ||
+                                   end == net::RelayEnd::source_malformed;
+    if (is_backends_fault && !memory_.down.any_sent && !context_.is_client_gone()) {
+        // Nothing reached the client yet: it can still be told in words.
+        co_await reply(answer_to_broken_body(end == net::RelayEnd::source_timed_out,
+                                             context_.record.error));
+        co_return;
+    }
+    bump(context_.worker.counters.aborted_responses);
+    // A message that says its length is visibly cut by a FIN, and the client gets every byte there
+    // was. One that lasts until the connection closes is cut by a reset only.
+    const bool is_self_delimiting =
+        memory_.down.chunked_out || body_kind_ == http::BodyKind::length;
+    fate_ = is_backends_fault && is_self_delimiting ? ClientFate::cut : ClientFate::reset;
+}
+
+void Response::note_broken(net::RelayEnd end) {
+    WorkerCounters& counters = context_.worker.counters;
+    std::string_view& error = context_.record.error;
+    switch (end) {
+        case net::RelayEnd::source_closed:
+            bump(counters.backend_cut_responses);
+            error = "backend closed in body";
+            break;
+        case net::RelayEnd::source_timed_out:
+            bump(counters.backend_body_timeouts);
+            error = "backend body timeout";
+            break;
+        case net::RelayEnd::source_malformed:
+            bump(counters.backend_malformed);
+            error = "malformed response body";
+            break;
+        default:
+            context_.note_client(end == net::RelayEnd::sink_timed_out ? ClientFault::stuck
+                                                                      : ClientFault::gone);
+            error = context_.client_error();
+            break;
+    }
+}
+
+net::task<void> Response::tunnel(Attempt& attempt) {
+    const std::size_t head_bytes = begin_tunnel(attempt);
+    std::string& leftover = context_.client.leftover;
+    is_tunnelling_ = true;
+    const net::TunnelEnd end = co_await memory_.tunnel.run(
+        {&context_.client.stream, &attempt.stream(), leftover, memory_.text},
+        context_.worker.buffers, context_.worker.pipes, context_.ticks().tunnel_idle);
+    is_tunnelling_ = false;
+    leftover.clear();
+    const std::uint64_t sent = memory_.tunnel.bytes_to_client();
+    context_.record.bytes_out = sent - std::min<std::uint64_t>(sent, head_bytes);
+    request_.body().received = memory_.tunnel.bytes_to_backend();
+    if (end == net::TunnelEnd::finished) {
+        attempt.close();
+        fate_ = ClientFate::finish;
+    } else {
+        // Whatever was under way is lost: both sides see a reset, never an end that looks whole.
+        note_tunnel(end);
+        fate_ = ClientFate::reset;
+    }
+}
+
+// The head of the 101, and the bytes glued to it; those glued to the request go to the backend.
+// Returns the length of the head.
+std::size_t Response::begin_tunnel(Attempt& attempt) {
+    AnswerReader& answer = attempt.answer();
     http::ResponseRules rules;
     rules.relay_upgrade = true;
     rules.drop_framing = true;
-    http::forward_response(response_, rules, response_pieces_, response_own_);
-    reply_.clear();
-    for (const std::string_view piece : response_pieces_) {
-        reply_.append(piece);
-    }
-    note_passive(false);
-    backend_request_id_.assign(response_.find(http::FieldId::x_amz_request_id));
-    record_.status = 101;
-    record_.error = {};
-    record_.ttfb_ms =
-        std::chrono::duration_cast<base::Duration>(worker_.reactor.now_point() - started_).count();
-    committed_ = true;
-    // Bytes glued to the 101 go to the client behind it, bytes glued to the request to the backend.
-    const std::size_t head_bytes = reply_.size();
-    reply_.append(response_buffer_.data() + response_begin_, response_fill_ - response_begin_);
-    response_buffer_.release();
-    tunnelling_ = true;
-    const net::TunnelEnd end =
-        co_await tunnel_.run({&client_->stream, &backend_->stream, client_->leftover, reply_},
-                             worker_.buffers, worker_.pipes, state_->ticks.tunnel_idle);
-    tunnelling_ = false;
-    client_->leftover.clear();
-    const std::uint64_t sent = tunnel_.bytes_to_client();
-    record_.bytes_out = sent - std::min<std::uint64_t>(sent, head_bytes);
-    body_.received = tunnel_.bytes_to_backend();
-    finish_attempt_record();
-    if (end == net::TunnelEnd::finished) {
-        release_slot();
-        backend_->stream.close();
-        backend_.reset();
-        fate_ = ClientFate::finish;
-        co_return;
-    }
+    http::forward_response(answer.head(), rules, memory_.pieces, memory_.own);
+    join(memory_.text, memory_.pieces);
+    memory_.backend_request_id.assign(answer.head().find(http::FieldId::x_amz_request_id));
+    context_.record.status = 101;
+    context_.record.error = {};
+    context_.record.ttfb_ms = context_.since(context_.started).count();
+    is_committed_ = true;
+    const std::size_t head_bytes = memory_.text.size();
+    memory_.text.append(answer.rest());
+    answer.take_buffer();
+    return head_bytes;
+}
+
+void Response::note_tunnel(net::TunnelEnd end) {
+    std::string_view& error = context_.record.error;
     switch (end) {
         case net::TunnelEnd::idle:
-            record_.error = "tunnel idle timeout";
-            bump(worker_.counters.tunnel_idle_timeouts);
+            error = "tunnel idle timeout";
+            bump(context_.worker.counters.tunnel_idle_timeouts);
             break;
         case net::TunnelEnd::client_broken:
-            record_.error = "client closed tunnel";
+            error = "client closed tunnel";
             break;
         case net::TunnelEnd::backend_broken:
-            record_.error = "backend closed tunnel";
+            error = "backend closed tunnel";
             break;
         default:
-            record_.error = "tunnel cut at shutdown";
+            error = "tunnel cut at shutdown";
             break;
     }
-    // Whatever was under way is lost: both sides see a reset, never an end that looks whole.
-    discard_attempt();
-    fate_ = ClientFate::reset;
+}
+
+void Response::on_client_gone() {
+    memory_.down.cancelled = true;
+    memory_.tunnel.on_client_broken();
+}
+
+void Response::cut() {
+    memory_.down.cancelled = true;
+    memory_.tunnel.cut();
 }
 
 }  // namespace s3gate::proxy

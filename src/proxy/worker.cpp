@@ -219,23 +219,23 @@ void Worker::Impl::return_generation(Generation* used) {
     }
 }
 
-Exchange* Worker::Impl::take_exchange() {
-    Exchange* exchange = nullptr;
+ExchangeSlot* Worker::Impl::begin_exchange(ClientConnection& client, base::TimePoint asked_at) {
+    ExchangeSlot* slot = nullptr;
     if (idle_exchanges.empty()) {
-        exchange = new Exchange(*this);
+        slot = new ExchangeSlot(*this);
     } else {
-        exchange = idle_exchanges.back().release();
+        slot = idle_exchanges.back().release();
         idle_exchanges.pop_back();
     }
-    exchange->previous = nullptr;
-    exchange->next = active;
+    Exchange& exchange = slot->exchange.emplace(*this, client, asked_at, slot->memory);
+    exchange.next = active;
     if (active != nullptr) {
-        active->previous = exchange;
+        active->previous = &exchange;
     }
-    active = exchange;
+    active = &exchange;
     ++active_count;
     most_active = std::max(most_active, active_count);
-    return exchange;
+    return slot;
 }
 
 // With a thousand requests in progress at once, so many objects are needed again in a moment: to
@@ -254,16 +254,18 @@ void Worker::Impl::trim_exchanges() {
     }
 }
 
-void Worker::Impl::return_exchange(Exchange* exchange) {
-    (exchange->previous != nullptr ? exchange->previous->next : active) = exchange->next;
-    if (exchange->next != nullptr) {
-        exchange->next->previous = exchange->previous;
+void Worker::Impl::end_exchange(ExchangeSlot* slot) {
+    const Exchange& exchange = *slot->exchange;
+    (exchange.previous != nullptr ? exchange.previous->next : active) = exchange.next;
+    if (exchange.next != nullptr) {
+        exchange.next->previous = exchange.previous;
     }
     --active_count;
+    slot->exchange.reset();
     if (idle_exchanges.size() + active_count < exchanges_to_keep()) {
-        idle_exchanges.emplace_back(exchange);
+        idle_exchanges.emplace_back(slot);
     } else {
-        delete exchange;
+        delete slot;
     }
 }
 

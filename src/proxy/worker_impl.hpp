@@ -15,6 +15,8 @@
 namespace s3gate::proxy {
 
 class Exchange;
+class RoomWaiter;
+struct ExchangeSlot;
 struct ClientConnection;
 class Listener;
 
@@ -66,18 +68,19 @@ struct Worker::Impl {
     }
     void return_generation(Generation* used);
 
-    Exchange* take_exchange();
+    // Makes an exchange for the client's next request, and ends it.
+    ExchangeSlot* begin_exchange(ClientConnection& client, base::TimePoint asked_at);
+    void end_exchange(ExchangeSlot* slot);
     std::size_t exchanges_to_keep() const;
     void trim_exchanges();
-    void return_exchange(Exchange* exchange);
     void adopt_client(int descriptor, const base::SocketAddress& peer, std::size_t listener);
     void remove_client(ClientConnection* client);
     // Worker that should serve the next client: this one unless it stands far above the mean.
     Worker* hand_over_target();
 
-    // Waiting for room at a server (wait_for_room.cpp).
-    void begin_waiting(Exchange& exchange);
-    void end_waiting(Exchange& exchange);
+    // Waiting for room at a server (room_waiter.cpp).
+    void begin_waiting(RoomWaiter& waiter);
+    void end_waiting(RoomWaiter& waiter);
     // A request at a server with max_connections ended: its room goes to whoever has waited
     // longest, on any worker.
     void vacate(std::uint32_t group, std::uint32_t cell, std::int32_t most);
@@ -123,7 +126,7 @@ struct Worker::Impl {
     Generation* generation = nullptr;
     std::vector<std::unique_ptr<Listener>> listeners;
     std::vector<ListenSocket> sockets;
-    std::vector<std::unique_ptr<Exchange>> idle_exchanges;
+    std::vector<std::unique_ptr<ExchangeSlot>> idle_exchanges;
     Exchange* active = nullptr;  // list of exchanges in progress
     std::size_t active_count = 0;
     // The most of them at once, in the present and the last stretch of kExchangeTicks.
@@ -131,8 +134,8 @@ struct Worker::Impl {
     std::size_t most_active_before = 0;
     ClientConnection* clients = nullptr;  // list of all client connections
     struct Waiting {
-        Exchange* first = nullptr;
-        Exchange* last = nullptr;
+        RoomWaiter* first = nullptr;
+        RoomWaiter* last = nullptr;
     };
     std::vector<Waiting> waiting;  // by group; as long as the board
     std::size_t waiting_count = 0;

@@ -7,58 +7,51 @@
 
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
+#include "s3gate/policy/attempt_end.hpp"
 
 namespace s3gate::policy {
 
-enum class MethodClass { get, head, options, put, delete_, other };
+enum class MethodClass : std::uint8_t { get, head, options, put, delete_, other };
 
-// How an attempt ended.
-enum class Outcome {
-    answered,   // a final response head arrived; `status` says which
-    not_sent,   // refused, unreachable, connect timeout, TLS failure, no slot: no request byte left
-                // us
-    broken,     // sent, then reset, closed or unparsable before a response head was complete
-    timed_out,  // sent, then no response head in time
-    taken_down,  // sent, no response byte, and the active checks took the backend down meanwhile
+// What of a request decides whether it may be repeated; known once its head is read.
+struct RequestTraits {
+    MethodClass method = MethodClass::get;
+    bool has_body = false;      // the request announces a body longer than zero
+    bool upload_part = false;   // PUT with uploadId and partNumber, body > 0, no x-amz-copy-source
+    bool object_write = false;  // PutObject or DeleteObject of an S3 site
+    bool conditional = false;   // If-Match or If-None-Match present
+    bool copy = false;          // x-amz-copy-source present
 };
 
-// Everything the rule looks at.
-struct AttemptFacts {
-    Outcome outcome = Outcome::answered;
-    MethodClass method = MethodClass::get;
-    int status = 0;        // for Outcome::answered
-    bool is_load = false;  // row 5: 429, or the answer's code says load (error_code.hpp)
-    bool not_ready = false;  // a 503 whose code says that this backend cannot serve now: nothing was
-                             // executed, and the next one may serve (error_code.hpp)
-    bool connect_timed_out = false;  // Outcome::not_sent because the connect ran into its limit
-    bool malformed = false;  // Outcome::broken because the backend sent what is no answer, not
-                             // because it went away
-    bool client_gone = false;
-    bool response_relayed =
-        false;  // a response byte (an interim 100 does not count) reached the client
-    bool response_byte_seen = false;  // any byte came from the backend in this attempt
-    bool reused_connection = false;
-    bool after_stale = false;  // this attempt is the fresh connection that row 4 asked for
-    bool has_body = false;        // the request announces a body longer than zero
-    bool body_byte_sent = false;  // to this backend, in this attempt
-    bool expect_pending = false;  // a body is announced with Expect, no 100 came from this backend,
-                                  // no body byte sent to it
-    bool in_hand = true;  // no body, or all of it received so far and still in the replay buffer
-    bool upload_part = false;  // PUT with uploadId and partNumber, body > 0, no x-amz-copy-source
-    bool object_write = false;  // PutObject or DeleteObject of an S3 site
-    bool conditional = false;  // If-Match or If-None-Match present
-    bool copy = false;         // x-amz-copy-source present
+// What earlier attempts of the request leave to the rule.
+struct RetryHistory {
     unsigned sent_attempts = 1;  // attempts with something sent that were not answered `not_ready`,
                                  // this one included unless it is not_sent or not_ready
+    bool after_stale = false;       // this attempt is the fresh connection that row 4 asked for
     bool free_retry_used = false;   // row 4 was used by this request
     bool blind_retry_used = false;  // a retry of this request was blind (RetryVerdict::is_blind)
     base::Duration elapsed{0};      // since the first attempt began
-    bool budget_left = true;        // the group's retry budget has room
-    bool token_left = true;  // a retry that a status causes has a token (retry_tokens.hpp)
-    bool candidate_left = true;     // a usable backend that this request has not tried exists
 };
 
-enum class RetryAction {
+// What speaks for another attempt besides the request and the attempt that ended.
+struct RetryMeans {
+    bool in_hand = true;  // no body, or all of it received so far and still in the replay buffer
+    bool budget_left = true;     // the group's retry budget has room
+    bool token_left = true;      // a retry that a status causes has a token (retry_tokens.hpp)
+    bool candidate_left = true;  // a usable backend that this request has not tried exists
+};
+
+// Everything the rule looks at.
+struct AttemptFacts : RequestTraits, RetryHistory, RetryMeans {
+    AttemptEnd end;
+    bool expect_pending = false;  // a body is announced with Expect, no 100 came from this backend,
+                                  // no body byte sent to it
+    bool client_gone = false;
+    bool response_relayed =
+        false;  // a response byte (an interim 100 does not count) reached the client
+};
+
+enum class RetryAction : std::uint8_t {
     relay,         // send the answer that is there to the client
     next_backend,  // another attempt, on a backend not yet tried
     same_backend,  // once more to the same backend, on a fresh connection, free of charge
@@ -78,8 +71,13 @@ struct RetryVerdict {
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry);
 
-// True if row 5 repeats what `facts` says of the request, where its body is in hand.
-bool may_follow_503(const AttemptFacts& facts);
+constexpr bool is_retry(const RetryVerdict& verdict) {
+    return verdict.action == RetryAction::next_backend ||
+           verdict.action == RetryAction::same_backend;
+}
+
+// True if row 5 repeats such a request, where its body is in hand.
+bool may_follow_503(const RequestTraits& request);
 
 // True for requests whose repetition nobody notices (GET, HEAD, OPTIONS).
 constexpr bool is_read(MethodClass method) {
@@ -88,7 +86,8 @@ constexpr bool is_read(MethodClass method) {
 }
 
 // Most retries in progress that a group with `in_flight` requests may have: 20 %, at least `least`.
-constexpr std::int64_t retry_budget(std::int64_t in_flight, std::int64_t least = 3) {
+inline constexpr std::int64_t kLeastRetries = 3;
+constexpr std::int64_t retry_budget(std::int64_t in_flight, std::int64_t least = kLeastRetries) {
     return in_flight / 5 > least ? in_flight / 5 : least;
 }
 

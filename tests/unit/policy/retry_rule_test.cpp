@@ -26,11 +26,58 @@ constexpr MethodClass kMethods[] = {MethodClass::get, MethodClass::head,    Meth
                                     MethodClass::put, MethodClass::delete_, MethodClass::other};
 constexpr Outcome kSilences[] = {Outcome::broken, Outcome::timed_out, Outcome::taken_down};
 
-RetryVerdict decide(const AttemptFacts& facts, const config::Retry& retry = kRetry) {
+// What a test says of a request and of how its attempt ended.
+struct Case : RequestTraits, RetryHistory, RetryMeans {
+    Outcome outcome = Outcome::answered;
+    int status = 0;
+    bool is_load = false;
+    bool not_ready = false;
+    bool connect_timed_out = false;
+    bool malformed = false;
+    bool response_byte_seen = false;
+    bool reused_connection = false;
+    bool body_byte_sent = false;
+    bool expect_pending = false;
+    bool client_gone = false;
+    bool response_relayed = false;
+
+    Cause cause() const {
+        switch (outcome) {
+            case Outcome::not_sent:
+                return connect_timed_out ? Cause::connect_timeout : Cause::refused;
+            case Outcome::timed_out:
+                return Cause::no_answer;
+            case Outcome::taken_down:
+                return Cause::went_down;
+            default:
+                return malformed ? Cause::malformed : Cause::closed;
+        }
+    }
+    operator AttemptFacts() const {
+        AttemptFacts facts;
+        static_cast<RequestTraits&>(facts) = *this;
+        static_cast<RetryHistory&>(facts) = *this;
+        static_cast<RetryMeans&>(facts) = *this;
+        if (outcome == Outcome::answered) {
+            facts.end = Answer{status, is_load, not_ready};
+        } else {
+            facts.end = Failure{.cause = cause(),
+                                .stage = response_byte_seen ? Stage::answer : Stage::request,
+                                .is_reused = reused_connection,
+                                .has_sent_body = body_byte_sent};
+        }
+        facts.expect_pending = expect_pending;
+        facts.client_gone = client_gone;
+        facts.response_relayed = response_relayed;
+        return facts;
+    }
+};
+
+RetryVerdict decide(const Case& facts, const config::Retry& retry = kRetry) {
     return retry_rule(facts, retry);
 }
 
-void expect(const AttemptFacts& facts, RetryAction action, int row,
+void expect(const Case& facts, RetryAction action, int row,
             const config::Retry& retry = kRetry) {
     const RetryVerdict verdict = decide(facts, retry);
     EXPECT_EQ(verdict.action, action);
@@ -40,29 +87,29 @@ void expect(const AttemptFacts& facts, RetryAction action, int row,
     }
 }
 
-AttemptFacts answered(MethodClass method, int status) {
-    AttemptFacts facts;
+Case answered(MethodClass method, int status) {
+    Case facts;
     facts.method = method;
     facts.status = status;
     facts.response_byte_seen = true;
     return facts;
 }
 
-AttemptFacts silent(MethodClass method, Outcome outcome) {
-    AttemptFacts facts;
+Case silent(MethodClass method, Outcome outcome) {
+    Case facts;
     facts.method = method;
     facts.outcome = outcome;
     return facts;
 }
 
-AttemptFacts not_sent(MethodClass method) {
-    AttemptFacts facts = silent(method, Outcome::not_sent);
+Case not_sent(MethodClass method) {
+    Case facts = silent(method, Outcome::not_sent);
     facts.sent_attempts = 0;
     return facts;
 }
 
-AttemptFacts expecting(MethodClass method, Outcome outcome, int status = 0) {
-    AttemptFacts facts = silent(method, outcome);
+Case expecting(MethodClass method, Outcome outcome, int status = 0) {
+    Case facts = silent(method, outcome);
     facts.status = status;
     facts.has_body = true;
     facts.in_hand = false;
@@ -70,8 +117,8 @@ AttemptFacts expecting(MethodClass method, Outcome outcome, int status = 0) {
     return facts;
 }
 
-AttemptFacts upload_part(Outcome outcome) {
-    AttemptFacts facts = silent(MethodClass::put, outcome);
+Case upload_part(Outcome outcome) {
+    Case facts = silent(MethodClass::put, outcome);
     facts.has_body = true;
     facts.body_byte_sent = true;
     facts.upload_part = true;
@@ -89,13 +136,45 @@ TEST(RetryRule, OrdinaryAnswersAreRelayed) {
     }
 }
 
+// ---- ends -------------------------------------------------------------------------------------
+
+TEST(AttemptEnd, CausesFallUnderTheRowsOfTheirOutcome) {
+    for (const Cause cause : {Cause::refused, Cause::connect_timeout, Cause::no_descriptor,
+                              Cause::interrupted, Cause::dead}) {
+        EXPECT_EQ(outcome_of(cause), Outcome::not_sent);
+    }
+    for (const Cause cause : {Cause::closed, Cause::malformed, Cause::client_gone,
+                              Cause::client_stalled, Cause::client_malformed}) {
+        EXPECT_EQ(outcome_of(cause), Outcome::broken);
+    }
+    EXPECT_EQ(outcome_of(Cause::no_answer), Outcome::timed_out);
+    EXPECT_EQ(outcome_of(Cause::stopped_reading), Outcome::timed_out);
+    EXPECT_EQ(outcome_of(Cause::went_down), Outcome::taken_down);
+    EXPECT_EQ(outcome_of(AttemptEnd{Answer{.status = 500}}), Outcome::answered);
+    EXPECT_EQ(outcome_of(AttemptEnd{Failure{.cause = Cause::dead}}), Outcome::not_sent);
+}
+
+TEST(AttemptEnd, OnlyASilentCloseOfAReusedConnectionIsStale) {
+    const Failure stale{.cause = Cause::closed, .stage = Stage::request, .is_reused = true};
+    EXPECT_TRUE(is_stale(stale));
+    Failure other = stale;
+    other.is_reused = false;
+    EXPECT_FALSE(is_stale(other));
+    other = stale;
+    other.stage = Stage::answer;
+    EXPECT_FALSE(is_stale(other));
+    other = stale;
+    other.cause = Cause::no_answer;
+    EXPECT_FALSE(is_stale(other));
+}
+
 // ---- row 1 ------------------------------------------------------------------------------------
 
 TEST(RetryRuleRow1, ClientGoneStops) {
     for (const MethodClass method : kMethods) {
         for (const Outcome outcome : {Outcome::answered, Outcome::not_sent, Outcome::broken,
                                       Outcome::timed_out, Outcome::taken_down}) {
-            AttemptFacts facts = silent(method, outcome);
+            Case facts = silent(method, outcome);
             facts.status = 503;
             facts.client_gone = true;
             expect(facts, RetryAction::abort, 1);
@@ -105,7 +184,7 @@ TEST(RetryRuleRow1, ClientGoneStops) {
 
 TEST(RetryRuleRow1, PartOfAResponseWasRelayed) {
     for (const Outcome outcome : kSilences) {
-        AttemptFacts facts = silent(MethodClass::get, outcome);
+        Case facts = silent(MethodClass::get, outcome);
         facts.response_relayed = true;
         expect(facts, RetryAction::abort, 1);
     }
@@ -115,7 +194,7 @@ TEST(RetryRuleRow1, PartOfAResponseWasRelayed) {
 
 TEST(RetryRuleRow2, NothingSentGoesOnWithAnyMethod) {
     for (const MethodClass method : kMethods) {
-        AttemptFacts facts = not_sent(method);
+        Case facts = not_sent(method);
         facts.has_body = true;
         facts.in_hand = false;
         facts.conditional = true;
@@ -125,7 +204,7 @@ TEST(RetryRuleRow2, NothingSentGoesOnWithAnyMethod) {
 }
 
 TEST(RetryRuleRow2, NeitherTriesNorBudgetLimitIt) {
-    AttemptFacts facts = not_sent(MethodClass::put);
+    Case facts = not_sent(MethodClass::put);
     facts.sent_attempts = 99;
     facts.budget_left = false;
     expect(facts, RetryAction::next_backend, 2);
@@ -134,7 +213,7 @@ TEST(RetryRuleRow2, NeitherTriesNorBudgetLimitIt) {
 }
 
 TEST(RetryRuleRow2, CandidatesAndTimeLimitIt) {
-    AttemptFacts facts = not_sent(MethodClass::get);
+    Case facts = not_sent(MethodClass::get);
     facts.candidate_left = false;
     expect(facts, RetryAction::fail, 2);
     facts.candidate_left = true;
@@ -154,7 +233,7 @@ TEST(RetryRuleRow2, ErrorSwitchesIt) {
 }
 
 TEST(RetryRuleRow2, ComesBeforeRow3) {
-    AttemptFacts facts = expecting(MethodClass::put, Outcome::not_sent);
+    Case facts = expecting(MethodClass::put, Outcome::not_sent);
     facts.budget_left = false;
     expect(facts, RetryAction::next_backend, 2);
 }
@@ -164,7 +243,7 @@ TEST(RetryRuleRow2, ComesBeforeRow3) {
 TEST(RetryRuleRow3, ExpectPendingAndFailedGoesOnWithAnyMethod) {
     for (const MethodClass method : kMethods) {
         for (const Outcome outcome : kSilences) {
-            AttemptFacts facts = expecting(method, outcome);
+            Case facts = expecting(method, outcome);
             facts.conditional = true;
             expect(facts, RetryAction::next_backend, 3);
             EXPECT_TRUE(decide(facts).counts_budget);
@@ -174,7 +253,7 @@ TEST(RetryRuleRow3, ExpectPendingAndFailedGoesOnWithAnyMethod) {
 
 TEST(RetryRuleRow3, ExpectPendingAnd503GoesOnWithAnyMethod) {
     for (const MethodClass method : kMethods) {
-        AttemptFacts facts = expecting(method, Outcome::answered, 503);
+        Case facts = expecting(method, Outcome::answered, 503);
         facts.conditional = true;
         expect(facts, RetryAction::next_backend, 3);
         EXPECT_TRUE(decide(facts).counts_budget);
@@ -184,7 +263,7 @@ TEST(RetryRuleRow3, ExpectPendingAnd503GoesOnWithAnyMethod) {
 // Row 3 stands above row 5: nothing of the body was sent, so a busy node's 503 moves on as well
 // (429 does not).
 TEST(RetryRuleRow3, AnyOther503MovesOnOtherStatusesAreRelayed) {
-    AttemptFacts facts = expecting(MethodClass::put, Outcome::answered, 503);
+    Case facts = expecting(MethodClass::put, Outcome::answered, 503);
     facts.is_load = true;
     expect(facts, RetryAction::next_backend, 3);
     facts.status = 429;
@@ -196,20 +275,20 @@ TEST(RetryRuleRow3, AnyOther503MovesOnOtherStatusesAreRelayed) {
 
 TEST(RetryRuleRow3, NeverAThirdBackendAfterSilence) {
     for (const Outcome outcome : kSilences) {
-        AttemptFacts facts = expecting(MethodClass::put, outcome);
+        Case facts = expecting(MethodClass::put, outcome);
         EXPECT_TRUE(decide(facts).is_blind);
         facts.blind_retry_used = true;
         expect(facts, RetryAction::fail, 3);
     }
     // An answer is no death: it goes on.
-    AttemptFacts facts = expecting(MethodClass::put, Outcome::answered, 503);
+    Case facts = expecting(MethodClass::put, Outcome::answered, 503);
     facts.blind_retry_used = true;
     expect(facts, RetryAction::next_backend, 3);
     EXPECT_FALSE(decide(facts).is_blind);
 }
 
 TEST(RetryRuleRow3, OnceABodyByteFlowedItIsOver) {
-    AttemptFacts facts = expecting(MethodClass::put, Outcome::broken);
+    Case facts = expecting(MethodClass::put, Outcome::broken);
     facts.expect_pending = false;
     facts.body_byte_sent = true;
     expect(facts, RetryAction::fail, 7);
@@ -238,22 +317,22 @@ TEST(RetryRuleRow3, Switches) {
 }
 
 TEST(RetryRuleRow3, ComesBeforeRow4) {
-    AttemptFacts facts = expecting(MethodClass::get, Outcome::broken);
+    Case facts = expecting(MethodClass::get, Outcome::broken);
     facts.reused_connection = true;
     expect(facts, RetryAction::next_backend, 3);
 }
 
 // ---- row 4 ------------------------------------------------------------------------------------
 
-AttemptFacts dead_reused(MethodClass method) {
-    AttemptFacts facts = silent(method, Outcome::broken);
+Case dead_reused(MethodClass method) {
+    Case facts = silent(method, Outcome::broken);
     facts.reused_connection = true;
     return facts;
 }
 
 TEST(RetryRuleRow4, ReadOnADeadReusedConnectionRepeatsForFree) {
     for (const MethodClass method : {MethodClass::get, MethodClass::head, MethodClass::options}) {
-        AttemptFacts facts = dead_reused(method);
+        Case facts = dead_reused(method);
         facts.sent_attempts = 99;
         facts.budget_left = false;
         facts.candidate_left = false;
@@ -265,25 +344,25 @@ TEST(RetryRuleRow4, ReadOnADeadReusedConnectionRepeatsForFree) {
 }
 
 TEST(RetryRuleRow4, OnlyOnce) {
-    AttemptFacts facts = dead_reused(MethodClass::get);
+    Case facts = dead_reused(MethodClass::get);
     facts.free_retry_used = true;
     expect(facts, RetryAction::next_backend, 7);
 }
 
 TEST(RetryRuleRow4, NotOnAFreshConnection) {
-    AttemptFacts facts = dead_reused(MethodClass::get);
+    Case facts = dead_reused(MethodClass::get);
     facts.reused_connection = false;
     expect(facts, RetryAction::next_backend, 7);
 }
 
 TEST(RetryRuleRow4, NotAfterAResponseByte) {
-    AttemptFacts facts = dead_reused(MethodClass::get);
+    Case facts = dead_reused(MethodClass::get);
     facts.response_byte_seen = true;
     expect(facts, RetryAction::next_backend, 7);
 }
 
 TEST(RetryRuleRow4, NotWithABody) {
-    AttemptFacts facts = dead_reused(MethodClass::get);
+    Case facts = dead_reused(MethodClass::get);
     facts.has_body = true;
     expect(facts, RetryAction::fail, 7);
     facts.has_body = false;
@@ -292,7 +371,7 @@ TEST(RetryRuleRow4, NotWithABody) {
 }
 
 TEST(RetryRuleRow4, NotAfterATimeout) {
-    AttemptFacts facts = dead_reused(MethodClass::get);
+    Case facts = dead_reused(MethodClass::get);
     facts.outcome = Outcome::timed_out;
     expect(facts, RetryAction::next_backend, 7);
     facts.outcome = Outcome::taken_down;
@@ -306,7 +385,7 @@ TEST(RetryRuleRow4, WritesFallUnderRow7) {
 }
 
 TEST(RetryRuleRow4, TimeAndErrorSwitchLimitIt) {
-    AttemptFacts facts = dead_reused(MethodClass::get);
+    Case facts = dead_reused(MethodClass::get);
     facts.elapsed = kRetry.max_time;
     expect(facts, RetryAction::fail, 4);
     facts.elapsed = milliseconds{0};
@@ -316,8 +395,8 @@ TEST(RetryRuleRow4, TimeAndErrorSwitchLimitIt) {
 }
 
 // The fresh connection that row 4 asked for was refused: the break before it was a death.
-AttemptFacts refused_after_stale(MethodClass method) {
-    AttemptFacts facts = not_sent(method);
+Case refused_after_stale(MethodClass method) {
+    Case facts = not_sent(method);
     facts.after_stale = true;
     facts.free_retry_used = true;
     facts.sent_attempts = 1;
@@ -325,7 +404,7 @@ AttemptFacts refused_after_stale(MethodClass method) {
 }
 
 TEST(RetryRuleRow4, ADeathIsNotStaleness) {
-    AttemptFacts facts = refused_after_stale(MethodClass::get);
+    Case facts = refused_after_stale(MethodClass::get);
     expect(facts, RetryAction::next_backend, 7);
     EXPECT_TRUE(decide(facts).is_blind);
     EXPECT_FALSE(decide(facts).counts_budget);
@@ -334,7 +413,7 @@ TEST(RetryRuleRow4, ADeathIsNotStaleness) {
 }
 
 TEST(RetryRuleRow4, ADeathCountsAsAnAttempt) {
-    AttemptFacts facts = refused_after_stale(MethodClass::get);
+    Case facts = refused_after_stale(MethodClass::get);
     config::Retry retry;
     retry.max_tries = 1;
     expect(facts, RetryAction::fail, 7, retry);
@@ -344,7 +423,7 @@ TEST(RetryRuleRow4, ADeathCountsAsAnAttempt) {
 }
 
 TEST(RetryRuleRow4, ADeathThatTheConnectTimeoutTells) {
-    AttemptFacts facts = refused_after_stale(MethodClass::get);
+    Case facts = refused_after_stale(MethodClass::get);
     facts.connect_timed_out = true;
     expect(facts, RetryAction::next_backend, 7);
     config::Retry retry;
@@ -366,7 +445,7 @@ TEST(RetryRuleRow5, UnavailableGoesOnForReadsAndSimpleWrites) {
 TEST(RetryRuleRow5, LoadIsRelayedAtOnce) {
     for (const MethodClass method : kMethods) {
         for (const int status : {429, 503}) {
-            AttemptFacts facts = answered(method, status);
+            Case facts = answered(method, status);
             facts.is_load = true;
             expect(facts, RetryAction::relay, 5);
         }
@@ -375,7 +454,7 @@ TEST(RetryRuleRow5, LoadIsRelayedAtOnce) {
 
 TEST(RetryRuleRow5, WritesMustBeInHand) {
     for (const MethodClass method : {MethodClass::put, MethodClass::delete_}) {
-        AttemptFacts facts = answered(method, 503);
+        Case facts = answered(method, 503);
         facts.has_body = true;
         facts.body_byte_sent = true;
         expect(facts, RetryAction::next_backend, 5);
@@ -386,7 +465,7 @@ TEST(RetryRuleRow5, WritesMustBeInHand) {
 
 TEST(RetryRuleRow5, ConditionalWritesAndCopiesAreRelayed) {
     for (const MethodClass method : {MethodClass::put, MethodClass::delete_}) {
-        AttemptFacts facts = answered(method, 503);
+        Case facts = answered(method, 503);
         facts.conditional = true;
         expect(facts, RetryAction::relay, 5);
         facts.conditional = false;
@@ -396,13 +475,13 @@ TEST(RetryRuleRow5, ConditionalWritesAndCopiesAreRelayed) {
 }
 
 TEST(RetryRuleRow5, ConditionalReadsGoOn) {
-    AttemptFacts facts = answered(MethodClass::get, 503);
+    Case facts = answered(MethodClass::get, 503);
     facts.conditional = true;
     expect(facts, RetryAction::next_backend, 5);
 }
 
 TEST(RetryRuleRow5, AReadWhoseBodyIsGoneIsRelayed) {
-    AttemptFacts facts = answered(MethodClass::get, 503);
+    Case facts = answered(MethodClass::get, 503);
     facts.has_body = true;
     facts.in_hand = false;
     expect(facts, RetryAction::relay, 5);
@@ -421,7 +500,7 @@ TEST(RetryRuleRow5, Only503SwitchesIt) {
 TEST(RetryRuleRow6, ServerErrorsGoOnForReadsOnly) {
     for (const int status : {500, 502, 504}) {
         for (const MethodClass method : kMethods) {
-            const AttemptFacts facts = answered(method, status);
+            const Case facts = answered(method, status);
             expect(facts, is_read(method) ? RetryAction::next_backend : RetryAction::relay, 6);
             EXPECT_EQ(decide(facts).counts_budget, is_read(method));
         }
@@ -429,7 +508,7 @@ TEST(RetryRuleRow6, ServerErrorsGoOnForReadsOnly) {
 }
 
 TEST(RetryRuleRow6, AReadWhoseBodyIsGoneIsRelayed) {
-    AttemptFacts facts = answered(MethodClass::get, 500);
+    Case facts = answered(MethodClass::get, 500);
     facts.has_body = true;
     facts.in_hand = false;
     expect(facts, RetryAction::relay, 6);
@@ -465,7 +544,7 @@ TEST(RetryRuleRow7, SilenceGoesOnForReadsWithoutBody) {
              {MethodClass::get, MethodClass::head, MethodClass::options}) {
             expect(silent(method, outcome), RetryAction::next_backend, 7);
             EXPECT_EQ(decide(silent(method, outcome)).counts_budget, outcome == Outcome::timed_out);
-            AttemptFacts with_body = silent(method, outcome);
+            Case with_body = silent(method, outcome);
             with_body.has_body = true;
             expect(with_body, RetryAction::fail, 7);
         }
@@ -474,7 +553,7 @@ TEST(RetryRuleRow7, SilenceGoesOnForReadsWithoutBody) {
 
 TEST(RetryRuleRow7, SilenceGoesOnForUploadPartInHand) {
     for (const Outcome outcome : kSilences) {
-        AttemptFacts facts = upload_part(outcome);
+        Case facts = upload_part(outcome);
         expect(facts, RetryAction::next_backend, 7);
         facts.in_hand = false;
         expect(facts, RetryAction::fail, 7);
@@ -495,21 +574,21 @@ TEST(RetryRuleRow7, ObjectWritesGoOnWhereThatIsWanted) {
     wanted.unanswered_writes = true;
     for (const Outcome outcome : kSilences) {
         for (const MethodClass method : {MethodClass::put, MethodClass::delete_}) {
-            AttemptFacts facts = silent(method, outcome);
+            Case facts = silent(method, outcome);
             facts.object_write = true;
             expect(facts, RetryAction::fail, 7);
             expect(facts, RetryAction::next_backend, 7, wanted);
-            AttemptFacts again = facts;
+            Case again = facts;
             again.blind_retry_used = true;
             expect(again, RetryAction::fail, 7, wanted);
-            AttemptFacts gone = facts;
+            Case gone = facts;
             gone.has_body = true;
             gone.in_hand = false;
             expect(gone, RetryAction::fail, 7, wanted);
-            AttemptFacts conditional = facts;
+            Case conditional = facts;
             conditional.conditional = true;
             expect(conditional, RetryAction::fail, 7, wanted);
-            AttemptFacts copy = facts;
+            Case copy = facts;
             copy.copy = true;
             expect(copy, RetryAction::fail, 7, wanted);
         }
@@ -521,17 +600,17 @@ TEST(RetryRuleRow7, ObjectWritesGoOnWhereThatIsWanted) {
 
 TEST(RetryRuleRow7, NeverAThirdBackend) {
     for (const Outcome outcome : kSilences) {
-        AttemptFacts read = silent(MethodClass::get, outcome);
+        Case read = silent(MethodClass::get, outcome);
         read.blind_retry_used = true;
         expect(read, RetryAction::fail, 7);
-        AttemptFacts part = upload_part(outcome);
+        Case part = upload_part(outcome);
         part.blind_retry_used = true;
         expect(part, RetryAction::fail, 7);
     }
 }
 
 TEST(RetryRuleRow7, TakenDownIsExemptFromMaxTime) {
-    AttemptFacts facts = silent(MethodClass::get, Outcome::taken_down);
+    Case facts = silent(MethodClass::get, Outcome::taken_down);
     facts.elapsed = seconds{250};
     expect(facts, RetryAction::next_backend, 7);
     facts = upload_part(Outcome::taken_down);
@@ -561,7 +640,7 @@ TEST(RetryRuleRow7, Switches) {
 // ---- the limits that rows 3, 5, 6 and 7 share ---------------------------------------------------
 
 struct Limited {
-    AttemptFacts facts;
+    Case facts;
     RetryAction otherwise;
 };
 
@@ -609,7 +688,7 @@ TEST(RetryRuleLimits, Candidates) {
 // on a budget.
 TEST(RetryRuleLimits, ABackendThatWentAwayNeedsNoBudget) {
     for (const Outcome outcome : {Outcome::broken, Outcome::taken_down}) {
-        for (AttemptFacts facts : {silent(MethodClass::get, outcome), upload_part(outcome)}) {
+        for (Case facts : {silent(MethodClass::get, outcome), upload_part(outcome)}) {
             facts.budget_left = false;
             expect(facts, RetryAction::next_backend, 7);
             EXPECT_FALSE(decide(facts).counts_budget);
@@ -619,7 +698,7 @@ TEST(RetryRuleLimits, ABackendThatWentAwayNeedsNoBudget) {
 }
 
 TEST(RetryRuleLimits, NonsenseIsNoDeathAndNeedsTheBudget) {
-    AttemptFacts facts = silent(MethodClass::get, Outcome::broken);
+    Case facts = silent(MethodClass::get, Outcome::broken);
     facts.malformed = true;
     EXPECT_TRUE(decide(facts).counts_budget);
     facts.budget_left = false;
@@ -628,7 +707,7 @@ TEST(RetryRuleLimits, NonsenseIsNoDeathAndNeedsTheBudget) {
 }
 
 TEST(RetryRuleRow2, AConnectTimeoutIsSwitchedByTimeout) {
-    AttemptFacts facts;
+    Case facts;
     facts.outcome = Outcome::not_sent;
     facts.connect_timed_out = true;
     config::Retry retry;
@@ -657,7 +736,7 @@ TEST(RetryRuleLimits, SpentBudgetPassesThroughAndIsCounted) {
 TEST(RetryRuleLimits, SpentIsCountedOnlyWhereARetryWasDue) {
     for (auto [facts, otherwise] : limited_rows()) {
         facts.budget_left = false;
-        AttemptFacts other = facts;
+        Case other = facts;
         other.sent_attempts = 3;
         EXPECT_FALSE(decide(other).budget_spent);
         other = facts;
@@ -667,7 +746,7 @@ TEST(RetryRuleLimits, SpentIsCountedOnlyWhereARetryWasDue) {
         other.elapsed = kRetry.max_time;
         EXPECT_FALSE(decide(other).budget_spent);
     }
-    AttemptFacts write = answered(MethodClass::put, 500);
+    Case write = answered(MethodClass::put, 500);
     write.budget_left = false;
     EXPECT_FALSE(decide(write).budget_spent);
 }
@@ -689,7 +768,7 @@ TEST(RetryRuleLimits, RetriesThatAStatusCausesNeedAToken) {
 // asked, as long as there is one and the time lasts.
 TEST(RetryRuleLimits, ARefusalIsBoundByTimeAndCandidatesOnly) {
     for (const MethodClass method : {MethodClass::get, MethodClass::put, MethodClass::delete_}) {
-        AttemptFacts facts = answered(method, 503);
+        Case facts = answered(method, 503);
         facts.not_ready = true;
         facts.sent_attempts = 0;
         facts.budget_left = facts.token_left = false;
@@ -698,18 +777,18 @@ TEST(RetryRuleLimits, ARefusalIsBoundByTimeAndCandidatesOnly) {
         EXPECT_EQ(verdict.row, 5);
         EXPECT_FALSE(verdict.counts_budget || verdict.takes_token || verdict.budget_spent ||
                      verdict.is_blind);
-        AttemptFacts late = facts;
+        Case late = facts;
         late.elapsed = kRetry.max_time;
         expect(late, RetryAction::relay, 5);
-        AttemptFacts alone = facts;
+        Case alone = facts;
         alone.candidate_left = false;
         expect(alone, RetryAction::relay, 5);
         // Those that may have been executed still count.
-        AttemptFacts tried = facts;
+        Case tried = facts;
         tried.sent_attempts = kRetry.max_tries;
         expect(tried, RetryAction::relay, 5);
     }
-    AttemptFacts conditional = answered(MethodClass::put, 503);
+    Case conditional = answered(MethodClass::put, 503);
     conditional.not_ready = conditional.conditional = true;
     expect(conditional, RetryAction::relay, 5);
 }
@@ -729,9 +808,9 @@ TEST(RetryBudget, AFifthAtLeastThree) {
 constexpr std::uint32_t kSeeds = 400;
 
 // Any combination that an attempt can end with.
-AttemptFacts random_facts(std::mt19937& random) {
+Case random_facts(std::mt19937& random) {
     const auto coin = [&] { return random() % 2 == 0; };
-    AttemptFacts facts;
+    Case facts;
     facts.method = kMethods[random() % std::size(kMethods)];
     facts.outcome = static_cast<Outcome>(random() % 5);
     constexpr int kStatuses[] = {200, 404, 429, 500, 502, 503, 503, 504};
@@ -777,7 +856,7 @@ void for_random_cases(const Check& check) {
         for (int i = 0; i < 100; ++i) {
             SCOPED_TRACE(testing::Message() << "seed " << seed << " case " << i);
             const config::Retry retry = random_rule(random);
-            const AttemptFacts facts = random_facts(random);
+            const Case facts = random_facts(random);
             check(facts, retry, retry_rule(facts, retry));
             if (testing::Test::HasFailure()) {
                 return;
@@ -786,13 +865,8 @@ void for_random_cases(const Check& check) {
     }
 }
 
-bool is_refusal(const AttemptFacts& facts) {
+bool is_refusal(const Case& facts) {
     return facts.outcome == Outcome::answered && facts.not_ready;
-}
-
-bool is_retry(const RetryVerdict& verdict) {
-    return verdict.action == RetryAction::next_backend ||
-           verdict.action == RetryAction::same_backend;
 }
 
 TEST(RetryRuleProperty, AWriteThatWasSentIsRepeatedByThreeRowsOnly) {
@@ -876,9 +950,9 @@ TEST(RetryRuleProperty, LimitsHold) {
 // Spending the budget changes a retry into an answer, and nothing else.
 TEST(RetryRuleProperty, BudgetDecidesOnlyWhetherTheRetryHappens) {
     for_random_cases([](const auto& facts, const auto& retry, const auto&) {
-        AttemptFacts with = facts;
+        Case with = facts;
         with.budget_left = with.token_left = true;
-        AttemptFacts without = with;
+        Case without = with;
         without.budget_left = false;
         const RetryVerdict a = retry_rule(with, retry);
         const RetryVerdict b = retry_rule(without, retry);
@@ -893,7 +967,7 @@ TEST(RetryRuleProperty, EveryRequestEnds) {
     for (std::uint32_t seed = 0; seed < kSeeds; ++seed) {
         std::mt19937 random(seed);
         const config::Retry retry = random_rule(random);
-        const AttemptFacts request = random_facts(random);
+        const Case request = random_facts(random);
         auto untried = static_cast<unsigned>(1 + random() % 8);  // besides the current one
         unsigned sent = 0;
         unsigned not_sent_retries = 0;
@@ -903,7 +977,7 @@ TEST(RetryRuleProperty, EveryRequestEnds) {
         bool after_stale = false;
         for (bool done = false; !done;) {
             ASSERT_LE(++attempts, 10u + 1) << seed;
-            AttemptFacts facts = random_facts(random);
+            Case facts = random_facts(random);
             facts.method = request.method;
             facts.has_body = request.has_body;
             facts.upload_part = request.upload_part;

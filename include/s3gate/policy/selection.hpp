@@ -1,0 +1,260 @@
+// Which server of a group a request goes to, and which address of it: the one rule that the daemon,
+// `s3gate route` and the tests use. Pure: what a group is configured to be and what is known of it
+// at the moment comes through a view (SelectableGroup). Nothing is claimed here: whoever asks takes
+// the room and the trial of a marked backend, and asks again where another was faster.
+#pragma once
+
+#include <algorithm>
+#include <concepts>
+#include <cstdint>
+#include <optional>
+#include <ranges>
+#include <span>
+#include <vector>
+
+#include "s3gate/config/model.hpp"
+#include "s3gate/policy/balance.hpp"
+#include "s3gate/policy/ketama_ring.hpp"
+
+namespace s3gate::policy {
+
+// What a selection reads of a group: `server` counts the configured servers and is the ring's
+// index, `address` counts their resolved addresses, which lie side by side. A small value; it is
+// copied.
+template <class Group>
+concept SelectableGroup = std::copyable<Group> &&
+    requires(const Group& group, std::uint32_t server, std::uint32_t address) {
+    // As configured.
+    { group.method() } -> std::same_as<config::BalanceMethod>;
+    { group.when_all_down() } -> std::same_as<config::AllDown>;
+    { group.ring() } -> std::same_as<const KetamaRing&>;  // empty unless the method is ketama
+    { group.address_count() } -> std::convertible_to<std::uint32_t>;
+    { group.addresses_of(server) } -> std::ranges::random_access_range;  // empty = not resolved
+    { group.server_of(address) } -> std::same_as<std::uint32_t>;
+    { group.weight_of(server) } -> std::same_as<unsigned>;
+    { group.is_backup(server) } -> std::same_as<bool>;
+    { group.is_out(address) } -> std::same_as<bool>;  // down or drained
+    // At this moment.
+    { group.is_well(address) } -> std::same_as<bool>;  // up by the checks and not marked
+    // Asked of an address that is not well: it may serve all the same, as it is up and only marked,
+    // or its last check passed.
+    { group.may_be_recovering(address) } -> std::same_as<bool>;
+    { group.has_room(server) } -> std::same_as<bool>;  // below max_connections
+    { group.in_flight(address) } -> std::convertible_to<std::int64_t>;
+    // State of the caller's round robin, one for each address.
+    { group.weights() } -> std::same_as<std::span<SmoothWeight>>;
+    { group.random() } -> std::same_as<std::uint64_t>;  // any 64 bits
+};
+
+// What a selection needs in memory. It is kept from one request to the next, so that the next one
+// allocates nothing.
+struct SelectionMemory {
+    std::vector<std::uint8_t> tried;  // by address
+    std::vector<Candidate> candidates;
+};
+
+struct Selected {
+    enum class Result : std::uint8_t {
+        found,
+        full,  // there are usable servers, but none of them has room
+        none,  // there is no usable server
+    };
+    Result result = Result::none;
+    bool is_by_key = false;     // found on the ring, by the request's key
+    std::uint32_t address = 0;  // of the found one
+};
+
+// What the attempts of a request so far have sent. After something, health is ignored only where it
+// leaves nobody.
+enum class Sent : std::uint8_t { nothing, something };
+
+// The choices of one request, over all its attempts.
+template <SelectableGroup Group>
+class Selection {
+  public:
+    // `key`: CRC32 of the request's key; nullopt = it has none. `memory` serves this selection
+    // alone and outlives it.
+    Selection(const Group& group, std::optional<std::uint32_t> key, SelectionMemory& memory)
+        : group_(group), key_(key), memory_(memory) {
+        memory_.tried.assign(group_.address_count(), 0);
+    }
+
+    // The address that comes next; it stays the next one until it is noted as tried.
+    Selected select(Sent sent);
+    // An address of this server, whose room the request was given; nullopt if it may use none.
+    std::optional<std::uint32_t> select_at(std::uint32_t server, Sent sent);
+    // The request goes to this address: it will not be selected again.
+    void note_tried(std::uint32_t address) { memory_.tried[address] = 1; }
+    // The walk begins at the key's own point again: servers that had no room may have some now.
+    void restart_walk() { walk_.reset(); }
+    // If every usable server was tried: those that may be recovering are usable from now on.
+    void admit_recovering() {
+        admits_recovering_ = admits_recovering_ || !has_usable(Health::asked);
+    }
+
+    // True if there is a server left to select, with room or without.
+    bool has_left(Sent sent) const { return health_for(sent).has_value(); }
+    // True if there is one with room.
+    bool has_left_with_room(Sent sent) const;
+
+  private:
+    // Whether checks and marks count.
+    enum class Health : std::uint8_t { asked, ignored };
+
+    bool is_usable(std::uint32_t address, Health health) const {
+        if (memory_.tried[address] != 0 || group_.is_out(address)) {
+            return false;
+        }
+        return health == Health::ignored || group_.is_well(address) ||
+               (admits_recovering_ && group_.may_be_recovering(address));
+    }
+    bool is_open(std::uint32_t address, Health health) const {
+        return is_usable(address, health) && group_.has_room(group_.server_of(address));
+    }
+    auto addresses() const { return std::views::iota(std::uint32_t{0}, group_.address_count()); }
+    bool has_usable(Health health) const {
+        return std::ranges::any_of(
+            addresses(), [&](std::uint32_t address) { return is_usable(address, health); });
+    }
+    bool may_ignore_health(Sent sent) const;
+    // How the servers that are left are found; nullopt = none is left.
+    std::optional<Health> health_for(Sent sent) const;
+    std::optional<std::uint32_t> by_key(Health health);
+    std::optional<std::uint32_t> by_turn(Health health);
+    std::uint32_t address_of(std::uint32_t server, Health health);
+
+    Group group_;
+    std::optional<std::uint32_t> key_;
+    SelectionMemory& memory_;
+    std::optional<RingWalk> walk_;  // goes on from attempt to attempt
+    bool admits_recovering_ = false;
+};
+
+template <SelectableGroup Group>
+Selected Selection<Group>::select(Sent sent) {
+    const std::optional<Health> health = health_for(sent);
+    if (!health) {
+        return {};
+    }
+    if (*health == Health::ignored && walk_) {
+        walk_->tries = 0;  // what was passed over for its health is looked at once more
+    }
+    // Servers without room are passed over like unusable ones, but they are not unusable: their
+    // health is not ignored for it.
+    if (const auto address = by_key(*health)) {
+        return {Selected::Result::found, true, *address};
+    }
+    if (const auto address = by_turn(*health)) {
+        return {Selected::Result::found, false, *address};
+    }
+    return {Selected::Result::full};
+}
+
+template <SelectableGroup Group>
+std::optional<std::uint32_t> Selection<Group>::select_at(std::uint32_t server, Sent sent) {
+    const std::optional<Health> health = health_for(sent);
+    if (!health || std::ranges::none_of(group_.addresses_of(server), [&](std::uint32_t address) {
+            return is_usable(address, *health);
+        })) {
+        return std::nullopt;
+    }
+    return address_of(server, *health);
+}
+
+template <SelectableGroup Group>
+bool Selection<Group>::has_left_with_room(Sent sent) const {
+    const std::optional<Health> health = health_for(sent);
+    return health && std::ranges::any_of(addresses(), [&](std::uint32_t address) {
+               return is_open(address, *health);
+           });
+}
+
+// Checks and marks may leave nobody, or everybody they leave was tried without a byte sent.
+template <SelectableGroup Group>
+bool Selection<Group>::may_ignore_health(Sent sent) const {
+    if (group_.when_all_down() != config::AllDown::try_anyway) {
+        return false;
+    }
+    return sent == Sent::nothing || std::ranges::none_of(addresses(), [&](std::uint32_t address) {
+        return !group_.is_out(address) && group_.is_well(address);
+    });
+}
+
+// A check that fails everywhere at once must not take the storage offline (docs/architecture.md).
+template <SelectableGroup Group>
+auto Selection<Group>::health_for(Sent sent) const -> std::optional<Health> {
+    if (has_usable(Health::asked)) {
+        return Health::asked;
+    }
+    if (may_ignore_health(sent) && has_usable(Health::ignored)) {
+        return Health::ignored;
+    }
+    return std::nullopt;
+}
+
+template <SelectableGroup Group>
+std::optional<std::uint32_t> Selection<Group>::by_key(Health health) {
+    const KetamaRing& ring = group_.ring();
+    if (!key_ || ring.empty()) {
+        return std::nullopt;
+    }
+    if (!walk_) {
+        walk_ = start_walk(ring, *key_);
+    }
+    const auto server = walk_to_usable(ring, *walk_, [&](std::uint32_t candidate) {
+        return std::ranges::any_of(group_.addresses_of(candidate), [&](std::uint32_t address) {
+            return is_open(address, health);
+        });
+    });
+    if (!server) {
+        return std::nullopt;
+    }
+    return address_of(*server, health);
+}
+
+// Primaries first; backups only when no primary is usable.
+template <SelectableGroup Group>
+std::optional<std::uint32_t> Selection<Group>::by_turn(Health health) {
+    const bool is_least_conn = group_.method() == config::BalanceMethod::least_conn;
+    std::vector<Candidate>& candidates = memory_.candidates;
+    for (const bool backups : {false, true}) {
+        candidates.clear();
+        for (const std::uint32_t address : addresses()) {
+            const std::uint32_t server = group_.server_of(address);
+            if (group_.is_backup(server) == backups && is_open(address, health)) {
+                candidates.push_back({address, group_.weight_of(server),
+                                      is_least_conn ? group_.in_flight(address) : 0});
+            }
+        }
+        const auto picked =
+            is_least_conn ? pick_least_conn(candidates, group_.weights(), group_.random())
+                          : pick_round_robin(candidates, group_.weights());
+        if (picked) {
+            return picked;
+        }
+    }
+    return std::nullopt;
+}
+
+// A name with several addresses is one server: its addresses take turns.
+template <SelectableGroup Group>
+std::uint32_t Selection<Group>::address_of(std::uint32_t server, Health health) {
+    const auto all = group_.addresses_of(server);
+    if (all.size() == 1) {
+        return all.front();
+    }
+    std::vector<Candidate>& candidates = memory_.candidates;
+    candidates.clear();
+    for (const std::uint32_t address : all) {
+        if (is_usable(address, health)) {
+            candidates.push_back({address, 1, 0});
+        }
+    }
+    if (candidates.size() == 1) {
+        return candidates.front().peer;
+    }
+    // None, where a check took the last of them down since the walk looked: the attempt tells.
+    return pick_round_robin(candidates, group_.weights()).value_or(all.front());
+}
+
+}  // namespace s3gate::policy

@@ -1,0 +1,111 @@
+// One try at one backend: a connection, the request on its way up, the head of the answer. A fresh
+// object each time; what it occupies is given back when it ends, and its connection is cut unless
+// it was parked or closed before.
+#pragma once
+
+#include <coroutine>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "answer_reader.hpp"
+#include "holds.hpp"
+#include "request.hpp"
+#include "s3gate/net/backend_pool.hpp"
+#include "s3gate/net/body_relay.hpp"
+#include "s3gate/policy/attempt_end.hpp"
+
+namespace s3gate::proxy {
+
+class Response;
+
+class Attempt {
+  public:
+    // Reused from attempt to attempt.
+    struct Memory {
+        AnswerReader::Memory answer;
+        net::BodyRelay up;
+    };
+    enum class Connection : std::uint8_t { any, fresh };
+
+    Attempt(ExchangeContext& context, Request& request, Response& response, Memory& memory,
+            const Peer& peer, ServerRoom room, Connection connection);
+    // The upload half must have ended.
+    ~Attempt();
+    Attempt(const Attempt&) = delete;
+    Attempt& operator=(const Attempt&) = delete;
+
+    // Connects, sends and waits for the head of the answer; relays interim heads. The upload half
+    // may still be running when it returns.
+    net::task<policy::AttemptEnd> run();
+    bool is_uploading() const { return is_uploading_; }
+    // Ends the upload half.
+    net::task<void> end_upload();
+
+    // The checks took a backend down.
+    void on_backend_down(std::uint32_t slot);
+    // Lets whoever waits for the backend look around.
+    void wake();
+    // A stop: what is on its way up ends.
+    void cut();
+
+    base::TimePoint began() const { return began_; }
+    net::Stream& stream() { return backend_->stream; }
+    AnswerReader& answer() { return answer_; }
+    const AnswerReader& answer() const { return answer_; }
+    bool has_continued() const { return has_continued_; }
+    // The backend has the whole request.
+    bool has_sent_all() const;
+    // A body is announced with Expect, and this backend has neither asked for it nor got any of it.
+    bool is_expect_pending() const;
+
+    // Gives the connection to the pool.
+    void park();
+    // Closes it without a reset.
+    void close();
+    // For the next attempt at the same server.
+    ServerRoom take_room() { return std::move(room_); }
+
+  private:
+    enum class Phase : std::uint8_t { connecting, awaiting_head, ended };
+
+    bool take_parked();
+    policy::Failure connect_failure(net::ConnectEnd end) const;
+    void begin_upload();
+    net::detached upload_half();
+    // What ends the wait for an answer whatever the backend sends.
+    std::optional<policy::Failure> ended_early() const;
+    std::optional<policy::Failure> failure_of_upload() const;
+    std::optional<policy::Failure> failure_of_head(AnswerHead head) const;
+    net::task<AnswerHead> relay_interims();
+    net::Tick patience() const;
+    bool is_silence(net::Wake wake) const;
+    bool is_code_wanted() const;
+    net::task<void> await_code();
+    policy::Answer answer_of_head();
+    policy::Failure failure(policy::Cause cause, std::string_view error,
+                            policy::Side side = policy::Side::backend) const;
+    policy::Failure closed() const;
+
+    ExchangeContext& context_;
+    Request& request_;
+    Response& response_;
+    const Peer& peer_;
+    ServerRoom room_;
+    const base::TimePoint began_;
+    InFlightHold in_flight_;
+    AnswerReader answer_;
+    net::BodyRelay& up_;
+    net::BackendLease backend_;
+    const bool may_reuse_;
+    bool is_reused_ = false;
+    bool has_continued_ = false;  // a 100 came from this backend
+    Phase phase_ = Phase::connecting;
+    bool was_taken_down_ = false;
+    bool is_uploading_ = false;
+    net::RelayEnd upload_end_ = net::RelayEnd::complete;
+    std::coroutine_handle<> upload_joiner_;
+};
+
+}  // namespace s3gate::proxy

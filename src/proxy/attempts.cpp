@@ -1,0 +1,350 @@
+#include "attempts.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "response.hpp"
+#include "s3gate/policy/retry_tokens.hpp"
+
+namespace s3gate::proxy {
+
+using policy::Cause;
+using policy::Failure;
+using policy::Outcome;
+using policy::RetryAction;
+
+template <class Change>
+void Attempts::change_tokens(const Change& change) {
+    Board& board = *context_.worker.shared.board;
+    const std::size_t worker = context_.worker.index;
+    const std::uint32_t group = context_.group.cell;
+    board.set_retry_tokens(worker, group, change(board.retry_tokens(worker, group)));
+}
+
+Attempts::Attempts(ExchangeContext& context, Request& request, Response& response, Memory& memory)
+    : context_(context),
+      request_(request),
+      response_(response),
+      memory_(memory),
+      began_(context.worker.reactor.now_point()),
+      request_hold_(context.worker, context.group.cell),
+      choice_(context.worker, context.group, context.group_state,
+              request.key().key.empty() ? std::nullopt : std::optional(request.key_hash()),
+              memory.selection) {
+    // Each client request pays for a part of a retry (policy/retry_tokens).
+    change_tokens([this](std::int32_t balance) {
+        return policy::after_deposit(balance, most_tokens());
+    });
+}
+
+net::task<Attempts::End> Attempts::run() {
+    for (;;) {
+        if (context_.is_client_gone()) {
+            co_return End::client_gone;
+        }
+        Pick pick = repeats_backend_ ? Pick::found : choice_.pick(sent());
+        if (pick == Pick::full) {
+            pick = co_await wait_for_room();
+        }
+        if (pick == Pick::gone) {
+            continue;
+        }
+        if (pick != Pick::found) {
+            co_return end_without_backend(pick);
+        }
+        begin_attempt();
+        const policy::AttemptEnd end = co_await attempt_->run();
+        note_time();
+        note(end);
+        const policy::RetryVerdict verdict = decide(end);
+        if (verdict.action == RetryAction::relay) {
+            co_return std::get<policy::Answer>(end).status == 101 ? End::switching : End::answered;
+        }
+        if (attempt_->is_uploading()) {
+            co_await attempt_->end_upload();
+        }
+        if (!is_retry(verdict)) {
+            end_current();
+            co_return verdict.action == RetryAction::abort ? End::client_gone : End::failed;
+        }
+        if (repeats_backend_) {
+            choice_.room() = attempt_->take_room();
+        }
+        end_current();
+    }
+}
+
+net::task<Pick> Attempts::wait_for_room() {
+    waiter_.emplace(context_, choice_, sent());
+    const Pick pick = co_await waiter_->wait();
+    waiter_.reset();
+    co_return pick;
+}
+
+Attempts::End Attempts::end_without_backend(Pick pick) {
+    WorkerCounters& counters = context_.worker.counters;
+    switch (pick) {
+        case Pick::timed_out:
+            bump(counters.queue_timeouts);
+            return End::queue_timeout;
+        case Pick::overflow:
+            bump(counters.queue_full);
+            return End::queue_full;
+        default:
+            bump(counters.no_backend);
+            if (context_.record.error.empty()) {
+                context_.record.error = "no backend available";
+            }
+            return End::failed;
+    }
+}
+
+LocalAnswer Attempts::own_answer(End end) const {
+    switch (end) {
+        case End::queue_timeout:
+            return kQueueTimeout;
+        case End::queue_full:
+            return kQueueFull;
+        default:
+            return answer_to_failure(decisive_ ? &*decisive_ : nullptr);
+    }
+}
+
+void Attempts::begin_attempt() {
+    observe::RequestRecord& record = context_.record;
+    ++record.tries;
+    if (record.attempt_count < observe::RequestRecord::kMaxAttempts) {
+        record.attempts[record.attempt_count++] = {choice_.peer().address_text, -1};
+    }
+    attempt_.emplace(context_, request_, response_, memory_.attempt, choice_.peer(),
+                     std::move(choice_.room()),
+                     needs_fresh_ ? Attempt::Connection::fresh : Attempt::Connection::any);
+}
+
+void Attempts::note_time() {
+    observe::RequestRecord& record = context_.record;
+    if (record.attempt_count > 0) {
+        record.attempts[record.attempt_count - 1].milliseconds =
+            static_cast<std::int32_t>(context_.since(attempt_->began()).count());
+    }
+}
+
+void Attempts::end_current() {
+    attempt_.reset();
+}
+
+void Attempts::note(const policy::AttemptEnd& end) {
+    if (const auto* const answer = std::get_if<policy::Answer>(&end)) {
+        ++sent_;
+        refused_ += answer->not_ready ? 1 : 0;
+        if (answer->is_well) {
+            choice_.note_success();
+        }
+        if (answer->not_ready) {
+            choice_.admit_recovering();
+        }
+        return;
+    }
+    note_failure(std::get<Failure>(end));
+}
+
+void Attempts::note_failure(const Failure& failure) {
+    count(failure);
+    if (!failure.error.empty()) {
+        context_.record.error = failure.error;
+    }
+    if (failure.cause == Cause::client_gone) {
+        context_.set_client_gone();
+    }
+    if (counts_as_fail(failure)) {
+        choice_.note_failure();
+    }
+    const bool is_sent = policy::outcome_of(failure.cause) != Outcome::not_sent;
+    const bool was_sent = decisive_ && policy::outcome_of(decisive_->cause) != Outcome::not_sent;
+    // Row 4's fresh connection: the attempt that was taken for free met a death, and counts.
+    const bool is_death = repeats_backend_ && failure.cause != Cause::no_descriptor;
+    sent_ += is_sent || is_death ? 1 : 0;
+    if (is_sent && policy::is_stale(failure) && request_.is_read() && !failure.has_sent_body) {
+        // Nobody looked at a read that met a connection which had died while parked.
+        decisive_.reset();
+    } else if (is_sent || !was_sent || request_.is_read()) {
+        // Whatever an earlier attempt of a read met, repeating it is right once there is a backend
+        // again: 503, not 502. A write that was sent once may have been executed.
+        decisive_ = failure;
+    }
+}
+
+void Attempts::count(const Failure& failure) {
+    WorkerCounters& counters = context_.worker.counters;
+    switch (failure.cause) {
+        case Cause::refused:
+            bump(counters.connects_refused);
+            break;
+        case Cause::connect_timeout:
+            bump(counters.connect_timeouts);
+            break;
+        case Cause::no_descriptor:
+            bump(counters.connects_lacking);
+            break;
+        case Cause::dead:
+        case Cause::closed:
+            bump(policy::is_stale(failure) ? counters.backend_stale : counters.backend_broken);
+            break;
+        case Cause::malformed:
+            bump(counters.backend_malformed);
+            break;
+        case Cause::no_answer:
+            bump(counters.backend_head_timeouts);
+            break;
+        case Cause::stopped_reading:
+            bump(counters.backend_write_timeouts);
+            break;
+        case Cause::went_down:
+            bump(counters.backend_taken_down);
+            break;
+        case Cause::client_stalled:
+            bump(counters.client_body_timeouts);
+            break;
+        case Cause::client_malformed:
+            bump(counters.refused_requests);
+            break;
+        case Cause::interrupted:
+        case Cause::client_gone:
+            break;  // settled with the client
+    }
+}
+
+// docs/architecture.md, "Passive marks". A plain site's pages are the server's own: there silence
+// and nonsense count as well.
+bool Attempts::counts_as_fail(const Failure& failure) const {
+    switch (failure.cause) {
+        case Cause::refused:
+        case Cause::connect_timeout:
+            return true;
+        case Cause::dead:
+        case Cause::closed:
+            return !policy::is_stale(failure) && failure.side == policy::Side::backend;
+        case Cause::malformed:
+        case Cause::no_answer:
+        case Cause::stopped_reading:
+            return !context_.is_s3();
+        default:
+            return false;
+    }
+}
+
+policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
+    policy::AttemptFacts facts;
+    static_cast<policy::RequestTraits&>(facts) = request_.traits();
+    static_cast<policy::RetryMeans&>(facts) = means_after(end);
+    facts.end = end;
+    const auto* const failure = std::get_if<Failure>(&end);
+    // Where we lack descriptors ourselves, nobody knows whether it had died.
+    facts.after_stale =
+        repeats_backend_ && (failure == nullptr || failure->cause != Cause::no_descriptor);
+    facts.sent_attempts = sent_ - refused_;
+    facts.free_retry_used = was_repeat_used_;
+    facts.blind_retry_used = was_blind_used_;
+    facts.elapsed = context_.since(began_);
+    facts.expect_pending = attempt_->is_expect_pending();
+    facts.client_gone = context_.is_client_gone();
+    facts.response_relayed = response_.is_committed();
+    const policy::RetryVerdict verdict = policy::retry_rule(facts, *context_.group.retry);
+    if (verdict.budget_spent) {
+        bump(context_.worker.counters.budget_spent);
+    }
+    repeats_backend_ = verdict.action == RetryAction::same_backend;
+    if (policy::is_retry(verdict)) {
+        take_retry(verdict);
+    }
+    return verdict;
+}
+
+// An answer that no row of the table would repeat needs none of it: the sums go over every worker's
+// row of the board, and each good answer would pull in cache lines that other workers have just
+// written.
+policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
+    policy::RetryMeans means;
+    means.in_hand = request_.is_in_hand();
+    const auto* const answer = std::get_if<policy::Answer>(&end);
+    if (answer != nullptr && !policy::is_bad_status(answer->status)) {
+        means.candidate_left = means.budget_left = means.token_left = false;
+        return means;
+    }
+    // Who has an answer does not wait for room to get another one; who has none does.
+    means.candidate_left =
+        answer != nullptr ? choice_.has_left_with_room(sent()) : choice_.has_left(sent());
+    const Board& board = *context_.worker.shared.board;
+    const std::uint32_t group = context_.group.cell;
+    const std::int64_t least =
+        answer != nullptr ? policy::kLeastStatusRetries : policy::kLeastRetries;
+    means.budget_left =
+        retry_hold_ ||
+        board.group_retries(group) < policy::retry_budget(board.group_requests(group), least);
+    means.token_left = answer == nullptr || policy::has_token(board.all_retry_tokens(group));
+    return means;
+}
+
+// What a retry costs.
+void Attempts::take_retry(const policy::RetryVerdict& verdict) {
+    bump(context_.worker.counters.retries);
+    if (verdict.counts_budget && !retry_hold_) {
+        retry_hold_.emplace(context_.worker, context_.group.cell);
+    }
+    if (verdict.takes_token) {
+        ++tokens_taken_;
+        change_tokens([](std::int32_t balance) { return policy::after_retry(balance); });
+    }
+    if (verdict.row == 6 && !context_.is_s3()) {
+        choice_.note_failure();  // there a status that cost a retry counts
+    }
+    if (repeats_backend_) {
+        was_repeat_used_ = true;
+        sent_ -= sent_ > 0 ? 1 : 0;  // row 4 is free of charge
+    }
+    was_blind_used_ = was_blind_used_ || verdict.is_blind;
+    // A blind retry is the last: it must not end on a connection that was merely stale.
+    needs_fresh_ = needs_fresh_ || repeats_backend_ || verdict.is_blind;
+}
+
+// A retry that led to a good answer costs nothing: one node that answers badly among many that are
+// well stays hidden from the clients, however long it does.
+void Attempts::note_commit(int status) {
+    if (tokens_taken_ > 0 && !policy::is_bad_status(status)) {
+        change_tokens([this](std::int32_t balance) {
+            return policy::after_help(balance, tokens_taken_, most_tokens());
+        });
+    }
+    // Its outcome is known: what is left is a transfer like any other, however long it takes.
+    retry_hold_.reset();
+}
+
+std::int32_t Attempts::most_tokens() const {
+    const Board& board = *context_.worker.shared.board;
+    return policy::most_tokens(
+        policy::initial_tokens(board.worker_count()),
+        board.own_group_requests(context_.worker.index, context_.group.cell));
+}
+
+void Attempts::on_backend_down(std::uint32_t slot) {
+    if (attempt_) {
+        attempt_->on_backend_down(slot);
+    }
+}
+
+void Attempts::wake() {
+    if (waiter_) {
+        waiter_->give_up();
+    }
+    if (attempt_) {
+        attempt_->wake();
+    }
+}
+
+void Attempts::cut() {
+    if (attempt_) {
+        attempt_->cut();
+    }
+}
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,87 @@
+#include "backend_choice.hpp"
+
+#include <algorithm>
+
+namespace s3gate::proxy {
+
+using policy::Selected;
+
+Pick BackendChoice::pick(policy::Sent sent) {
+    for (;;) {
+        const Selected selected = selection_.select(sent);
+        if (selected.result != Selected::Result::found) {
+            return selected.result == Selected::Result::full ? Pick::full : Pick::none;
+        }
+        const GroupServer& server = group_.servers[group_.peers[selected.address].server];
+        if (server.max_connections > 0) {
+            const auto most = static_cast<std::int32_t>(server.max_connections);
+            if (!worker_.shared.board->try_occupy(server.room, most)) {
+                continue;  // another worker was faster
+            }
+            room_ = ServerRoom(worker_, group_.cell, server);
+        }
+        if (claim(selected.address)) {
+            return Pick::found;
+        }
+        room_.release();
+    }
+}
+
+Pick BackendChoice::pick_anew(policy::Sent sent) {
+    selection_.restart_walk();
+    return pick(sent);
+}
+
+bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
+    const auto server = std::ranges::find_if(group_.servers, [&](const GroupServer& candidate) {
+        return candidate.max_connections > 0 && candidate.room == cell;
+    });
+    if (server == group_.servers.end()) {
+        return false;
+    }
+    const auto index = static_cast<std::uint32_t>(server - group_.servers.begin());
+    const auto address = selection_.select_at(index, sent);
+    if (!address || !claim(*address)) {
+        return false;
+    }
+    room_ = ServerRoom(worker_, group_.cell, *server);
+    return true;
+}
+
+// Makes the address this attempt's. False if it has a passive mark whose time is over, and another
+// request became its trial: everybody else goes on avoiding it.
+bool BackendChoice::claim(std::uint32_t address) {
+    Board& board = *worker_.shared.board;
+    const std::uint32_t slot = group_.peers[address].slot;
+    const policy::PassiveState state = board.passive(slot);
+    const std::uint64_t now = worker_.reactor.now_ms();
+    if (state.bits != 0 &&
+        policy::verdict(state, group_.passive, now) == policy::PassiveVerdict::trial &&
+        !board.replace_passive(slot, state, policy::after_trial_pick(state, group_.passive, now))) {
+        return false;
+    }
+    selection_.note_tried(address);
+    address_ = address;
+    return true;
+}
+
+void BackendChoice::note_failure() {
+    if (group_.passive.max_fails > 0) {
+        log_mark(count_failure(*worker_.shared.board, group_.peers, peer().slot, group_.passive,
+                               worker_.reactor.now_ms()));
+    }
+}
+
+void BackendChoice::note_success() {
+    if (group_.passive.max_fails > 0) {
+        log_mark(count_success(*worker_.shared.board, peer().slot));
+    }
+}
+
+void BackendChoice::log_mark(MarkChange change) {
+    if (change != MarkChange::none) {
+        worker_.note_mark(group_, peer(), change == MarkChange::set);
+    }
+}
+
+}  // namespace s3gate::proxy

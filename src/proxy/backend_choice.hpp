@@ -1,0 +1,113 @@
+// Which backend an attempt goes to: policy/selection over a group as its worker sees it, and the
+// two things that only one request may have, room at a server and the trial of a marked backend.
+// One object serves one request, over all its attempts. On its worker's thread.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "holds.hpp"
+#include "s3gate/policy/selection.hpp"
+#include "s3gate/proxy/passive_marks.hpp"
+#include "s3gate/proxy/snapshot.hpp"
+#include "worker_impl.hpp"
+
+namespace s3gate::proxy {
+
+// A group as a worker sees it: its configuration, the board, the clock. See
+// policy::SelectableGroup.
+class GroupNow {
+  public:
+    GroupNow(Worker::Impl& worker, const Group& group, GroupState& state)
+        : worker_(&worker), group_(&group), state_(&state) {}
+
+    config::BalanceMethod method() const { return group_->balance->method; }
+    config::AllDown when_all_down() const { return group_->when_all_down; }
+    const policy::KetamaRing& ring() const { return group_->ring; }
+    std::uint32_t address_count() const { return static_cast<std::uint32_t>(group_->peers.size()); }
+    auto addresses_of(std::uint32_t server) const { return group_->servers[server].peers(); }
+    std::uint32_t server_of(std::uint32_t address) const { return group_->peers[address].server; }
+    unsigned weight_of(std::uint32_t server) const { return group_->servers[server].config->weight; }
+    bool is_backup(std::uint32_t server) const { return group_->servers[server].config->backup; }
+    bool is_out(std::uint32_t address) const { return group_->peers[address].is_out; }
+
+    bool is_well(std::uint32_t address) const {
+        const std::uint32_t slot = group_->peers[address].slot;
+        return board().is_up(slot) && policy::verdict(board().passive(slot), group_->passive,
+                                                      worker_->reactor.now_ms()) !=
+                                          policy::PassiveVerdict::marked;
+    }
+    bool may_be_recovering(std::uint32_t address) const {
+        const std::uint32_t slot = group_->peers[address].slot;
+        return board().is_up(slot) || board().is_recovering(slot);
+    }
+    bool has_room(std::uint32_t server) const {
+        const auto most = static_cast<std::int32_t>(group_->servers[server].max_connections);
+        return most == 0 || board().occupied(group_->servers[server].room) < most;
+    }
+    std::int64_t in_flight(std::uint32_t address) const {
+        return board().in_flight(group_->peers[address].slot);
+    }
+    std::span<policy::SmoothWeight> weights() const { return state_->weights; }
+    std::uint64_t random() const { return worker_->next_random(); }
+
+  private:
+    const Board& board() const { return *worker_->shared.board; }
+
+    Worker::Impl* worker_;
+    const Group* group_;
+    GroupState* state_;
+};
+
+// How a look for a backend ended.
+enum class Pick : std::uint8_t {
+    found,      // it is chosen, marked as tried, and room at its server is held
+    full,       // there are usable servers, but none of them has room
+    none,       // there is no usable server
+    gone,       // while waiting: the client left, or we stop
+    timed_out,  // waited in vain
+    overflow,   // too many wait already
+};
+
+class BackendChoice {
+  public:
+    // `key` and `memory` as policy::Selection says; the generation of `group` is borrowed.
+    BackendChoice(Worker::Impl& worker, const Group& group, GroupState& state,
+                  std::optional<std::uint32_t> key, policy::SelectionMemory& memory)
+        : worker_(worker), group_(group), selection_({worker, group, state}, key, memory) {}
+
+    // Chooses the backend of the next attempt: found, full or none. Room of an earlier attempt was
+    // released before.
+    Pick pick(policy::Sent sent);
+    // The same for a request that waited, from its key's own server again.
+    Pick pick_anew(policy::Sent sent);
+    // Room with that cell is offered, and held already. True if this request takes it: then the
+    // backend is chosen.
+    bool take_room(std::uint32_t cell, policy::Sent sent);
+
+    // The chosen one.
+    const Peer& peer() const { return group_.peers[address_]; }
+    ServerRoom& room() { return room_; }
+
+    bool has_left(policy::Sent sent) const { return selection_.has_left(sent); }
+    bool has_left_with_room(policy::Sent sent) const { return selection_.has_left_with_room(sent); }
+    void admit_recovering() { selection_.admit_recovering(); }
+
+    // What the attempt at the chosen backend says of it, for its passive mark.
+    void note_failure();
+    void note_success();
+
+  private:
+    void log_mark(MarkChange change);
+    bool claim(std::uint32_t address);
+
+    Worker::Impl& worker_;
+    const Group& group_;
+    policy::Selection<GroupNow> selection_;
+    std::uint32_t address_ = 0;
+    ServerRoom room_;
+};
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,88 @@
+// What the parts of an exchange share: who asked, where, under which generation, what the log will
+// say, and how the client's end of it stands. One per request, owned by the exchange.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string_view>
+
+#include "client_connection.hpp"
+#include "holds.hpp"
+#include "s3gate/net/body_relay.hpp"
+#include "s3gate/observe/request_record.hpp"
+#include "worker_impl.hpp"
+
+namespace s3gate::proxy {
+
+enum class ClientFault : std::uint8_t { none, gone, stuck };
+
+class ExchangeContext {
+  public:
+    // `client_watch` is told when the client's stream has news that nobody waits for.
+    ExchangeContext(Worker::Impl& the_worker, ClientConnection& the_client,
+                    net::StreamObserver& the_watch, observe::RequestRecord& the_record,
+                    base::TimePoint asked_at)
+        : worker(the_worker),
+          client(the_client),
+          client_watch(the_watch),
+          record(the_record),
+          started(asked_at),
+          generation(the_worker),
+          site(generation->snapshot->sites[the_worker.sockets[the_client.listener].site]),
+          state(generation->sites[the_worker.sockets[the_client.listener].site]),
+          group(site.default_group()),
+          group_state(state.groups[site.routes.back().group]) {}
+
+    Worker::Impl& worker;
+    ClientConnection& client;
+    net::StreamObserver& client_watch;
+    observe::RequestRecord& record;
+    const base::TimePoint started;  // its first byte came
+    GenerationHold generation;
+    const Site& site;
+    SiteState& state;
+    const Group& group;
+    GroupState& group_state;
+
+    const SiteTicks& ticks() const { return state.ticks; }
+    bool is_s3() const { return site.config->type == config::SiteType::s3; }
+
+    // Nobody waits for the answer any more.
+    bool is_client_gone() const { return is_client_gone_; }
+    // A stop took the request from the client: everything, or an answer that would wait for ever.
+    bool is_cut() const { return is_cut_; }
+    // False if it was known.
+    bool set_client_gone() { return !std::exchange(is_client_gone_, true); }
+    void set_cut() { is_cut_ = is_client_gone_ = true; }
+
+    // How the client failed, counted once: the first word stands.
+    void note_client(ClientFault fault) {
+        client_fault_ = client_fault_ == ClientFault::none ? fault : client_fault_;
+    }
+    ClientFault client_fault() const { return client_fault_; }
+    // Notes how sending to the client ended; true if everything went out.
+    bool has_client_taken(net::RelayEnd end) {
+        if (end != net::RelayEnd::complete) {
+            note_client(end == net::RelayEnd::sink_timed_out ? ClientFault::stuck
+                                                             : ClientFault::gone);
+        }
+        return end == net::RelayEnd::complete;
+    }
+    // Why the client has not got all of its answer.
+    std::string_view client_error() const {
+        return is_cut_                                ? "cut at shutdown"
+               : client_fault_ == ClientFault::stuck ? "client write timeout"
+                                                      : "client closed";
+    }
+
+    base::Duration since(base::TimePoint begin) const {
+        return std::chrono::duration_cast<base::Duration>(worker.reactor.now_point() - begin);
+    }
+
+  private:
+    bool is_client_gone_ = false;
+    bool is_cut_ = false;
+    ClientFault client_fault_ = ClientFault::none;
+};
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,100 @@
+// What a request occupies on the board, as objects: each takes its place when it is made and gives
+// it back when it ends. One worker.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "s3gate/proxy/board.hpp"
+#include "worker_impl.hpp"
+
+namespace s3gate::proxy {
+
+// One of `add`'s figures in this worker's row.
+template <void (Board::*add)(std::size_t, std::uint32_t, std::int32_t)>
+class BoardHold {
+  public:
+    BoardHold(Worker::Impl& worker, std::uint32_t cell) : worker_(worker), cell_(cell) {
+        (worker.shared.board->*add)(worker.index, cell, 1);
+    }
+    ~BoardHold() { (worker_.shared.board->*add)(worker_.index, cell_, -1); }
+    BoardHold(const BoardHold&) = delete;
+    BoardHold& operator=(const BoardHold&) = delete;
+
+  private:
+    Worker::Impl& worker_;
+    std::uint32_t cell_;
+};
+
+using InFlightHold = BoardHold<&Board::add_in_flight>;          // a request at a backend
+using GroupRequestHold = BoardHold<&Board::add_group_requests>;  // a client's request of a group
+using RetryHold = BoardHold<&Board::add_group_retries>;          // a retry of the group's budget
+
+// A place at a server with max_connections, held from the pick to the end of the answer. Its end
+// gives the place to whoever has waited longest. Without a bound there is nothing to hold.
+class ServerRoom {
+  public:
+    ServerRoom() = default;
+    // The place is taken already.
+    ServerRoom(Worker::Impl& worker, std::uint32_t group, const GroupServer& server)
+        : worker_(&worker), group_(group), server_(&server) {}
+    ServerRoom(ServerRoom&& other) noexcept
+        : worker_(std::exchange(other.worker_, nullptr)),
+          group_(other.group_),
+          server_(other.server_) {}
+    ServerRoom& operator=(ServerRoom&& other) noexcept {
+        std::swap(worker_, other.worker_);
+        std::swap(group_, other.group_);
+        std::swap(server_, other.server_);
+        return *this;
+    }
+    ~ServerRoom() { release(); }
+
+    // Once is enough, twice does no harm.
+    void release() {
+        if (worker_ != nullptr) {
+            std::exchange(worker_, nullptr)
+                ->vacate(group_, server_->room,
+                         static_cast<std::int32_t>(server_->max_connections));
+        }
+    }
+
+  private:
+    Worker::Impl* worker_ = nullptr;  // null while nothing is held
+    std::uint32_t group_ = 0;
+    const GroupServer* server_ = nullptr;
+};
+
+// The use of a generation: it lives as long as a request serves with it.
+class GenerationHold {
+  public:
+    explicit GenerationHold(Worker::Impl& worker)
+        : worker_(worker), generation_(worker.borrow_generation()) {}
+    ~GenerationHold() { worker_.return_generation(generation_); }
+    GenerationHold(const GenerationHold&) = delete;
+    GenerationHold& operator=(const GenerationHold&) = delete;
+    const Generation& operator*() const { return *generation_; }
+    Generation* operator->() const { return generation_; }
+
+  private:
+    Worker::Impl& worker_;
+    Generation* generation_;
+};
+
+// Memory that a worker may spend on replay buffers.
+class ReplayHold {
+  public:
+    ReplayHold(Worker::Impl& worker, std::size_t bytes) : worker_(worker), bytes_(bytes) {
+        worker.replay_used += bytes;
+    }
+    ~ReplayHold() { worker_.replay_used -= bytes_; }
+    ReplayHold(const ReplayHold&) = delete;
+    ReplayHold& operator=(const ReplayHold&) = delete;
+
+  private:
+    Worker::Impl& worker_;
+    std::size_t bytes_;
+};
+
+}  // namespace s3gate::proxy

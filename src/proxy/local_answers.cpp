@@ -1,0 +1,115 @@
+#include "local_answers.hpp"
+
+#include "s3gate/http/head.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+constexpr LocalAnswer kShed{503, "SlowDown", "Too many connections, reduce your request rate.", true,
+                            "connection limit"};
+constexpr LocalAnswer kTooManyConnections{
+    503, "SlowDown", "Too many connections from your address, reduce your request rate.", true,
+    "client connection limit"};
+constexpr LocalAnswer kTooManyRequests{503, "SlowDown", "Please reduce your request rate.", false,
+                                       "client rate limit"};
+constexpr LocalAnswer kStatusPageDenied{403, "AccessDenied", "Access Denied.", false,
+                                        "status page denied"};
+
+// A head beyond `limits.head`. What the log says of it is as it was received, not checked.
+LocalAnswer answer_to_long_head(ExchangeContext& context, const Request& request) {
+    if (!request.has_start_line()) {
+        return {414, "InvalidURI", "The request target is longer than the server accepts.", true,
+                "request line too long"};
+    }
+    const std::string_view line = request.received_line();
+    const std::size_t method_end = line.find(' ');
+    const std::size_t target_end = line.rfind(' ');
+    if (method_end < target_end && target_end != std::string_view::npos) {
+        context.record.method = line.substr(0, method_end);
+        context.record.target = line.substr(method_end + 1, target_end - method_end - 1);
+    }
+    return {431, "RequestHeaderSectionTooLarge",
+            "Your request header section exceeds the maximum allowed size.", true,
+            "request head too large"};
+}
+
+}  // namespace
+
+LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& request,
+                                   HeadRead why) {
+    if (why == HeadRead::timed_out) {
+        return {408, "RequestTimeout", "The request head was not received within the timeout.", true,
+                "client head timeout"};
+    }
+    bump(context.worker.counters.refused_requests);
+    if (why == HeadRead::too_long) {
+        return answer_to_long_head(context, request);
+    }
+    const http::HeadError error = request.head_error();
+    if (error == http::HeadError::too_many_fields) {
+        return {431, "RequestHeaderSectionTooLarge", "Too many request header fields.", true,
+                http::to_string(error)};
+    }
+    const int status = error == http::HeadError::bad_expectation ? 417 : 400;
+    return {status, "InvalidRequest", http::to_string(error), true, http::to_string(error)};
+}
+
+const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
+    const ClientConnection& client = context.client;
+    Worker::Impl& worker = context.worker;
+    if (client.shed) {
+        return &kShed;
+    }
+    if (client.admission != ClientTable::Admission::served) {
+        return &kTooManyConnections;
+    }
+    if (client.entry != nullptr && context.site.rate.interval > 0 &&
+        !ClientTable::admit(*client.entry, context.site.rate, worker.now_ns())) {
+        bump(worker.counters.requests_limited);
+        return &kTooManyRequests;
+    }
+    if (wants_status) {
+        bump(worker.counters.status_page_denied);
+        return &kStatusPageDenied;
+    }
+    return nullptr;
+}
+
+LocalAnswer answer_to_failure(const policy::Failure* decisive) {
+    using policy::Cause;
+    if (decisive == nullptr) {
+        return {503, "ServiceUnavailable", "No storage server is available. Please try again."};
+    }
+    switch (decisive->cause) {
+        case Cause::client_stalled:
+            return {408, "RequestTimeout",
+                    "The request body was not received within the timeout.", true,
+                    decisive->error};
+        case Cause::client_malformed:
+            return {400, "InvalidRequest", "The chunked request body is malformed.", true,
+                    decisive->error};
+        case Cause::no_answer:
+        case Cause::stopped_reading:
+        case Cause::went_down:
+            return {504, "RequestTimeout", "The storage server did not answer in time."};
+        case Cause::malformed:
+            return {502, "InternalError", "The storage server sent a broken answer."};
+        case Cause::closed:
+            return {502, "InternalError",
+                    "The storage server closed the connection before it answered."};
+        case Cause::no_descriptor:
+            return {503, "SlowDown",
+                    "The proxy is out of connections. Please reduce your request rate."};
+        default:
+            return {503, "ServiceUnavailable", "No storage server is available. Please try again."};
+    }
+}
+
+LocalAnswer answer_to_broken_body(bool is_timeout, std::string_view error) {
+    if (is_timeout) {
+        return {504, "RequestTimeout", "The storage server did not answer in time.", false, error};
+    }
+    return {502, "InternalError", "The storage server sent a broken answer.", false, error};
+}
+
+}  // namespace s3gate::proxy

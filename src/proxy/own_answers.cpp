@@ -1,0 +1,122 @@
+// Answers in our own name: errors, the status page, the redirect to it.
+#include <cstring>
+
+#include "response.hpp"
+#include "s3gate/base/text.hpp"
+#include "s3gate/http/local_reply.hpp"
+#include "s3gate/observe/status_page.hpp"
+#include "s3gate/proxy/passive_marks.hpp"
+
+namespace s3gate::proxy {
+
+std::string_view Response::request_id() {
+    if (request_id_[0] == '\0') {
+        const std::uint64_t id = context_.worker.next_random();
+        for (std::size_t i = 0; i < 2; ++i) {
+            const std::uint64_t digits = base::hex8(static_cast<std::uint32_t>(id >> 32 * i));
+            std::memcpy(request_id_.data() + 8 * i, &digits, sizeof digits);
+        }
+    }
+    return {request_id_.data(), request_id_.size()};
+}
+
+net::task<void> Response::reply(const LocalAnswer& answer) {
+    Worker::Impl& worker = context_.worker;
+    bump(worker.counters.local_replies);
+    http::LocalReply reply;
+    reply.status = answer.status;
+    reply.code = answer.code;
+    reply.message = answer.message;
+    reply.resource = request_.path();
+    reply.request_id = request_id();
+    reply.host_id = worker.shared.hostname;
+    reply.head = request_.is_head();
+    reply.close = answer.close || !request_.body().complete || !request_.meaning().keep_alive ||
+                  request_.head().minor == 0 || worker.draining || request_.head().raw.empty() ||
+                  // A client that still waits for its 100 would take the next answer for this
+                  // one's.
+                  request_.is_continue_due();
+    reply.retry_after = answer.status == 503 ? 1 : 0;
+    reply.page = !context_.is_s3() && http::asks_for_page(request_.head());
+    memory_.text.clear();
+    http::append_local_reply(memory_.text, reply, worker.date());
+    observe::RequestRecord& record = context_.record;
+    record.status = static_cast<std::uint16_t>(answer.status);
+    record.ttfb_ms = context_.since(context_.started).count();
+    // A stop waits for no client that does not take a few hundred bytes at once.
+    const net::Tick patience = context_.is_cut() ? 1 : context_.ticks().client_write;
+    const net::RelayEnd end =
+        co_await net::send_all(context_.client.stream, memory_.text, patience);
+    if (context_.has_client_taken(end)) {
+        const std::size_t body_at = memory_.text.find("\r\n\r\n");
+        record.bytes_out = memory_.text.size() - body_at - 4;
+        fate_ = reply.close ? ClientFate::linger : ClientFate::keep;
+    } else {
+        fate_ = ClientFate::reset;
+        record.error = context_.client_error();
+    }
+    record.error = answer.error.empty() ? record.error : answer.error;
+}
+
+net::task<void> Response::end_for_client() {
+    context_.note_client(ClientFault::gone);
+    if (context_.is_cut() && !is_committed_ && !context_.client.stream.is_broken()) {
+        co_await reply(kStopping);
+        co_return;
+    }
+    observe::RequestRecord& record = context_.record;
+    record.status = record.status == 0 ? 499 : record.status;
+    record.error = context_.client_error();
+    fate_ = ClientFate::reset;
+}
+
+net::task<void> Response::reply_status_page() {
+    std::vector<observe::StatusGroup> groups;
+    const Board& board = *context_.worker.shared.board;
+    for (const Group& group : groups_of(*context_.generation->snapshot)) {
+        observe::StatusGroup& shown = groups.emplace_back();
+        shown.name = group.name;
+        shown.has_checkers = group.health->enabled;
+        for (const GroupServer& server : group.servers) {
+            if (server.peer_count == 0) {
+                shown.peers.push_back({server.config->text, false, server.config->backup});
+            }
+            for (const std::uint32_t index : server.peers()) {
+                const Peer& peer = group.peers[index];
+                shown.peers.push_back(
+                    {peer.address_text, is_usable(board, peer), server.config->backup});
+            }
+        }
+    }
+    const std::string text = observe::status_text(groups);
+    const bool close = must_close_unlogged();
+    memory_.text.clear();
+    http::append_plain_reply(memory_.text, "text/plain; charset=utf-8", text, request_.is_head(),
+                             close, context_.worker.date());
+    co_await send_unlogged(close);
+}
+
+net::task<void> Response::redirect_to_status_page() {
+    const bool close = must_close_unlogged();
+    std::string location = context_.site.config->status.path;
+    if (!request_.meaning().query.empty()) {
+        location.append("?").append(request_.meaning().query);
+    }
+    memory_.text.clear();
+    http::append_redirect(memory_.text, location, close, context_.worker.date());
+    co_await send_unlogged(close);
+}
+
+bool Response::must_close_unlogged() const {
+    return !request_.body().complete || !request_.meaning().keep_alive ||
+           request_.is_continue_due() || context_.worker.draining || context_.client.shed ||
+           context_.client.admission != ClientTable::Admission::served;
+}
+
+net::task<void> Response::send_unlogged(bool close) {
+    const bool is_taken = co_await send_text();
+    fate_ = !is_taken ? ClientFate::reset : close ? ClientFate::linger : ClientFate::keep;
+    context_.record.status = 0;  // docs/operations.md: the status page is not logged
+}
+
+}  // namespace s3gate::proxy

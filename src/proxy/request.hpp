@@ -1,0 +1,142 @@
+// What the client asked: its head, read once, and what follows from it for every attempt (key, head
+// to send, traits for the retry rule), and its body, as far as it was received. One per exchange.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "exchange_context.hpp"
+#include "s3gate/http/framing.hpp"
+#include "s3gate/http/head.hpp"
+#include "s3gate/http/header_rules.hpp"
+#include "s3gate/net/body_relay.hpp"
+#include "s3gate/net/replay_buffer.hpp"
+#include "s3gate/policy/affinity_key.hpp"
+#include "s3gate/policy/retry_rule.hpp"
+#include "s3gate/policy/waiting_request.hpp"
+
+namespace s3gate::proxy {
+
+// How far a request's head has come.
+enum class HeadRead : std::uint8_t {
+    incomplete,  // more is to come
+    complete,
+    ended,     // nothing was asked, or the client closed within its head: close
+    broken,    // the connection broke, or a stop cut it: reset
+    too_long,
+    timed_out,
+    malformed,  // Request::head_error() says how
+};
+
+class Request {
+  public:
+    // Reused from request to request.
+    struct Memory {
+        explicit Memory(net::ReplayPool& blocks) : replay(&blocks) {}
+        std::vector<char> head_buffer;
+        http::RequestHead head;
+        http::Pieces pieces;
+        std::string own;
+        policy::AffinityKey key;
+        std::string session_text;
+        net::BodySource body;
+        net::ReplayBuffer replay;
+    };
+
+    Request(ExchangeContext& context, Memory& memory);
+    ~Request();
+    Request(const Request&) = delete;
+    Request& operator=(const Request&) = delete;
+
+    // Takes what there is of the head, without waiting; what the client's connection has left over
+    // comes first.
+    HeadRead receive_head();
+    // Waits for the rest of it, up to `client_head`.
+    net::task<HeadRead> wait_for_head();
+    // Derives what the counters, the log and the limits need. The head must be complete.
+    void understand();
+    // The affinity key: the first source with a value.
+    void find_key();
+    // What every attempt sends, and what the retry rule will ask. Behind find_key().
+    void prepare();
+
+    const http::RequestHead& head() const { return memory_.head; }
+    const http::RequestMeaning& meaning() const { return meaning_; }
+    http::HeadError head_error() const { return meaning_.error; }
+    // The start line as it was received, or as much of it as there is.
+    std::string_view received_line() const;
+    bool has_start_line() const { return scanner_.has_start_line(); }
+    // The path, or what a complete start line of a refused head lets read of it.
+    std::string_view path() const;
+    // Also of a head that was refused before it was parsed: whoever asks with HEAD reads no body.
+    bool is_head() const;
+
+    policy::MethodClass method() const { return traits_.method; }
+    const policy::RequestTraits& traits() const { return traits_; }
+    bool is_read() const { return policy::is_read(traits_.method); }
+    const policy::AffinityKey& key() const { return memory_.key; }
+    std::uint32_t key_hash() const { return key_hash_; }
+    // The key as the log and `session_header` may show it.
+    const std::string& session_text();
+
+    const http::Pieces& pieces() const { return memory_.pieces; }
+    net::BodySource& body() { return memory_.body; }
+    const net::BodySource& body() const { return memory_.body; }
+    bool has_framed_body() const {
+        return meaning_.body.kind != http::BodyKind::none && !is_empty_by_length();
+    }
+    bool is_empty_by_length() const {
+        return meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0;
+    }
+    // Null if nothing is kept.
+    net::ReplayBuffer* replay() { return replay_hold_ ? &memory_.replay : nullptr; }
+    // True if every body byte received so far is still in the replay buffer.
+    bool holds_whole_body() const { return replay_hold_ && memory_.replay.is_whole(); }
+    // True if a further backend would get the body from its first byte.
+    bool may_start_over() const { return memory_.body.received == 0 || holds_whole_body(); }
+    // No body, or all of it received so far and still in the replay buffer.
+    bool is_in_hand() const {
+        return !has_framed_body() || (memory_.body.received == 0 && memory_.body.complete) ||
+               holds_whole_body();
+    }
+
+    // True while the client waits for the 100 that it asked for.
+    bool is_continue_due() const { return meaning_.expects_continue && !is_continue_relayed_; }
+    void set_continue_relayed() { is_continue_relayed_ = true; }
+
+    // How long its answer may take by nature.
+    policy::Waiting waiting() const { return waiting_; }
+    void set_waiting(policy::Waiting waiting) { waiting_ = waiting; }
+    net::Tick head_ticks() const {
+        return waiting_ == policy::Waiting::no ? context_.ticks().backend_head
+                                               : context_.ticks().backend_stream;
+    }
+    net::Tick body_ticks() const {
+        return waiting_ == policy::Waiting::no ? context_.ticks().backend_body
+                                               : context_.ticks().backend_stream;
+    }
+
+  private:
+    http::HeadScanner::State take_leftover();
+    void make_room();
+    HeadRead take_end(ssize_t got);
+    HeadRead take_head(http::HeadScanner::State state);
+    http::ForwardRules forward_rules(std::string& local_host) const;
+    void find_traits();
+    void reserve_replay();
+
+    ExchangeContext& context_;
+    Memory& memory_;
+    std::size_t head_fill_ = 0;
+    http::HeadScanner scanner_{http::HeadScanner::Kind::request};
+    http::RequestMeaning meaning_;
+    policy::RequestTraits traits_;
+    policy::Waiting waiting_ = policy::Waiting::no;
+    std::uint32_t key_hash_ = 0;  // CRC32 of a key that is not empty
+    bool is_continue_relayed_ = false;
+    std::optional<ReplayHold> replay_hold_;
+};
+
+}  // namespace s3gate::proxy

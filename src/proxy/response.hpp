@@ -1,0 +1,119 @@
+// What the client gets: a backend's answer, a tunnel, or an answer of our own. One per exchange.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "local_answers.hpp"
+#include "request.hpp"
+#include "s3gate/http/header_rules.hpp"
+#include "s3gate/net/body_relay.hpp"
+#include "s3gate/net/tunnel.hpp"
+
+namespace s3gate::proxy {
+
+class Attempt;
+
+// What becomes of the client connection after an exchange.
+enum class ClientFate : std::uint8_t {
+    keep,    // wait for the next request
+    finish,  // everything was said and the client wanted no more: close
+    linger,  // everything was said, but the client may still be sending: FIN, discard for a while,
+             // close
+    cut,     // a message that says its length is incomplete: close, the client sees what is missing
+    reset,   // something was cut that only a reset makes visible, or the client is gone
+};
+
+class Response {
+  public:
+    // Reused from request to request.
+    struct Memory {
+        http::Pieces pieces;
+        std::string own;
+        net::BodySource download;
+        net::BodyRelay down;
+        std::string text;  // of our own answers, interim and switching heads
+        std::string backend_request_id;
+        net::Tunnel tunnel;
+    };
+
+    Response(ExchangeContext& context, Request& request, Memory& memory);
+    ~Response();
+    Response(const Response&) = delete;
+    Response& operator=(const Response&) = delete;
+
+    // What becomes of the connection; `reset` until something else is known.
+    ClientFate fate() const { return fate_; }
+    void set_fate(ClientFate fate) { fate_ = fate; }
+    // True once nothing is retried any more.
+    bool is_committed() const { return is_committed_; }
+    bool is_tunnelling() const { return is_tunnelling_; }
+    // Written into the log and our own answers; made when it is first asked for.
+    std::string_view request_id();
+    std::string_view backend_request_id() const { return memory_.backend_request_id; }
+
+    // Real servers send one or two 1xx answers; a backend cannot keep us busy with them for ever.
+    bool admits_interim() { return ++interim_count_ <= kMaxInterim; }
+    // False if the client did not take it.
+    net::task<bool> relay_interim(const http::ResponseHead& head);
+
+    // From here on nothing is retried: the client gets this attempt's answer, or, while none of it
+    // is out, a 502 or 504 of ours.
+    void commit(Attempt& attempt);
+    // Sends an answer that is at hand whole, as most short ones are. True if all of it is out.
+    bool send_at_once() { return is_all_out_ = net::relay_at_once(memory_.down); }
+    // Sends the rest of the answer as it comes. The upload half of the attempt ends with it.
+    net::task<net::RelayEnd> relay(Attempt& attempt);
+    // The client has all of the answer: what becomes of the two connections.
+    void end(Attempt& attempt);
+    // It has not, and the attempt is gone.
+    net::task<void> end_broken(net::RelayEnd end);
+    // Behind a 101: bytes both ways.
+    net::task<void> tunnel(Attempt& attempt);
+
+    // Sends an answer of ours.
+    net::task<void> reply(const LocalAnswer& answer);
+    // The client is gone, or a stop took the request from it: whoever is still there, and has got
+    // nothing yet, is told in words.
+    net::task<void> end_for_client();
+    // The status page, and the redirect to it. Not logged.
+    net::task<void> reply_status_page();
+    net::task<void> redirect_to_status_page();
+
+    // The client broke, or a stop cuts what is under way.
+    void on_client_gone();
+    void cut();
+
+  private:
+    static constexpr unsigned kMaxInterim = 32;
+
+    http::ResponseRules rules_for(const Attempt& attempt, bool synthesizes) const;
+    void begin_download(Attempt& attempt);
+    std::size_t begin_tunnel(Attempt& attempt);
+    void note_broken(net::RelayEnd end);
+    void note_tunnel(net::TunnelEnd end);
+    bool synthesizes_continue() const;
+    void remember_length(const Attempt& attempt);
+    bool must_close_unlogged() const;
+    net::task<void> send_unlogged(bool close);
+    net::task<bool> send_text();
+
+    ExchangeContext& context_;
+    Request& request_;
+    Memory& memory_;
+    ClientFate fate_ = ClientFate::reset;
+    bool is_committed_ = false;
+    bool is_all_out_ = false;
+    bool is_tunnelling_ = false;
+    // As commit() found them: the backend has the whole request; the client is told that its
+    // connection ends; how the answer's body is delimited.
+    bool has_sent_request_ = false;
+    bool closes_client_ = false;
+    http::BodyKind body_kind_ = http::BodyKind::none;
+    unsigned interim_count_ = 0;
+    std::array<char, 16> request_id_{};
+};
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,162 @@
+// Waiting for room at a server (backends.max_connections): a queue per worker and group, first come
+// first served, bounded in number and time. Who gives room back passes it on, held, to the worker
+// whose first has waited longest, so nobody who comes later takes it on the way.
+#include <algorithm>
+#include <utility>
+
+#include "room_waiter.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+// Waiting requests that one tick lets look again while nothing has room for them.
+constexpr unsigned kLooksPerTick = 64;
+
+}  // namespace
+
+void Worker::Impl::begin_waiting(RoomWaiter& waiter) {
+    const std::uint32_t group = waiter.group();
+    Waiting& queue = waiting[group];
+    waiter.next_waiting = nullptr;
+    waiter.previous_waiting = queue.last;
+    (queue.last != nullptr ? queue.last->next_waiting : queue.first) = &waiter;
+    queue.last = &waiter;
+    ++waiting_count;
+    if (queue.first == &waiter) {
+        shared.board->set_first_waiting(index, group, waiter.since());
+    }
+}
+
+void Worker::Impl::end_waiting(RoomWaiter& waiter) {
+    const std::uint32_t group = waiter.group();
+    Waiting& queue = waiting[group];
+    const bool was_first = queue.first == &waiter;
+    (waiter.previous_waiting != nullptr ? waiter.previous_waiting->next_waiting : queue.first) =
+        waiter.next_waiting;
+    (waiter.next_waiting != nullptr ? waiter.next_waiting->previous_waiting : queue.last) =
+        waiter.previous_waiting;
+    --waiting_count;
+    if (was_first) {
+        shared.board->set_first_waiting(index, group,
+                                        queue.first != nullptr ? queue.first->since() : 0);
+    }
+    shared.board->add_waiting(group, -1);
+}
+
+void Worker::Impl::vacate(std::uint32_t group, std::uint32_t cell, std::int32_t most) {
+    Board& board = *shared.board;
+    board.vacate(cell);
+    if (board.waiting(group) == 0) {
+        return;
+    }
+    const auto target = board.longest_waiting(group);
+    // Somebody who takes the room here, in between, passes it on in turn.
+    if (!target || !board.try_occupy(cell, most)) {
+        return;
+    }
+    const std::size_t hops = board.worker_count();
+    if (*target == index) {
+        receive_room(group, cell, hops);
+    } else {
+        shared.workers[*target]->post_room(group, cell, hops);
+    }
+}
+
+void Worker::Impl::receive_room(std::uint32_t group, std::uint32_t cell, std::size_t hops) {
+    for (RoomWaiter* waiter = waiting[group].first; waiter != nullptr;
+         waiter = waiter->next_waiting) {
+        if (waiter->take_room(cell)) {
+            return;
+        }
+    }
+    // It left meanwhile, or cannot use this server (it tried it, or the server is down now).
+    const auto next = hops > 1 ? shared.board->next_waiting(index, group) : std::nullopt;
+    if (next) {
+        shared.workers[*next]->post_room(group, cell, hops - 1);
+    } else {
+        shared.board->vacate(cell);
+    }
+}
+
+void Worker::Impl::look_for_room() {
+    if (waiting_count == 0) {
+        return;
+    }
+    for (Waiting& queue : waiting) {
+        unsigned looks = 0;
+        for (RoomWaiter* waiter = queue.first; waiter != nullptr && looks < kLooksPerTick;) {
+            RoomWaiter* const following = waiter->next_waiting;
+            looks += waiter->look_for_room() ? 0 : 1;
+            waiter = following;
+        }
+    }
+}
+
+bool RoomWaiter::take_room(std::uint32_t cell) {
+    if (!choice_.take_room(cell, sent_)) {
+        return false;
+    }
+    stop(Pick::found);
+    return true;
+}
+
+bool RoomWaiter::look_for_room() {
+    const Pick pick = choice_.pick_anew(sent_);
+    if (pick == Pick::full) {
+        return false;
+    }
+    stop(pick);
+    return true;
+}
+
+void RoomWaiter::give_up() {
+    if (is_waiting_) {
+        stop(Pick::gone);
+    }
+}
+
+void RoomWaiter::stop(Pick result) {
+    is_waiting_ = false;
+    result_ = result;
+    net::Reactor::disarm(limit_);
+    context_.worker.end_waiting(*this);
+    if (waiter_) {
+        context_.worker.reactor.post(std::exchange(waiter_, nullptr));
+    }
+}
+
+net::task<Pick> RoomWaiter::wait() {
+    Worker::Impl& worker = context_.worker;
+    Board& board = *worker.shared.board;
+    const config::Backends& backends = *context_.group.backends;
+    if (board.add_waiting(group(), 1) >= static_cast<std::int32_t>(backends.queue)) {
+        board.add_waiting(group(), -1);
+        co_return Pick::overflow;
+    }
+    bump(worker.counters.queued);
+    const base::TimePoint begin = worker.reactor.refresh_clock();
+    since_ = std::max<std::uint64_t>(worker.reactor.now_ms(), 1);
+    is_waiting_ = true;
+    worker.begin_waiting(*this);
+    // Room that was given back before we could be seen waiting.
+    if (!look_for_room()) {
+        worker.reactor.arm(limit_, net::ticks_of(backends.queue_timeout));
+        struct Wait {
+            RoomWaiter& waiter;
+            bool await_ready() const noexcept { return false; }
+            void await_suspend(std::coroutine_handle<> self) const { waiter.waiter_ = self; }
+            void await_resume() const noexcept {}
+        };
+        co_await Wait{*this};
+    }
+    worker.reactor.refresh_clock();
+    std::int64_t& queued = context_.record.queued_ms;
+    queued = std::max<std::int64_t>(queued, 0) + context_.since(begin).count();
+    if (context_.is_client_gone()) {
+        choice_.room().release();
+        co_return Pick::gone;
+    }
+    co_return result_;
+}
+
+}  // namespace s3gate::proxy
