@@ -1,11 +1,14 @@
 #include <algorithm>
 #include <cstdio>
+#include <ranges>
+#include <span>
 #include <string_view>
+#include <vector>
 
 #include "commands.hpp"
 #include "s3gate/base/digest.hpp"
 #include "s3gate/policy/affinity_key.hpp"
-#include "s3gate/policy/ketama_ring.hpp"
+#include "s3gate/policy/selection.hpp"
 #include "s3gate/proxy/server.hpp"
 #include "s3gate/proxy/snapshot.hpp"
 
@@ -96,38 +99,69 @@ std::string state_of(const config::Server& server) {
     return server.down ? " (down in the configuration)" : server.drained ? " (drained)" : "";
 }
 
-// What the walk found, and where it stood; the walk goes on from there.
-std::string next_server(const proxy::Group& group, policy::RingWalk& walk,
-                        std::vector<bool>& excluded) {
-    const auto found =
-        policy::walk_to_usable(group.ring, walk, [&](std::uint32_t i) { return !excluded[i]; });
-    if (found) {
-        excluded[*found] = true;
-        return group.servers[*found].config->text;
+bool is_out(const config::Server& server) { return server.down || server.drained; }
+
+// A group as the configuration alone shows it: every server is well, has room and one address.
+class GroupAsConfigured {
+  public:
+    GroupAsConfigured(const proxy::Group& group, std::span<policy::SmoothWeight> weights)
+        : group_(&group), weights_(weights) {}
+
+    config::BalanceMethod method() const { return group_->balance->method; }
+    config::AllDown when_all_down() const { return group_->when_all_down; }
+    const policy::KetamaRing& ring() const { return group_->ring; }
+    std::size_t address_count() const { return group_->servers.size(); }
+    auto addresses_of(std::uint32_t server) const { return std::views::iota(server, server + 1); }
+    std::uint32_t server_of(std::uint32_t address) const { return address; }
+    unsigned weight_of(std::uint32_t server) const { return config_of(server).weight; }
+    bool is_backup(std::uint32_t server) const { return config_of(server).backup; }
+    bool is_out(std::uint32_t address) const { return app::is_out(config_of(address)); }
+    bool is_well(std::uint32_t) const { return true; }
+    bool may_be_recovering(std::uint32_t) const { return true; }
+    bool has_room(std::uint32_t) const { return true; }
+    std::int64_t in_flight(std::uint32_t) const { return 0; }
+    std::span<policy::SmoothWeight> weights() const { return weights_; }
+    std::uint64_t random() const { return 0; }
+
+  private:
+    const config::Server& config_of(std::uint32_t server) const {
+        return *group_->servers[server].config;
     }
-    if (std::ranges::find(excluded, false) == excluded.end()) {
+
+    const proxy::Group* group_;
+    std::span<policy::SmoothWeight> weights_;
+};
+
+// The server that a request goes to next; the selection goes on behind it.
+std::string next_server(const proxy::Group& group,
+                        policy::Selection<GroupAsConfigured>& selection) {
+    const policy::Selected next = selection.select(policy::Sent::nothing);
+    if (next.result != policy::Selected::Result::found) {
         return "none: no other server is left";
     }
-    return "round robin over the others (" + std::to_string(policy::kMaxUnusablePoints + 1) +
-           " ring points in a row were unusable)";
+    if (!next.is_by_key) {
+        // Whose turn it is depends on the requests before.
+        return "round robin over the others (" + std::to_string(policy::kMaxUnusablePoints + 1) +
+               " ring points in a row were unusable)";
+    }
+    selection.note_tried(next.address);
+    return group.servers[next.address].config->text;
 }
 
 void print_ring(const proxy::Group& group, const std::string& key) {
-    const auto& points = group.ring.points();
-    policy::RingWalk walk = policy::start_walk(group.ring, key);
-    const policy::KetamaRing::Point& first = points[walk.index];
-    print("crc32", hex(base::crc32(key)));
+    const std::uint32_t hash = base::crc32(key);
+    const policy::KetamaRing::Point& first = group.ring.points()[group.ring.lookup(hash)];
+    print("crc32", hex(hash));
     print("point", hex(first.hash));
-    std::vector<bool> excluded;
-    for (const proxy::GroupServer& server : group.servers) {
-        excluded.push_back(server.config->down || server.config->drained);
-    }
-    if (excluded[first.server]) {
-        const config::Server& owner = *group.servers[first.server].config;
+    const config::Server& owner = *group.servers[first.server].config;
+    if (is_out(owner)) {
         print("owner", owner.text + state_of(owner));
     }
-    print("server", next_server(group, walk, excluded));
-    print("if down", next_server(group, walk, excluded));
+    std::vector<policy::SmoothWeight> weights(group.servers.size());
+    policy::SelectionMemory memory;
+    policy::Selection<GroupAsConfigured> selection({group, weights}, hash, memory);
+    print("server", next_server(group, selection));
+    print("if down", next_server(group, selection));
 }
 
 void print_route(const proxy::Site& site, const std::optional<Key>& key,

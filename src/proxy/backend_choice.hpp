@@ -26,10 +26,12 @@ class GroupNow {
     config::BalanceMethod method() const { return group_->balance->method; }
     config::AllDown when_all_down() const { return group_->when_all_down; }
     const policy::KetamaRing& ring() const { return group_->ring; }
-    std::uint32_t address_count() const { return static_cast<std::uint32_t>(group_->peers.size()); }
+    std::size_t address_count() const { return group_->peers.size(); }
     auto addresses_of(std::uint32_t server) const { return group_->servers[server].peers(); }
     std::uint32_t server_of(std::uint32_t address) const { return group_->peers[address].server; }
-    unsigned weight_of(std::uint32_t server) const { return group_->servers[server].config->weight; }
+    unsigned weight_of(std::uint32_t server) const {
+        return group_->servers[server].config->weight;
+    }
     bool is_backup(std::uint32_t server) const { return group_->servers[server].config->backup; }
     bool is_out(std::uint32_t address) const { return group_->peers[address].is_out; }
 

@@ -6,10 +6,12 @@ a lie.
 """
 
 import hashlib
+import re
 
 import pytest
 
 from support.config import make_config, make_site
+from support.daemon import run_command
 from support.waiting import wait_until
 
 
@@ -91,6 +93,27 @@ def test_key_source_is_logged(stage):
     assert daemon.wait_log("/b/one")["key_source"] == "sessionid"
     assert daemon.wait_log("/b/two")["key_source"] == "uploadid"
     assert daemon.wait_log("/b/two")["session"] == "u"
+
+
+def test_route_names_the_daemons_server(make_backend, start):
+    """`s3gate route` and the daemon walk the same ring by the same rules, also past servers that
+    the configuration takes out."""
+    backends = [make_backend() for _ in range(6)]
+    servers = [backend.address for backend in backends]
+    servers[1] = {"address": servers[1], "down": True}
+    servers[4] = {"address": servers[4], "drained": True}
+    daemon = start(make_config([make_site(servers)]))
+    names = {backend.address: backend.name for backend in backends}
+    keys = [f"route-{number}" for number in range(1000)]
+    done = run_command("route", "--config", str(daemon.file), *keys)
+    assert done.returncode == 0, done.stderr
+    printed = re.findall(r"^server +(.+)$", done.stdout, re.MULTILINE)
+    with daemon.client() as client:
+        served = [
+            client.request(target=f"/b/k?sessionid={key}").data.decode() for key in keys
+        ]
+    assert [names[server] for server in printed] == served
+    assert len(set(served)) == 4
 
 
 def test_two_daemons_agree(make_backend, start):

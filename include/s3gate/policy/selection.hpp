@@ -28,7 +28,7 @@ concept SelectableGroup = std::copyable<Group> &&
     { group.method() } -> std::same_as<config::BalanceMethod>;
     { group.when_all_down() } -> std::same_as<config::AllDown>;
     { group.ring() } -> std::same_as<const KetamaRing&>;  // empty unless the method is ketama
-    { group.address_count() } -> std::convertible_to<std::uint32_t>;
+    { group.address_count() } -> std::same_as<std::size_t>;
     { group.addresses_of(server) } -> std::ranges::random_access_range;  // empty = not resolved
     { group.server_of(address) } -> std::same_as<std::uint32_t>;
     { group.weight_of(server) } -> std::same_as<unsigned>;
@@ -111,7 +111,10 @@ class Selection {
     bool is_open(std::uint32_t address, Health health) const {
         return is_usable(address, health) && group_.has_room(group_.server_of(address));
     }
-    auto addresses() const { return std::views::iota(std::uint32_t{0}, group_.address_count()); }
+    auto addresses() const {
+        const auto count = static_cast<std::uint32_t>(group_.address_count());
+        return std::views::iota(std::uint32_t{0}, count);
+    }
     bool has_usable(Health health) const {
         return std::ranges::any_of(
             addresses(), [&](std::uint32_t address) { return is_usable(address, health); });
