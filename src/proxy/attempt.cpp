@@ -35,11 +35,10 @@ Attempt::Attempt(ExchangeContext& context, Request& request, Response& response,
       began_(context.worker.reactor.now_point()),
       in_flight_(context.worker, peer.slot),
       answer_(context, request, memory.answer),
-      up_(memory.up),
+      lists_(memory.lists),
       may_reuse_(connection == Connection::any) {}
 
 Attempt::~Attempt() {
-    up_.buffer.release();
     if (backend_) {
         backend_->stream.close_with_reset();
     }
@@ -119,7 +118,7 @@ void Attempt::begin_upload() {
     phase_ = Phase::awaiting_head;
     Worker::Impl& worker = context_.worker;
     ++backend_->requests;
-    up_.begin(request_.body(), stream(), worker.buffers, worker.pipes);
+    up_ = net::BodyRelay(request_.body(), stream(), {worker.buffers, worker.pipes, lists_});
     up_.head = &request_.pieces();
     up_.replay = request_.replay();
     up_.resend = up_.replay != nullptr && up_.replay->size() > 0;
@@ -138,7 +137,6 @@ net::detached Attempt::upload_half() {
     is_uploading_ = true;
     upload_end_ = co_await net::relay_body(up_);
     is_uploading_ = false;
-    up_.buffer.release();
     context_.client_watch.on_stream_event();
     if (upload_joiner_) {
         context_.worker.reactor.post(std::exchange(upload_joiner_, nullptr));

@@ -25,7 +25,7 @@ class Attempt {
     // Reused from attempt to attempt.
     struct Memory {
         AnswerReader::Memory answer;
-        net::BodyRelay up;
+        net::RelayMeans::Lists lists;
     };
     enum class Connection : std::uint8_t { any, fresh };
 
@@ -96,7 +96,8 @@ class Attempt {
     const base::TimePoint began_;
     InFlightHold in_flight_;
     AnswerReader answer_;
-    net::BodyRelay& up_;
+    net::RelayMeans::Lists& lists_;
+    net::BodyRelay up_;
     net::BackendLease backend_;
     const bool may_reuse_;
     bool is_reused_ = false;

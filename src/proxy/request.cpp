@@ -40,7 +40,6 @@ Request::Request(ExchangeContext& context, Memory& memory) : context_(context), 
     memory.key.key.clear();
     memory.key.source = nullptr;
     memory.session_text.clear();
-    memory.body.begin(context.client.stream, {}, {});
 }
 
 Request::~Request() {
@@ -131,15 +130,14 @@ HeadRead Request::take_head(http::HeadScanner::State state) {
         context_.record.target = head.target;
         return HeadRead::malformed;
     }
-    net::BodySource& body = memory_.body;
-    body.begin(context_.client.stream, meaning_.body,
-               std::string_view(memory_.head_buffer.data() + scanner_.end(),
-                                head_fill_ - scanner_.end()));
-    body.prefix_is_stable = true;
-    body.surplus = &context_.client.leftover;
-    if (body.complete) {
-        context_.client.leftover.assign(body.prefix);
-        body.prefix = {};
+    body_ = net::BodySource(context_.client.stream, meaning_.body,
+                            std::string_view(memory_.head_buffer.data() + scanner_.end(),
+                                             head_fill_ - scanner_.end()));
+    body_.prefix_is_stable = true;
+    body_.surplus = &context_.client.leftover;
+    if (body_.complete) {
+        context_.client.leftover.assign(body_.prefix);
+        body_.prefix = {};
     }
     return HeadRead::complete;
 }

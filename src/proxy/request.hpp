@@ -41,7 +41,6 @@ class Request {
         std::string own;
         policy::AffinityKey key;
         std::string session_text;
-        net::BodySource body;
         net::ReplayBuffer replay;
     };
 
@@ -82,8 +81,8 @@ class Request {
     const std::string& session_text();
 
     const http::Pieces& pieces() const { return memory_.pieces; }
-    net::BodySource& body() { return memory_.body; }
-    const net::BodySource& body() const { return memory_.body; }
+    net::BodySource& body() { return body_; }
+    const net::BodySource& body() const { return body_; }
     bool has_framed_body() const {
         return meaning_.body.kind != http::BodyKind::none && !is_empty_by_length();
     }
@@ -95,10 +94,10 @@ class Request {
     // True if every body byte received so far is still in the replay buffer.
     bool holds_whole_body() const { return replay_hold_ && memory_.replay.is_whole(); }
     // True if a further backend would get the body from its first byte.
-    bool may_start_over() const { return memory_.body.received == 0 || holds_whole_body(); }
+    bool may_start_over() const { return body_.received == 0 || holds_whole_body(); }
     // No body, or all of it received so far and still in the replay buffer.
     bool is_in_hand() const {
-        return !has_framed_body() || (memory_.body.received == 0 && memory_.body.complete) ||
+        return !has_framed_body() || (body_.received == 0 && body_.complete) ||
                holds_whole_body();
     }
 
@@ -132,6 +131,7 @@ class Request {
     std::size_t head_fill_ = 0;
     http::HeadScanner scanner_{http::HeadScanner::Kind::request};
     http::RequestMeaning meaning_;
+    net::BodySource body_;
     policy::RequestTraits traits_;
     policy::Waiting waiting_ = policy::Waiting::no;
     std::uint32_t key_hash_ = 0;  // CRC32 of a key that is not empty

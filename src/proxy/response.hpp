@@ -32,15 +32,13 @@ class Response {
     struct Memory {
         http::Pieces pieces;
         std::string own;
-        net::BodySource download;
-        net::BodyRelay down;
+        net::RelayMeans::Lists lists;
         std::string text;  // of our own answers, interim and switching heads
         std::string backend_request_id;
         net::Tunnel tunnel;
     };
 
     Response(ExchangeContext& context, Request& request, Memory& memory);
-    ~Response();
     Response(const Response&) = delete;
     Response& operator=(const Response&) = delete;
 
@@ -63,7 +61,7 @@ class Response {
     // is out, a 502 or 504 of ours.
     void commit(Attempt& attempt);
     // Sends an answer that is at hand whole, as most short ones are. True if all of it is out.
-    bool send_at_once() { return is_all_out_ = net::relay_at_once(memory_.down); }
+    bool send_at_once() { return is_all_out_ = net::relay_at_once(down_); }
     // Sends the rest of the answer as it comes. The upload half of the attempt ends with it.
     net::task<net::RelayEnd> relay(Attempt& attempt);
     // The client has all of the answer: what becomes of the two connections.
@@ -113,6 +111,8 @@ class Response {
     bool closes_client_ = false;
     http::BodyKind body_kind_ = http::BodyKind::none;
     unsigned interim_count_ = 0;
+    net::BodySource download_;
+    net::BodyRelay down_;
     std::array<char, 16> request_id_{};
 };
 

@@ -33,8 +33,16 @@ enum class RelayEnd : std::uint8_t {
     interrupted,
 };
 
-// The sending side's view of a body as it arrives. Lives as long as the message, across attempts.
+// The sending side's view of a body as it arrives. Lives as long as the message, across attempts;
+// made anew for each message.
 struct BodySource {
+    BodySource() = default;
+    // A body that `from` sends. `received_already` are the bytes of it that came with the head, and
+    // must stay where they are until they are taken.
+    BodySource(Stream& from, const http::Framing& framing, std::string_view received_already);
+    // `payload` bytes more of it have come.
+    void note_received(std::uint64_t payload);
+
     Stream* stream = nullptr;
     http::BodyKind kind = http::BodyKind::none;
     std::uint64_t remaining = 0;    // BodyKind::length
@@ -45,15 +53,31 @@ struct BodySource {
     std::uint64_t received = 0;  // payload bytes
     std::string* surplus =
         nullptr;  // where bytes behind the end of a chunked body go (next pipelined request)
-
-    void begin(Stream& from, const http::Framing& framing, std::string_view received_already);
 };
 
+// What relays need beside the streams. All of it must outlive the relay.
+struct RelayMeans {
+    // Lists that keep their memory from relay to relay. One relay at a time uses them.
+    struct Lists {
+        std::vector<iovec> pieces;  // of what is being sent
+        std::string last_chunk;     // with the trailers
+    };
+    BufferPool& buffers;
+    PipePool& pipes;
+    Lists& lists;
+};
+
+// One relay: what it is to do, and how far it got. Made anew for each. It decides nothing and owns
+// nothing but the buffer that its first bytes lie in.
 struct BodyRelay {
+    BodyRelay() = default;
+    BodyRelay(BodySource& from, Stream& to, const RelayMeans& means);
+
     BodySource* source = nullptr;
     Stream* sink = nullptr;
     BufferPool* buffers = nullptr;
     PipePool* pipes = nullptr;
+    RelayMeans::Lists* lists = nullptr;
     const std::vector<std::string_view>* head =
         nullptr;  // sent first, with the first body bytes where they are at hand
     ReplayBuffer* replay = nullptr;
@@ -63,6 +87,8 @@ struct BodyRelay {
     bool sink_is_backend = false;
     Tick read_timeout = 1;
     Tick write_timeout = 1;
+    Buffer prefix_buffer;  // what source.prefix and the head pieces point into, if it may go once
+                           // they are sent
     // Results, also valid while it runs.
     std::uint64_t payload_sent = 0;
     bool head_sent = false;  // every head byte was accepted by the kernel
@@ -74,16 +100,6 @@ struct BodyRelay {
     // Bytes of the head, and of the body behind it, that relay_at_once() sent of a message that it
     // could not send whole. relay_body() takes them up.
     std::size_t sent_ahead = 0;
-    // Memory reused from relay to relay.
-    std::vector<iovec> iov;
-    Buffer buffer;
-    Buffer prefix_buffer;  // what source.prefix and the head pieces point into, if it may go once
-                           // they are sent
-    char chunk_lines[2][24];  // a batch has at most two: what was at hand, and what joined it
-    unsigned chunk_count = 0;
-    std::string trailer_text;
-
-    void begin(BodySource& from, Stream& to, BufferPool& buffer_pool, PipePool& pipe_pool);
 };
 
 // Runs until the body is through or something ends it. `relay` must live until then.

@@ -102,16 +102,15 @@ struct Rig {
             sink_stream->interrupt_write();
             EXPECT_TRUE(loop.run_until([&] { return end.has_value(); }));
         }
-        relay.buffer.release();
         EXPECT_EQ(buffers.in_use(), 0u) << "a buffer is held only while bytes are in it";
     }
 
     void begin(BodyKind kind, std::uint64_t length = 0, std::string_view prefix = {}) {
-        source.begin(source_stream, {kind, length}, prefix);
+        source = BodySource(source_stream, {kind, length}, prefix);
         prepare();
     }
     void prepare() {
-        relay.begin(source, *sink_stream, buffers, pipes);
+        relay = BodyRelay(source, *sink_stream, {buffers, pipes, lists});
         pieces = {kHead};
         relay.head = &pieces;
         relay.read_timeout = relay.write_timeout = 100;
@@ -199,6 +198,7 @@ struct Rig {
     BufferPool buffers;
     PipeBudget budget;
     PipePool pipes{budget};
+    RelayMeans::Lists lists;
     BodySource source;
     BodyRelay relay;
     std::vector<std::string_view> pieces;
