@@ -25,124 +25,106 @@ bool is_extension_byte(char c) {
 
 }  // namespace
 
-void ChunkDecoder::reset() {
-    state_ = State::size_first;
-    left_ = 0;
-    line_length_ = 0;
-    digits_ = 0;
-    trailers_.clear();
-}
-
 ChunkDecoder::Step ChunkDecoder::step(std::string_view input) {
-    std::size_t position = 0;
-    const auto bad = [&] {
-        state_ = State::bad;
-        return Step{Kind::bad, position, {}};
-    };
-    while (position < input.size()) {
-        const char c = input[position];
-        switch (state_) {
-            case State::size_first:
-            case State::size: {
-                const int value = hex_value(c);
-                if (value >= 0) {
-                    // 15 digits stay below 2^60; a longer size, zeros or not, is an attempt at an
-                    // overflow.
-                    if (++digits_ > 15) {
-                        return bad();
-                    }
-                    left_ = left_ * 16 + static_cast<unsigned>(value);
-                    state_ = State::size;
-                } else if (state_ == State::size && c == ';') {
-                    state_ = State::extension;
-                    line_length_ = 0;
-                } else if (state_ == State::size && c == '\r') {
-                    state_ = State::size_lf;
-                } else {
-                    return bad();  // also BWS before an extension: RFC 9112 §7.1.1 calls it bad, we
-                                   // do not bear it
-                }
-                ++position;
-                break;
-            }
-            case State::extension:
-                if (c == '\r') {
-                    state_ = State::size_lf;
-                } else if (!is_extension_byte(c) || ++line_length_ > kMaxLine) {
-                    return bad();
-                }
-                ++position;
-                break;
-            case State::size_lf:
-                if (c != '\n') {
-                    return bad();
-                }
-                ++position;
-                digits_ = 0;
-                state_ = left_ == 0 ? State::trailer_begin : State::data;
-                break;
-            case State::data: {
-                const std::size_t take = static_cast<std::size_t>(
-                    std::min<std::uint64_t>(left_, input.size() - position));
-                left_ -= take;
-                if (left_ == 0) {
-                    state_ = State::data_cr;
-                }
-                return {Kind::payload, position + take, input.substr(position, take)};
-            }
-            case State::data_cr:
-                if (c != '\r') {
-                    return bad();
-                }
-                ++position;
-                state_ = State::data_lf;
-                break;
-            case State::data_lf:
-                if (c != '\n') {
-                    return bad();
-                }
-                ++position;
-                state_ = State::size_first;
-                break;
-            case State::trailer_begin:
-                if (c == '\r') {
-                    ++position;
-                    state_ = State::final_lf;
-                    break;
-                }
-                state_ = State::trailer_line;
-                [[fallthrough]];
-            case State::trailer_line:
-                if (c == '\n' || trailers_.size() >= kMaxTrailers) {
-                    return bad();
-                }
-                trailers_.push_back(c);
-                ++position;
-                if (c == '\r') {
-                    state_ = State::trailer_lf;
-                }
-                break;
-            case State::trailer_lf:
-                if (c != '\n') {
-                    return bad();
-                }
-                trailers_.push_back(c);
-                ++position;
-                state_ = State::trailer_begin;
-                break;
-            case State::final_lf:
-                if (c != '\n') {
-                    return bad();
-                }
-                ++position;
-                state_ = State::done;
-                return {Kind::done, position, {}};
-            case State::done:
-            case State::bad:
-                return bad();
+    for (std::size_t position = 0; position < input.size(); ++position) {
+        if (state_ == State::data) {
+            return take_payload(input, position);
+        }
+        if (!take(input[position])) {
+            state_ = State::bad;
+            return {Kind::bad, position, {}};
+        }
+        if (state_ == State::done) {
+            return {Kind::done, position + 1, {}};
         }
     }
-    return {Kind::need_more, position, {}};
+    return {Kind::need_more, input.size(), {}};
+}
+
+ChunkDecoder::Step ChunkDecoder::take_payload(std::string_view input, std::size_t position) {
+    const auto size =
+        static_cast<std::size_t>(std::min<std::uint64_t>(left_, input.size() - position));
+    left_ -= size;
+    if (left_ == 0) {
+        state_ = State::data_cr;
+    }
+    return {Kind::payload, position + size, input.substr(position, size)};
+}
+
+inline bool ChunkDecoder::take(char c) {
+    switch (state_) {
+        case State::size_first:
+        case State::size:
+            return take_size(c);
+        case State::extension:
+            return take_extension(c);
+        case State::size_lf:
+            digits_ = 0;
+            return take_only('\n', c, left_ == 0 ? State::trailer_begin : State::data);
+        case State::data_cr:
+            return take_only('\r', c, State::data_lf);
+        case State::data_lf:
+            return take_only('\n', c, State::size_first);
+        case State::trailer_begin:
+        case State::trailer_line:
+            return take_trailer(c);
+        case State::trailer_lf:
+            trailers_.push_back(c);
+            return take_only('\n', c, State::trailer_begin);
+        case State::final_lf:
+            return take_only('\n', c, State::done);
+        case State::data:
+        case State::done:
+        case State::bad:
+            break;
+    }
+    return false;
+}
+
+inline bool ChunkDecoder::take_only(char expected, char c, State next) {
+    state_ = next;
+    return c == expected;
+}
+
+inline bool ChunkDecoder::take_size(char c) {
+    const int value = hex_value(c);
+    if (value >= 0) {
+        left_ = left_ * 16 + static_cast<unsigned>(value);
+        state_ = State::size;
+        // 15 digits stay below 2^60; a longer size, zeros or not, is an attempt at an overflow.
+        return ++digits_ <= 15;
+    }
+    if (state_ == State::size_first) {
+        return false;
+    }
+    if (c == ';') {
+        line_length_ = 0;
+        state_ = State::extension;
+        return true;
+    }
+    // Neither is BWS before an extension borne: RFC 9112 §7.1.1 calls it bad.
+    return take_only('\r', c, State::size_lf);
+}
+
+inline bool ChunkDecoder::take_extension(char c) {
+    if (c == '\r') {
+        state_ = State::size_lf;
+        return true;
+    }
+    return is_extension_byte(c) && ++line_length_ <= kMaxLine;
+}
+
+inline bool ChunkDecoder::take_trailer(char c) {
+    if (state_ == State::trailer_begin && c == '\r') {
+        state_ = State::final_lf;
+        return true;
+    }
+    if (c == '\n' || trailers_.size() >= kMaxTrailers) {
+        return false;
+    }
+    trailers_.push_back(c);
+    state_ = c == '\r' ? State::trailer_lf : State::trailer_line;
+    return true;
 }
 
 namespace {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <iterator>
 #include <optional>
 
 #include "s3gate/base/scan.hpp"
@@ -143,6 +144,71 @@ std::size_t count_in(const std::vector<Field>& fields, FieldId id) {
     }
     return count;
 }
+
+struct Reason {
+    int status;
+    std::string_view phrase;
+};
+
+constexpr Reason kReasons[] = {
+    {100, "Continue"},
+    {101, "Switching Protocols"},
+    {102, "Processing"},
+    {103, "Early Hints"},
+    {200, "OK"},
+    {201, "Created"},
+    {202, "Accepted"},
+    {203, "Non-Authoritative Information"},
+    {204, "No Content"},
+    {205, "Reset Content"},
+    {206, "Partial Content"},
+    {207, "Multi-Status"},
+    {300, "Multiple Choices"},
+    {301, "Moved Permanently"},
+    {302, "Found"},
+    {303, "See Other"},
+    {304, "Not Modified"},
+    {307, "Temporary Redirect"},
+    {308, "Permanent Redirect"},
+    {400, "Bad Request"},
+    {401, "Unauthorized"},
+    {402, "Payment Required"},
+    {403, "Forbidden"},
+    {404, "Not Found"},
+    {405, "Method Not Allowed"},
+    {406, "Not Acceptable"},
+    {407, "Proxy Authentication Required"},
+    {408, "Request Timeout"},
+    {409, "Conflict"},
+    {410, "Gone"},
+    {411, "Length Required"},
+    {412, "Precondition Failed"},
+    {413, "Content Too Large"},
+    {414, "URI Too Long"},
+    {415, "Unsupported Media Type"},
+    {416, "Range Not Satisfiable"},
+    {417, "Expectation Failed"},
+    {421, "Misdirected Request"},
+    {422, "Unprocessable Content"},
+    {423, "Locked"},
+    {424, "Failed Dependency"},
+    {425, "Too Early"},
+    {426, "Upgrade Required"},
+    {428, "Precondition Required"},
+    {429, "Too Many Requests"},
+    {431, "Request Header Fields Too Large"},
+    {451, "Unavailable For Legal Reasons"},
+    {499, "Client Closed Request"},
+    {500, "Internal Server Error"},
+    {501, "Not Implemented"},
+    {502, "Bad Gateway"},
+    {503, "Service Unavailable"},
+    {504, "Gateway Timeout"},
+    {505, "HTTP Version Not Supported"},
+    {507, "Insufficient Storage"},
+    {511, "Network Authentication Required"},
+};
+static_assert(std::ranges::is_sorted(kReasons, {}, &Reason::status));
 
 // The start line without its CRLF; nullopt when it is not there whole, or ends with LF alone.
 std::optional<std::string_view> start_line_of(std::string_view bytes) {
@@ -363,64 +429,73 @@ std::string_view to_string(HeadError error) {
 }
 
 HeadScanner::State HeadScanner::scan(std::string_view bytes) {
-    // Leading empty lines and the start line are looked at one by one, ...
+    // Leading empty lines and the start line are looked at one by one.
     while (line_begin_ == begin_) {
         if (position_ >= bytes.size()) {
             return State::incomplete;
         }
-        if (position_ == begin_ && kind_ == Kind::request && begin_ < 4 &&
-            bytes[position_] == '\r') {
-            // RFC 9112 §2.2: an empty line before the request line is ignored; we bear two.
-            if (bytes.size() < position_ + 2) {
-                return State::incomplete;
-            }
-            if (bytes[position_ + 1] != '\n') {
-                error_ = HeadError::bad_line_end;
-                return State::bad;
-            }
-            begin_ = line_begin_ = position_ += 2;
-            continue;
+        const bool may_be_empty = position_ == begin_ && kind_ == Kind::request && begin_ < 4;
+        const State line = may_be_empty && bytes[position_] == '\r' ? skip_empty_line(bytes)
+                                                                    : scan_start_line(bytes);
+        if (line != State::complete) {
+            return line;
         }
-        if (position_ == begin_) {
-            const bool plausible =
-                kind_ == Kind::request ? is_tchar(bytes[begin_]) : bytes[begin_] == 'H';
-            if (!plausible) {
-                error_ = HeadError::bad_first_byte;
-                return State::bad;
-            }
-        }
-        const void* found = std::memchr(bytes.data() + position_, '\n', bytes.size() - position_);
-        if (found == nullptr) {
-            return want_line_end(bytes);
-        }
-        const std::size_t lf =
-            static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
-        if (lf == line_begin_ || bytes[lf - 1] != '\r') {
-            error_ = HeadError::bad_line_end;
-            return State::bad;
-        }
-        // A whole start line: refuse now what no further byte can mend (HTTP/0.9 waits for an
-        // answer, HTTP/2 for a preface).
-        const std::string_view line = bytes.substr(begin_, lf - 1 - begin_);
-        const bool good =
-            kind_ == Kind::request
-                ? line.size() > 9 && (line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0"))
-                : line.starts_with("HTTP/1.");
-        if (!good) {
-            error_ = kind_ == Kind::request ? HeadError::bad_version : HeadError::bad_status_line;
-            return State::bad;
-        }
-        position_ = line_begin_ = lf + 1;
     }
-    // ... field lines are only looked for their ends.
+    return scan_field_lines(bytes);
+}
+
+HeadScanner::State HeadScanner::refuse(HeadError error) {
+    error_ = error;
+    return State::bad;
+}
+
+// RFC 9112 §2.2: an empty line before the request line is ignored; we bear two.
+HeadScanner::State HeadScanner::skip_empty_line(std::string_view bytes) {
+    if (bytes.size() < position_ + 2) {
+        return State::incomplete;
+    }
+    if (bytes[position_ + 1] != '\n') {
+        return refuse(HeadError::bad_line_end);
+    }
+    begin_ = line_begin_ = position_ += 2;
+    return State::complete;
+}
+
+// Refuses at once what no further byte can mend (HTTP/0.9 waits for an answer, HTTP/2 for a
+// preface).
+HeadScanner::State HeadScanner::scan_start_line(std::string_view bytes) {
+    const bool is_request = kind_ == Kind::request;
+    if (position_ == begin_ && !(is_request ? is_tchar(bytes[begin_]) : bytes[begin_] == 'H')) {
+        return refuse(HeadError::bad_first_byte);
+    }
+    const void* found = std::memchr(bytes.data() + position_, '\n', bytes.size() - position_);
+    if (found == nullptr) {
+        return want_line_end(bytes);
+    }
+    const std::size_t lf = static_cast<std::size_t>(static_cast<const char*>(found) - bytes.data());
+    if (lf == line_begin_ || bytes[lf - 1] != '\r') {
+        return refuse(HeadError::bad_line_end);
+    }
+    const std::string_view line = bytes.substr(begin_, lf - 1 - begin_);
+    const bool good =
+        is_request ? line.size() > 9 && (line.ends_with(" HTTP/1.1") || line.ends_with(" HTTP/1.0"))
+                   : line.starts_with("HTTP/1.");
+    if (!good) {
+        return refuse(is_request ? HeadError::bad_version : HeadError::bad_status_line);
+    }
+    position_ = line_begin_ = lf + 1;
+    return State::complete;
+}
+
+// Field lines are only looked for their ends.
+HeadScanner::State HeadScanner::scan_field_lines(std::string_view bytes) {
     State state = State::incomplete;
     const char* const data = bytes.data();
     const char* const end = data + bytes.size();
     const char* line = data + line_begin_;
     base::for_each_match<base::LineFeeds>(data + position_, end, [&](const char* lf) {
         if (lf == line || lf[-1] != '\r') {
-            error_ = HeadError::bad_line_end;
-            state = State::bad;
+            state = refuse(HeadError::bad_line_end);
             return false;
         }
         const bool is_empty = lf - 1 == line;
@@ -465,11 +540,7 @@ HeadScanner::State HeadScanner::want_line_end(std::string_view bytes) {
         return State::incomplete;
     }
     position_ = static_cast<std::size_t>(static_cast<const char*>(cr) - bytes.data());
-    if (position_ + 1 < bytes.size()) {
-        error_ = HeadError::bad_line_end;
-        return State::bad;
-    }
-    return State::incomplete;
+    return position_ + 1 < bytes.size() ? refuse(HeadError::bad_line_end) : State::incomplete;
 }
 
 void RequestHead::clear() {
@@ -559,122 +630,8 @@ bool is_token(std::string_view text) {
 }
 
 std::string_view reason_of(int status) {
-    switch (status) {
-        case 100:
-            return "Continue";
-        case 101:
-            return "Switching Protocols";
-        case 102:
-            return "Processing";
-        case 103:
-            return "Early Hints";
-        case 200:
-            return "OK";
-        case 201:
-            return "Created";
-        case 202:
-            return "Accepted";
-        case 203:
-            return "Non-Authoritative Information";
-        case 204:
-            return "No Content";
-        case 205:
-            return "Reset Content";
-        case 206:
-            return "Partial Content";
-        case 207:
-            return "Multi-Status";
-        case 300:
-            return "Multiple Choices";
-        case 301:
-            return "Moved Permanently";
-        case 302:
-            return "Found";
-        case 303:
-            return "See Other";
-        case 304:
-            return "Not Modified";
-        case 307:
-            return "Temporary Redirect";
-        case 308:
-            return "Permanent Redirect";
-        case 400:
-            return "Bad Request";
-        case 401:
-            return "Unauthorized";
-        case 402:
-            return "Payment Required";
-        case 403:
-            return "Forbidden";
-        case 404:
-            return "Not Found";
-        case 405:
-            return "Method Not Allowed";
-        case 406:
-            return "Not Acceptable";
-        case 407:
-            return "Proxy Authentication Required";
-        case 408:
-            return "Request Timeout";
-        case 409:
-            return "Conflict";
-        case 410:
-            return "Gone";
-        case 411:
-            return "Length Required";
-        case 412:
-            return "Precondition Failed";
-        case 413:
-            return "Content Too Large";
-        case 414:
-            return "URI Too Long";
-        case 415:
-            return "Unsupported Media Type";
-        case 416:
-            return "Range Not Satisfiable";
-        case 417:
-            return "Expectation Failed";
-        case 421:
-            return "Misdirected Request";
-        case 422:
-            return "Unprocessable Content";
-        case 423:
-            return "Locked";
-        case 424:
-            return "Failed Dependency";
-        case 425:
-            return "Too Early";
-        case 426:
-            return "Upgrade Required";
-        case 428:
-            return "Precondition Required";
-        case 429:
-            return "Too Many Requests";
-        case 431:
-            return "Request Header Fields Too Large";
-        case 451:
-            return "Unavailable For Legal Reasons";
-        case 499:
-            return "Client Closed Request";
-        case 500:
-            return "Internal Server Error";
-        case 501:
-            return "Not Implemented";
-        case 502:
-            return "Bad Gateway";
-        case 503:
-            return "Service Unavailable";
-        case 504:
-            return "Gateway Timeout";
-        case 505:
-            return "HTTP Version Not Supported";
-        case 507:
-            return "Insufficient Storage";
-        case 511:
-            return "Network Authentication Required";
-        default:
-            return "Unknown";
-    }
+    const Reason* const found = std::ranges::lower_bound(kReasons, status, {}, &Reason::status);
+    return found != std::end(kReasons) && found->status == status ? found->phrase : "Unknown";
 }
 
 }  // namespace s3gate::http

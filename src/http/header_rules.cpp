@@ -8,11 +8,15 @@
 namespace s3gate::http {
 namespace {
 
-// Collects neighbouring kept lines into one piece, so that a head without removals is a single
-// view.
-class PieceBuilder {
+// A head that goes on: its first line, then field lines, then lines of ours, which are appended to
+// `own` meanwhile. Neighbouring kept lines become one piece, so that a head without removals is a
+// single view.
+class HeadBuilder {
   public:
-    explicit PieceBuilder(Pieces& pieces) : pieces_(pieces) {}
+    HeadBuilder(Pieces& pieces, std::string& own) : pieces_(pieces), own_(own) {
+        pieces.clear();
+        own.clear();
+    }
     void keep(std::string_view bytes) {
         if (bytes.data() != end_) {
             flush();
@@ -20,16 +24,32 @@ class PieceBuilder {
         }
         end_ = bytes.data() + bytes.size();
     }
-    // Adds what was kept last; nothing else may be added to the pieces between keep() and this.
+    // What `own` holds is the first line. Nothing was kept so far.
+    void begin_with_own() {
+        own_line_ = own_.size();
+        pieces_.emplace_back();  // its view is set at the end: `own` still moves
+    }
+    // `own` is complete but for the empty line.
+    void finish() {
+        own_.append("\r\n");
+        flush();
+        if (own_line_ > 0) {
+            pieces_.front() = std::string_view(own_).substr(0, own_line_);
+        }
+        pieces_.push_back(std::string_view(own_).substr(own_line_));
+    }
+
+  private:
+    // Adds what was kept last.
     void flush() {
         if (begin_ != end_) {
             pieces_.emplace_back(begin_, static_cast<std::size_t>(end_ - begin_));
         }
-        begin_ = end_ = nullptr;
     }
 
-  private:
     Pieces& pieces_;
+    std::string& own_;
+    std::size_t own_line_ = 0;
     const char* begin_ = nullptr;
     const char* end_ = nullptr;
 };
@@ -64,6 +84,13 @@ bool has_nominations(const Head& head) {
         }
     }
     return found;
+}
+
+// True if a Connection field of this message removes `field`. (Upgrade is decided for each
+// message.)
+inline bool is_removed(const Field& field, const std::vector<Field>& fields) {
+    return field.id != FieldId::upgrade && may_be_nominated(field.name) &&
+           is_nominated(fields, field.name);
 }
 
 // Fields that concern one connection only (RFC 9110 §7.6.1), in either direction. (Upgrade and
@@ -112,6 +139,61 @@ inline void append_field(std::string& own, std::string_view name, std::string_vi
     out += 2;
     out += value.copy(out, value.size());
     std::memcpy(out, "\r\n", 2);
+}
+
+// True if the request line can go on as it came.
+inline bool is_plain_line(const RequestHead& head, const RequestMeaning& meaning) {
+    return head.minor == 1 && meaning.origin_target.data() == head.target.data() &&
+           !meaning.missing_slash && meaning.origin_target.size() == head.target.size();
+}
+
+void append_request_line(const RequestHead& head, const RequestMeaning& meaning, std::string& own) {
+    own.append(head.method).append(" ");
+    if (meaning.missing_slash) {
+        own.append("/");
+    }
+    own.append(meaning.origin_target).append(" HTTP/1.1\r\n");
+}
+
+// The fields of a request that do not go on. Transfer-Encoding (exactly one, exactly "chunked") and
+// X-Forwarded-For are written anew.
+inline FieldSet dropped_fields(const RequestHead& head, const ForwardRules& rules) {
+    FieldSet dropped = kHopByHop | set_of(FieldId::http2_settings, FieldId::transfer_encoding,
+                                          FieldId::x_forwarded_for);
+    dropped |= rules.relay_upgrade ? 0 : set_of(FieldId::upgrade);
+    dropped |= head.minor == 1 ? 0 : set_of(FieldId::expect);
+    dropped |= rules.append
+                   ? 0
+                   : set_of(FieldId::x_real_ip, FieldId::x_forwarded_proto, FieldId::forwarded);
+    return dropped;
+}
+
+// True if a line of the site's takes the place of this field.
+inline bool is_replaced(const ForwardRules& rules, std::string_view name) {
+    return rules.replaced != nullptr &&
+           std::any_of(rules.replaced->begin(), rules.replaced->end(),
+                       [&](const std::string& other) { return base::iequals(other, name); });
+}
+
+// The lines of a request that are ours, behind X-Forwarded-For.
+inline void append_own_lines(const RequestHead& head, const RequestMeaning& meaning,
+                             const ForwardRules& rules, std::string& own) {
+    if (!rules.append || !head.has(FieldId::x_real_ip)) {
+        append_field(own, "X-Real-IP", rules.client_ip);
+    }
+    if (!rules.append || !head.has(FieldId::x_forwarded_proto)) {
+        append_field(own, "X-Forwarded-Proto", rules.scheme);
+    }
+    if (meaning.needs_host) {
+        append_field(own, "Host", rules.local_host);
+    }
+    if (meaning.body.kind == BodyKind::chunked) {
+        append_field(own, "Transfer-Encoding", "chunked");
+    }
+    if (rules.relay_upgrade) {
+        append_field(own, "Connection", "upgrade");
+    }
+    own.append(rules.extra_lines);
 }
 
 // The lines of an answer that are ours: framing, Connection, the session's key, the request's id.
@@ -169,39 +251,16 @@ bool may_be_nominated(std::string_view name) {
 
 void forward_request(const RequestHead& head, const RequestMeaning& meaning,
                      const ForwardRules& rules, Pieces& pieces, std::string& own) {
-    pieces.clear();
-    own.clear();
-    PieceBuilder out(pieces);
-    const bool plain_line = head.minor == 1 && meaning.origin_target.data() == head.target.data() &&
-                            !meaning.missing_slash &&
-                            meaning.origin_target.size() == head.target.size();
-    // `own` first holds a rebuilt request line (if any), then our fields; views into it are taken
-    // only when it is complete.
-    std::size_t own_line = 0;
-    if (!plain_line) {
-        own.append(head.method).append(" ");
-        if (meaning.missing_slash) {
-            own.append("/");
-        }
-        own.append(meaning.origin_target).append(" HTTP/1.1\r\n");
-        own_line = own.size();
-        pieces.emplace_back();  // its view is set below
-    } else {
+    HeadBuilder out(pieces, own);
+    if (is_plain_line(head, meaning)) {
         out.keep(head.line);
+    } else {
+        append_request_line(head, meaning, own);
+        out.begin_with_own();
     }
     const bool nominations = has_nominations(head);
-    // Transfer-Encoding (exactly one, exactly "chunked") and X-Forwarded-For are written anew
-    // below.
-    FieldSet dropped = kHopByHop | set_of(FieldId::http2_settings, FieldId::transfer_encoding,
-                                          FieldId::x_forwarded_for);
-    dropped |= rules.relay_upgrade ? 0 : set_of(FieldId::upgrade);
-    dropped |= head.minor == 1 ? 0 : set_of(FieldId::expect);
-    dropped |= rules.append
-                   ? 0
-                   : set_of(FieldId::x_real_ip, FieldId::x_forwarded_proto, FieldId::forwarded);
+    FieldSet dropped = dropped_fields(head, rules);
     bool has_forwarded_for = false;
-    const bool has_proto = rules.append && head.has(FieldId::x_forwarded_proto);
-    const bool has_real_ip = rules.append && head.has(FieldId::x_real_ip);
     for (const Field& field : head.fields) {
         bool keep = !is_in(dropped, field.id);
         if (field.id == FieldId::other) {
@@ -214,16 +273,8 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
         } else if (field.id == FieldId::x_real_ip || field.id == FieldId::x_forwarded_proto) {
             dropped |= set_of(field.id);  // the first one only
         }
-        if (keep && rules.replaced != nullptr) {
-            keep = std::none_of(
-                rules.replaced->begin(), rules.replaced->end(),
-                [&](const std::string& name) { return base::iequals(name, field.name); });
-        }
-        if (keep && nominations && may_be_nominated(field.name) && field.id != FieldId::upgrade &&
-            is_nominated(head.fields, field.name)) {
-            keep = false;
-        }
-        if (keep) {
+        if (keep && !is_replaced(rules, field.name) &&
+            !(nominations && is_removed(field, head.fields))) {
             out.keep(field.line);
         }
     }
@@ -232,36 +283,13 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
     } else {
         append_field(own, "X-Forwarded-For", rules.client_ip);
     }
-    if (!has_real_ip) {
-        append_field(own, "X-Real-IP", rules.client_ip);
-    }
-    if (!has_proto) {
-        append_field(own, "X-Forwarded-Proto", rules.scheme);
-    }
-    if (meaning.needs_host) {
-        append_field(own, "Host", rules.local_host);
-    }
-    if (meaning.body.kind == BodyKind::chunked) {
-        append_field(own, "Transfer-Encoding", "chunked");
-    }
-    if (rules.relay_upgrade) {
-        append_field(own, "Connection", "upgrade");
-    }
-    own.append(rules.extra_lines);
-    own.append("\r\n");
-    out.flush();
-    if (own_line > 0) {
-        pieces.front() = std::string_view(own).substr(0, own_line);
-    }
-    pieces.push_back(std::string_view(own).substr(own_line));
+    append_own_lines(head, meaning, rules, own);
+    out.finish();
 }
 
 void forward_response(const ResponseHead& head, const ResponseRules& rules, Pieces& pieces,
                       std::string& own) {
-    pieces.clear();
-    own.clear();
-    PieceBuilder out(pieces);
-    std::size_t own_line = 0;
+    HeadBuilder out(pieces, own);
     // A reason of spaces only is as good as none to an SDK that splits the status line at white
     // space.
     const bool has_reason = !base::trim_ows(head.reason).empty();
@@ -270,8 +298,7 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
     } else {
         own.append("HTTP/1.1 ").append(std::to_string(head.status)).append(" ");
         own.append(has_reason ? head.reason : reason_of(head.status)).append("\r\n");
-        own_line = own.size();
-        pieces.emplace_back();
+        out.begin_with_own();
     }
     const bool nominations = has_nominations(head);
     FieldSet dropped = kHopByHop;
@@ -290,21 +317,12 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
         if (rules.drop_framing && field.id == FieldId::other && is_framing_lookalike(field.name)) {
             keep = false;
         }
-        if (keep && nominations && field.id != FieldId::upgrade && may_be_nominated(field.name) &&
-            is_nominated(head.fields, field.name)) {
-            keep = false;
-        }
-        if (keep) {
+        if (keep && !(nominations && is_removed(field, head.fields))) {
             out.keep(field.line);
         }
     }
     append_own_lines(head, rules, own);
-    own.append("\r\n");
-    out.flush();
-    if (own_line > 0) {
-        pieces.front() = std::string_view(own).substr(0, own_line);
-    }
-    pieces.push_back(std::string_view(own).substr(own_line));
+    out.finish();
 }
 
 }  // namespace s3gate::http

@@ -26,7 +26,11 @@ BodySource::BodySource(Stream& from, const http::Framing& framing,
       kind(framing.kind),
       remaining(framing.length),
       prefix(received_already),
-      complete(is_complete(framing)) {}
+      complete(is_complete(framing)) {
+    if (kind == http::BodyKind::chunked) {
+        decoder.emplace();
+    }
+}
 
 void BodySource::note_received(std::uint64_t payload) {
     received += payload;

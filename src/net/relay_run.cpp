@@ -201,7 +201,7 @@ bool RelayRun::add_input(std::string_view& input, bool stable) {
 std::optional<std::size_t> RelayRun::add_chunks(std::string_view& input, bool stable) {
     std::size_t payload = 0;
     while (pieces_.size() < kMaxPieces) {
-        const http::ChunkDecoder::Step step = source_.decoder.step(input);
+        const http::ChunkDecoder::Step step = source_.decoder->step(input);
         input.remove_prefix(step.consumed);
         if (step.kind == http::ChunkDecoder::Kind::bad) {
             return std::nullopt;
@@ -390,7 +390,7 @@ void RelayRun::add_last_chunk() {
     const auto sender =
         relay_.sink_is_backend ? http::TrailersOf::client : http::TrailersOf::backend;
     if (source_.kind == http::BodyKind::chunked &&
-        !http::filter_trailers(source_.decoder.trailers(), sender, lines)) {
+        !http::filter_trailers(source_.decoder->trailers(), sender, lines)) {
         end_with(RelayEnd::source_malformed);
     } else if (relay_.chunked_out) {
         lines += "\r\n";

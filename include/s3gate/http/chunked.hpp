@@ -1,6 +1,6 @@
 // Strict incremental decoder of the chunked coding (RFC 9112 §7.1): sizes of plain hexadecimal
 // digits, CRLF only, extensions skipped within a bound, trailers collected within a bound. Never
-// looks ahead, may be fed any split. Pure; one per body.
+// looks ahead, may be fed any split. Pure; one per body, made anew for each.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,6 @@ class ChunkDecoder {
     static constexpr std::size_t kMaxLine = 4096;
     static constexpr std::size_t kMaxTrailers = 64 * 1024;
 
-    void reset();
     // Takes from the front of `input`. After need_more all input was consumed. After done or bad it
     // must not be called again.
     Step step(std::string_view input);
@@ -49,6 +48,15 @@ class ChunkDecoder {
         done,
         bad
     };
+    // Each takes one byte of what is no payload, or the payload from `position` on. False for a
+    // byte that must not stand there.
+    bool take(char c);
+    bool take_size(char c);
+    bool take_extension(char c);
+    bool take_trailer(char c);
+    bool take_only(char expected, char c, State next);
+    Step take_payload(std::string_view input, std::size_t position);
+
     State state_ = State::size_first;
     std::uint64_t left_ = 0;
     std::size_t line_length_ = 0;

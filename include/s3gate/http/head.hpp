@@ -127,6 +127,11 @@ class HeadScanner {
     bool has_start_line() const { return line_begin_ > begin_; }
 
   private:
+    State refuse(HeadError error);
+    // Each is done with its part where it is complete.
+    State skip_empty_line(std::string_view bytes);
+    State scan_start_line(std::string_view bytes);
+    State scan_field_lines(std::string_view bytes);
     State want_line_end(std::string_view bytes);
     template <class Head>
     State scan_at_once(std::string_view bytes, Head& head);

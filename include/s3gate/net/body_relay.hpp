@@ -7,6 +7,7 @@
 #include <sys/uio.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,7 +49,7 @@ struct BodySource {
     std::uint64_t remaining = 0;    // BodyKind::length
     std::string_view prefix;        // bytes already received; not part of the body beyond its end
     bool prefix_is_stable = false;  // they outlive the relay (head buffer of the request)
-    http::ChunkDecoder decoder;
+    std::optional<http::ChunkDecoder> decoder;  // BodyKind::chunked
     bool complete = false;
     std::uint64_t received = 0;  // payload bytes
     std::string* surplus =

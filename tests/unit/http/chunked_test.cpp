@@ -247,7 +247,7 @@ TEST(ChunkDecoder, BoundsTrailers) {
         << "one endless line";
 }
 
-TEST(ChunkDecoder, StartsAnewAfterReset) {
+TEST(ChunkDecoder, StartsAnewWhereverItStood) {
     for (const std::string_view before :
          {"", "5", "5\r\nhe", "1;x", "0\r\nx: y\r\n", "0\r\n\r\n", "zz", "000000000000000"}) {
         ChunkDecoder decoder;
@@ -259,7 +259,7 @@ TEST(ChunkDecoder, StartsAnewAfterReset) {
                 break;
             }
         }
-        decoder.reset();
+        decoder = {};
         EXPECT_FALSE(decoder.is_done());
         EXPECT_EQ(decoder.chunk_left(), 0u);
         EXPECT_EQ(decoder.trailers(), "");
