@@ -41,22 +41,14 @@ std::size_t empty_into(Pipe& pipe, Buffer& buffer) {
 
 }  // namespace
 
-void Tunnel::reset() {
-    for (Way& way : ways_) {
-        way = {};
-    }
-    broken_ = false;
-    why_ = TunnelEnd::finished;
-}
-
 void Tunnel::end(TunnelEnd why) {
     if (broken_) {
         return;
     }
     broken_ = true;
     why_ = why;
-    for (const Way& way : ways_) {
-        if (way.from != nullptr) {
+    if (running_ > 0) {
+        for (const Way& way : ways_) {
             way.from->interrupt_read();
             way.from->interrupt_write();
         }
@@ -108,143 +100,181 @@ task<TunnelEnd> Tunnel::run(const Ends& ends, BufferPool& buffers, PipePool& pip
     };
     co_await Join{*this};
     ends.backend->set_observer(nullptr);
-    for (Way& way : ways_) {
-        way.from = way.to = nullptr;
-        way.glued = {};
-    }
     co_return why_;
 }
 
-void Tunnel::deliver_last_words(Way& way, Pipe& pipe, std::string_view pending, Buffer& buffer) {
-    for (;;) {
-        ssize_t sent = 0;
-        if (pipe.held > 0) {
-            sent = way.to->splice_from_pipe(pipe.read_end(), pipe.held, false);
-            pipe.held -= sent > 0 ? static_cast<std::size_t>(sent) : 0;
-        } else if (!pending.empty()) {
-            const iovec piece{const_cast<char*>(pending.data()), pending.size()};
-            sent = way.to->send(&piece, 1, false);
-            pending.remove_prefix(sent > 0 ? static_cast<std::size_t>(sent) : 0);
-        } else {
-            if (!buffer) {
-                buffer = buffers_->acquire();
-            }
-            const ssize_t got = way.from->receive(buffer.data(), Buffer::size());
-            if (got <= 0) {
-                return;
-            }
-            pending = {buffer.data(), static_cast<std::size_t>(got)};
-            continue;
-        }
-        if (sent <= 0) {
-            return;
-        }
-        way.moved += static_cast<std::uint64_t>(sent);
+// One direction while it runs, and its steps. relay() calls them in turn; only wait() suspends.
+class Tunnel::Flow {
+  public:
+    Flow(Tunnel& tunnel, Way& way) : tunnel_(tunnel), way_(way), pending_(way.glued) {}
+
+    // True once the tunnel is broken, or the source has said FIN and that was passed on.
+    bool has_ended() const { return is_finished_ || tunnel_.broken_; }
+    // The steps. Each does as much as it can at once, and nothing where it has nothing to do.
+    void receive();
+    void send();
+    // Suspends until the next step can do something: while the sink is full, while it is the turn
+    // of others, or until the source has more.
+    task<void> wait();
+    bool has_to_wait() const {
+        return !has_ended() && (is_sending() || calls_ >= kCallsPerTurn || !has_input());
+    }
+    // The source broke: what arrived before that goes out as far as the sink takes it at once. A
+    // close frame right before a reset is common (a server that closes with unread bytes).
+    void deliver_last_words();
+
+  private:
+    bool is_sending() const { return !pending_.empty() || pipe_.held > 0; }
+    bool has_input() const { return way_.from->is_readable(); }
+    ssize_t receive_some();
+    ssize_t send_some();
+    char* buffer();
+    void on_stuck_sink();
+
+    Tunnel& tunnel_;
+    Way& way_;
+    Buffer buffer_;
+    Pipe pipe_;
+    std::string_view pending_;  // received and not sent yet; what else there is lies in the pipe
+    bool is_bulk_ = false;      // the source had much to say the last time
+    bool is_finished_ = false;
+    unsigned calls_ = 0;  // since others had their turn
+};
+
+char* Tunnel::Flow::buffer() {
+    if (!buffer_) {
+        buffer_ = tunnel_.buffers_->acquire();
+    }
+    return buffer_.data();
+}
+
+// One call: into the pipe or the buffer. As Stream::receive().
+ssize_t Tunnel::Flow::receive_some() {
+    if (is_bulk_ && !pipe_) {
+        pipe_ = tunnel_.pipes_->acquire();
+    }
+    if (is_bulk_ && pipe_) {
+        const ssize_t got = way_.from->splice_to_pipe(pipe_.write_end(), kSpliceBytes);
+        pipe_.held = got > 0 ? static_cast<std::size_t>(got) : 0;
+        return got;
+    }
+    const ssize_t got = way_.from->receive(buffer(), Buffer::size());
+    pending_ = {buffer_.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
+    return got;
+}
+
+void Tunnel::Flow::receive() {
+    if (is_sending() || !has_input()) {
+        return;
+    }
+    ++calls_;
+    const ssize_t got = receive_some();
+    if (got == 0) {
+        // Half-close: the other direction goes on.
+        way_.to->shutdown_write();
+        is_finished_ = true;
+    } else if (got > 0) {
+        is_bulk_ = static_cast<std::size_t>(got) >= kBulk;
+    } else if (errno != EAGAIN && errno != EINTR) {
+        tunnel_.end(way_.source_broken);
     }
 }
 
-detached Tunnel::relay(Way& way) {
-    Reactor& reactor = way.from->reactor();
-    Buffer buffer;
-    Pipe pipe;
-    std::string_view pending = way.glued;
-    bool is_bulk = false;
-    unsigned calls = 0;
-    while (!broken_) {
-        if (++calls > kCallsPerTurn) {
-            calls = 0;
-            co_await reactor.yield();
-            continue;
-        }
-        if (pending.empty() && pipe.held == 0) {
-            if (way.from->is_readable()) {
-                if (is_bulk && !pipe) {
-                    pipe = pipes_->acquire();
-                }
-                ssize_t got = 0;
-                if (is_bulk && pipe) {
-                    got = way.from->splice_to_pipe(pipe.write_end(), kSpliceBytes);
-                    pipe.held = got > 0 ? static_cast<std::size_t>(got) : 0;
-                } else {
-                    if (!buffer) {
-                        buffer = buffers_->acquire();
-                    }
-                    got = way.from->receive(buffer.data(), Buffer::size());
-                    pending = {buffer.data(), got > 0 ? static_cast<std::size_t>(got) : 0};
-                }
-                if (got == 0) {
-                    // Half-close: the other direction goes on.
-                    way.to->shutdown_write();
-                    break;
-                }
-                if (got > 0) {
-                    is_bulk = static_cast<std::size_t>(got) >= kBulk;
-                } else if (errno != EAGAIN && errno != EINTR) {
-                    end(way.source_broken);
-                }
-                continue;
-            }
-            // Nothing is held while the source has nothing to say.
-            pipe.release();
-            buffer.release();
-            is_bulk = false;
-            calls = 0;
-            co_await way.from->readable(std::max<Tick>(idle_left(), 1));
-            // Whatever ended the wait: who is interrupted again and again is idle all the same.
-            if (!way.from->is_readable() && idle_left() == 0) {
-                end(TunnelEnd::idle);
-            }
-            continue;
-        }
-        ssize_t sent = 0;
-        if (pipe.held > 0) {
-            sent = way.to->splice_from_pipe(pipe.read_end(), pipe.held, false);
-            pipe.held -= sent > 0 ? static_cast<std::size_t>(sent) : 0;
-        } else {
-            const iovec piece{const_cast<char*>(pending.data()), pending.size()};
-            sent = way.to->send(&piece, 1, false);
-            pending.remove_prefix(sent > 0 ? static_cast<std::size_t>(sent) : 0);
-        }
+// One call: out of the pipe or the buffer. As Stream::send().
+ssize_t Tunnel::Flow::send_some() {
+    ssize_t sent = 0;
+    if (pipe_.held > 0) {
+        sent = way_.to->splice_from_pipe(pipe_.read_end(), pipe_.held, false);
+        pipe_.held -= sent > 0 ? static_cast<std::size_t>(sent) : 0;
+    } else {
+        const iovec piece{const_cast<char*>(pending_.data()), pending_.size()};
+        sent = way_.to->send(&piece, 1, false);
+        pending_.remove_prefix(sent > 0 ? static_cast<std::size_t>(sent) : 0);
+    }
+    way_.moved += sent > 0 ? static_cast<std::uint64_t>(sent) : 0;
+    return sent;
+}
+
+void Tunnel::Flow::send() {
+    while (is_sending() && !tunnel_.broken_) {
+        ++calls_;
+        const ssize_t sent = send_some();
         if (sent > 0) {
-            way.moved += static_cast<std::uint64_t>(sent);
-            reactor.note_relayed(static_cast<std::size_t>(sent));
-            touch();
-            continue;
+            way_.to->reactor().note_relayed(static_cast<std::size_t>(sent));
+            tunnel_.touch();
+        } else if (sent == 0 || (errno != EAGAIN && errno != EINTR)) {
+            tunnel_.end(way_.sink_broken);
+        } else if (errno == EAGAIN) {
+            return;
         }
-        if (sent < 0 && errno == EINTR) {
-            continue;
-        }
-        if (sent == 0 || errno != EAGAIN) {
-            end(way.sink_broken);
-            continue;
-        }
-        calls = 0;
-        const Tick patience = pipe.held > 0 ? std::min(idle_left(), kPipePatience) : idle_left();
+    }
+}
+
+task<void> Tunnel::Flow::wait() {
+    if (is_sending()) {
+        calls_ = 0;
+        const Tick left = tunnel_.idle_left();
+        const Tick patience = pipe_.held > 0 ? std::min(left, kPipePatience) : left;
         const Wake wake = co_await wait_for_sink(
-            *way.to, {std::max<Tick>(patience, 1), way.to_backend, &broken_});
-        if (wake != Wake::timed_out || broken_) {
-            continue;
+            *way_.to, {std::max<Tick>(patience, 1), way_.to_backend, &tunnel_.broken_});
+        if (wake == Wake::timed_out && !tunnel_.broken_) {
+            on_stuck_sink();
         }
-        if (idle_left() == 0) {
-            end(TunnelEnd::idle);
-        } else if (pipe.held > 0) {
-            if (!buffer) {
-                buffer = buffers_->acquire();
-            }
-            pending = {buffer.data(), empty_into(pipe, buffer)};
-            if (pipe.held > 0) {
-                end(TunnelEnd::cut);  // bytes that cannot be delivered must not be missing quietly
-            }
-            pipe.release();
+        co_return;
+    }
+    if (std::exchange(calls_, 0) >= kCallsPerTurn) {
+        co_await way_.from->reactor().yield();
+        co_return;
+    }
+    // Nothing is held while the source has nothing to say.
+    pipe_.release();
+    buffer_.release();
+    is_bulk_ = false;
+    co_await way_.from->readable(std::max<Tick>(tunnel_.idle_left(), 1));
+    // Whatever ended the wait: who is interrupted again and again is idle all the same.
+    if (!has_input() && tunnel_.idle_left() == 0) {
+        tunnel_.end(TunnelEnd::idle);
+    }
+}
+
+// The sink took nothing for as long as a pipe may be held, or for as long as the tunnel may be
+// idle.
+void Tunnel::Flow::on_stuck_sink() {
+    if (tunnel_.idle_left() == 0) {
+        tunnel_.end(TunnelEnd::idle);
+    } else if (pipe_.held > 0) {
+        buffer();
+        pending_ = {buffer_.data(), empty_into(pipe_, buffer_)};
+        if (pipe_.held > 0) {
+            // Bytes that cannot be delivered must not be missing quietly.
+            tunnel_.end(TunnelEnd::cut);
+        }
+        pipe_.release();
+    }
+}
+
+void Tunnel::Flow::deliver_last_words() {
+    is_bulk_ = false;  // what is left goes through the buffer
+    ssize_t moved = 0;
+    do {
+        moved = is_sending() ? send_some() : receive_some();
+    } while (moved > 0);
+}
+
+detached Tunnel::relay(Way& way) {
+    Flow flow(*this, way);
+    while (!flow.has_ended()) {
+        flow.receive();
+        flow.send();
+        if (flow.has_to_wait()) {
+            co_await flow.wait();
         }
     }
     if (why_ == way.source_broken) {
-        deliver_last_words(way, pipe, pending, buffer);
+        flow.deliver_last_words();
     }
-    buffer.release();
-    pipe.release();
     if (--running_ == 0 && joiner_) {
-        reactor.post(std::exchange(joiner_, nullptr));
+        way.from->reactor().post(std::exchange(joiner_, nullptr));
     }
 }
 

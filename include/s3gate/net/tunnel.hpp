@@ -44,7 +44,7 @@ class Tunnel final : public StreamObserver {
     // The client's stream broke while no direction was reading from it.
     void on_client_broken() { end(TunnelEnd::client_broken); }
     // Forgets an earlier run.
-    void reset();
+    void reset() { *this = {}; }
 
     std::uint64_t bytes_to_backend() const { return ways_[0].moved; }
     std::uint64_t bytes_to_client() const { return ways_[1].moved; }
@@ -60,10 +60,9 @@ class Tunnel final : public StreamObserver {
         bool to_backend = false;
     };
 
+    class Flow;
+
     detached relay(Way& way);
-    // The source broke: what arrived before that goes out as far as the sink takes it at once. A
-    // close frame right before a reset is common (a server that closes with unread bytes).
-    void deliver_last_words(Way& way, Pipe& pipe, std::string_view pending, Buffer& buffer);
     void end(TunnelEnd why);
     void touch() { last_move_ = ways_[0].from->reactor().now(); }
     Tick idle_left() const;
@@ -74,7 +73,7 @@ class Tunnel final : public StreamObserver {
     PipePool* pipes_ = nullptr;
     Tick idle_ = 0;
     Tick last_move_ = 0;
-    unsigned running_ = 0;
+    unsigned running_ = 0;  // directions; their streams are there only while there are any
     bool broken_ = false;
     TunnelEnd why_ = TunnelEnd::finished;
     std::coroutine_handle<> joiner_;
