@@ -45,11 +45,6 @@ Reactor::Reactor()
 }
 
 Reactor::~Reactor() {
-    for (Slot& slot : wheel_) {
-        while (slot.next_ != &slot) {
-            slot.next_->unlink();
-        }
-    }
     ::close(bell_);
     ::close(epoll_);
 }
@@ -238,11 +233,7 @@ void Reactor::on_timer() {
 
 void Reactor::link(TimerNode& node) {
     node.linked_at_ = node.deadline_;
-    Slot& slot = wheel_[node.deadline_ % kSlots];
-    node.next_ = &slot;
-    node.previous_ = slot.previous_;
-    slot.previous_->next_ = &node;
-    slot.previous_ = &node;
+    wheel_[node.deadline_ % kSlots].push_back(node);
 }
 
 void Reactor::arm(TimerNode& node, Tick after) {
@@ -259,20 +250,12 @@ void Reactor::arm(TimerNode& node, Tick after) {
 }
 
 void Reactor::turn_wheel() {
-    Slot& slot = wheel_[now_ % kSlots];
     // The list is moved aside first: handlers arm, disarm and destroy nodes of this very slot.
     Slot due;
-    if (slot.next_ == &slot) {
-        return;
-    }
-    due.next_ = slot.next_;
-    due.previous_ = slot.previous_;
-    due.next_->previous_ = &due;
-    due.previous_->next_ = &due;
-    slot.next_ = slot.previous_ = &slot;
-    while (due.next_ != &due) {
-        TimerNode& node = *due.next_;
-        node.unlink();
+    due.swap(wheel_[now_ % kSlots]);
+    while (!due.empty()) {
+        TimerNode& node = due.front();
+        due.pop_front();
         if (!node.armed_) {
             continue;
         }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <boost/intrusive/list.hpp>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -27,28 +28,21 @@ inline constexpr std::chrono::milliseconds kTickLength{250};
 // Ticks that cover a duration, rounded up, at least one.
 Tick ticks_of(base::Duration duration);
 
-// A deadline in the wheel. Lazy: moving it later costs one store; it is looked at again when its
-// old slot comes up.
-class TimerNode {
+// A deadline in the wheel, which it leaves when it ends. Lazy: moving it later costs one store; it
+// is looked at again when its old slot comes up.
+class TimerNode : public boost::intrusive::list_base_hook<
+                      boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   public:
     TimerNode() = default;
     TimerNode(const TimerNode&) = delete;
     TimerNode& operator=(const TimerNode&) = delete;
-    ~TimerNode() { unlink(); }
-    bool is_linked() const { return next_ != nullptr; }
 
   protected:
+    ~TimerNode() = default;
+
+  private:
     friend class Reactor;
     virtual void on_deadline() = 0;
-    void unlink() {
-        if (next_ != nullptr) {
-            next_->previous_ = previous_;
-            previous_->next_ = next_;
-            next_ = previous_ = nullptr;
-        }
-    }
-    TimerNode* next_ = nullptr;
-    TimerNode* previous_ = nullptr;
     Tick deadline_ = 0;
     Tick linked_at_ = 0;  // tick whose slot it lies in
     bool armed_ = false;
@@ -170,12 +164,8 @@ class Reactor {
     };
 
     static constexpr std::size_t kSlots = 1024;  // × 250 ms: longer deadlines go round once more
-    struct Slot final : TimerNode {
-        Slot() { next_ = previous_ = this; }
-        ~Slot() { next_ = previous_ = nullptr; }
-        void on_deadline() override {}
-        friend class Reactor;
-    };
+    // A node leaves it without the list's knowing: no count of them is kept.
+    using Slot = boost::intrusive::list<TimerNode, boost::intrusive::constant_time_size<false>>;
 
     int poll(int timeout_ms);
     void run_ready();
