@@ -35,7 +35,6 @@ void join(std::string& text, const http::Pieces& pieces) {
 
 Response::Response(ExchangeContext& context, Request& request, Memory& memory)
     : context_(context), request_(request), memory_(memory) {
-    memory.tunnel.reset();
     memory.backend_request_id.clear();
 }
 
@@ -228,15 +227,15 @@ void Response::note_broken(net::RelayEnd end) {
 net::task<void> Response::tunnel(Attempt& attempt) {
     const std::size_t head_bytes = begin_tunnel(attempt);
     std::string& leftover = context_.client.leftover;
-    is_tunnelling_ = true;
-    const net::TunnelEnd end = co_await memory_.tunnel.run(
+    net::Tunnel& tunnel = tunnel_.emplace();
+    const net::TunnelEnd end = co_await tunnel.run(
         {&context_.client.stream, &attempt.stream(), leftover, memory_.text},
         context_.worker.buffers, context_.worker.pipes, context_.ticks().tunnel_idle);
-    is_tunnelling_ = false;
     leftover.clear();
-    const std::uint64_t sent = memory_.tunnel.bytes_to_client();
+    const std::uint64_t sent = tunnel.bytes_to_client();
     context_.record.bytes_out = sent - std::min<std::uint64_t>(sent, head_bytes);
-    request_.body().received = memory_.tunnel.bytes_to_backend();
+    request_.body().received = tunnel.bytes_to_backend();
+    tunnel_.reset();
     if (end == net::TunnelEnd::finished) {
         attempt.close();
         fate_ = ClientFate::finish;
@@ -288,12 +287,16 @@ void Response::note_tunnel(net::TunnelEnd end) {
 
 void Response::on_client_gone() {
     down_.cancelled = true;
-    memory_.tunnel.on_client_broken();
+    if (tunnel_) {
+        tunnel_->on_client_broken();
+    }
 }
 
 void Response::cut() {
     down_.cancelled = true;
-    memory_.tunnel.cut();
+    if (tunnel_) {
+        tunnel_->cut();
+    }
 }
 
 }  // namespace s3gate::proxy

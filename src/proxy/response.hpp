@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -35,7 +36,6 @@ class Response {
         net::RelayMeans::Lists lists;
         std::string text;  // of our own answers, interim and switching heads
         std::string backend_request_id;
-        net::Tunnel tunnel;
     };
 
     Response(ExchangeContext& context, Request& request, Memory& memory);
@@ -47,7 +47,7 @@ class Response {
     void set_fate(ClientFate fate) { fate_ = fate; }
     // True once nothing is retried any more.
     bool is_committed() const { return is_committed_; }
-    bool is_tunnelling() const { return is_tunnelling_; }
+    bool is_tunnelling() const { return tunnel_.has_value(); }
     // Written into the log and our own answers; made when it is first asked for.
     std::string_view request_id();
     std::string_view backend_request_id() const { return memory_.backend_request_id; }
@@ -104,7 +104,6 @@ class Response {
     ClientFate fate_ = ClientFate::reset;
     bool is_committed_ = false;
     bool is_all_out_ = false;
-    bool is_tunnelling_ = false;
     // As commit() found them: the backend has the whole request; the client is told that its
     // connection ends; how the answer's body is delimited.
     bool has_sent_request_ = false;
@@ -113,6 +112,7 @@ class Response {
     unsigned interim_count_ = 0;
     net::BodySource download_;
     net::BodyRelay down_;
+    std::optional<net::Tunnel> tunnel_;
     std::array<char, 16> request_id_{};
 };
 
