@@ -88,7 +88,7 @@ net::task<policy::AttemptEnd> Attempt::run() {
 
 // A connection to send on, or one that is still to be connected.
 bool Attempt::take_parked() {
-    Worker::Impl& worker = context_.worker;
+    Worker& worker = context_.worker;
     if (may_reuse_) {
         backend_ = worker.pool.take(peer_.slot, request_.is_read() ? 0 : kFreshForWrites);
     }
@@ -116,7 +116,7 @@ Failure Attempt::connect_failure(net::ConnectEnd end) const {
 
 void Attempt::begin_upload() {
     phase_ = Phase::awaiting_head;
-    Worker::Impl& worker = context_.worker;
+    Worker& worker = context_.worker;
     ++backend_->requests;
     up_ = net::BodyRelay(request_.body(), stream(), {worker.buffers, worker.pipes, lists_});
     up_.head = &request_.pieces();

@@ -12,7 +12,7 @@
 #include "s3gate/policy/selection.hpp"
 #include "s3gate/proxy/passive_marks.hpp"
 #include "s3gate/proxy/snapshot.hpp"
-#include "worker_impl.hpp"
+#include "worker.hpp"
 
 namespace s3gate::proxy {
 
@@ -20,7 +20,7 @@ namespace s3gate::proxy {
 // policy::SelectableGroup.
 class GroupNow {
   public:
-    GroupNow(Worker::Impl& worker, const Group& group, GroupState& state)
+    GroupNow(Worker& worker, const Group& group, GroupState& state)
         : worker_(&worker), group_(&group), state_(&state) {}
 
     config::BalanceMethod method() const { return group_->balance->method; }
@@ -58,7 +58,7 @@ class GroupNow {
   private:
     const Board& board() const { return *worker_->shared.board; }
 
-    Worker::Impl* worker_;
+    Worker* worker_;
     const Group* group_;
     GroupState* state_;
 };
@@ -76,7 +76,7 @@ enum class Pick : std::uint8_t {
 class BackendChoice {
   public:
     // `key` and `memory` as policy::Selection says; the generation of `group` is borrowed.
-    BackendChoice(Worker::Impl& worker, const Group& group, GroupState& state,
+    BackendChoice(Worker& worker, const Group& group, GroupState& state,
                   std::optional<std::uint32_t> key, policy::SelectionMemory& memory)
         : worker_(worker), group_(group), selection_({worker, group, state}, key, memory) {}
 
@@ -105,7 +105,7 @@ class BackendChoice {
     void log_mark(MarkChange change);
     bool claim(std::uint32_t address);
 
-    Worker::Impl& worker_;
+    Worker& worker_;
     const Group& group_;
     policy::Selection<GroupNow> selection_;
     std::uint32_t address_ = 0;

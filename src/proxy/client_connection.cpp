@@ -21,7 +21,7 @@ constexpr std::size_t kMaxLingering = 512;  // per worker, at once
 // discarded within bounds. A plain close() with unread bytes would send RST and the kernel of the
 // peer may drop the answer.
 net::task<void> linger(ClientConnection& client) {
-    Worker::Impl& worker = client.worker;
+    Worker& worker = client.worker;
     net::Stream& stream = client.stream;
     stream.shutdown_write();
     if (stream.is_broken() || worker.lingering >= kMaxLingering || worker.stopping) {
@@ -57,12 +57,20 @@ net::task<void> linger(ClientConnection& client) {
 
 }  // namespace
 
+ClientConnection::ClientConnection(Worker& owner, const base::SocketAddress& peer_address,
+                                   const Listener& came_through)
+    : worker(owner), stream(owner.reactor), peer(peer_address), listener(came_through) {
+    const std::string text = peer.ip().to_string();
+    ip_length = static_cast<std::uint8_t>(std::min(text.size(), ip_text.size()));
+    std::memcpy(ip_text.data(), text.data(), ip_length);
+}
+
 void ClientConnection::learn_local_address() {
     if (local_length > 0) {
         return;
     }
     // A listener on one address says it; one on all of them does not.
-    base::SocketAddress local = worker.sockets[listener].address;
+    base::SocketAddress local = listener.address();
     sockaddr_storage storage;
     socklen_t length = sizeof storage;
     const auto& bytes = local.ip().bytes();
@@ -80,15 +88,14 @@ void ClientConnection::learn_local_address() {
 }
 
 net::detached serve_client(ClientConnection* client) {
-    Worker::Impl& worker = client->worker;
+    Worker& worker = client->worker;
     for (;;) {
         if (client->leftover.empty() &&
             (client->stream.settle() || !client->stream.is_readable())) {
-            const SiteTicks& ticks =
-                worker.generation->sites[worker.sockets[client->listener].site].ticks;
+            const AddressState& address = worker.at(client->listener);
             client->set_awaits_request(true);
             const net::Wake wake = co_await client->stream.readable(
-                client->requests > 0 ? ticks.client_idle : ticks.client_head);
+                client->requests > 0 ? address.client_idle : address.client_head);
             client->set_awaits_request(false);
             if (wake == net::Wake::timed_out && !client->cut && !client->stream.is_broken() &&
                 !client->stream.is_readable()) {
@@ -114,8 +121,8 @@ net::detached serve_client(ClientConnection* client) {
         if (client->cut || client->stream.is_broken()) {
             break;
         }
-        ExchangeSlot* const slot = worker.begin_exchange(*client, asked_at);
-        const ClientFate fate = co_await slot->exchange->run();
+        ExchangeSlot& slot = worker.begin_exchange(*client, asked_at);
+        const ClientFate fate = co_await slot.exchange->run();
         worker.end_exchange(slot);
         ++client->requests;
         if (fate == ClientFate::keep) {
@@ -129,7 +136,7 @@ net::detached serve_client(ClientConnection* client) {
         }
         break;
     }
-    worker.remove_client(client);
+    worker.remove_client(*client);
 }
 
 }  // namespace s3gate::proxy

@@ -8,22 +8,18 @@
 
 #include "s3gate/net/stream.hpp"
 #include "s3gate/net/task.hpp"
-#include "worker_impl.hpp"
+#include "worker.hpp"
 
 namespace s3gate::proxy {
 
-struct ClientConnection {
-    ClientConnection(Worker::Impl& owner, const base::SocketAddress& peer_address,
-                     std::size_t listener_index)
-        : worker(owner),
-          stream(owner.reactor),
-          peer(peer_address),
-          listener(static_cast<std::uint32_t>(listener_index)) {}
+struct ClientConnection : ClientHook {
+    ClientConnection(Worker& owner, const base::SocketAddress& peer_address,
+                     const Listener& came_through);
 
-    Worker::Impl& worker;
+    Worker& worker;
     net::Stream stream;
     base::SocketAddress peer;
-    std::uint32_t listener;
+    const Listener& listener;
     std::uint32_t requests = 0;
     net::Tick idle_since = 0;      // while awaits_request
     bool awaits_request = false;   // before the first or between two, nothing received of the next
@@ -33,7 +29,7 @@ struct ClientConnection {
     bool cut = false;              // the worker stops
     bool had_long_answer = false;  // the last GET's: long enough to be spliced behind a short read
     ClientTable::Admission admission = ClientTable::Admission::served;
-    std::uint32_t group = 0;              // whose connection count it is in
+    std::uint32_t site = 0;               // cell of the site whose connection count it is in
     ClientTable::Entry* entry = nullptr;  // where the site limits its clients
     std::array<char, 46> ip_text{};
     std::uint8_t ip_length = 0;
@@ -47,8 +43,6 @@ struct ClientConnection {
     std::uint64_t fingerprint_source = 0;
     std::array<char, 32> fingerprint{};
     std::string leftover;  // bytes of the next, pipelined request
-    ClientConnection* next = nullptr;
-    ClientConnection* previous = nullptr;
 
     void set_awaits_request(bool awaits) {
         awaits_request = awaits;

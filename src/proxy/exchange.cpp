@@ -24,7 +24,7 @@ bool lacks_status_slash(const Request& request, const config::StatusPage& status
 
 }  // namespace
 
-Exchange::Exchange(Worker::Impl& worker, ClientConnection& client, base::TimePoint asked_at,
+Exchange::Exchange(Worker& worker, ClientConnection& client, base::TimePoint asked_at,
                    Memory& memory)
     : memory_(memory),
       context_(worker, client, *this, memory.record, asked_at),

@@ -13,11 +13,11 @@
 
 namespace s3gate::proxy {
 
-class Exchange final : public net::StreamObserver {
+class Exchange final : public net::StreamObserver, public ActiveHook {
   public:
     // Everything a request needs in memory; reused from request to request.
     struct Memory {
-        explicit Memory(Worker::Impl& worker) : request(worker.replay_blocks) {}
+        explicit Memory(Worker& worker) : request(worker.replay_blocks) {}
         observe::RequestRecord record;
         Request::Memory request;
         Response::Memory response;
@@ -26,7 +26,7 @@ class Exchange final : public net::StreamObserver {
 
     // A request of this client, whose first bytes may already be in client.leftover. They came at
     // `asked_at`.
-    Exchange(Worker::Impl& worker, ClientConnection& client, base::TimePoint asked_at,
+    Exchange(Worker& worker, ClientConnection& client, base::TimePoint asked_at,
              Memory& memory);
     ~Exchange();
     Exchange(const Exchange&) = delete;
@@ -47,10 +47,6 @@ class Exchange final : public net::StreamObserver {
     bool is_serving() const { return is_serving_; }
     // True while it is a tunnel (which may never end by itself).
     bool is_tunnelling() const { return response_.is_tunnelling(); }
-
-    // Neighbours in the worker's list of active exchanges.
-    Exchange* next = nullptr;
-    Exchange* previous = nullptr;
 
   private:
     // Who answers a request that can be understood.
@@ -79,7 +75,7 @@ class Exchange final : public net::StreamObserver {
 
 // An exchange and the memory it is made in.
 struct ExchangeSlot {
-    explicit ExchangeSlot(Worker::Impl& worker) : memory(worker) {}
+    explicit ExchangeSlot(Worker& worker) : memory(worker) {}
     Exchange::Memory memory;
     std::optional<Exchange> exchange;
 };

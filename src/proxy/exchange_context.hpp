@@ -10,7 +10,7 @@
 #include "holds.hpp"
 #include "s3gate/net/body_relay.hpp"
 #include "s3gate/observe/request_record.hpp"
-#include "worker_impl.hpp"
+#include "worker.hpp"
 
 namespace s3gate::proxy {
 
@@ -19,7 +19,7 @@ enum class ClientFault : std::uint8_t { none, gone, stuck };
 class ExchangeContext {
   public:
     // `client_watch` is told when the client's stream has news that nobody waits for.
-    ExchangeContext(Worker::Impl& the_worker, ClientConnection& the_client,
+    ExchangeContext(Worker& the_worker, ClientConnection& the_client,
                     net::StreamObserver& the_watch, observe::RequestRecord& the_record,
                     base::TimePoint asked_at)
         : worker(the_worker),
@@ -28,17 +28,19 @@ class ExchangeContext {
           record(the_record),
           started(asked_at),
           generation(the_worker),
-          site(generation->snapshot->sites[the_worker.sockets[the_client.listener].site]),
-          state(generation->sites[the_worker.sockets[the_client.listener].site]),
+          address(generation->at(the_client.listener)),
+          site(*address.site),
+          state(*address.site_state),
           group(site.default_group()),
           group_state(state.groups[site.routes.back().group]) {}
 
-    Worker::Impl& worker;
+    Worker& worker;
     ClientConnection& client;
     net::StreamObserver& client_watch;
     observe::RequestRecord& record;
     const base::TimePoint started;  // its first byte came
     GenerationHold generation;
+    const AddressState& address;  // what holds until the head is read
     const Site& site;
     SiteState& state;
     const Group& group;

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "s3gate/proxy/board.hpp"
-#include "worker_impl.hpp"
+#include "worker.hpp"
 
 namespace s3gate::proxy {
 
@@ -15,7 +15,7 @@ namespace s3gate::proxy {
 template <void (Board::*add)(std::size_t, std::uint32_t, std::int32_t)>
 class BoardHold {
   public:
-    BoardHold(Worker::Impl& worker, std::uint32_t cell) : worker_(worker), cell_(cell) {
+    BoardHold(Worker& worker, std::uint32_t cell) : worker_(worker), cell_(cell) {
         (worker.shared.board->*add)(worker.index, cell, 1);
     }
     ~BoardHold() { (worker_.shared.board->*add)(worker_.index, cell_, -1); }
@@ -23,7 +23,7 @@ class BoardHold {
     BoardHold& operator=(const BoardHold&) = delete;
 
   private:
-    Worker::Impl& worker_;
+    Worker& worker_;
     std::uint32_t cell_;
 };
 
@@ -37,7 +37,7 @@ class ServerRoom {
   public:
     ServerRoom() = default;
     // The place is taken already.
-    ServerRoom(Worker::Impl& worker, std::uint32_t group, const GroupServer& server)
+    ServerRoom(Worker& worker, std::uint32_t group, const GroupServer& server)
         : worker_(&worker), group_(group), server_(&server) {}
     ServerRoom(ServerRoom&& other) noexcept
         : worker_(std::exchange(other.worker_, nullptr)),
@@ -61,7 +61,7 @@ class ServerRoom {
     }
 
   private:
-    Worker::Impl* worker_ = nullptr;  // null while nothing is held
+    Worker* worker_ = nullptr;  // null while nothing is held
     std::uint32_t group_ = 0;
     const GroupServer* server_ = nullptr;
 };
@@ -69,7 +69,7 @@ class ServerRoom {
 // The use of a generation: it lives as long as a request serves with it.
 class GenerationHold {
   public:
-    explicit GenerationHold(Worker::Impl& worker)
+    explicit GenerationHold(Worker& worker)
         : worker_(worker), generation_(worker.borrow_generation()) {}
     ~GenerationHold() { worker_.return_generation(generation_); }
     GenerationHold(const GenerationHold&) = delete;
@@ -78,14 +78,14 @@ class GenerationHold {
     Generation* operator->() const { return generation_; }
 
   private:
-    Worker::Impl& worker_;
+    Worker& worker_;
     Generation* generation_;
 };
 
 // Memory that a worker may spend on replay buffers.
 class ReplayHold {
   public:
-    ReplayHold(Worker::Impl& worker, std::size_t bytes) : worker_(worker), bytes_(bytes) {
+    ReplayHold(Worker& worker, std::size_t bytes) : worker_(worker), bytes_(bytes) {
         worker.replay_used += bytes;
     }
     ~ReplayHold() { worker_.replay_used -= bytes_; }
@@ -93,7 +93,7 @@ class ReplayHold {
     ReplayHold& operator=(const ReplayHold&) = delete;
 
   private:
-    Worker::Impl& worker_;
+    Worker& worker_;
     std::size_t bytes_;
 };
 

@@ -56,7 +56,7 @@ LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& requ
 
 const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
     const ClientConnection& client = context.client;
-    Worker::Impl& worker = context.worker;
+    Worker& worker = context.worker;
     if (client.shed) {
         return &kShed;
     }

@@ -21,7 +21,7 @@ std::string_view Response::request_id() {
 }
 
 net::task<void> Response::reply(const LocalAnswer& answer) {
-    Worker::Impl& worker = context_.worker;
+    Worker& worker = context_.worker;
     bump(worker.counters.local_replies);
     http::LocalReply reply;
     reply.status = answer.status;
@@ -73,7 +73,7 @@ net::task<void> Response::end_for_client() {
 net::task<void> Response::reply_status_page() {
     std::vector<observe::StatusGroup> groups;
     const Board& board = *context_.worker.shared.board;
-    for (const Group& group : groups_of(*context_.generation->snapshot)) {
+    for (const Group& group : groups_of(context_.generation->snapshot())) {
         observe::StatusGroup& shown = groups.emplace_back();
         shown.name = group.name;
         shown.has_checkers = group.health->enabled;

@@ -145,9 +145,9 @@ HeadRead Request::take_head(http::HeadScanner::State state) {
 net::task<HeadRead> Request::wait_for_head() {
     // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting
     // for.
-    Worker::Impl& worker = context_.worker;
+    Worker& worker = context_.worker;
     ClientConnection& client = context_.client;
-    const net::Tick deadline = worker.reactor.now() + context_.ticks().client_head;
+    const net::Tick deadline = worker.reactor.now() + context_.address.client_head;
     for (;;) {
         const auto left = static_cast<std::int32_t>(deadline - worker.reactor.now());
         net::Wake wake = net::Wake::timed_out;

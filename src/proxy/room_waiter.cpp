@@ -14,36 +14,30 @@ constexpr unsigned kLooksPerTick = 64;
 
 }  // namespace
 
-void Worker::Impl::begin_waiting(RoomWaiter& waiter) {
+void Worker::begin_waiting(RoomWaiter& waiter) {
     const std::uint32_t group = waiter.group();
-    Waiting& queue = waiting[group];
-    waiter.next_waiting = nullptr;
-    waiter.previous_waiting = queue.last;
-    (queue.last != nullptr ? queue.last->next_waiting : queue.first) = &waiter;
-    queue.last = &waiter;
-    ++waiting_count;
-    if (queue.first == &waiter) {
+    WaitingQueue& queue = waiting_[group];
+    queue.push_back(waiter);
+    ++waiting_count_;
+    if (&queue.front() == &waiter) {
         shared.board->set_first_waiting(index, group, waiter.since());
     }
 }
 
-void Worker::Impl::end_waiting(RoomWaiter& waiter) {
+void Worker::end_waiting(RoomWaiter& waiter) {
     const std::uint32_t group = waiter.group();
-    Waiting& queue = waiting[group];
-    const bool was_first = queue.first == &waiter;
-    (waiter.previous_waiting != nullptr ? waiter.previous_waiting->next_waiting : queue.first) =
-        waiter.next_waiting;
-    (waiter.next_waiting != nullptr ? waiter.next_waiting->previous_waiting : queue.last) =
-        waiter.previous_waiting;
-    --waiting_count;
+    WaitingQueue& queue = waiting_[group];
+    const bool was_first = &queue.front() == &waiter;
+    queue.erase(queue.iterator_to(waiter));
+    --waiting_count_;
     if (was_first) {
         shared.board->set_first_waiting(index, group,
-                                        queue.first != nullptr ? queue.first->since() : 0);
+                                        queue.empty() ? 0 : queue.front().since());
     }
     shared.board->add_waiting(group, -1);
 }
 
-void Worker::Impl::vacate(std::uint32_t group, std::uint32_t cell, std::int32_t most) {
+void Worker::vacate(std::uint32_t group, std::uint32_t cell, std::int32_t most) {
     Board& board = *shared.board;
     board.vacate(cell);
     if (board.waiting(group) == 0) {
@@ -58,36 +52,33 @@ void Worker::Impl::vacate(std::uint32_t group, std::uint32_t cell, std::int32_t 
     if (*target == index) {
         receive_room(group, cell, hops);
     } else {
-        shared.workers[*target]->post_room(group, cell, hops);
+        shared.workers[*target].post_room(group, cell, hops);
     }
 }
 
-void Worker::Impl::receive_room(std::uint32_t group, std::uint32_t cell, std::size_t hops) {
-    for (RoomWaiter* waiter = waiting[group].first; waiter != nullptr;
-         waiter = waiter->next_waiting) {
-        if (waiter->take_room(cell)) {
+void Worker::receive_room(std::uint32_t group, std::uint32_t cell, std::size_t hops) {
+    for (RoomWaiter& waiter : waiting_[group]) {
+        if (waiter.take_room(cell)) {
             return;
         }
     }
     // It left meanwhile, or cannot use this server (it tried it, or the server is down now).
     const auto next = hops > 1 ? shared.board->next_waiting(index, group) : std::nullopt;
     if (next) {
-        shared.workers[*next]->post_room(group, cell, hops - 1);
+        shared.workers[*next].post_room(group, cell, hops - 1);
     } else {
         shared.board->vacate(cell);
     }
 }
 
-void Worker::Impl::look_for_room() {
-    if (waiting_count == 0) {
+void Worker::look_for_room() {
+    if (waiting_count_ == 0) {
         return;
     }
-    for (Waiting& queue : waiting) {
+    for (WaitingQueue& queue : waiting_) {
         unsigned looks = 0;
-        for (RoomWaiter* waiter = queue.first; waiter != nullptr && looks < kLooksPerTick;) {
-            RoomWaiter* const following = waiter->next_waiting;
-            looks += waiter->look_for_room() ? 0 : 1;
-            waiter = following;
+        for (auto next = queue.begin(); next != queue.end() && looks < kLooksPerTick;) {
+            looks += (next++)->look_for_room() ? 0 : 1;
         }
     }
 }
@@ -126,7 +117,7 @@ void RoomWaiter::stop(Pick result) {
 }
 
 net::task<Pick> RoomWaiter::wait() {
-    Worker::Impl& worker = context_.worker;
+    Worker& worker = context_.worker;
     Board& board = *worker.shared.board;
     const config::Backends& backends = *context_.group.backends;
     if (board.add_waiting(group(), 1) >= static_cast<std::int32_t>(backends.queue)) {

@@ -11,7 +11,7 @@
 
 namespace s3gate::proxy {
 
-class RoomWaiter {
+class RoomWaiter : public WaitingHook {
   public:
     // `sent`: of the request's attempts so far.
     RoomWaiter(ExchangeContext& context, BackendChoice& choice, policy::Sent sent)
@@ -33,10 +33,6 @@ class RoomWaiter {
 
     std::uint32_t group() const { return context_.group.cell; }
     std::uint64_t since() const { return since_; }  // milliseconds; never 0
-
-    // Neighbours in the worker's list of waiting requests of the group.
-    RoomWaiter* next_waiting = nullptr;
-    RoomWaiter* previous_waiting = nullptr;
 
   private:
     struct Limit final : net::TimerNode {

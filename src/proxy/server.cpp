@@ -19,6 +19,7 @@
 #include <vector>
 
 #include "health_probe.hpp"
+#include "listener.hpp"
 #include "operational_log.hpp"
 #include "process_setup.hpp"
 #include "s3gate/base/clock.hpp"
@@ -32,7 +33,8 @@
 #include "s3gate/proxy/health_checker.hpp"
 #include "s3gate/proxy/resolver.hpp"
 #include "s3gate/proxy/snapshot.hpp"
-#include "s3gate/proxy/worker.hpp"
+#include "shared.hpp"
+#include "worker_thread.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -153,11 +155,14 @@ struct Server::Impl {
     void resolve_names();
     void for_servers_of(const std::string& host,
                         const std::function<void(const config::Site&, const config::Server&)>& use);
-    void probe_listeners();
+    void build_first_snapshot();
+    const std::string& name_of_site(const Address& address) const;
+    // Those of the snapshot that this host can listen on.
+    std::vector<const Address*> probe_addresses() const;
     void open_access_log();
-    void open_listeners();
+    void open_listeners(const std::vector<const Address*>& addresses);
     void become_user();
-    void build();
+    void build_shared();
     void start_workers();
     void start_checks();
 
@@ -178,6 +183,7 @@ struct Server::Impl {
     void await_finish();
     bool has_finished() const;
     int end();
+    int report_end(const CutShort& cut) const;
     void call(void (*hook)(void*)) const {
         if (hook != nullptr) {
             hook(hooks.context);
@@ -204,12 +210,7 @@ struct Server::Impl {
     std::unique_ptr<PendingResolution> pending;
     base::TimePoint next_resolve{};
 
-    struct Listener {
-        base::SocketAddress address;
-        std::size_t site = 0;
-    };
-    std::vector<Listener> listeners;
-    std::vector<std::vector<ListenSocket>> sockets;  // by worker; empty once the workers own them
+    std::vector<std::shared_ptr<Listener>> listeners;
 
     std::unique_ptr<SlotDirectory> directory;
     std::unique_ptr<Board> board;
@@ -218,7 +219,7 @@ struct Server::Impl {
     Shared shared;
     std::shared_ptr<const Snapshot> snapshot;
     std::unique_ptr<HealthChecker> checker;
-    std::vector<std::unique_ptr<Worker>> workers;
+    std::vector<std::unique_ptr<WorkerThread>> workers;
     bool are_running = false;
 
     std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
@@ -231,16 +232,11 @@ struct Server::Impl {
 
 Server::Impl::~Impl() {
     if (are_running) {  // only when an exception got past the control loop
-        for (const auto& worker : workers) {
-            worker->post_stop();
+        for (const WorkerHandle& worker : shared.workers) {
+            worker.post_stop();
         }
         for (const auto& worker : workers) {
             worker->join();
-        }
-    }
-    for (const auto& of_worker : sockets) {
-        for (const ListenSocket& socket : of_worker) {
-            ::close(socket.descriptor);
         }
     }
 }
@@ -253,11 +249,12 @@ int Server::Impl::run() {
         open_log();
         descriptors = raise_descriptor_limit();
         resolve_names();
-        probe_listeners();
+        build_first_snapshot();
+        const std::vector<const Address*> addresses = probe_addresses();
         open_access_log();
-        open_listeners();
+        open_listeners(addresses);
         become_user();
-        build();
+        build_shared();
     } catch (const std::exception& error) {
         if (log) {
             spdlog::error("cannot start: {}", error.what());
@@ -297,10 +294,10 @@ void Server::Impl::resolve_names() {
     resolution = std::move(outcome.addresses);
     for (const auto& [host, reason] : outcome.errors) {
         for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
-            spdlog::warn("{} is down: cannot resolve {}: {}", label_of(site.backends.name, server, {}), host,
-                         reason);
+            spdlog::warn("{} is down: cannot resolve {}: {}",
+                         label_of(site.backends.name, server, {}), host, reason);
         });
-        unresolved.insert(host);  // counted by build(), which makes the counters
+        unresolved.insert(host);
     }
     next_resolve = base::Clock::now() + kResolveAgain;
 }
@@ -317,23 +314,37 @@ void Server::Impl::for_servers_of(
     }
 }
 
+void Server::Impl::build_first_snapshot() {
+    worker_count = config->workers == 0 ? automatic_worker_count() : config->workers;
+    // Room for later generations too: cells are never given back (board.hpp).
+    constexpr std::size_t kMost = 65536;
+    const std::size_t backends = count_backends(*config, resolution);
+    const std::size_t groups = config->sites.size();
+    const std::size_t slots = std::max(backends, std::min(4 * backends + 1024, kMost));
+    const std::size_t group_cells = std::max(groups, std::min(4 * groups + 64, kMost));
+    board = std::make_unique<Board>(worker_count, slots, group_cells);
+    bump<std::uint64_t>(board->control().lookups_failed, unresolved.size());
+    counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
+    directory = std::make_unique<SlotDirectory>(slots, group_cells);
+    snapshot = build_snapshot(config, resolution, *directory);
+}
+
 // Before anything listens: a second instance would otherwise share the clients of the first one
 // (SO_REUSEPORT), silently (docs/architecture.md, "Start, drain, stop").
-void Server::Impl::probe_listeners() {
-    for (std::size_t i = 0; i < config->sites.size(); ++i) {
-        for (const config::Listen& listen : config->sites[i].listen) {
-            const net::ProbeResult probe = net::probe_bind(listen.address);
-            if (probe.no_ipv6) {
-                spdlog::warn("no IPv6 on this host: site {} does not listen on {}",
-                             config->sites[i].name, listen.text);
-                continue;
-            }
-            if (!probe.error.empty()) {
-                throw StartError("cannot listen on " + listen.text + " (site " +
-                                 config->sites[i].name + "): " + probe.error);
-            }
-            listeners.push_back({listen.address, i});
+std::vector<const Address*> Server::Impl::probe_addresses() const {
+    std::vector<const Address*> free;
+    for (const Address& address : snapshot->addresses) {
+        const net::ProbeResult probe = net::probe_bind(address.address);
+        if (probe.no_ipv6) {
+            spdlog::warn("no IPv6 on this host: site {} does not listen on {}",
+                         name_of_site(address), address.text);
+            continue;
         }
+        if (!probe.error.empty()) {
+            throw StartError("cannot listen on " + address.text + " (site " +
+                             name_of_site(address) + "): " + probe.error);
+        }
+        free.push_back(&address);
     }
     // The admin listeners are probed with the others so that they fail at the start, not later.
     for (const config::Listen& listen : config->admin.listen) {
@@ -342,9 +353,14 @@ void Server::Impl::probe_listeners() {
             throw StartError("cannot listen on " + listen.text + " (admin): " + probe.error);
         }
     }
-    if (listeners.empty()) {
+    if (free.empty()) {
         throw StartError("no address to listen on");
     }
+    return free;
+}
+
+const std::string& Server::Impl::name_of_site(const Address& address) const {
+    return snapshot->sites[address.default_site].config->name;
 }
 
 void Server::Impl::open_access_log() {
@@ -356,19 +372,14 @@ void Server::Impl::open_access_log() {
     }
 }
 
-void Server::Impl::open_listeners() {
-    worker_count = config->workers == 0 ? automatic_worker_count() : config->workers;
-    sockets.resize(worker_count);
-    for (Listener& listener : listeners) {
-        std::vector<int> opened;
+void Server::Impl::open_listeners(const std::vector<const Address*>& addresses) {
+    for (const Address* const address : addresses) {
+        const auto index = static_cast<std::uint32_t>(listeners.size());
         try {
-            opened = net::open_listeners(listener.address, worker_count);
+            listeners.push_back(listen_on(index, *address, worker_count));
         } catch (const std::system_error& error) {
-            throw StartError("cannot listen on " + listener.address.to_string() + " (site " +
-                             config->sites[listener.site].name + "): " + error.code().message());
-        }
-        for (std::size_t i = 0; i < opened.size(); ++i) {
-            sockets[i].push_back({opened[i], listener.site, listener.address});
+            throw StartError("cannot listen on " + address->address.to_string() + " (site " +
+                             name_of_site(*address) + "): " + error.code().message());
         }
     }
 }
@@ -384,18 +395,7 @@ void Server::Impl::become_user() {
     drop_privileges(config->user);
 }
 
-void Server::Impl::build() {
-    // Room for later generations too: cells are never given back (board.hpp).
-    constexpr std::size_t kMost = 65536;
-    const std::size_t backends = count_backends(*config, resolution);
-    const std::size_t groups = config->sites.size();
-    const std::size_t slots = std::max(backends, std::min(4 * backends + 1024, kMost));
-    const std::size_t group_cells = std::max(groups, std::min(4 * groups + 64, kMost));
-    board = std::make_unique<Board>(worker_count, slots, group_cells);
-    bump<std::uint64_t>(board->control().lookups_failed, unresolved.size());
-    counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
-    directory = std::make_unique<SlotDirectory>(slots, group_cells);
-    snapshot = build_snapshot(config, resolution, *directory);
+void Server::Impl::build_shared() {
     std::random_device random;
     clients = std::make_unique<ClientTable>(std::uint64_t{random()} << 32 | random());
     // After the change of user: what the kernel grants depends on who we are.
@@ -428,9 +428,8 @@ void Server::Impl::start_workers() {
     const std::vector<int> processors = allowed_processors();
     const SignalsBlocked blocked;
     for (std::size_t i = 0; i < worker_count; ++i) {
-        workers.push_back(std::make_unique<Worker>(
-            i, shared, snapshot, std::exchange(sockets[i], std::vector<ListenSocket>{})));
-        shared.workers.push_back(workers.back().get());
+        workers.push_back(std::make_unique<WorkerThread>(i, shared, snapshot, listeners));
+        shared.workers.push_back(workers.back()->handle());
     }
     seen_ticks.assign(worker_count, 0);
     are_running = true;
@@ -449,8 +448,8 @@ void Server::Impl::start_checks() {
         std::make_unique<HealthChecker>(context, *board, [this](std::uint32_t slot, bool hard) {
             report_groups(base::Clock::now());
             if (hard) {
-                for (const auto& worker : workers) {
-                    worker->post_backend_down(slot);
+                for (const WorkerHandle& worker : shared.workers) {
+                    worker.post_backend_down(slot);
                 }
             }
         });
@@ -466,9 +465,11 @@ void Server::Impl::become_ready() {
     report_groups(base::Clock::now());
     const ServerCount servers = count_servers(*snapshot, *board);
     std::string where;
-    for (const Listener& listener : listeners) {
-        where += (where.empty() ? "" : ", ") + listener.address.to_string() + " (" +
-                 config->sites[listener.site].name + ")";
+    for (const auto& listener : listeners) {
+        const auto address =
+            std::ranges::find(snapshot->addresses, listener->identity(), &Address::identity);
+        where += (where.empty() ? "" : ", ") + listener->address().to_string() + " (" +
+                 name_of_site(*address) + ")";
     }
     spdlog::log(servers.up < servers.all ? spdlog::level::warn : spdlog::level::info,
                 "ready: s3gate " S3GATE_VERSION
@@ -546,7 +547,7 @@ void Server::Impl::feed_watchdog() {
     for (std::size_t i = 0; i < workers.size(); ++i) {
         const std::uint64_t ticks = board->counters(i).ticks.load(std::memory_order_relaxed);
         const bool moved = std::exchange(seen_ticks[i], ticks) != ticks;
-        is_alive = is_alive && (moved || workers[i]->is_finished());
+        is_alive = is_alive && (moved || shared.workers[i].is_finished());
     }
     if (is_alive) {
         call(hooks.alive);
@@ -604,7 +605,8 @@ void Server::Impl::resolve_more(base::TimePoint now) {
     for (auto& [host, addresses] : pending->outcome().addresses) {
         if (unresolved.erase(host) == 1) {
             for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
-                spdlog::info("{} is resolved", label_of(site.backends.name, server, joined(addresses)));
+                spdlog::info("{} is resolved",
+                             label_of(site.backends.name, server, joined(addresses)));
             });
             resolution[host] = addresses;
             has_news = true;
@@ -623,8 +625,8 @@ void Server::Impl::resolve_more(base::TimePoint now) {
 void Server::Impl::publish() {
     snapshot = build_snapshot(config, resolution, *directory);
     checker->use(snapshot);
-    for (const auto& worker : workers) {
-        worker->post_snapshot(snapshot);
+    for (const WorkerHandle& worker : shared.workers) {
+        worker.post_snapshot(snapshot);
     }
 }
 
@@ -642,8 +644,8 @@ void Server::Impl::begin_drain() {
             stop_now("shutdown_timeout is over");
         }
     });
-    for (const auto& worker : workers) {
-        worker->post_drain();
+    for (const WorkerHandle& worker : shared.workers) {
+        worker.post_drain();
     }
     await_finish();
 }
@@ -658,8 +660,8 @@ void Server::Impl::stop_now(const char* why) {
         await_finish();
     }
     phase = Phase::stopping;
-    for (const auto& worker : workers) {
-        worker->post_stop();
+    for (const WorkerHandle& worker : shared.workers) {
+        worker.post_stop();
     }
     drain_end.expires_after(kLastResort);
     drain_end.async_wait([](error_code error) {
@@ -685,41 +687,45 @@ void Server::Impl::await_finish() {
 }
 
 bool Server::Impl::has_finished() const {
-    return std::ranges::all_of(workers, [](const auto& worker) { return worker->is_finished(); });
+    return std::ranges::all_of(shared.workers, &WorkerHandle::is_finished);
 }
 
 int Server::Impl::end() {
     checker->stop();
-    std::uint64_t cut = 0;
-    std::uint64_t tunnels = 0;
-    std::uint64_t ended = 0;
+    CutShort cut;
     for (const auto& worker : workers) {
-        worker->join();
-        cut += worker->cut_requests();
-        tunnels += worker->cut_tunnels();
-        ended += worker->ended_answers();
+        const CutShort of_worker = worker->join();
+        cut.requests += of_worker.requests;
+        cut.tunnels += of_worker.tunnels;
+        cut.endless += of_worker.endless;
     }
     are_running = false;
-    workers.clear();
     shared.workers.clear();
+    workers.clear();
     access_log.reset();  // writes what is queued
     report_counters(counter_report->rest(base::Clock::now()));
     spdlog::info("{}", counter_report->totals());
-    if (tunnels > 0) {
+    return report_end(cut);
+}
+
+// Tells what the end cut short; the exit code.
+int Server::Impl::report_end(const CutShort& cut) const {
+    if (cut.tunnels > 0) {
         // No failure: a WebSocket has no end of its own that a drain could wait for.
-        spdlog::info("{} tunnel{} still open at the end of the drain and cut", tunnels,
-                     tunnels == 1 ? " was" : "s were");
+        spdlog::info("{} tunnel{} still open at the end of the drain and cut", cut.tunnels,
+                     cut.tunnels == 1 ? " was" : "s were");
     }
-    if (ended > 0) {
-        spdlog::info("{} answer{} that waited for events {} ended", ended,
-                     ended == 1 ? "" : "s", ended == 1 ? "was" : "were");
+    if (cut.endless > 0) {
+        spdlog::info("{} answer{} that waited for events {} ended", cut.endless,
+                     cut.endless == 1 ? "" : "s", cut.endless == 1 ? "was" : "were");
     }
     const std::string left = board->leftovers();
-    if (cut == 0 && tunnels == 0 && !left.empty()) {
+    if (cut.requests == 0 && cut.tunnels == 0 && !left.empty()) {
         spdlog::error("still counted as in flight after the last request: {}", left);
     }
-    if (cut > 0) {
-        spdlog::warn("stopped; {} request{} cut short", cut, cut == 1 ? " was" : "s were");
+    if (cut.requests > 0) {
+        spdlog::warn("stopped; {} request{} cut short", cut.requests,
+                     cut.requests == 1 ? " was" : "s were");
         return kExitForced;
     }
     spdlog::info("stopped");

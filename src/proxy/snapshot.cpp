@@ -143,33 +143,39 @@ Site build_site(const config::Site& config, const Resolution& resolution,
 }
 
 // Sites that listen on one address share it. Port 0 is no address but the wish for one of its own.
-Address& obtain_address(std::vector<Address>& addresses, const config::Listen& listen) {
-    const auto same = std::ranges::find_if(addresses, [&](const Address& known) {
-        return known.address == listen.address && listen.address.port() != 0;
-    });
-    if (same != addresses.end()) {
-        return *same;
+std::string identity_of(const config::Site& site, std::size_t nth) {
+    const base::SocketAddress& address = site.listen[nth].address;
+    std::string identity = address.to_string();
+    if (address.port() == 0) {
+        identity += ' ' + site.name + ' ' + std::to_string(nth);
     }
-    Address& fresh = addresses.emplace_back();
-    fresh.address = listen.address;
-    fresh.text = listen.text;
-    return fresh;
+    return identity;
 }
 
-void add_addresses(std::vector<Address>& addresses, const Site& site, std::uint32_t index) {
-    for (const config::Listen& listen : site.config->listen) {
-        Address& address = obtain_address(addresses, listen);
-        address.sites.push_back(index);
-        if (address.sites.size() > 1) {
-            continue;  // the first one's settings apply
+// The address with the settings of the first site that has it.
+Address address_of(const Site& site, std::uint32_t site_index, std::size_t nth) {
+    const config::SiteLimits& limits = site.config->limits;
+    Address address;
+    address.address = site.config->listen[nth].address;
+    address.text = site.config->listen[nth].text;
+    address.identity = identity_of(*site.config, nth);
+    address.default_site = site_index;
+    address.client_head = site.config->timeouts.client_head;
+    address.client_idle = site.config->timeouts.client_idle;
+    address.connections = limits.connections;
+    address.per_client = limits.per_client;
+    address.limits_clients = limits.per_client > 0 || site.rate.interval > 0;
+    return address;
+}
+
+void add_addresses(std::vector<Address>& addresses, const Site& site, std::uint32_t site_index) {
+    for (std::size_t nth = 0; nth < site.config->listen.size(); ++nth) {
+        const std::string identity = identity_of(*site.config, nth);
+        auto known = std::ranges::find(addresses, identity, &Address::identity);
+        if (known == addresses.end()) {
+            known = addresses.insert(known, address_of(site, site_index, nth));
         }
-        const config::SiteLimits& limits = site.config->limits;
-        address.default_site = index;
-        address.client_head = site.config->timeouts.client_head;
-        address.client_idle = site.config->timeouts.client_idle;
-        address.connections = limits.connections;
-        address.per_client = limits.per_client;
-        address.limits_clients = limits.per_client > 0 || site.rate.interval > 0;
+        known->sites.push_back(site_index);
     }
 }
 

@@ -16,6 +16,7 @@ std::shared_ptr<const config::Config> make_config(unsigned options) {
     config::Site& site = made->sites.emplace_back();
     const auto has = [&](Option option) { return (options & option) != 0; };
     site.name = "site";
+    site.listen.emplace_back().address = *base::SocketAddress::parse("0.0.0.0:80");
     site.type = has(kHttp) ? config::SiteType::http : config::SiteType::s3;
     site.backends.name = "group";
     for (const char* host : {"10.1.0.1", "10.1.0.2", "two.example"}) {

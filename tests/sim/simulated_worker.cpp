@@ -7,7 +7,7 @@
 
 #include "check.hpp"
 #include "exchange.hpp"
-#include "worker_impl.hpp"
+#include "worker.hpp"
 
 namespace s3gate::sim {
 
@@ -26,7 +26,7 @@ struct SimulatedWorker::Parts {
     net::PipeBudget pipes{kPipes};
     proxy::Board board{1, kSlots, kGroups};
     proxy::Shared shared;
-    std::unique_ptr<proxy::Worker::Impl> worker;
+    std::unique_ptr<proxy::Worker> worker;
 };
 
 SimulatedWorker::SimulatedWorker(std::shared_ptr<const proxy::Snapshot> snapshot,
@@ -41,10 +41,11 @@ SimulatedWorker::SimulatedWorker(std::shared_ptr<const proxy::Snapshot> snapshot
     shared.connection_limit = setup.connection_limit;
     shared.parked_limit = setup.parked_limit;
     shared.replay_memory = setup.replay_memory;
-    std::vector<proxy::ListenSocket> sockets(1);
-    sockets[0].descriptor = setup.listener;
-    parts_->worker = std::make_unique<proxy::Worker::Impl>(0, shared, std::move(snapshot),
-                                                           std::move(sockets));
+    const proxy::Address& address = snapshot->addresses.front();
+    std::vector<std::shared_ptr<proxy::Listener>> listeners = {std::make_shared<proxy::Listener>(
+        0, address, address.address, std::vector<int>{setup.listener})};
+    parts_->worker =
+        std::make_unique<proxy::Worker>(0, shared, std::move(snapshot), std::move(listeners));
     if (setup.begins_per_round > 0) {
         parts_->worker->reactor.limit_begins(setup.begins_per_round);
     }
@@ -85,7 +86,7 @@ void SimulatedWorker::drain() {
 }
 
 void SimulatedWorker::stop() {
-    parts_->worker->stop_now();
+    parts_->worker->stop();
 }
 
 void SimulatedWorker::flush_log() {
@@ -93,7 +94,7 @@ void SimulatedWorker::flush_log() {
 }
 
 std::size_t SimulatedWorker::clients() const {
-    return parts_->worker->client_count;
+    return parts_->worker->client_count();
 }
 
 std::int64_t SimulatedWorker::requests() const {
@@ -109,15 +110,15 @@ std::uint64_t SimulatedWorker::total(proxy::Counter proxy::WorkerCounterCells::*
 }
 
 std::uint64_t SimulatedWorker::cut_requests() const {
-    return parts_->worker->cut.load();
+    return parts_->worker->cut_short().requests;
 }
 
 std::uint64_t SimulatedWorker::cut_tunnels() const {
-    return parts_->worker->cut_tunnels.load();
+    return parts_->worker->cut_short().tunnels;
 }
 
 std::uint64_t SimulatedWorker::ended_answers() const {
-    return parts_->worker->ended_answers.load();
+    return parts_->worker->cut_short().endless;
 }
 
 bool SimulatedWorker::is_finished() const {
@@ -125,19 +126,19 @@ bool SimulatedWorker::is_finished() const {
 }
 
 std::string SimulatedWorker::leftovers() const {
-    const proxy::Worker::Impl& worker = *parts_->worker;
+    const proxy::Worker& worker = *parts_->worker;
     std::string text = parts_->board.leftovers();
     const auto note = [&text](std::string_view what, bool is_left) {
         if (is_left) {
             text.append(text.empty() ? "" : "; ").append(what);
         }
     };
-    note("a request in progress", worker.active != nullptr);
-    note("a waiting request", worker.waiting_count != 0);
+    note("a request in progress", worker.active_count() != 0);
+    note("a waiting request", worker.waiting_count() != 0);
     note("a lingering close", worker.lingering != 0);
     note("replay memory", worker.replay_used != 0);
     note("a buffer", worker.buffers.in_use() != 0);
-    note("a user of the generation", worker.generation->users != 0);
+    note("a user of the generation", worker.generation_users() != 0);
     return text;
 }
 

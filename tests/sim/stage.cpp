@@ -96,6 +96,7 @@ void Stage::build(std::size_t nodes, const Change& change) {
         auto made = std::make_shared<config::Config>();
         config::Site& site = made->sites.emplace_back();
         site.name = "site";
+        site.listen.emplace_back().address = *base::SocketAddress::parse("0.0.0.0:80");
         site.backends.name = "group";
         for (std::size_t i = 0; i < nodes; ++i) {
             config::Server& server = site.backends.servers.emplace_back();

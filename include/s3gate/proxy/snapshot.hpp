@@ -89,6 +89,9 @@ struct Site {
 struct Address {
     base::SocketAddress address;  // as configured: its port may be 0
     std::string text;             // as written
+    // What tells it from all others, in every generation: the address, but where its port is 0 also
+    // the site and which of its addresses it is.
+    std::string identity;
     std::vector<std::uint32_t> sites;  // indices into Snapshot::sites, in the configuration's order
     std::uint32_t default_site = 0;    // one of them
     base::Duration client_head{};

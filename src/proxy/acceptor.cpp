@@ -1,0 +1,102 @@
+#include "acceptor.hpp"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "worker.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+constexpr std::size_t kAcceptsPerTurn = 64;
+
+}  // namespace
+
+Acceptor::Acceptor(Worker& worker, std::shared_ptr<Listener> listener)
+    : worker_(worker), listener_(std::move(listener)) {}
+
+Acceptor::~Acceptor() {
+    close();
+}
+
+bool Acceptor::open() {
+    return worker_.reactor.add(listener_->socket(worker_.index), *this);
+}
+
+void Acceptor::close() {
+    worker_.reactor.forget(*this);
+    listener_->close(worker_.index);
+}
+
+void Acceptor::on_events(std::uint32_t) {
+    accept_clients();
+}
+
+void Acceptor::on_tick() {
+    if (is_pending_) {
+        accept_clients();
+    }
+}
+
+void Acceptor::empty_queue() {
+    do {
+        accept_clients();
+    } while (is_pending_ && !lacks_descriptors_);
+}
+
+void Acceptor::accept_clients() {
+    is_pending_ = false;
+    lacks_descriptors_ = false;
+    const int socket = listener_->socket(worker_.index);
+    if (socket < 0) {
+        return;
+    }
+    for (std::size_t i = 0; i < kAcceptsPerTurn; ++i) {
+        switch (accept_one(socket)) {
+            case Next::go_on:
+                continue;
+            case Next::wait:
+                return;
+            case Next::pause:
+                is_pending_ = true;
+                lacks_descriptors_ = true;
+                bump(worker_.counters.accept_paused);
+                return;
+        }
+    }
+    go_on_later();
+}
+
+// Everybody else's events come first.
+void Acceptor::go_on_later() {
+    is_pending_ = true;
+    worker_.reactor.submit([this] { on_tick(); });
+}
+
+Acceptor::Next Acceptor::accept_one(int socket) {
+    sockaddr_storage storage;
+    socklen_t length = sizeof storage;
+    const int client = ::accept4(socket, reinterpret_cast<sockaddr*>(&storage), &length,
+                                 SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (client < 0) {
+        if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) {
+            return Next::go_on;
+        }
+        // EMFILE, ENFILE, ENOBUFS, ENOMEM: edge-triggered, so nothing spins; the tick tries again.
+        return errno == EAGAIN ? Next::wait : Next::pause;
+    }
+    bump(worker_.counters.accepted);
+    if (const WorkerHandle* const target = worker_.hand_over_target()) {
+        bump(worker_.counters.handed_over);
+        target->post_client(client, listener_);
+        return Next::go_on;
+    }
+    const auto peer =
+        base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
+    worker_.adopt_client(client, peer.value_or(base::SocketAddress{}), *listener_);
+    return Next::go_on;
+}
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,111 @@
+// How a worker ends: a drain lets requests finish, a stop cuts them (docs/architecture.md, "Start,
+// drain, stop").
+#include <algorithm>
+
+#include "client_connection.hpp"
+#include "exchange.hpp"
+#include "worker.hpp"
+
+namespace s3gate::proxy {
+
+void Worker::drain() {
+    if (draining) {
+        return;
+    }
+    draining = true;  // first: from now on nothing is handed over
+    for (const auto& acceptor : acceptors_) {
+        acceptor->empty_queue();
+    }
+    close_listeners();
+    drain_began_ = reactor.now();
+    for (ClientConnection& client : clients_) {
+        if (client.lingers) {
+            client.stream.interrupt_read();  // its patience is shorter from now on
+        }
+    }
+    check_finished();
+}
+
+void Worker::end_idle_clients() {
+    const auto quiet_since = [&](const ClientConnection& client) {
+        const bool is_later = static_cast<std::int32_t>(client.idle_since - drain_began_) > 0;
+        return is_later ? client.idle_since : drain_began_;
+    };
+    for (ClientConnection& client : clients_) {
+        // Not those in the middle of a request: each wake starts their limits anew.
+        if (client.awaits_request && reactor.now() - quiet_since(client) >= kDrainIdle) {
+            client.stream.interrupt_read();
+        }
+    }
+}
+
+void Worker::end_waiting_answers() {
+    if (reactor.now() - drain_began_ < kDrainWaiting) {
+        return;
+    }
+    for (Exchange& exchange : exchanges_.active()) {
+        if (exchange.end_waiting_answer()) {
+            ++cut_short_.endless;
+        }
+    }
+}
+
+void Worker::stop() {
+    draining = true;
+    stopping = true;
+    close_listeners();
+    cut_exchanges();
+    cut_clients();
+    check_finished();
+}
+
+void Worker::cut_exchanges() {
+    for (Exchange& exchange : exchanges_.active()) {
+        if (exchange.is_tunnelling()) {
+            ++cut_short_.tunnels;
+        } else if (exchange.is_endless()) {
+            cut_short_.endless += exchange.end_waiting_answer() ? 1 : 0;
+        } else if (exchange.is_serving()) {
+            ++cut_short_.requests;
+        }
+        exchange.cut();
+    }
+}
+
+void Worker::cut_clients() {
+    for (ClientConnection& client : clients_) {
+        client.cut = true;
+        cut_short_.requests += client.awaits_begin && !client.stream.is_broken() ? 1 : 0;
+        client.stream.interrupt_read();
+        client.stream.interrupt_write();
+    }
+}
+
+void Worker::close_listeners() {
+    for (const auto& acceptor : acceptors_) {
+        acceptor->close();
+    }
+    if (is_listening_) {
+        is_listening_ = false;
+        shared.listening.fetch_sub(1);
+    }
+}
+
+void Worker::check_finished() {
+    if (!draining || !clients_.empty() || is_finishing_ || shared.listening.load() != 0) {
+        return;
+    }
+    // Nobody hands clients over any more; those that are queued come before this.
+    is_finishing_ = true;
+    reactor.submit([this] {
+        is_finishing_ = false;
+        if (clients_.empty()) {
+            flush_log();
+            pool.drop_all();
+            count_unasked();
+            reactor.stop();
+        }
+    });
+}
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,59 @@
+#include "exchange_pool.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "exchange.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+constexpr std::size_t kIdleExchanges = 64;  // always kept for reuse
+constexpr unsigned kStretch = 8;            // ticks, 2 s: how long what a burst needed is kept
+
+}  // namespace
+
+ExchangePool::ExchangePool(Worker& worker) : worker_(worker) {}
+
+ExchangePool::~ExchangePool() = default;
+
+ExchangeSlot& ExchangePool::begin(ClientConnection& client, base::TimePoint asked_at) {
+    std::unique_ptr<ExchangeSlot> slot;
+    if (idle_.empty()) {
+        slot = std::make_unique<ExchangeSlot>(worker_);
+    } else {
+        slot = std::move(idle_.back());
+        idle_.pop_back();
+    }
+    active_.push_front(slot->exchange.emplace(worker_, client, asked_at, slot->memory));
+    most_ = std::max(most_, active_.size());
+    return *slot.release();  // end() takes it back
+}
+
+void ExchangePool::end(ExchangeSlot& ended) {
+    std::unique_ptr<ExchangeSlot> slot(&ended);
+    active_.erase(active_.iterator_to(*slot->exchange));
+    slot->exchange.reset();
+    if (idle_.size() + active_.size() < to_keep()) {
+        idle_.push_back(std::move(slot));
+    }
+}
+
+// With a thousand requests in progress at once, so many objects are needed again in a moment: to
+// free and make them anew cost half as many instructions as all the rest of a small request.
+std::size_t ExchangePool::to_keep() const {
+    return std::max({kIdleExchanges, most_, most_before_});
+}
+
+void ExchangePool::on_tick() {
+    if (++ticks_ < kStretch) {
+        return;
+    }
+    ticks_ = 0;
+    most_before_ = std::exchange(most_, active_.size());
+    while (!idle_.empty() && idle_.size() + active_.size() > to_keep()) {
+        idle_.pop_back();
+    }
+}
+
+}  // namespace s3gate::proxy

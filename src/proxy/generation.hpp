@@ -1,0 +1,66 @@
+// A snapshot as one worker uses it: with what it needs beside the immutable part, and its users,
+// which are counted without atomics. One thread.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "listener.hpp"
+#include "s3gate/net/reactor.hpp"
+#include "s3gate/policy/balance.hpp"
+#include "s3gate/proxy/snapshot.hpp"
+
+namespace s3gate::proxy {
+
+// Timeouts of a site in ticks.
+struct SiteTicks {
+    net::Tick connect, client_body, client_write, backend_head, backend_body, backend_stream,
+        tunnel_idle;
+};
+
+// What a worker keeps per group beside the immutable part.
+struct GroupState {
+    std::vector<policy::SmoothWeight> weights;  // per peer
+    net::Tick pool_idle = 0;
+};
+
+// What a worker keeps per site beside the immutable part.
+struct SiteState {
+    SiteTicks ticks{};
+    std::vector<GroupState> groups;  // as Site::groups
+};
+
+// What a client gets that came through a listener, until the head of its request is read.
+struct AddressState {
+    const Address* address = nullptr;
+    const Site* site = nullptr;  // the default one
+    SiteState* site_state = nullptr;
+    net::Tick client_head = 0;
+    net::Tick client_idle = 0;
+};
+
+class Generation {
+  public:
+    // The snapshot must have the address of each of the listeners.
+    Generation(std::shared_ptr<const Snapshot> snapshot,
+               std::span<const std::shared_ptr<Listener>> listeners);
+    Generation(const Generation&) = delete;
+    Generation& operator=(const Generation&) = delete;
+
+    const Snapshot& snapshot() const { return *snapshot_; }
+    const AddressState& at(const Listener& listener) const { return addresses_[listener.index()]; }
+
+    std::size_t users = 0;  // the worker's: requests that began with it
+
+  private:
+    void add_address(const Listener& listener);
+
+    std::shared_ptr<const Snapshot> snapshot_;
+    std::vector<SiteState> sites_;         // as Snapshot::sites
+    std::vector<AddressState> addresses_;  // by index of the listener
+};
+
+}  // namespace s3gate::proxy

@@ -1,0 +1,29 @@
+#include "worker_thread.hpp"
+
+#include <utility>
+
+#include "worker.hpp"
+
+namespace s3gate::proxy {
+
+WorkerThread::WorkerThread(std::size_t index, Shared& shared,
+                           std::shared_ptr<const Snapshot> snapshot,
+                           std::vector<std::shared_ptr<Listener>> listeners)
+    : worker_(std::make_unique<Worker>(index, shared, std::move(snapshot), std::move(listeners))) {}
+
+WorkerThread::~WorkerThread() {
+    join();
+}
+
+void WorkerThread::start() {
+    thread_ = std::thread([this] { worker_->run(); });
+}
+
+CutShort WorkerThread::join() {
+    if (thread_.joinable()) {
+        thread_.join();
+    }
+    return worker_->cut_short();
+}
+
+}  // namespace s3gate::proxy
