@@ -10,6 +10,7 @@
 #include "s3gate/policy/affinity_key.hpp"
 #include "s3gate/policy/selection.hpp"
 #include "s3gate/proxy/server.hpp"
+#include "s3gate/proxy/slot_directory.hpp"
 #include "s3gate/proxy/snapshot.hpp"
 
 namespace s3gate::app {
@@ -220,7 +221,8 @@ int run_route(const std::string& file, const RouteOptions& options) {
         return proxy::kExitFailure;
     }
     // The same rings as the daemon builds; no name needs resolving for them.
-    proxy::SlotDirectory directory(0, config->sites.size());
+    proxy::Board board(1);
+    proxy::SlotDirectory directory(board);
     const auto snapshot = proxy::build_snapshot(config, {}, directory);
     std::size_t answers = 0;
     bool are_all_answered = true;

@@ -15,10 +15,10 @@ Pick BackendChoice::pick(policy::Sent sent) {
         const GroupServer& server = group_.servers[group_.peers[selected.address].server];
         if (server.max_connections > 0) {
             const auto most = static_cast<std::int32_t>(server.max_connections);
-            if (!worker_.shared.board->try_occupy(server.room, most)) {
+            if (!worker_.shared.board->try_occupy(server.room.index, most)) {
                 continue;  // another worker was faster
             }
-            room_ = ServerRoom(worker_, group_.cell, server);
+            room_ = ServerRoom(worker_, group_, server);
         }
         if (claim(selected.address)) {
             return Pick::found;
@@ -34,7 +34,7 @@ Pick BackendChoice::pick_anew(policy::Sent sent) {
 
 bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
     const auto server = std::ranges::find_if(group_.servers, [&](const GroupServer& candidate) {
-        return candidate.max_connections > 0 && candidate.room == cell;
+        return candidate.max_connections > 0 && candidate.room.index == cell;
     });
     if (server == group_.servers.end()) {
         return false;
@@ -44,7 +44,7 @@ bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
     if (!address || !claim(*address)) {
         return false;
     }
-    room_ = ServerRoom(worker_, group_.cell, *server);
+    room_ = ServerRoom(worker_, group_, *server);
     return true;
 }
 

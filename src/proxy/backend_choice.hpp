@@ -47,7 +47,7 @@ class GroupNow {
     }
     bool has_room(std::uint32_t server) const {
         const auto most = static_cast<std::int32_t>(group_->servers[server].max_connections);
-        return most == 0 || board().occupied(group_->servers[server].room) < most;
+        return most == 0 || board().occupied(group_->servers[server].room.index) < most;
     }
     std::int64_t in_flight(std::uint32_t address) const {
         return board().in_flight(group_->peers[address].slot);

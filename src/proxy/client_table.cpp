@@ -41,9 +41,9 @@ ClientTable::~ClientTable() {
     }
 }
 
-ClientTable::Key ClientTable::key_of(std::uint32_t group, const base::IpAddress& ip) {
+ClientTable::Key ClientTable::key_of(CellId site, const base::IpAddress& ip) {
     Key key;
-    key.group = group;
+    key.site = site;
     key.is_v6 = ip.is_v6();
     // A host of a /64 has all of its addresses at its command (RFC 4291 §2.5.4).
     for (std::size_t i = 0; i < (key.is_v6 ? 8u : 4u); ++i) {
@@ -59,7 +59,8 @@ std::uint64_t ClientTable::hash_of(const Key& key) const {
         z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
         return z ^ (z >> 31);
     };
-    const std::uint64_t rest = std::uint64_t{key.group} << 1 | (key.is_v6 ? 1u : 0u);
+    const std::uint64_t rest = std::uint64_t{key.site.epoch} << 33 |
+                               std::uint64_t{key.site.index} << 1 | (key.is_v6 ? 1u : 0u);
     return mixed(mixed(key.address ^ seed_) + rest * 0x9e3779b97f4a7c15ULL + seed_);
 }
 
@@ -88,9 +89,8 @@ ClientTable::Entry* ClientTable::obtain(Shard& shard, std::size_t bucket, const 
     return entry;
 }
 
-ClientTable::Ticket ClientTable::enter(std::uint32_t group, const base::IpAddress& ip,
-                                       std::uint64_t most) {
-    const Key key = key_of(group, ip);
+ClientTable::Ticket ClientTable::enter(CellId site, const base::IpAddress& ip, std::uint64_t most) {
+    const Key key = key_of(site, ip);
     const std::uint64_t hash = hash_of(key);
     Shard& shard = shards_[hash % kShards];
     const std::lock_guard lock(shard.lock);

@@ -30,8 +30,19 @@ Generation::Generation(std::shared_ptr<const Snapshot> snapshot,
     for (const Site& site : snapshot_->sites) {
         sites_.push_back(state_of(site));
     }
+    for (const Group& group : groups_of(*snapshot_)) {
+        note_cells(group);
+    }
     for (const auto& listener : listeners) {
         add_address(*listener);
+    }
+}
+
+void Generation::note_cells(const Group& group) {
+    group_cells_ = std::max<std::size_t>(group_cells_, group.cell + 1);
+    for (const Peer& peer : group.peers) {
+        slots_.resize(std::max<std::size_t>(slots_.size(), peer.slot + 1));
+        slots_[peer.slot] = true;
     }
 }
 

@@ -51,14 +51,21 @@ class Generation {
     Generation& operator=(const Generation&) = delete;
 
     const Snapshot& snapshot() const { return *snapshot_; }
+    // True if the backend with that cell is one of its peers.
+    bool names(std::uint32_t slot) const { return slot < slots_.size() && slots_[slot]; }
+    // One more than the highest cell of a group.
+    std::size_t group_cells() const { return group_cells_; }
     const AddressState& at(const Listener& listener) const { return addresses_[listener.index()]; }
 
     std::size_t users = 0;  // the worker's: requests that began with it
 
   private:
+    void note_cells(const Group& group);
     void add_address(const Listener& listener);
 
     std::shared_ptr<const Snapshot> snapshot_;
+    std::vector<bool> slots_;  // true where a peer has the cell
+    std::size_t group_cells_ = 0;
     std::vector<SiteState> sites_;         // as Snapshot::sites
     std::vector<AddressState> addresses_;  // by index of the listener
 };

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <utility>
 
 #include "s3gate/proxy/passive_marks.hpp"
 
@@ -43,31 +44,43 @@ ServerCount count_servers(const Snapshot& snapshot, const Board& board) {
 }
 
 void GroupWatch::look(const Snapshot& snapshot, const Board& board, base::TimePoint now) {
+    std::map<CellId, Outage> present;  // without those of groups that are gone
     for (const Group& group : groups_of(snapshot)) {
-        const std::string& name = group.name;
-        const auto outage = outages_.find(group.cell);
-        if (!has_usable(group, board)) {
-            if (outage == outages_.end()) {
-                outages_.emplace(group.cell, Outage{now});
-                spdlog::error("No server of {} is usable: {}", name, consequence_for(group));
-            } else {
-                outage->second.well_since = {};
-            }
-            continue;
+        const auto known = outages_.find(group.id());
+        std::optional<Outage> outage;
+        if (known != outages_.end()) {
+            outage = known->second;
         }
-        if (outage == outages_.end()) {
-            continue;
-        }
-        if (outage->second.well_since == base::TimePoint{}) {
-            outage->second.well_since = now;
-        }
-        if (now - outage->second.well_since >= kSettled) {
-            const auto lasted = std::chrono::duration_cast<std::chrono::seconds>(
-                outage->second.well_since - outage->second.since);
-            spdlog::info("A server of {} is usable again, after {} s", name, lasted.count());
-            outages_.erase(outage);
+        if (const auto next = look(group, board, outage, now)) {
+            present.emplace(group.id(), *next);
         }
     }
+    outages_ = std::move(present);
+}
+
+std::optional<GroupWatch::Outage> GroupWatch::look(const Group& group, const Board& board,
+                                                   std::optional<Outage> outage,
+                                                   base::TimePoint now) {
+    if (!has_usable(group, board)) {
+        if (!outage) {
+            spdlog::error("No server of {} is usable: {}", group.name, consequence_for(group));
+            return Outage{now};
+        }
+        return Outage{outage->since};
+    }
+    if (!outage) {
+        return std::nullopt;
+    }
+    if (outage->well_since == base::TimePoint{}) {
+        outage->well_since = now;
+    }
+    if (now - outage->well_since < kSettled) {
+        return outage;
+    }
+    const auto lasted =
+        std::chrono::duration_cast<std::chrono::seconds>(outage->well_since - outage->since);
+    spdlog::info("A server of {} is usable again, after {} s", group.name, lasted.count());
+    return std::nullopt;
 }
 
 }  // namespace s3gate::proxy

@@ -40,7 +40,7 @@ struct Check {
     explicit Check(asio::io_context& context, unsigned fall, unsigned rise_wanted)
         : timer(context), state(fall, rise_wanted), rise(rise_wanted) {}
 
-    std::uint32_t slot = 0;
+    CellId id;
     std::string label;  // for messages
     base::SocketAddress address;
     std::shared_ptr<GroupChecks> group;
@@ -48,7 +48,7 @@ struct Check {
     base::TimePoint due{};   // of the last check begun, or waiting to begin
     Timer timer;
     bool is_waiting = false;
-    std::shared_ptr<Probe> probe;            // null while none is running
+    std::shared_ptr<Probe> probe;              // null while none is running
     std::shared_ptr<GroupChecks> probe_group;  // the one the running probe counts in
     policy::HealthState state;
     unsigned rise;
@@ -76,8 +76,8 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
 
     void use(std::shared_ptr<const Snapshot> snapshot);
     void use_group(const Group& group, std::size_t group_index,
-                   std::map<std::uint32_t, std::shared_ptr<Check>>& kept);
-    std::shared_ptr<Check> take_over(std::uint32_t slot, const std::shared_ptr<GroupChecks>& group);
+                   std::map<CellId, std::shared_ptr<Check>>& kept);
+    std::shared_ptr<Check> take_over(CellId id, const std::shared_ptr<GroupChecks>& group);
     void become_due(const std::shared_ptr<Check>& check);
     void launch(const std::shared_ptr<Check>& check);
     void launch_waiting(GroupChecks& group);
@@ -93,7 +93,7 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     asio::io_context& context;
     Board& board;
     OnDown on_down;
-    std::map<std::uint32_t, std::shared_ptr<Check>> checks;  // by slot
+    std::map<CellId, std::shared_ptr<Check>> checks;  // by cell
     std::uint64_t stalls = 0;  // results of checks begun before the last one do not count
     bool is_stopped = false;
     std::function<void()> round_done;
@@ -101,16 +101,16 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
 };
 
 void HealthChecker::Impl::use(std::shared_ptr<const Snapshot> snapshot) {
-    std::map<std::uint32_t, std::shared_ptr<Check>> kept;
+    std::map<CellId, std::shared_ptr<Check>> kept;
     std::size_t index = 0;
     for (const Group& group : groups_of(*snapshot)) {
         use_group(group, index++, kept);
     }
-    for (auto& [slot, check] : checks) {
+    for (auto& [id, check] : checks) {
         drop(*check);  // what is left was not taken over
     }
     checks = std::move(kept);
-    for (const auto& [slot, check] : checks) {
+    for (const auto& [id, check] : checks) {
         if (check->due == base::TimePoint{}) {
             check->due = base::Clock::now();
             become_due(check);
@@ -120,7 +120,7 @@ void HealthChecker::Impl::use(std::shared_ptr<const Snapshot> snapshot) {
 }
 
 void HealthChecker::Impl::use_group(const Group& group, std::size_t group_index,
-                                    std::map<std::uint32_t, std::shared_ptr<Check>>& kept) {
+                                    std::map<CellId, std::shared_ptr<Check>>& kept) {
     const config::Health& health = *group.health;
     if (!health.enabled) {
         for (const Peer& peer : group.peers) {
@@ -136,13 +136,13 @@ void HealthChecker::Impl::use_group(const Group& group, std::size_t group_index,
     common->concurrency = std::max(health.concurrency, 1U);
     for (std::size_t i = 0; i < group.peers.size(); ++i) {
         const Peer& peer = group.peers[i];
-        const std::shared_ptr<Check> check = take_over(peer.slot, common);
-        check->slot = peer.slot;
+        const std::shared_ptr<Check> check = take_over(peer.id(), common);
+        check->id = peer.id();
         check->label = label_of(group, peer);
         check->address = peer.check_address;
         check->group = common;
         check->phase = phase_of(group_index, i, group.peers.size(), common->interval);
-        kept.emplace(peer.slot, check);
+        kept.emplace(peer.id(), check);
         if (std::exchange(check->is_waiting, false)) {
             become_due(check);
         }
@@ -150,9 +150,9 @@ void HealthChecker::Impl::use_group(const Group& group, std::size_t group_index,
 }
 
 // The check of a backend that an earlier generation had, with its verdict; a new one otherwise.
-std::shared_ptr<Check> HealthChecker::Impl::take_over(std::uint32_t slot,
+std::shared_ptr<Check> HealthChecker::Impl::take_over(CellId id,
                                                       const std::shared_ptr<GroupChecks>& group) {
-    const auto known = checks.find(slot);
+    const auto known = checks.find(id);
     if (known == checks.end()) {
         return std::make_shared<Check>(context, group->fall, group->rise);
     }
@@ -228,12 +228,12 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     }
     // A backend that was gone for less than `fall` checks never flips; its mark would keep its keys
     // away for all of fail_timeout although it has long been back.
-    const bool is_marked = policy::is_marked(board.passive(check.slot));
+    const bool is_marked = policy::is_marked(board.passive(check.id.index));
     check.passed_while_marked = is_marked && has_passed ? check.passed_while_marked + 1 : 0;
     if (check.passed_while_marked >= check.rise) {
         check.passed_while_marked = 0;
         bump(board.control().marks_cleared);
-        board.clear_passive(check.slot);
+        board.clear_passive(check.id.index);
         spdlog::info("{} is no longer passively marked: {} passed check{}", check.label, check.rise,
                      check.rise == 1 ? "" : "s");
     }
@@ -247,26 +247,26 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
         case policy::HealthFlip::none:
             break;
     }
-    board.set_recovering(check.slot, has_passed && !check.state.is_up());
+    board.set_recovering(check.id.index, has_passed && !check.state.is_up());
 }
 
 void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& result) {
-    board.set_up(check.slot, false);
+    board.set_up(check.id.index, false);
     bump(board.control().went_down);
     spdlog::warn("{} is down after {} failed check{}: {}", check.label, check.state.failures(),
                  check.state.failures() == 1 ? "" : "s", result.reason);
     if (on_down) {
-        on_down(check.slot, result.end == ProbeEnd::unreachable);
+        on_down(check.id, result.end == ProbeEnd::unreachable);
     }
 }
 
 void HealthChecker::Impl::bring_up(const Check& check) {
     // The marks were set before it came back; they say nothing about it now.
-    if (policy::is_marked(board.passive(check.slot))) {
+    if (policy::is_marked(board.passive(check.id.index))) {
         bump(board.control().marks_cleared);
     }
-    board.clear_passive(check.slot);
-    board.set_up(check.slot, true);
+    board.clear_passive(check.id.index);
+    board.set_up(check.id.index, true);
     bump(board.control().went_up);
     spdlog::info("{} is up after {} passed check{}", check.label, check.state.successes(),
                  check.state.successes() == 1 ? "" : "s");
@@ -345,7 +345,7 @@ void HealthChecker::stop() {
     impl_->is_stopped = true;
     impl_->round_done = nullptr;
     impl_->round_timer.cancel();
-    for (auto& [slot, check] : impl_->checks) {
+    for (auto& [id, check] : impl_->checks) {
         impl_->drop(*check);
     }
     impl_->checks.clear();

@@ -36,17 +36,12 @@ using RetryHold = BoardHold<&Board::add_group_retries>;          // a retry of t
 class ServerRoom {
   public:
     ServerRoom() = default;
-    // The place is taken already.
-    ServerRoom(Worker& worker, std::uint32_t group, const GroupServer& server)
-        : worker_(&worker), group_(group), server_(&server) {}
-    ServerRoom(ServerRoom&& other) noexcept
-        : worker_(std::exchange(other.worker_, nullptr)),
-          group_(other.group_),
-          server_(other.server_) {}
+    // The place is taken already. Group and server belong to the request's generation.
+    ServerRoom(Worker& worker, const Group& group, const GroupServer& server)
+        : worker_(&worker), group_(&group), server_(&server) {}
+    ServerRoom(ServerRoom&& other) noexcept { swap(other); }
     ServerRoom& operator=(ServerRoom&& other) noexcept {
-        std::swap(worker_, other.worker_);
-        std::swap(group_, other.group_);
-        std::swap(server_, other.server_);
+        swap(other);
         return *this;
     }
     ~ServerRoom() { release(); }
@@ -54,15 +49,19 @@ class ServerRoom {
     // Once is enough, twice does no harm.
     void release() {
         if (worker_ != nullptr) {
-            std::exchange(worker_, nullptr)
-                ->vacate(group_, server_->room,
-                         static_cast<std::int32_t>(server_->max_connections));
+            std::exchange(worker_, nullptr)->vacate(*group_, *server_);
         }
     }
 
   private:
+    void swap(ServerRoom& other) noexcept {
+        std::swap(worker_, other.worker_);
+        std::swap(group_, other.group_);
+        std::swap(server_, other.server_);
+    }
+
     Worker* worker_ = nullptr;  // null while nothing is held
-    std::uint32_t group_ = 0;
+    const Group* group_ = nullptr;
     const GroupServer* server_ = nullptr;
 };
 

@@ -37,37 +37,46 @@ void Worker::end_waiting(RoomWaiter& waiter) {
     shared.board->add_waiting(group, -1);
 }
 
-void Worker::vacate(std::uint32_t group, std::uint32_t cell, std::int32_t most) {
+void Worker::vacate(const Group& group, const GroupServer& server) {
     Board& board = *shared.board;
-    board.vacate(cell);
-    if (board.waiting(group) == 0) {
+    board.vacate(server.room.index);
+    if (board.waiting(group.cell) == 0) {
         return;
     }
-    const auto target = board.longest_waiting(group);
+    const auto target = board.longest_waiting(group.cell);
     // Somebody who takes the room here, in between, passes it on in turn.
-    if (!target || !board.try_occupy(cell, most)) {
+    if (!target ||
+        !board.try_occupy(server.room.index, static_cast<std::int32_t>(server.max_connections))) {
         return;
     }
     const std::size_t hops = board.worker_count();
     if (*target == index) {
-        receive_room(group, cell, hops);
+        receive_room(group.id(), server.room, hops);
     } else {
-        shared.workers[*target].post_room(group, cell, hops);
+        shared.workers[*target].post_room(group.id(), server.room, hops);
     }
 }
 
-void Worker::receive_room(std::uint32_t group, std::uint32_t cell, std::size_t hops) {
-    for (RoomWaiter& waiter : waiting_[group]) {
-        if (waiter.take_room(cell)) {
-            return;
+void Worker::receive_room(CellId group, CellId room, std::size_t hops) {
+    Board& board = *shared.board;
+    if (!board.is_current(CellKind::backend, room)) {
+        return;  // held room keeps its cell: whoever says this holds none
+    }
+    // Nobody waits in a group that is gone.
+    const bool is_known = board.is_current(CellKind::group, group) && group.index < waiting_.size();
+    if (is_known) {
+        for (RoomWaiter& waiter : waiting_[group.index]) {
+            if (waiter.take_room(room.index)) {
+                return;
+            }
         }
     }
     // It left meanwhile, or cannot use this server (it tried it, or the server is down now).
-    const auto next = hops > 1 ? shared.board->next_waiting(index, group) : std::nullopt;
+    const auto next = hops > 1 && is_known ? board.next_waiting(index, group.index) : std::nullopt;
     if (next) {
-        shared.workers[*next].post_room(group, cell, hops - 1);
+        shared.workers[*next].post_room(group, room, hops - 1);
     } else {
-        shared.board->vacate(cell);
+        board.vacate(room.index);
     }
 }
 

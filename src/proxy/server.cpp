@@ -32,6 +32,7 @@
 #include "s3gate/proxy/group_watch.hpp"
 #include "s3gate/proxy/health_checker.hpp"
 #include "s3gate/proxy/resolver.hpp"
+#include "s3gate/proxy/slot_directory.hpp"
 #include "s3gate/proxy/snapshot.hpp"
 #include "shared.hpp"
 #include "worker_thread.hpp"
@@ -72,19 +73,6 @@ std::string joined(const std::vector<base::IpAddress>& addresses) {
         out += (out.empty() ? "" : ", ") + address.to_string();
     }
     return out;
-}
-
-// Servers' addresses as far as they are known, one for each that is not.
-std::size_t count_backends(const config::Config& config, const Resolution& resolution) {
-    std::size_t count = 0;
-    for (const config::Site& site : config.sites) {
-        for (const config::Server& server : site.backends.servers) {
-            const auto found = resolution.find(server.host);
-            count += found == resolution.end() ? 1 : std::max<std::size_t>(found->second.size(), 1);
-            count += server.max_connections > 0 ? 1 : 0;  // a cell for all of its addresses
-        }
-    }
-    return count;
 }
 
 // READY waits for the first round of checks, but at most this long (docs/architecture.md,
@@ -212,8 +200,8 @@ struct Server::Impl {
 
     std::vector<std::shared_ptr<Listener>> listeners;
 
-    std::unique_ptr<SlotDirectory> directory;
     std::unique_ptr<Board> board;
+    std::unique_ptr<SlotDirectory> directory;
     std::unique_ptr<ClientTable> clients;
     std::unique_ptr<net::PipeBudget> pipes;
     Shared shared;
@@ -316,16 +304,10 @@ void Server::Impl::for_servers_of(
 
 void Server::Impl::build_first_snapshot() {
     worker_count = config->workers == 0 ? automatic_worker_count() : config->workers;
-    // Room for later generations too: cells are never given back (board.hpp).
-    constexpr std::size_t kMost = 65536;
-    const std::size_t backends = count_backends(*config, resolution);
-    const std::size_t groups = config->sites.size();
-    const std::size_t slots = std::max(backends, std::min(4 * backends + 1024, kMost));
-    const std::size_t group_cells = std::max(groups, std::min(4 * groups + 64, kMost));
-    board = std::make_unique<Board>(worker_count, slots, group_cells);
+    board = std::make_unique<Board>(worker_count);
     bump<std::uint64_t>(board->control().lookups_failed, unresolved.size());
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
-    directory = std::make_unique<SlotDirectory>(slots, group_cells);
+    directory = std::make_unique<SlotDirectory>(*board);
     snapshot = build_snapshot(config, resolution, *directory);
 }
 
@@ -444,15 +426,14 @@ void Server::Impl::start_workers() {
 }
 
 void Server::Impl::start_checks() {
-    checker =
-        std::make_unique<HealthChecker>(context, *board, [this](std::uint32_t slot, bool hard) {
-            report_groups(base::Clock::now());
-            if (hard) {
-                for (const WorkerHandle& worker : shared.workers) {
-                    worker.post_backend_down(slot);
-                }
+    checker = std::make_unique<HealthChecker>(context, *board, [this](CellId backend, bool hard) {
+        report_groups(base::Clock::now());
+        if (hard) {
+            for (const WorkerHandle& worker : shared.workers) {
+                worker.post_backend_down(backend);
             }
-        });
+        }
+    });
     checker->use(snapshot);
     checker->when_first_round_done([this] { become_ready(); }, first_round_limit(*config));
 }
@@ -534,6 +515,7 @@ void Server::Impl::on_tick() {
     feed_watchdog();
     clients->sweep(
         static_cast<std::uint64_t>(std::chrono::nanoseconds(now.time_since_epoch()).count()));
+    directory->collect();
     report_groups(now);
     report_losses(now);
     resolve_more(now);
@@ -623,7 +605,12 @@ void Server::Impl::resolve_more(base::TimePoint now) {
 }
 
 void Server::Impl::publish() {
-    snapshot = build_snapshot(config, resolution, *directory);
+    try {
+        snapshot = build_snapshot(config, resolution, *directory);
+    } catch (const std::length_error& error) {
+        spdlog::error("new addresses are not used: {}", error.what());
+        return;
+    }
     checker->use(snapshot);
     for (const WorkerHandle& worker : shared.workers) {
         worker.post_snapshot(snapshot);

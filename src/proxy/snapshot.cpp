@@ -1,32 +1,14 @@
 #include "s3gate/proxy/snapshot.hpp"
 
 #include <algorithm>
-#include <stdexcept>
+#include <utility>
 
 #include "s3gate/base/text.hpp"
 #include "s3gate/policy/affinity_key.hpp"
+#include "s3gate/proxy/slot_directory.hpp"
 
 namespace s3gate::proxy {
 namespace {
-
-// NUL cannot stand in a configured text, so no two different triples give one text.
-std::string joined(const std::string& a, const std::string& b, const std::string& c) {
-    return a + '\0' + b + '\0' + c;
-}
-
-std::optional<std::uint32_t> cell_of(std::map<std::string, std::uint32_t>& cells,
-                                     const std::string& name, std::size_t room) {
-    const auto known = cells.find(name);
-    if (known != cells.end()) {
-        return known->second;
-    }
-    if (cells.size() >= room) {
-        return std::nullopt;
-    }
-    const auto cell = static_cast<std::uint32_t>(cells.size());
-    cells.emplace(name, cell);
-    return cell;
-}
 
 std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolution& resolution) {
     if (const auto numeric = base::IpAddress::parse(host)) {
@@ -36,10 +18,9 @@ std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolut
     return found == resolution.end() ? std::vector<base::IpAddress>{} : found->second;
 }
 
-// One peer per address of one server; an address that is listed twice, or finds no room, makes
-// none.
+// One peer per address of one server; an address that is listed twice makes one.
 void add_peers(Group& group, std::uint32_t server_index, const Resolution& resolution,
-               SlotDirectory& directory) {
+               SlotDirectory::Names& names) {
     GroupServer& server = group.servers[server_index];
     server.first_peer = static_cast<std::uint32_t>(group.peers.size());
     const std::uint16_t check_port =
@@ -53,28 +34,20 @@ void add_peers(Group& group, std::uint32_t server_index, const Resolution& resol
             continue;
         }
         const std::string text = address.to_string();
-        const auto slot = directory.slot_of(group.name, server.config->text, text);
-        if (!slot) {
-            continue;
-        }
+        const CellId cell = names.backend(group.name, server.config->text, text);
         ++server.peer_count;
         const bool is_out = server.config->down || server.config->drained;
-        group.peers.push_back(
-            {*slot, server_index, is_out, address, text, base::SocketAddress(ip, check_port)});
+        group.peers.push_back({cell.index, cell.epoch, server_index, is_out, address, text,
+                               base::SocketAddress(ip, check_port)});
     }
 }
 
 // All addresses of a server have one number of requests together.
-void add_room(Group& group, GroupServer& server, SlotDirectory& directory) {
+void add_room(Group& group, GroupServer& server, SlotDirectory::Names& names) {
     if (server.config->max_connections == 0) {
         return;
     }
-    const auto cell = directory.slot_of(group.name, server.config->text, {});
-    if (!cell) {
-        throw std::length_error("no room on the board for max_connections of " +
-                                server.config->text);
-    }
-    server.room = *cell;
+    server.room = names.room(group.name, server.config->text);
     server.max_connections = server.config->max_connections;
     group.has_bounded_servers = true;
 }
@@ -91,14 +64,12 @@ policy::KetamaRing ring_of(const config::Backends& backends) {
 }
 
 Group build_group(const config::Site& config, const Resolution& resolution,
-                  SlotDirectory& directory) {
+                  SlotDirectory::Names& names) {
     Group group;
     group.name = config.backends.name;
-    const auto cell = directory.group_of(group.name);
-    if (!cell) {
-        throw std::length_error("no room on the board for one more group: " + group.name);
-    }
-    group.cell = *cell;
+    const CellId cell = names.group(group.name);
+    group.cell = cell.index;
+    group.epoch = cell.epoch;
     group.balance = &config.balance;
     group.backends = &config.backends;
     group.health = &config.health;
@@ -108,8 +79,8 @@ Group build_group(const config::Site& config, const Resolution& resolution,
     for (std::uint32_t i = 0; i < group.servers.size(); ++i) {
         group.servers[i].config = &config.backends.servers[i];
         group.has_backups = group.has_backups || config.backends.servers[i].backup;
-        add_peers(group, i, resolution, directory);
-        add_room(group, group.servers[i], directory);
+        add_peers(group, i, resolution, names);
+        add_room(group, group.servers[i], names);
     }
     if (config.balance.method == config::BalanceMethod::ketama) {
         group.ring = ring_of(config.backends);
@@ -120,9 +91,10 @@ Group build_group(const config::Site& config, const Resolution& resolution,
 }
 
 Site build_site(const config::Site& config, const Resolution& resolution,
-                SlotDirectory& directory) {
+                SlotDirectory::Names& names) {
     Site site;
     site.config = &config;
+    site.cell = names.site(config.name);
     const config::RequestRate& rate = config.limits.requests_per_client;
     if (rate.requests > 0) {
         const std::chrono::nanoseconds period = rate.period;
@@ -137,7 +109,7 @@ Site build_site(const config::Site& config, const Resolution& resolution,
     for (const config::KeySource& source : config.balance.key) {
         site.key_sources.push_back(policy::to_string(source));
     }
-    site.groups.push_back(build_group(config, resolution, directory));
+    site.groups.push_back(build_group(config, resolution, names));
     site.routes.push_back({0});
     return site;
 }
@@ -196,28 +168,19 @@ std::string label_of(const Group& group, const Peer& peer) {
     return label_of(group.name, *group.servers[peer.server].config, peer.address_text);
 }
 
-std::optional<std::uint32_t> SlotDirectory::slot_of(const std::string& group,
-                                                    const std::string& server,
-                                                    const std::string& address) {
-    return cell_of(slot_map_, joined(group, server, address), slots_);
-}
-
-std::optional<std::uint32_t> SlotDirectory::group_of(const std::string& group) {
-    return cell_of(group_map_, group, groups_);
-}
-
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
                                                const Resolution& resolution,
                                                SlotDirectory& directory) {
-    auto snapshot = std::make_shared<Snapshot>();
-    snapshot->sites.reserve(config->sites.size());
+    Snapshot snapshot;
+    SlotDirectory::Names names(directory);
+    snapshot.sites.reserve(config->sites.size());
     for (const config::Site& site : config->sites) {
-        const auto index = static_cast<std::uint32_t>(snapshot->sites.size());
-        snapshot->sites.push_back(build_site(site, resolution, directory));
-        add_addresses(snapshot->addresses, snapshot->sites.back(), index);
+        const auto index = static_cast<std::uint32_t>(snapshot.sites.size());
+        snapshot.sites.push_back(build_site(site, resolution, names));
+        add_addresses(snapshot.addresses, snapshot.sites.back(), index);
     }
-    snapshot->config = std::move(config);
-    return snapshot;
+    snapshot.config = std::move(config);
+    return directory.publish(std::move(snapshot), std::move(names));
 }
 
 }  // namespace s3gate::proxy

@@ -34,7 +34,6 @@ Worker::Worker(std::size_t worker_index, Shared& shared_state,
                         0x9e3779b97f4a7c15ULL +
                     worker_index) {
     pool.set_total_limit(shared.parked_limit);
-    waiting_.resize(shared.board->group_count());
     shared.listening.fetch_add(1);
     use_snapshot(std::move(snapshot));
 }
@@ -88,16 +87,36 @@ void Worker::tick() {
 }
 
 void Worker::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
-    auto old = std::exchange(generation_,
-                             std::make_unique<Generation>(std::move(snapshot), listeners_));
+    auto old =
+        std::exchange(generation_, std::make_unique<Generation>(std::move(snapshot), listeners_));
+    if (waiting_.size() < generation_->group_cells()) {
+        waiting_.resize(generation_->group_cells());
+    }
     if (old && old->users > 0) {
         old_generations_.push_back(std::move(old));
+    } else if (old) {
+        retire(std::move(old));
     }
 }
 
 void Worker::return_generation(Generation* used) {
-    if (--used->users == 0 && used != generation_.get()) {
-        std::erase_if(old_generations_, [&](const auto& old) { return old.get() == used; });
+    if (--used->users > 0 || used == generation_.get()) {
+        return;
+    }
+    const auto place = std::ranges::find(old_generations_, used, &std::unique_ptr<Generation>::get);
+    std::unique_ptr<Generation> old = std::move(*place);
+    old_generations_.erase(place);
+    retire(std::move(old));
+}
+
+// Also where an older generation names the backend still: what it parks later is closed with it.
+void Worker::retire(std::unique_ptr<Generation> old) {
+    for (const Group& group : groups_of(old->snapshot())) {
+        for (const Peer& peer : group.peers) {
+            if (!generation_->names(peer.slot)) {
+                pool.drop(peer.slot);
+            }
+        }
     }
 }
 
@@ -138,13 +157,13 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
                                                       const base::IpAddress& ip) {
     const Address& address = *at.address;
-    const std::uint32_t site = at.site->default_group().cell;
+    const CellId site = at.site->cell;
     const std::int64_t all = shared.board->connections();
     Admission admission;
-    admission.is_over = all >= static_cast<std::int64_t>(shared.connection_limit) ||
-                        (address.connections > 0 &&
-                         shared.board->site_connections(site) >=
-                             static_cast<std::int64_t>(address.connections));
+    admission.is_over =
+        all >= static_cast<std::int64_t>(shared.connection_limit) ||
+        (address.connections > 0 && shared.board->site_connections(site.index) >=
+                                        static_cast<std::int64_t>(address.connections));
     if (admission.is_over) {
         bump(counters.shed);
         if (all >= static_cast<std::int64_t>(shared.connection_limit) + kShedRoom) {
@@ -176,7 +195,7 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer,
     client->shed = admission->is_over;
     client->entry = admission->ticket.entry;
     client->admission = admission->ticket.admission;
-    client->site = address.site->default_group().cell;
+    client->site = address.site->cell.index;
     clients_.push_front(*client);
     bump<std::int64_t>(counters.connections);
     shared.board->add_site_connections(index, client->site, 1);
@@ -200,10 +219,13 @@ void Worker::remove_client(ClientConnection& client) {
     }
 }
 
-void Worker::backend_down(std::uint32_t slot) {
-    pool.drop(slot);
+void Worker::backend_down(CellId backend) {
+    if (!shared.board->is_current(CellKind::backend, backend)) {
+        return;
+    }
+    pool.drop(backend.index);
     for (Exchange& exchange : exchanges_.active()) {
-        exchange.on_backend_down(slot);
+        exchange.on_backend_down(backend.index);
     }
 }
 

@@ -56,9 +56,9 @@ class Worker {
 
     // What a WorkerHandle says.
     void use_snapshot(std::shared_ptr<const Snapshot> snapshot);
-    void backend_down(std::uint32_t slot);
+    void backend_down(CellId backend);
     void receive_client(int descriptor, const Listener& listener);
-    void receive_room(std::uint32_t group, std::uint32_t cell, std::size_t hops);
+    void receive_room(CellId group, CellId room, std::size_t hops);
     void drain();
     void stop();
     // Any thread.
@@ -89,7 +89,7 @@ class Worker {
     void end_waiting(RoomWaiter& waiter);
     // A request at a server with max_connections ended: its room goes to whoever has waited
     // longest, on any worker.
-    void vacate(std::uint32_t group, std::uint32_t cell, std::int32_t most);
+    void vacate(const Group& group, const GroupServer& server);
 
     // One operational log line about a passive mark set or cleared.
     void note_mark(const Group& group, const Peer& peer, bool marked);
@@ -134,6 +134,9 @@ class Worker {
     using WaitingQueue = boost::intrusive::list<RoomWaiter, boost::intrusive::base_hook<WaitingHook>,
                                                 boost::intrusive::constant_time_size<false>>;
 
+    // It has no user any more: this worker's parked connections to backends that only it named are
+    // closed, and its snapshot is let go of.
+    void retire(std::unique_ptr<Generation> old);
     static void on_tick(void* self);
     void tick();
     void count_unasked();  // what the pool met since the last time
@@ -153,7 +156,7 @@ class Worker {
     std::unique_ptr<Generation> generation_;                    // the present one
     std::vector<std::unique_ptr<Generation>> old_generations_;  // that still have users
     boost::intrusive::list<ClientConnection, boost::intrusive::base_hook<ClientHook>> clients_;
-    std::deque<WaitingQueue> waiting_;  // by group; as long as the board
+    std::deque<WaitingQueue> waiting_;  // by cell of the group
     std::size_t waiting_count_ = 0;
     ExchangePool exchanges_{*this};
     std::vector<std::unique_ptr<Acceptor>> acceptors_;

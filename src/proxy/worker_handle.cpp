@@ -12,8 +12,8 @@ void WorkerHandle::post_snapshot(std::shared_ptr<const Snapshot> snapshot) const
     });
 }
 
-void WorkerHandle::post_backend_down(std::uint32_t slot) const {
-    worker_->reactor.submit([worker = worker_, slot] { worker->backend_down(slot); });
+void WorkerHandle::post_backend_down(CellId backend) const {
+    worker_->reactor.submit([worker = worker_, backend] { worker->backend_down(backend); });
 }
 
 void WorkerHandle::post_client(int descriptor, std::shared_ptr<const Listener> listener) const {
@@ -25,9 +25,9 @@ void WorkerHandle::post_client(int descriptor, std::shared_ptr<const Listener> l
     });
 }
 
-void WorkerHandle::post_room(std::uint32_t group, std::uint32_t cell, std::size_t hops) const {
+void WorkerHandle::post_room(CellId group, CellId room, std::size_t hops) const {
     worker_->reactor.submit(
-        [worker = worker_, group, cell, hops] { worker->receive_room(group, cell, hops); });
+        [worker = worker_, group, room, hops] { worker->receive_room(group, room, hops); });
 }
 
 void WorkerHandle::post_drain() const {

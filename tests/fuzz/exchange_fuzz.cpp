@@ -887,7 +887,7 @@ void Play::operation() {
             const bool up = (who & 0x40) != 0;
             worker_->set_up(backend, up);
             if (!up && (who & 0x20) != 0) {
-                worker_->take_down(backend);
+                worker_->take_down({static_cast<std::uint32_t>(backend), 0});
             }
             break;
         }

@@ -4,8 +4,8 @@
 #include <map>
 #include <string>
 
+#include "s3gate/proxy/slot_directory.hpp"
 #include "s3gate/proxy/snapshot.hpp"
-#include "simulated_worker.hpp"
 
 namespace s3gate::fuzz {
 namespace {
@@ -66,8 +66,8 @@ std::shared_ptr<const config::Config> make_config(unsigned options) {
 
 std::shared_ptr<const proxy::Snapshot> snapshot_of(unsigned options) {
     static std::map<unsigned, std::shared_ptr<const proxy::Snapshot>> made;
-    static proxy::SlotDirectory directory(sim::SimulatedWorker::kSlots,
-                                          sim::SimulatedWorker::kGroups);
+    static proxy::Board board(1);
+    static proxy::SlotDirectory directory(board);
     std::shared_ptr<const proxy::Snapshot>& snapshot = made[options];
     if (!snapshot) {
         const proxy::Resolution resolution = {

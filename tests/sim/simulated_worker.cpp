@@ -24,7 +24,7 @@ struct SimulatedWorker::Parts {
 
     observe::LogWriter log;
     net::PipeBudget pipes{kPipes};
-    proxy::Board board{1, kSlots, kGroups};
+    proxy::Board board{1, kSlots, kGroups, kSites};
     proxy::Shared shared;
     std::unique_ptr<proxy::Worker> worker;
 };
@@ -73,8 +73,20 @@ void SimulatedWorker::set_up(std::size_t slot, bool up) {
     parts_->board.set_up(static_cast<std::uint32_t>(slot), up);
 }
 
-void SimulatedWorker::take_down(std::size_t slot) {
-    parts_->worker->backend_down(static_cast<std::uint32_t>(slot));
+void SimulatedWorker::take_down(proxy::CellId backend) {
+    parts_->worker->backend_down(backend);
+}
+
+void SimulatedWorker::hold_room(proxy::CellId room) {
+    SIM_CHECK(parts_->board.try_occupy(room.index, 1000));
+}
+
+void SimulatedWorker::receive_room(proxy::CellId group, proxy::CellId room) {
+    parts_->worker->receive_room(group, room, 1);
+}
+
+std::int32_t SimulatedWorker::held_room(proxy::CellId room) const {
+    return parts_->board.occupied(room.index);
 }
 
 bool SimulatedWorker::is_marked(std::size_t slot) const {
@@ -105,7 +117,7 @@ std::int64_t SimulatedWorker::retries() const {
     return parts_->board.group_retries(0);
 }
 
-std::uint64_t SimulatedWorker::total(proxy::Counter proxy::WorkerCounterCells::*counter) const {
+std::uint64_t SimulatedWorker::total(proxy::Counter proxy::WorkerCounterCells::* counter) const {
     return parts_->board.total(counter);
 }
 

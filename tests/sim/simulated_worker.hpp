@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "s3gate/proxy/board.hpp"
 #include "s3gate/proxy/counters.hpp"
 
 namespace s3gate::proxy {
@@ -29,9 +30,10 @@ struct WorkerSetup {
 
 class SimulatedWorker {
   public:
-    // Room on the board: the snapshot's SlotDirectory must be made with these.
+    // Cells of the board: the snapshot may name as many.
     static constexpr std::size_t kSlots = 32;
     static constexpr std::size_t kGroups = 2;
+    static constexpr std::size_t kSites = 2;
 
     SimulatedWorker(std::shared_ptr<const proxy::Snapshot> snapshot, const WorkerSetup& setup);
     ~SimulatedWorker();  // every descriptor and pipe must be given back
@@ -45,7 +47,11 @@ class SimulatedWorker {
     void use_snapshot(std::shared_ptr<const proxy::Snapshot> snapshot);
     // `slot` is the backend's cell on the board.
     void set_up(std::size_t slot, bool up);
-    void take_down(std::size_t slot);
+    void take_down(proxy::CellId backend);
+    // Room that another worker held and passes on; held_room() says how much is held there.
+    void hold_room(proxy::CellId room);
+    void receive_room(proxy::CellId group, proxy::CellId room);
+    std::int32_t held_room(proxy::CellId room) const;
     bool is_marked(std::size_t slot) const;
     void drain();
     void stop();
@@ -55,7 +61,7 @@ class SimulatedWorker {
     // Requests in progress that clients asked for, and retries among them.
     std::int64_t requests() const;
     std::int64_t retries() const;
-    std::uint64_t total(proxy::Counter proxy::WorkerCounterCells::*counter) const;
+    std::uint64_t total(proxy::Counter proxy::WorkerCounterCells::* counter) const;
     // Of a stop: requests, tunnels; of a drain: answers that wait by nature.
     std::uint64_t cut_requests() const;
     std::uint64_t cut_tunnels() const;

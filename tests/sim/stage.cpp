@@ -115,8 +115,10 @@ void Stage::build(std::size_t nodes, const Change& change) {
                 server.max_connections = site.backends.max_connections;
             }
         }
-        proxy::SlotDirectory directory(SimulatedWorker::kSlots, SimulatedWorker::kGroups);
-        snapshot_ = proxy::build_snapshot(std::move(made), {}, directory);
+        names_ = std::make_unique<proxy::Board>(1);
+        directory_ = std::make_unique<proxy::SlotDirectory>(*names_);
+        config_ = std::move(made);
+        snapshot_ = proxy::build_snapshot(config_, {}, *directory_);
         const proxy::Group& built = snapshot_->sites[0].default_group();
         if (!wants_order || built.ring.empty() || is_in_order(built)) {
             return;
@@ -260,9 +262,29 @@ void Stage::turn_away(Visit& visit) {
     settle();
 }
 
-std::size_t Stage::slot_of(char name) const {
-    const proxy::Group& group = snapshot_->sites[0].default_group();
-    return group.peers[group.servers[static_cast<std::size_t>(name - 'a')].first_peer].slot;
+void Stage::reconfigure(const Change& change) {
+    auto made = std::make_shared<config::Config>(*config_);
+    change(made->sites[0]);
+    config_ = std::move(made);
+    snapshot_ = proxy::build_snapshot(config_, {}, *directory_);
+    worker_->use_snapshot(snapshot_);
+    settle();
+}
+
+const proxy::GroupServer& Stage::server(char name) const {
+    return snapshot_->sites[0].default_group().servers[static_cast<std::size_t>(name - 'a')];
+}
+
+proxy::CellId Stage::backend(char name) const {
+    return snapshot_->sites[0].default_group().peers[server(name).first_peer].id();
+}
+
+proxy::CellId Stage::group() const {
+    return snapshot_->sites[0].default_group().id();
+}
+
+proxy::CellId Stage::room(char name) const {
+    return server(name).room;
 }
 
 void Stage::set_up(char name, bool up) {
@@ -271,7 +293,7 @@ void Stage::set_up(char name, bool up) {
 
 void Stage::take_down(char name) {
     worker_->set_up(slot_of(name), false);
-    worker_->take_down(slot_of(name));
+    worker_->take_down(backend(name));
     settle();
 }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "s3gate/config/model.hpp"
+#include "s3gate/proxy/slot_directory.hpp"
 #include "s3gate/proxy/snapshot.hpp"
 #include "simulated_network.hpp"
 #include "simulated_worker.hpp"
@@ -67,8 +68,8 @@ struct Node {
     enum class Door { open, refuse, hang };
     std::string name;
     Door door = Door::open;
-    std::deque<Reply> replies;  // to the next requests
-    Reply usual;                // to all others
+    std::deque<Reply> replies;             // to the next requests
+    Reply usual;                           // to all others
     std::size_t room = Endpoint::kPlenty;  // what a new connection takes before the node reads
     std::size_t asked = 0;                 // requests whose first byte came
 };
@@ -151,6 +152,17 @@ class Stage {
     void drain();
     void stop();
 
+    // A generation with what `change` changes beside; the worker uses it from now on. Nodes keep
+    // their cells.
+    void reconfigure(const Change& change);
+    // The present generation, for as long as somebody uses it: not because of this.
+    std::weak_ptr<const proxy::Snapshot> generation() const { return snapshot_; }
+    // A backend's cell, and its group's.
+    proxy::CellId backend(char name) const;
+    proxy::CellId group() const;
+    // The cell of the room at a node.
+    proxy::CellId room(char name) const;
+
     // Lets time pass, tick by tick.
     void advance(milliseconds time);
     void settle();
@@ -162,7 +174,7 @@ class Stage {
 
     SimulatedWorker& worker() { return *worker_; }
     Network& network() { return network_; }
-    std::uint64_t count(proxy::Counter proxy::WorkerCounterCells::*counter) const {
+    std::uint64_t count(proxy::Counter proxy::WorkerCounterCells::* counter) const {
         return worker_->total(counter);
     }
 
@@ -172,11 +184,16 @@ class Stage {
     void read(ClientPeer& client);
     void read(Visit& visit);
     bool step(Visit& visit);
-    std::size_t slot_of(char name) const;
+    const proxy::GroupServer& server(char name) const;
+    std::size_t slot_of(char name) const { return backend(name).index; }
     std::vector<std::string> pieces(std::string_view text) const;
 
     Network network_;
     Endpoint* listener_ = nullptr;
+    // The names of the cells: those of the worker's own board, which has as many from the start.
+    std::unique_ptr<proxy::Board> names_;
+    std::unique_ptr<proxy::SlotDirectory> directory_;
+    std::shared_ptr<const config::Config> config_;
     std::shared_ptr<const proxy::Snapshot> snapshot_;
     std::vector<Node> nodes_;
     std::deque<Visit> visits_;

@@ -13,6 +13,7 @@
 
 #include "s3gate/base/address.hpp"
 #include "s3gate/policy/rate_limit.hpp"
+#include "s3gate/proxy/board.hpp"
 
 namespace s3gate::proxy {
 
@@ -43,11 +44,11 @@ class ClientTable {
     ClientTable(const ClientTable&) = delete;
     ClientTable& operator=(const ClientTable&) = delete;
 
-    // A connection from `ip` begins at the site with that group; `most` connections are served at a
+    // A connection from `ip` begins at the site with that cell; `most` connections are served at a
     // time, 0 = any number. IPv6 addresses of one /64 are one client. When there is no room for one
     // more client, those that find none share an entry, one for each shard, and with it the limits
     // of one client.
-    Ticket enter(std::uint32_t group, const base::IpAddress& ip, std::uint64_t most);
+    Ticket enter(CellId site, const base::IpAddress& ip, std::uint64_t most);
     // The connection ends; `admission` is what enter() said (not dropped). `now` as in admit().
     void leave(Entry& entry, Admission admission, std::uint64_t now);
     // True if one more request of this client may be served now; lock-free. `now` in nanoseconds of
@@ -68,13 +69,13 @@ class ClientTable {
 
     struct Key {
         std::uint64_t address = 0;  // an IPv4 address, or the first 64 bits of an IPv6 one
-        std::uint32_t group = 0;
+        CellId site;
         bool is_v6 = false;
         bool operator==(const Key&) const = default;
     };
     struct Shard;
 
-    static Key key_of(std::uint32_t group, const base::IpAddress& ip);
+    static Key key_of(CellId site, const base::IpAddress& ip);
     std::uint64_t hash_of(const Key& key) const;
     Entry* obtain(Shard& shard, std::size_t bucket, const Key& key, std::uint64_t hash);
     void forget(Shard& shard, Entry& entry);

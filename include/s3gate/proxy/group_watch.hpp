@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 
 #include "s3gate/base/clock.hpp"
 #include "s3gate/proxy/board.hpp"
@@ -38,7 +39,11 @@ class GroupWatch {
         base::TimePoint since;
         base::TimePoint well_since{};  // zero while no server is usable
     };
-    std::map<std::uint32_t, Outage> outages_;  // by the group's cell
+    // What there is of an outage after this look at the group; `outage`: before it.
+    static std::optional<Outage> look(const Group& group, const Board& board,
+                                      std::optional<Outage> outage, base::TimePoint now);
+
+    std::map<CellId, Outage> outages_;  // by the group's cell
 };
 
 }  // namespace s3gate::proxy

@@ -17,7 +17,7 @@ class HealthChecker {
     // Called on the control thread when a backend goes down: `hard` is true when the deciding check
     // failed by connect failure or timeout (its parked connections close, exchanges waiting on it
     // move on).
-    using OnDown = std::function<void(std::uint32_t slot, bool hard)>;
+    using OnDown = std::function<void(CellId backend, bool hard)>;
 
     HealthChecker(boost::asio::io_context& context, Board& board, OnDown on_down);
     ~HealthChecker();

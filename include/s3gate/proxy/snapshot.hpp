@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <optional>
 #include <ranges>
 #include <string>
 #include <string_view>
@@ -18,20 +17,27 @@
 #include "s3gate/policy/ketama_ring.hpp"
 #include "s3gate/policy/passive_fails.hpp"
 #include "s3gate/policy/rate_limit.hpp"
+#include "s3gate/proxy/board.hpp"
 
 namespace s3gate::proxy {
+
+class SlotDirectory;
 
 // One resolved address of one configured server.
 // What a request reads of its backend comes first and lies in one cache line: with a thousand
 // backends none of them is in the cache.
 struct alignas(64) Peer {
-    std::uint32_t slot =
-        0;  // cell on the board; the same for (group, server text, address) in every generation
+    // Its cell on the board, the same for (group, server text, address) in every generation, and
+    // the cell's epoch.
+    std::uint32_t slot = 0;
+    std::uint32_t epoch = 0;
     std::uint32_t server = 0;  // index into Group::servers
     bool is_out = false;       // `down` or `drained` in the configuration
     base::SocketAddress address;
     std::string address_text;           // "ip:port", for logs and the status page
     base::SocketAddress check_address;  // where active checks go (health.port)
+
+    CellId id() const { return {slot, epoch}; }
 };
 
 // One configured server of a group.
@@ -39,8 +45,8 @@ struct GroupServer {
     const config::Server* config = nullptr;
     std::uint32_t first_peer = 0;  // index into Group::peers: a server's addresses lie side by side
     std::uint32_t peer_count = 0;  // 0 = not resolved
-    std::uint32_t room = 0;  // cell on the board for max_connections; only where that is not 0
     std::uint32_t max_connections = 0;  // as configured; 0 = off
+    CellId room;                        // on the board; only where max_connections is not 0
 
     // Indices into Group::peers.
     auto peers() const { return std::views::iota(first_peer, first_peer + peer_count); }
@@ -48,8 +54,10 @@ struct GroupServer {
 
 // The set of servers that requests are balanced over, and how.
 struct Group {
-    std::string name;        // in messages and on the status page
-    std::uint32_t cell = 0;  // on the board
+    std::string name;  // in messages and on the status page
+    // Its cell on the board, the same for this name in every generation, and the cell's epoch.
+    std::uint32_t cell = 0;
+    std::uint32_t epoch = 0;
     // How it is used; they belong to Snapshot::config.
     const config::Balance* balance = nullptr;
     const config::Backends* backends = nullptr;
@@ -62,6 +70,8 @@ struct Group {
     policy::PassiveRule passive;
     bool has_bounded_servers = false;  // some server has max_connections
     bool has_backups = false;
+
+    CellId id() const { return {cell, epoch}; }
 };
 
 // Where the requests of a site go that it matches. A site has one, which matches all of them.
@@ -72,8 +82,9 @@ struct Route {
 // What a request is served by, whatever backend it goes to.
 struct Site {
     const config::Site* config = nullptr;
-    policy::RateRule rate;                 // limits.requests_per_client
-    std::string extra_lines;               // headers.set as field lines
+    CellId cell;              // on the board, the same for this name in every generation
+    policy::RateRule rate;    // limits.requests_per_client
+    std::string extra_lines;  // headers.set as field lines
     std::vector<std::string> extra_names;  // their names, lower case
     std::vector<std::string> key_sources;  // balance.key as the log names them, in its order
     std::vector<Route> routes;             // the last one matches whatever no other does
@@ -120,30 +131,12 @@ std::string label_of(std::string_view group, const config::Server& server,
                      std::string_view addresses);
 std::string label_of(const Group& group, const Peer& peer);
 
-// Gives each (group, server text, address) and each group a cell for the life of the process.
-// Control side only.
-class SlotDirectory {
-  public:
-    SlotDirectory(std::size_t slots, std::size_t groups) : slots_(slots), groups_(groups) {}
-    // nullopt when the board is full. An empty address stands for all of a server's.
-    std::optional<std::uint32_t> slot_of(const std::string& group, const std::string& server,
-                                         const std::string& address);
-    std::optional<std::uint32_t> group_of(const std::string& group);
-
-  private:
-    std::size_t slots_;
-    std::size_t groups_;
-    std::map<std::string, std::uint32_t> slot_map_;
-    std::map<std::string, std::uint32_t> group_map_;
-};
-
 // Addresses of each host name, as the resolver found them; a name that is missing or has none is
 // unresolved.
 using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
 
-// Builds a generation. Numeric hosts need no entry in `resolution`. Addresses that find no room on
-// the board are left out (their servers count as unresolved); a group, or a server with
-// max_connections, that finds none throws std::length_error: the generation cannot serve.
+// Builds a generation. Numeric hosts need no entry in `resolution`. Throws std::length_error, which
+// says for what, when the board has no room: the generation cannot serve. Control thread only.
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
                                                const Resolution& resolution,
                                                SlotDirectory& directory);

@@ -23,14 +23,15 @@ TEST(Board, BackendsStartUp) {
 }
 
 TEST(Board, KeepsItsSizes) {
-    const Board board(2, 7, 3);
+    const Board board(2, 7, 3, 2);
     EXPECT_EQ(board.worker_count(), 2u);
     EXPECT_EQ(board.slot_count(), 7u);
     EXPECT_EQ(board.group_count(), 3u);
+    EXPECT_EQ(board.site_count(), 2u);
 }
 
 TEST(Board, SumsRowsOfAllWorkers) {
-    Board board(3, 2, 2);
+    Board board(3, 2, 2, 2);
     board.add_in_flight(0, 1, 1);
     board.add_in_flight(2, 1, 2);
     board.add_group_requests(0, 0, 4);
@@ -133,7 +134,7 @@ TEST(Board, RoomGoesToTheWorkerThatWaitsLongest) {
 
 // What a worker began another one cannot end: a row that is off is named although the sum is zero.
 TEST(Board, NamesWhatIsLeftInFlight) {
-    Board board(2, 8, 4);
+    Board board(2, 8, 4, 4);
     EXPECT_EQ(board.leftovers(), "");
     board.add_in_flight(0, 7, 1);
     board.add_in_flight(1, 7, -1);
@@ -147,7 +148,7 @@ TEST(Board, NamesWhatIsLeftInFlight) {
     board.counters(1).connections = 3;
     EXPECT_EQ(board.leftovers(),
               "worker 0: 2 requests of group cell 3; worker 0: 1 retries of group cell 0; "
-              "worker 1: -5 connections of group cell 2; worker 1: 3 connections");
+              "worker 1: -5 connections of site cell 2; worker 1: 3 connections");
 }
 
 TEST(Board, NamesRoomThatWasNotGivenBack) {
@@ -161,6 +162,109 @@ TEST(Board, NamesRoomThatWasNotGivenBack) {
     board.vacate(5);
     board.add_waiting(3, -2);
     board.set_first_waiting(1, 3, 0);
+    EXPECT_EQ(board.leftovers(), "");
+}
+
+TEST(Board, CellsAreAddedOneByOne) {
+    Board board(2, 1);
+    EXPECT_EQ(board.add_cell(CellKind::backend), (CellId{1, 0}));
+    EXPECT_EQ(board.add_cell(CellKind::group), (CellId{0, 0}));
+    EXPECT_EQ(board.add_cell(CellKind::site), (CellId{0, 0}));
+    EXPECT_TRUE(board.is_up(1));
+    EXPECT_EQ(board.all_retry_tokens(0), 10'000);
+    board.add_site_connections(1, 0, 3);
+    EXPECT_EQ(board.site_connections(0), 3);
+}
+
+TEST(Board, GrowsUpToItsLimit) {
+    Board board(1, Board::kMostSlots);
+    EXPECT_EQ(board.slot_count(), Board::kMostSlots);
+    EXPECT_EQ(board.add_cell(CellKind::backend), std::nullopt);
+    EXPECT_NE(board.add_cell(CellKind::group), std::nullopt) << "it has a limit of its own";
+    board.add_in_flight(0, Board::kMostSlots - 1, 2);
+    EXPECT_EQ(board.in_flight(Board::kMostSlots - 1), 2);
+}
+
+TEST(Board, ACellAtRestCountsNothingInAnyRow) {
+    Board board(2, 1, 1, 1);
+    const auto expect_rest_but_for = [&](CellKind kind, const auto& change) {
+        EXPECT_TRUE(board.is_at_rest(kind, 0));
+        change(1);
+        EXPECT_FALSE(board.is_at_rest(kind, 0));
+        change(-1);
+        EXPECT_TRUE(board.is_at_rest(kind, 0));
+    };
+    expect_rest_but_for(CellKind::backend, [&](int by) { board.add_in_flight(1, 0, by); });
+    expect_rest_but_for(CellKind::backend,
+                        [&](int by) { by > 0 ? void(board.try_occupy(0, 1)) : board.vacate(0); });
+    expect_rest_but_for(CellKind::group, [&](int by) { board.add_group_requests(1, 0, by); });
+    expect_rest_but_for(CellKind::group, [&](int by) { board.add_group_retries(1, 0, by); });
+    expect_rest_but_for(CellKind::group, [&](int by) { board.add_waiting(0, by); });
+    expect_rest_but_for(CellKind::group,
+                        [&](int by) { board.set_first_waiting(1, 0, by > 0 ? 5 : 0); });
+    expect_rest_but_for(CellKind::site, [&](int by) { board.add_site_connections(1, 0, by); });
+    // Two rows that cancel each other out: somebody is still there.
+    board.add_in_flight(0, 0, 1);
+    board.add_in_flight(1, 0, -1);
+    EXPECT_FALSE(board.is_at_rest(CellKind::backend, 0));
+}
+
+TEST(Board, ARenewedCellIsClean) {
+    Board board(2, 1, 1, 1);
+    board.set_up(0, false);
+    board.set_recovering(0, true);
+    ASSERT_TRUE(board.replace_passive(0, {}, {5}));
+    board.set_retry_tokens(0, 0, -7);
+    board.set_retry_tokens(1, 0, 1);
+    EXPECT_TRUE(board.is_current(CellKind::backend, {0, 0}));
+    EXPECT_EQ(board.renew_cell(CellKind::backend, 0), (CellId{0, 1}));
+    EXPECT_EQ(board.renew_cell(CellKind::group, 0), (CellId{0, 1}));
+    EXPECT_EQ(board.renew_cell(CellKind::site, 0), (CellId{0, 1}));
+    EXPECT_TRUE(board.is_up(0));
+    EXPECT_FALSE(board.is_recovering(0));
+    EXPECT_EQ(board.passive(0), policy::PassiveState{});
+    EXPECT_EQ(board.all_retry_tokens(0), 10'000);
+    for (const CellKind kind : {CellKind::backend, CellKind::group, CellKind::site}) {
+        EXPECT_FALSE(board.is_current(kind, {0, 0}));
+        EXPECT_TRUE(board.is_current(kind, {0, 1}));
+    }
+}
+
+// Workers use the cells they know of while the control thread adds others, and learn of those
+// later.
+TEST(Board, GrowsWhileOthersUseIt) {
+    constexpr std::uint32_t kCells = 5000;
+    constexpr std::size_t kWorkers = 2;
+    Board board(kWorkers, 1, 1, 1);
+    std::atomic<std::uint32_t> known{1};
+    std::vector<std::thread> threads;
+    for (std::size_t worker = 0; worker < kWorkers; ++worker) {
+        threads.emplace_back([&board, &known, worker] {
+            for (std::uint32_t cells = 0; cells < kCells;) {
+                cells = known.load(std::memory_order_acquire);
+                for (const std::uint32_t cell : {std::uint32_t{0}, cells - 1}) {
+                    EXPECT_TRUE(board.is_up(cell));
+                    EXPECT_TRUE(board.is_current(CellKind::backend, {cell, 0}));
+                    board.add_in_flight(worker, cell, 1);
+                    board.add_group_requests(worker, cell, 1);
+                    board.add_site_connections(worker, cell, 1);
+                    EXPECT_GE(board.in_flight(cell), 0);
+                    board.add_in_flight(worker, cell, -1);
+                    board.add_group_requests(worker, cell, -1);
+                    board.add_site_connections(worker, cell, -1);
+                }
+            }
+        });
+    }
+    for (std::uint32_t cells = 2; cells <= kCells; ++cells) {
+        for (const CellKind kind : {CellKind::backend, CellKind::group, CellKind::site}) {
+            ASSERT_NE(board.add_cell(kind), std::nullopt);
+        }
+        known.store(cells, std::memory_order_release);
+    }
+    for (std::thread& thread : threads) {
+        thread.join();
+    }
     EXPECT_EQ(board.leftovers(), "");
 }
 

@@ -13,6 +13,8 @@
 
 #include "s3gate/proxy/passive_marks.hpp"
 
+#include "s3gate/proxy/slot_directory.hpp"
+
 namespace s3gate::proxy {
 namespace {
 
@@ -62,8 +64,8 @@ class GroupWatchTest : public testing::Test {
 
     std::ostringstream log;
     config::Site site;
-    SlotDirectory directory{16, 4};
-    Board board{1, 16, 4};
+    Board board{1};
+    SlotDirectory directory{board};
     std::shared_ptr<const Snapshot> snapshot;
     GroupWatch watch;
     base::TimePoint now{seconds{1000}};
@@ -117,12 +119,28 @@ TEST_F(GroupWatchTest, MarksAndChecksTogetherMakeAnOutage) {
     build();
     board.set_up(0, false);
     const policy::PassiveRule rule{1, 1000};
-    ASSERT_EQ(count_failure(board, snapshot->sites[0].default_group().peers, 1, rule, 10), MarkChange::set);
+    ASSERT_EQ(count_failure(board, snapshot->sites[0].default_group().peers, 1, rule, 10),
+              MarkChange::set);
     EXPECT_EQ(look(), kTrying);
     EXPECT_EQ(look(seconds{30}), "") << "a trial that is due has not been passed";
     count_success(board, 1);
     EXPECT_EQ(look(), "");
     EXPECT_EQ(look(GroupWatch::kSettled), "info A server of group is usable again, after 31 s\n");
+}
+
+TEST_F(GroupWatchTest, AGroupThatIsGoneIsForgotten) {
+    add_server("10.0.0.1");
+    build();
+    set_all(false);
+    EXPECT_EQ(look(), kTrying);
+    site.backends.name = "other";
+    build();
+    EXPECT_EQ(look(), "");
+    site.backends.name = "group";
+    build();
+    set_all(true);
+    EXPECT_EQ(look(), "");
+    EXPECT_EQ(look(GroupWatch::kSettled), "") << "nobody was told that it is here again";
 }
 
 TEST_F(GroupWatchTest, SaysThatItRefuses) {

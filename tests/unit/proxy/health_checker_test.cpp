@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include "s3gate/proxy/slot_directory.hpp"
+
 namespace s3gate::proxy {
 namespace {
 
@@ -163,12 +165,13 @@ class HealthCheckerTest : public testing::Test {
     asio::io_context context{1};
     std::ostringstream log;
     config::Health health;
-    Board board{1, 64, 4};
-    SlotDirectory directory{64, 4};
+    Board board{1};
+    SlotDirectory directory{board};
     std::vector<std::unique_ptr<ScriptedServer>> servers;
     std::vector<std::pair<std::uint32_t, bool>> downs;  // slot, hard
-    HealthChecker checker{
-        context, board, [this](std::uint32_t slot, bool hard) { downs.emplace_back(slot, hard); }};
+    HealthChecker checker{context, board, [this](CellId backend, bool hard) {
+                              downs.emplace_back(backend.index, hard);
+                          }};
 
   private:
     std::shared_ptr<spdlog::logger> before_;
@@ -470,8 +473,9 @@ TEST_F(HealthCheckerTest, TheFirstRoundEndsAtItsLimit) {
 
 TEST_F(HealthCheckerTest, WithoutChecksEverybodyIsUpAndReady) {
     health.enabled = false;
-    board.set_up(0, false);
     ScriptedServer& server = add_server();
+    use_all();
+    board.set_up(0, false);
     use_all();
     EXPECT_TRUE(board.is_up(0));
     bool is_done = false;

@@ -3,11 +3,14 @@
 
 #include "s3gate/proxy/snapshot.hpp"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <set>
 #include <stdexcept>
+
+#include "s3gate/proxy/slot_directory.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -39,7 +42,8 @@ std::shared_ptr<config::Config> config_of(std::vector<config::Site> sites) {
 }
 
 TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     const auto config =
         config_of({site("a", {server("n1"), server("n2"), server("10.0.0.9", 81)})});
     const auto snapshot = build_snapshot(
@@ -66,9 +70,10 @@ TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
 
 // One shape for every message about a server. The address is there where it says more.
 TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
-    SlotDirectory directory(16, 4);
-    const auto config = config_of({site("a", {server("n1"), server("10.0.0.9", 81), server("::1"),
-                                              server("10.0.0.8", 80)})});
+    Board board(1);
+    SlotDirectory directory(board);
+    const auto config = config_of(
+        {site("a", {server("n1"), server("10.0.0.9", 81), server("::1"), server("10.0.0.8", 80)})});
     config->sites[0].backends.servers[2].text = "[::1]:9000";
     config->sites[0].backends.servers[3].text = "10.0.0.8";
     const auto snapshot =
@@ -91,7 +96,8 @@ TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
 // The ring is a pure function of the text: what a name resolves to, or whether it does, moves no
 // key.
 TEST(Snapshot, RingHashesTheConfiguredText) {
-    SlotDirectory directory(64, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     std::vector<config::Server> servers = {server("n1"), server("n2"), server("n3")};
     servers[1].down = true;
     servers[2].weight = 2;
@@ -111,14 +117,17 @@ TEST(Snapshot, RingHashesTheConfiguredText) {
 }
 
 TEST(Snapshot, OtherMethodsHaveNoRing) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     config::Site console = site("a", {server("10.0.0.1")});
     console.balance.method = config::BalanceMethod::least_conn;
-    EXPECT_TRUE(build_snapshot(config_of({console}), {}, directory)->sites[0].default_group().ring.empty());
+    EXPECT_TRUE(
+        build_snapshot(config_of({console}), {}, directory)->sites[0].default_group().ring.empty());
 }
 
 TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     const auto first =
         build_snapshot(config_of({site("a", {server("10.0.0.1"), server("10.0.0.2")}),
                                   site("b", {server("10.0.0.1")})}),
@@ -134,6 +143,9 @@ TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
     EXPECT_EQ(a1.cell, a2.cell);
     EXPECT_EQ(b1.cell, b2.cell);
     EXPECT_NE(a1.cell, b1.cell);
+    EXPECT_EQ(first->sites[0].cell, second->sites[1].cell);
+    EXPECT_EQ(first->sites[1].cell, second->sites[0].cell);
+    EXPECT_NE(first->sites[0].cell, first->sites[1].cell);
     EXPECT_EQ(a1.peers[1].slot, a2.peers[0].slot);
     EXPECT_EQ(b1.peers[0].slot, b2.peers[1].slot);
     // The same address in another group is another cell; a new one takes nobody's.
@@ -153,7 +165,8 @@ config::Listen listen(const char* text) {
 
 // Until a head is read, nobody knows which of the sites that share an address is meant.
 TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     config::Site first = site("a", {server("10.0.0.1")});
     first.listen = {listen("127.0.0.1:81"), listen("127.0.0.1:80")};
     first.timeouts.client_head = base::Duration{7};
@@ -182,7 +195,8 @@ TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
 
 // Whoever writes port 0 wants a port of its own.
 TEST(Snapshot, PortZeroIsNoSharedAddress) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     config::Site first = site("a", {server("10.0.0.1")});
     first.listen = {listen("127.0.0.1:0"), listen("127.0.0.1:0")};
     const auto snapshot = build_snapshot(config_of({first}), {}, directory);
@@ -191,7 +205,8 @@ TEST(Snapshot, PortZeroIsNoSharedAddress) {
 }
 
 TEST(Snapshot, GroupsComeInTheOrderOfTheSites) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     const auto snapshot = build_snapshot(config_of({site("a", {}), site("b", {})}), {}, directory);
     std::vector<std::string> names;
     for (const Group& group : groups_of(*snapshot)) {
@@ -204,19 +219,25 @@ TEST(Snapshot, GroupsComeInTheOrderOfTheSites) {
 }
 
 TEST(Snapshot, ChecksGoToTheirPort) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     config::Site console = site("a", {server("10.0.0.1", 9001)});
-    EXPECT_EQ(
-        build_snapshot(config_of({console}), {}, directory)->sites[0].default_group().peers[0].check_address.port(),
-        9001);
+    EXPECT_EQ(build_snapshot(config_of({console}), {}, directory)
+                  ->sites[0]
+                  .default_group()
+                  .peers[0]
+                  .check_address.port(),
+              9001);
     console.health.port = 9000;
     const auto snapshot = build_snapshot(config_of({console}), {}, directory);
-    EXPECT_EQ(snapshot->sites[0].default_group().peers[0].check_address.to_string(), "10.0.0.1:9000");
+    EXPECT_EQ(snapshot->sites[0].default_group().peers[0].check_address.to_string(),
+              "10.0.0.1:9000");
     EXPECT_EQ(snapshot->sites[0].default_group().peers[0].address.port(), 9001);
 }
 
 TEST(Snapshot, HeadersBecomeLines) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     config::Site console = site("a", {server("10.0.0.1")});
     console.headers_set = {{"X-NginX-Proxy", "true"}, {"X-B", "c d"}};
     const auto snapshot = build_snapshot(config_of({console}), {}, directory);
@@ -225,7 +246,8 @@ TEST(Snapshot, HeadersBecomeLines) {
 }
 
 TEST(Snapshot, PassiveRuleAndBackups) {
-    SlotDirectory directory(16, 4);
+    Board board(1);
+    SlotDirectory directory(board);
     config::Site plain = site("a", {server("10.0.0.1")});
     plain.passive.max_fails = 7;
     plain.passive.fail_timeout = std::chrono::seconds{5};
@@ -240,16 +262,28 @@ TEST(Snapshot, PassiveRuleAndBackups) {
     EXPECT_TRUE(off->sites[0].default_group().has_backups);
 }
 
-TEST(Snapshot, AFullBoardLeavesNewAddressesOut) {
-    SlotDirectory directory(1, 1);
-    const auto config = config_of({site("a", {server("10.0.0.1"), server("10.0.0.2")})});
+// Nothing is left out silently.
+TEST(Snapshot, AFullBoardRefusesAGenerationByName) {
+    using ::testing::HasSubstr;
+    using ::testing::ThrowsMessage;
+    Board board(1, Board::kMostSlots - 1);
+    SlotDirectory directory(board);
+    const auto config = config_of({site("a", {server("10.0.0.1")})});
     const auto snapshot = build_snapshot(config, {}, directory);
-    EXPECT_EQ(snapshot->sites[0].default_group().peers.size(), 1u);
-    EXPECT_TRUE(snapshot->sites[0].default_group().servers[1].peers().empty());
-    // Known ones keep their cells, and a generation with one group too many is refused.
-    EXPECT_EQ(build_snapshot(config, {}, directory)->sites[0].default_group().peers[0].slot,
-              snapshot->sites[0].default_group().peers[0].slot);
-    EXPECT_THROW(build_snapshot(config_of({site("b", {})}), {}, directory), std::length_error);
+    config->sites[0].backends.servers.push_back(server("10.0.0.2"));
+    EXPECT_THAT([&] { build_snapshot(config, {}, directory); },
+                ThrowsMessage<std::length_error>(
+                    HasSubstr("server 10.0.0.2:9000 (10.0.0.2:9000) of group backend_a")));
+    config->sites[0].backends.servers.pop_back();
+    config->sites[0].backends.servers[0].max_connections = 1;
+    EXPECT_THAT([&] { build_snapshot(config, {}, directory); },
+                ThrowsMessage<std::length_error>(
+                    HasSubstr("max_connections of server 10.0.0.1:9000 of group backend_a")));
+    // What is known keeps its cells.
+    config->sites[0].backends.servers[0].max_connections = 0;
+    const auto again = build_snapshot(config, {}, directory);
+    EXPECT_EQ(again->sites[0].default_group().peers[0].id(),
+              snapshot->sites[0].default_group().peers[0].id());
 }
 
 }  // namespace
