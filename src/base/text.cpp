@@ -64,7 +64,12 @@ bool glob_imatch(std::string_view pattern, std::string_view text) {
 
 std::string percent_decode(std::string_view text) {
     std::string out;
-    out.reserve(text.size());
+    append_percent_decoded(out, text);
+    return out;
+}
+
+void append_percent_decoded(std::string& out, std::string_view text) {
+    out.reserve(out.size() + text.size());
     for (std::size_t i = 0; i < text.size(); ++i) {
         if (text[i] == '%' && text.size() - i > 2) {
             const int high = hex_value(text[i + 1]);
@@ -77,7 +82,6 @@ std::string percent_decode(std::string_view text) {
         }
         out.push_back(text[i]);
     }
-    return out;
 }
 
 }  // namespace s3gate::base

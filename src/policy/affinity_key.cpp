@@ -1,6 +1,6 @@
 #include "s3gate/policy/affinity_key.hpp"
 
-#include <utility>
+#include <cstring>
 
 #include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
@@ -19,20 +19,51 @@ std::string_view next_part(std::string_view& rest, char separator) {
     return part;
 }
 
-std::string value_of(const config::KeySource& source, const KeyInput& input) {
+// What a source other than the fingerprint has in the request, as it was received; empty = nothing.
+std::string_view raw_value_of(const config::KeySource& source, const KeyInput& input) {
     switch (source.kind) {
         case Kind::sessionid:
-            return base::percent_decode(find_argument(input.query, "sessionid"));
+            return find_argument(input.query, "sessionid");
         case Kind::uploadid:
-            return base::percent_decode(find_argument(input.query, "uploadid"));
-        case Kind::fingerprint:
-            return fingerprint(input);
+            return find_argument(input.query, "uploadid");
         case Kind::cookie:
-            return std::string(find_cookie(input, source.name));
+            return find_cookie(input, source.name);
         case Kind::header:
-            return std::string(find_header(input, source.name));
+            return find_header(input, source.name);
+        case Kind::fingerprint:
+            break;
     }
     return {};
+}
+
+bool is_argument(const config::KeySource& source) {
+    return source.kind == Kind::sessionid || source.kind == Kind::uploadid;
+}
+
+// Mixes a text and its length into a hash, eight bytes at a time: four short texts are hashed for
+// each request, and of std::hash each call would cost as much as this does for all of them.
+std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
+    const auto mix = [&hash](std::uint64_t word) {
+        hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;  // 2^64 divided by the golden ratio
+        hash ^= hash >> 32;
+    };
+    const char* at = text.data();
+    std::size_t left = text.size();
+    mix(left);
+    std::uint64_t word = 0;
+    for (; left >= sizeof word; at += sizeof word, left -= sizeof word) {
+        std::memcpy(&word, at, sizeof word);
+        mix(word);
+    }
+    if (left > 0 && text.size() >= sizeof word) {
+        std::memcpy(&word, at + left - sizeof word, sizeof word);
+        mix(word);
+    } else {
+        for (; left > 0; ++at, --left) {
+            mix(static_cast<unsigned char>(*at));
+        }
+    }
+    return hash;
 }
 
 // What `value_in` makes of the first field `name` for which that is not empty.
@@ -103,14 +134,51 @@ std::string fingerprint(const KeyInput& input) {
     return base::md5_hex({inner});
 }
 
-AffinityKey affinity_key_of(std::span<const config::KeySource> sources, const KeyInput& input) {
-    for (const config::KeySource& source : sources) {
-        std::string key = value_of(source, input);
-        if (!key.empty()) {
-            return {std::move(key), &source};
-        }
+std::string_view FingerprintCache::of(const KeyInput& input) {
+    const std::uint64_t made_from =
+        mixed(mixed(mixed(mixed(0, input.client_ip), input.user_agent), input.accept_language),
+              input.salt);
+    if (!is_filled_ || made_from_ != made_from) {
+        const std::string made = fingerprint(input);
+        made.copy(digits_.data(), digits_.size());
+        hash_ = base::crc32(made);
+        made_from_ = made_from;
+        is_filled_ = true;
     }
-    return {};
+    return {digits_.data(), digits_.size()};
+}
+
+void find_affinity_key(std::span<const config::KeySource> sources, const KeyInput& input,
+                       FingerprintCache* cache, AffinityKey& key) {
+    key.clear();
+    for (const config::KeySource& source : sources) {
+        if (source.kind == Kind::fingerprint) {
+            FingerprintCache own;
+            FingerprintCache& used = cache != nullptr ? *cache : own;
+            key.key.assign(used.of(input));
+            key.source = &source;
+            key.hash = used.hash();
+            return;
+        }
+        const std::string_view raw = raw_value_of(source, input);
+        if (raw.empty()) {
+            continue;
+        }
+        if (is_argument(source) && raw.find('%') != std::string_view::npos) {
+            base::append_percent_decoded(key.key, raw);
+        } else {
+            key.key.assign(raw);
+        }
+        key.source = &source;
+        key.hash = base::crc32(key.key);
+        return;
+    }
+}
+
+AffinityKey affinity_key_of(std::span<const config::KeySource> sources, const KeyInput& input) {
+    AffinityKey key;
+    find_affinity_key(sources, input, nullptr, key);
+    return key;
 }
 
 std::string to_string(const config::KeySource& source) {

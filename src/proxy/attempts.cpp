@@ -28,8 +28,7 @@ Attempts::Attempts(ExchangeContext& context, Request& request, Response& respons
       memory_(memory),
       began_(context.worker.reactor.now_point()),
       request_hold_(context.worker, context.group.cell),
-      choice_(context.worker, context.group, context.group_state,
-              request.key().key.empty() ? std::nullopt : std::optional(request.key_hash()),
+      choice_(context.worker, context.group, context.group_state, request.key().place(),
               memory.selection) {
     // Each client request pays for a part of a retry (policy/retry_tokens).
     change_tokens([this](std::int32_t balance) {

@@ -8,6 +8,7 @@
 
 #include "s3gate/net/stream.hpp"
 #include "s3gate/net/task.hpp"
+#include "s3gate/policy/affinity_key.hpp"
 #include "worker.hpp"
 
 namespace s3gate::proxy {
@@ -37,11 +38,7 @@ struct ClientConnection : ClientHook {
     std::array<char, 46> local_text{};
     std::uint8_t local_length = 0;
     std::uint16_t local_port = 0;
-    // The fingerprint of the last request and what it was made from (docs/architecture.md).
-    bool has_fingerprint = false;
-    std::uint32_t fingerprint_hash = 0;  // its CRC32: where it is on any ring
-    std::uint64_t fingerprint_source = 0;
-    std::array<char, 32> fingerprint{};
+    policy::FingerprintCache fingerprint;  // of the last request
     std::string leftover;  // bytes of the next, pipelined request
 
     void set_awaits_request(bool awaits) {

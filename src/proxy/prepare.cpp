@@ -1,11 +1,9 @@
 // What is derived from a request once, before any attempt: the affinity key and the head that goes
 // out.
 #include <algorithm>
-#include <cstring>
 #include <optional>
 
 #include "request.hpp"
-#include "s3gate/base/digest.hpp"
 #include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/upgrade.hpp"
@@ -13,11 +11,6 @@
 
 namespace s3gate::proxy {
 namespace {
-
-std::uint64_t hash_of(std::string_view a, std::string_view b) {
-    return std::hash<std::string_view>{}(a)*0x9e3779b97f4a7c15ULL +
-           std::hash<std::string_view>{}(b);
-}
 
 // True if a write succeeds or fails by what is there, apart from If-Match and If-None-Match: its
 // repetition would fail. Ceph: `?append&position=N`. AWS: x-amz-write-offset-bytes,
@@ -52,64 +45,12 @@ void Request::find_key() {
     policy::KeyInput input;
     input.query = meaning_.query;
     input.client_ip = context_.client.ip();
+    input.user_agent = memory_.head.find(http::FieldId::user_agent);
+    input.accept_language = memory_.head.find(http::FieldId::accept_language);
     input.salt = balance.salt;
     input.next_header = &next_header;
     input.header_context = &memory_.head;
-    for (const http::Field& field : memory_.head.fields) {
-        if (field.id == http::FieldId::user_agent && input.user_agent.data() == nullptr) {
-            input.user_agent = field.value;
-        } else if (field.id == http::FieldId::accept_language &&
-                   input.accept_language.data() == nullptr) {
-            input.accept_language = field.value;
-        }
-    }
-    for (const config::KeySource& source : balance.key) {
-        switch (source.kind) {
-            case config::KeySource::Kind::fingerprint: {
-                // Two MD5 passes cost more than all the rest of routing: remembered per connection,
-                // with the CRC32 of what they give.
-                const std::uint64_t made_from = hash_of(input.user_agent, input.accept_language);
-                if (!context_.client.has_fingerprint || context_.client.fingerprint_source != made_from) {
-                    const std::string digest = policy::fingerprint(input);
-                    std::memcpy(context_.client.fingerprint.data(), digest.data(),
-                                context_.client.fingerprint.size());
-                    context_.client.fingerprint_hash = base::crc32(digest);
-                    context_.client.fingerprint_source = made_from;
-                    context_.client.has_fingerprint = true;
-                }
-                memory_.key.key.assign(context_.client.fingerprint.data(), context_.client.fingerprint.size());
-                break;
-            }
-            case config::KeySource::Kind::sessionid:
-            case config::KeySource::Kind::uploadid: {
-                if (meaning_.query.empty()) {
-                    break;
-                }
-                const std::string_view raw = policy::find_argument(
-                    meaning_.query,
-                    source.kind == config::KeySource::Kind::sessionid ? "sessionid" : "uploadid");
-                if (raw.find('%') == std::string_view::npos) {
-                    memory_.key.key.assign(raw);
-                } else {
-                    memory_.key.key = base::percent_decode(raw);
-                }
-                break;
-            }
-            case config::KeySource::Kind::cookie:
-                memory_.key.key.assign(policy::find_cookie(input, source.name));
-                break;
-            case config::KeySource::Kind::header:
-                memory_.key.key.assign(policy::find_header(input, source.name));
-                break;
-        }
-        if (!memory_.key.key.empty()) {
-            memory_.key.source = &source;
-            key_hash_ = source.kind == config::KeySource::Kind::fingerprint
-                            ? context_.client.fingerprint_hash
-                            : base::crc32(memory_.key.key);
-            return;
-        }
-    }
+    policy::find_affinity_key(balance.key, input, &context_.client.fingerprint, memory_.key);
 }
 
 const std::string& Request::session_text() {
@@ -120,9 +61,8 @@ const std::string& Request::session_text() {
         // A session cookie in a log, or in a field that scripts of a page can read, is a stolen
         // session.
         static constexpr char kDigits[] = "0123456789abcdef";
-        const std::uint32_t crc = base::crc32(memory_.key.key);
         for (int shift = 28; shift >= 0; shift -= 4) {
-            memory_.session_text += kDigits[crc >> shift & 15];
+            memory_.session_text += kDigits[memory_.key.hash >> shift & 15];
         }
     } else {
         const char* const end = memory_.key.key.data() + memory_.key.key.size();

@@ -37,8 +37,7 @@ Request::Request(ExchangeContext& context, Memory& memory) : context_(context), 
         memory.head_buffer.resize(kHeadBuffer);
     }
     memory.head.clear();
-    memory.key.key.clear();
-    memory.key.source = nullptr;
+    memory.key.clear();
     memory.session_text.clear();
 }
 

@@ -76,7 +76,6 @@ class Request {
     const policy::RequestTraits& traits() const { return traits_; }
     bool is_read() const { return policy::is_read(traits_.method); }
     const policy::AffinityKey& key() const { return memory_.key; }
-    std::uint32_t key_hash() const { return key_hash_; }
     // The key as the log and `session_header` may show it.
     const std::string& session_text();
 
@@ -134,7 +133,6 @@ class Request {
     net::BodySource body_;
     policy::RequestTraits traits_;
     policy::Waiting waiting_ = policy::Waiting::no;
-    std::uint32_t key_hash_ = 0;  // CRC32 of a key that is not empty
     bool is_continue_relayed_ = false;
     std::optional<ReplayHold> replay_hold_;
 };

@@ -1,12 +1,16 @@
-// What choosing a backend costs a request: the key, and the ring's answer to it.
+// What choosing a backend costs a request: the key, and the selection by it.
 #include <benchmark/benchmark.h>
 
+#include <ranges>
+#include <span>
 #include <string>
 #include <vector>
 
+#include "s3gate/base/digest.hpp"
 #include "s3gate/policy/affinity_key.hpp"
 #include "s3gate/policy/balance.hpp"
 #include "s3gate/policy/ketama_ring.hpp"
+#include "s3gate/policy/selection.hpp"
 
 namespace s3gate::policy {
 namespace {
@@ -54,36 +58,61 @@ void ring_build(benchmark::State& state) {
 }
 BENCHMARK(ring_build)->Arg(6)->Arg(64);
 
-void ring_lookup(benchmark::State& state) {
-    const auto texts = server_texts(state.range(0));
-    const KetamaRing ring(ring_servers(texts));
-    const auto all = keys();
-    std::size_t i = 0;
-    for (auto _ : state) {
-        RingWalk walk = start_walk(ring, all[i++ % all.size()]);
-        benchmark::DoNotOptimize(walk_to_usable(ring, walk, [](std::uint32_t) { return true; }));
-    }
-}
-BENCHMARK(ring_lookup)->Arg(6)->Arg(64)->Arg(1000);
+// A group of servers with one address each, every `step`-th of which is well.
+class BenchGroup {
+  public:
+    BenchGroup(const KetamaRing& ring, std::span<SmoothWeight> weights, std::uint32_t step)
+        : ring_(&ring), weights_(weights), step_(step) {}
 
-void ring_walk_past_half(benchmark::State& state) {
+    config::BalanceMethod method() const { return config::BalanceMethod::ketama; }
+    config::AllDown when_all_down() const { return config::AllDown::try_anyway; }
+    const KetamaRing& ring() const { return *ring_; }
+    std::size_t address_count() const { return weights_.size(); }
+    auto addresses_of(std::uint32_t server) const { return std::views::iota(server, server + 1); }
+    std::uint32_t server_of(std::uint32_t address) const { return address; }
+    unsigned weight_of(std::uint32_t) const { return 1; }
+    bool is_backup(std::uint32_t) const { return false; }
+    bool is_out(std::uint32_t) const { return false; }
+    bool is_well(std::uint32_t address) const { return address % step_ == 0; }
+    bool may_be_recovering(std::uint32_t) const { return false; }
+    bool has_room(std::uint32_t) const { return true; }
+    std::int64_t in_flight(std::uint32_t) const { return 0; }
+    std::span<SmoothWeight> weights() const { return weights_; }
+    std::uint64_t random() const { return 0; }
+
+  private:
+    const KetamaRing* ring_;
+    std::span<SmoothWeight> weights_;
+    std::uint32_t step_;
+};
+
+// One request: a fresh selection, and its first server.
+void select_by_key(benchmark::State& state) {
     const auto texts = server_texts(state.range(0));
     const KetamaRing ring(ring_servers(texts));
-    const auto all = keys();
+    std::vector<SmoothWeight> weights(texts.size());
+    const BenchGroup group(ring, weights, static_cast<std::uint32_t>(state.range(1)));
+    std::vector<std::uint32_t> hashes;
+    for (const std::string& key : keys()) {
+        hashes.push_back(base::crc32(key));
+    }
+    SelectionMemory memory;
     std::size_t i = 0;
     for (auto _ : state) {
-        RingWalk walk = start_walk(ring, all[i++ % all.size()]);
-        benchmark::DoNotOptimize(
-            walk_to_usable(ring, walk, [](std::uint32_t server) { return server % 2 == 0; }));
+        Selection<BenchGroup> selection(group, hashes[i++ % hashes.size()], memory);
+        benchmark::DoNotOptimize(selection.select(Sent::nothing));
     }
 }
-BENCHMARK(ring_walk_past_half)->Arg(6);
+BENCHMARK(select_by_key)->Args({6, 1})->Args({64, 1})->Args({1000, 1})->Args({6, 2});
 
 void key_from_argument(benchmark::State& state, std::string_view query) {
     const std::vector<config::KeySource> sources = config::Balance{}.key;
     const KeyInput input = typical_input(query);
+    FingerprintCache cache;
+    AffinityKey key;
     for (auto _ : state) {
-        benchmark::DoNotOptimize(affinity_key_of(sources, input));
+        find_affinity_key(sources, input, &cache, key);
+        benchmark::DoNotOptimize(key);
     }
 }
 BENCHMARK_CAPTURE(key_from_argument, sessionid, "sessionid=f3954ee2ea99e8f527e429b3ae1013e5");

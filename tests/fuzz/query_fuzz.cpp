@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fuzz_target.hpp"
+#include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/policy/affinity_key.hpp"
 
@@ -76,6 +77,16 @@ FUZZ_TARGET(input) {
     key_input.client_ip = "192.0.2.7";
     key_input.salt = "pepper";
     const policy::AffinityKey key = policy::affinity_key_of(sources, key_input);
+    FUZZ_CHECK(key.hash == base::crc32(key.key));
+    // As the daemon does: memory and fingerprint are kept from one request to the next.
+    static policy::AffinityKey kept;
+    static policy::FingerprintCache cache;
+    for (const std::string_view agent : {std::string_view{}, name, std::string_view{}}) {
+        key_input.user_agent = agent;
+        policy::find_affinity_key(sources, key_input, &cache, kept);
+        const policy::AffinityKey fresh = policy::affinity_key_of(sources, key_input);
+        FUZZ_CHECK(kept.key == fresh.key && kept.source == fresh.source && kept.hash == fresh.hash);
+    }
     std::string expected = plain_decode(plain_argument(query, "sessionid"));
     if (expected.empty()) {
         expected = plain_decode(plain_argument(query, "uploadid"));

@@ -133,6 +133,8 @@ bool glob_imatch(std::string_view pattern, std::string_view text);
 
 // Decodes %XX; '+' stays '+', an invalid '%' stays as it is (docs/config.md, `balance.key`).
 std::string percent_decode(std::string_view text);
+// The same at the end of `out`.
+void append_percent_decoded(std::string& out, std::string_view text);
 
 // Removes spaces and tabs from both ends (RFC 9110 OWS). What is nothing else becomes a view
 // without data().

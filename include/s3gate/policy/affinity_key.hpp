@@ -2,7 +2,9 @@
 // the target that goes to the backend is never touched.
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string>
@@ -27,8 +29,19 @@ struct KeyInput {
 };
 
 struct AffinityKey {
-    std::string key;                              // empty = no source yielded one: round robin
-    const config::KeySource* source = nullptr;    // null when key is empty
+    std::string key;                            // empty = no source yielded one: round robin
+    const config::KeySource* source = nullptr;  // null when key is empty
+    std::uint32_t hash = 0;                     // CRC32 of a key that is not empty: its place on any ring
+
+    // What a selection asks for: nullopt when there is no key.
+    std::optional<std::uint32_t> place() const {
+        return key.empty() ? std::nullopt : std::optional(hash);
+    }
+    // As at the beginning; the memory is kept.
+    void clear() {
+        key.clear();
+        source = nullptr;
+    }
 };
 
 // First match of the argument `name` (ASCII case-insensitive, as nginx's $arg_: preceded by the beginning or '&', followed by
@@ -48,7 +61,29 @@ std::string_view find_header(const KeyInput& input, std::string_view name);
 // md5hex(md5hex(ip + user agent + accept language + salt)): the seed's fingerprint, 32 hexadecimal digits.
 std::string fingerprint(const KeyInput& input);
 
-// Tries the sources in order; an empty value counts as absent. Argument values are percent-decoded (copy only).
+// The fingerprint of the last request that came a certain way, for instance over one connection: the next one is most likely
+// the same, and two MD5 passes cost more than all the rest of routing. Bound to everything that it was made from. Small, without
+// memory of its own.
+class FingerprintCache {
+  public:
+    // The same as fingerprint(); valid until the next call.
+    std::string_view of(const KeyInput& input);
+    // CRC32 of what of() gave last.
+    std::uint32_t hash() const { return hash_; }
+
+  private:
+    bool is_filled_ = false;
+    std::uint32_t hash_ = 0;
+    std::uint64_t made_from_ = 0;  // a hash; two of 2^64 that are equal by chance cost a request its server, no more
+    std::array<char, 32> digits_{};
+};
+
+// Makes `key` the one of this request: tries the sources in order; an empty value counts as absent. Argument values are
+// percent-decoded (copy only). Allocates nothing where `key` had a longer one before and the cache, if any, knows the fingerprint.
+void find_affinity_key(std::span<const config::KeySource> sources, const KeyInput& input, FingerprintCache* cache,
+                       AffinityKey& key);
+
+// The same as a value, without a cache.
 AffinityKey affinity_key_of(std::span<const config::KeySource> sources, const KeyInput& input);
 
 // "sessionid", "uploadid", "fingerprint", "cookie:NAME", "header:NAME": for logs and `s3gate route`.

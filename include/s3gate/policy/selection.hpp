@@ -119,6 +119,11 @@ class Selection {
         return std::ranges::any_of(
             addresses(), [&](std::uint32_t address) { return is_usable(address, health); });
     }
+    bool has_usable_of(std::uint32_t server, Health health) const {
+        return std::ranges::any_of(group_.addresses_of(server), [&](std::uint32_t address) {
+            return is_usable(address, health);
+        });
+    }
     bool may_ignore_health(Sent sent) const;
     // How the servers that are left are found; nullopt = none is left.
     std::optional<Health> health_for(Sent sent) const;
@@ -156,9 +161,7 @@ Selected Selection<Group>::select(Sent sent) {
 template <SelectableGroup Group>
 std::optional<std::uint32_t> Selection<Group>::select_at(std::uint32_t server, Sent sent) {
     const std::optional<Health> health = health_for(sent);
-    if (!health || std::ranges::none_of(group_.addresses_of(server), [&](std::uint32_t address) {
-            return is_usable(address, *health);
-        })) {
+    if (!health || !has_usable_of(server, *health)) {
         return std::nullopt;
     }
     return address_of(server, *health);
@@ -205,9 +208,7 @@ std::optional<std::uint32_t> Selection<Group>::by_key(Health health) {
         walk_ = start_walk(ring, *key_);
     }
     const auto server = walk_to_usable(ring, *walk_, [&](std::uint32_t candidate) {
-        return std::ranges::any_of(group_.addresses_of(candidate), [&](std::uint32_t address) {
-            return is_open(address, health);
-        });
+        return group_.has_room(candidate) && has_usable_of(candidate, health);
     });
     if (!server) {
         return std::nullopt;

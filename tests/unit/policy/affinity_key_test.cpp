@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::policy {
@@ -212,6 +213,78 @@ TEST(AffinityKey, AnEmptyHeaderCountsAsAbsent) {
     const Headers empty = {{"X-Key", ""}};
     const std::vector<KeySource> sources = {{Kind::header, "X-Key"}, {Kind::fingerprint, {}}};
     EXPECT_EQ(affinity_key_of(sources, input_with(empty)).source, &sources[1]);
+}
+
+TEST(AffinityKey, HashIsTheCrcOfTheKey) {
+    for (const char* query : {"sessionid=s1", "sessionid=a%2Fb", "uploadid=2~x", "list-type=2"}) {
+        const AffinityKey key = affinity_key_of(default_sources(), input_of(query));
+        EXPECT_EQ(key.hash, base::crc32(key.key)) << query;
+        EXPECT_EQ(key.place(), key.hash) << query;
+    }
+    EXPECT_FALSE(affinity_key_of({}, input_of("sessionid=s")).place());
+}
+
+TEST(AffinityKey, KeptMemoryHoldsNothingOfTheLastRequest) {
+    AffinityKey key;
+    FingerprintCache cache;
+    const std::vector<KeySource> sources = {{Kind::sessionid, {}}};
+    for (const char* value : {"a-long-one-to-begin-with-0123456789", "%41b", "c", "%zz"}) {
+        find_affinity_key(sources, input_of("sessionid=" + std::string(value)), &cache, key);
+        EXPECT_EQ(key.key, base::percent_decode(value));
+        EXPECT_EQ(key.source, &sources[0]);
+        EXPECT_EQ(key.hash, base::crc32(key.key));
+    }
+    find_affinity_key(sources, input_of("x=1"), &cache, key);
+    EXPECT_EQ(key.key, "");
+    EXPECT_EQ(key.source, nullptr);
+    EXPECT_FALSE(key.place());
+}
+
+// A later request over the same connection may come from another client (through a trusted proxy),
+// or after a reload that changed the salt.
+TEST(FingerprintCache, IsBoundToAllItWasMadeFrom) {
+    std::vector<KeyInput> inputs(1, input_of(""));
+    const auto add = [&](const auto& change) {
+        KeyInput input = inputs.front();
+        change(input);
+        inputs.push_back(input);
+    };
+    add([](KeyInput& input) { input.client_ip = "127.0.0.2"; });
+    add([](KeyInput& input) { input.client_ip = "2001:db8:0:0:1:2:3:4"; });
+    add([](KeyInput& input) { input.user_agent = "ua2"; });
+    add([](KeyInput& input) { input.user_agent = {}; });
+    add([](KeyInput& input) { input.accept_language = "de"; });
+    add([](KeyInput& input) { input.accept_language = "en"; });
+    add([](KeyInput& input) { input.salt = "ZRVdfTSDRTvadFAe"; });
+    add([](KeyInput& input) { input.salt = "ZRVdfTSDRTvadFAd-"; });
+    add([](KeyInput& input) { input.salt = {}; });
+    FingerprintCache cache;
+    for (const KeyInput& before : inputs) {
+        for (const KeyInput& input : inputs) {
+            for (const KeyInput* const asked : {&before, &input, &input}) {
+                const std::string expected = fingerprint(*asked);
+                EXPECT_EQ(cache.of(*asked), expected);
+                EXPECT_EQ(cache.hash(), base::crc32(expected));
+            }
+        }
+    }
+}
+
+// What belongs to one text must not count as another's: each has an end of its own.
+TEST(FingerprintCache, KnowsWhereATextEnds) {
+    std::mt19937_64 random(5);
+    FingerprintCache cache;
+    for (int i = 0; i < 2000; ++i) {
+        const std::string text(random() % 40, "ab\0"[random() % 3]);
+        const std::size_t first = random() % (text.size() + 1);
+        const std::size_t second = first + random() % (text.size() - first + 1);
+        KeyInput input;
+        input.client_ip = "192.0.2.1";
+        input.user_agent = std::string_view(text).substr(0, first);
+        input.accept_language = std::string_view(text).substr(first, second - first);
+        input.salt = std::string_view(text).substr(second);
+        EXPECT_EQ(cache.of(input), fingerprint(input));
+    }
 }
 
 TEST(AffinityKey, WhatMayBeShown) {
