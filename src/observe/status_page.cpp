@@ -5,35 +5,50 @@ namespace {
 
 enum class Role { primary, backup };
 
-void append_peers(std::string& out, const StatusGroup& group, Role role) {
-    for (const StatusPeer& peer : group.peers) {
-        if (peer.is_backup != (role == Role::backup)) {
+void append_peer(std::string& out, std::string_view name, bool is_up) {
+    out += "        ";
+    out += name;
+    out += is_up ? " UP\n" : " DOWN\n";
+}
+
+void append_peers(std::string& out, const GroupStatus& group, Role role) {
+    for (const ServerStatus& server : group.servers) {
+        if (server.is_backup != (role == Role::backup)) {
             continue;
         }
-        out += "        ";
-        out += peer.name;
-        out += peer.is_up ? " UP\n" : " DOWN\n";
+        if (server.addresses.empty()) {
+            append_peer(out, server.text, false);
+        }
+        for (const AddressStatus& address : server.addresses) {
+            append_peer(out, address.address, address.is_usable);
+        }
     }
+}
+
+void append_group(std::string& out, const GroupStatus& group) {
+    if (!out.empty()) {
+        out += '\n';
+    }
+    out += "Upstream ";
+    out += group.name;
+    if (!group.has_checks) {
+        out += " (NO checkers)";
+    }
+    out += "\n    Primary Peers\n";
+    append_peers(out, group, Role::primary);
+    // The heading stands there even when nothing follows it, as the library prints it.
+    out += "    Backup Peers\n";
+    append_peers(out, group, Role::backup);
 }
 
 }  // namespace
 
-std::string status_text(std::span<const StatusGroup> groups) {
+std::string status_text(const ClusterStatus& status) {
     std::string out;
-    for (const StatusGroup& group : groups) {
-        if (!out.empty()) {
-            out += '\n';
+    for (const SiteStatus& site : status.sites) {
+        for (const GroupStatus& group : site.groups) {
+            append_group(out, group);
         }
-        out += "Upstream ";
-        out += group.name;
-        if (!group.has_checkers) {
-            out += " (NO checkers)";
-        }
-        out += "\n    Primary Peers\n";
-        append_peers(out, group, Role::primary);
-        // The heading stands there even when nothing follows it, as the library prints it.
-        out += "    Backup Peers\n";
-        append_peers(out, group, Role::backup);
     }
     // ngx.say ends what it prints with one more newline.
     out += '\n';

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <utility>
 
+#include "cluster_status.hpp"
 #include "s3gate/proxy/passive_marks.hpp"
 
 namespace s3gate::proxy {
@@ -29,15 +30,13 @@ const char* consequence_for(const Group& group) {
 
 ServerCount count_servers(const Snapshot& snapshot, const Board& board) {
     ServerCount count;
-    for (const Group& group : groups_of(snapshot)) {
-        for (const GroupServer& server : group.servers) {
-            if (server.config->down || server.config->drained) {
-                continue;
+    const observe::ClusterStatus status = cluster_status_of(snapshot, board);
+    for (const observe::SiteStatus& site : status.sites) {
+        for (const observe::GroupStatus& group : site.groups) {
+            for (const observe::ServerStatus& server : group.servers) {
+                count.all += server.is_out() ? 0 : 1;
+                count.up += !server.is_out() && server.is_usable() ? 1 : 0;
             }
-            ++count.all;
-            count.up += std::ranges::any_of(server.peers(), [&](std::uint32_t index) {
-                return is_usable(board, group.peers[index]);
-            });
         }
     }
     return count;

@@ -1,11 +1,11 @@
 // Answers in our own name: errors, the status page, the redirect to it.
 #include <cstring>
 
+#include "cluster_status.hpp"
 #include "response.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/local_reply.hpp"
 #include "s3gate/observe/status_page.hpp"
-#include "s3gate/proxy/passive_marks.hpp"
 
 namespace s3gate::proxy {
 
@@ -71,24 +71,8 @@ net::task<void> Response::end_for_client() {
 }
 
 net::task<void> Response::reply_status_page() {
-    std::vector<observe::StatusGroup> groups;
-    const Board& board = *context_.worker.shared.board;
-    for (const Group& group : groups_of(context_.generation->snapshot())) {
-        observe::StatusGroup& shown = groups.emplace_back();
-        shown.name = group.name;
-        shown.has_checkers = group.health->enabled;
-        for (const GroupServer& server : group.servers) {
-            if (server.peer_count == 0) {
-                shown.peers.push_back({server.config->text, false, server.config->backup});
-            }
-            for (const std::uint32_t index : server.peers()) {
-                const Peer& peer = group.peers[index];
-                shown.peers.push_back(
-                    {peer.address_text, is_usable(board, peer), server.config->backup});
-            }
-        }
-    }
-    const std::string text = observe::status_text(groups);
+    const std::string text = observe::status_text(
+        cluster_status_of(context_.generation->snapshot(), *context_.worker.shared.board));
     const bool close = must_close_unlogged();
     memory_.text.clear();
     http::append_plain_reply(memory_.text, "text/plain; charset=utf-8", text, request_.is_head(),

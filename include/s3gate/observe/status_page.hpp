@@ -1,26 +1,14 @@
-// The text of /upstream/health/: byte for byte what lua-resty-upstream-healthcheck's status_page() plus ngx.say print
-// (docs/operations.md). Pure: receives plain values, knows nothing of the board.
+// The text of /upstream/health/: byte for byte what lua-resty-upstream-healthcheck's status_page()
+// plus ngx.say print (docs/operations.md).
 #pragma once
 
-#include <span>
 #include <string>
-#include <string_view>
-#include <vector>
+
+#include "s3gate/observe/cluster_status.hpp"
 
 namespace s3gate::observe {
 
-struct StatusPeer {
-    std::string_view name;  // resolved "ip:port"; the configured text when nothing was resolved
-    bool is_up = true;
-    bool is_backup = false;
-};
-
-struct StatusGroup {
-    std::string_view name;
-    bool has_checkers = true;
-    std::vector<StatusPeer> peers;  // configuration order
-};
-
-std::string status_text(std::span<const StatusGroup> groups);
+// A server that did not resolve stands there by its configured text, as down.
+std::string status_text(const ClusterStatus& status);
 
 }  // namespace s3gate::observe

@@ -2,21 +2,45 @@
 
 #include <gtest/gtest.h>
 
+#include <utility>
 #include <vector>
 
 namespace s3gate::observe {
 namespace {
 
+ServerStatus server(std::string_view address, bool is_usable, bool is_backup = false) {
+    ServerStatus status;
+    status.text = "a-name:9000";
+    status.is_backup = is_backup;
+    status.addresses.push_back({.address = address, .is_usable = is_usable});
+    return status;
+}
+
+GroupStatus group(std::string_view name, bool has_checks, std::vector<ServerStatus> servers) {
+    GroupStatus status;
+    status.name = name;
+    status.has_checks = has_checks;
+    status.servers = std::move(servers);
+    return status;
+}
+
+// Each group in a site of its own.
+ClusterStatus cluster(std::vector<GroupStatus> groups) {
+    ClusterStatus status;
+    for (GroupStatus& each : groups) {
+        status.sites.emplace_back().groups.push_back(std::move(each));
+    }
+    return status;
+}
+
 TEST(StatusPage, IsTheLibrarysTextByteForByte) {
-    const std::vector<StatusGroup> groups = {
-        {"backend_cluster01-minio-xunku-in",
-         true,
-         {{"172.29.110.1:9000", true, false},
-          {"172.29.110.2:9000", false, false},
-          {"172.29.110.3:9000", true, false}}},
-        {"backend_console01-minio-xunku-in", false, {{"172.29.110.1:9001", true, false}}},
-    };
-    EXPECT_EQ(status_text(groups),
+    const ClusterStatus status = cluster({
+        group("backend_cluster01-minio-xunku-in", true,
+              {server("172.29.110.1:9000", true), server("172.29.110.2:9000", false),
+               server("172.29.110.3:9000", true)}),
+        group("backend_console01-minio-xunku-in", false, {server("172.29.110.1:9001", true)}),
+    });
+    EXPECT_EQ(status_text(status),
               "Upstream backend_cluster01-minio-xunku-in\n"
               "    Primary Peers\n"
               "        172.29.110.1:9000 UP\n"
@@ -32,17 +56,32 @@ TEST(StatusPage, IsTheLibrarysTextByteForByte) {
 }
 
 TEST(StatusPage, BackupsStandBelowTheirHeadingInConfigurationOrder) {
-    const std::vector<StatusGroup> groups = {
-        {"g",
-         true,
-         {{"[::1]:1", false, true}, {"1.1.1.1:2", true, false}, {"1.1.1.1:3", true, true}}}};
-    EXPECT_EQ(status_text(groups),
+    const ClusterStatus status =
+        cluster({group("g", true,
+                       {server("[::1]:1", false, true), server("1.1.1.1:2", true),
+                        server("1.1.1.1:3", true, true)})});
+    EXPECT_EQ(status_text(status),
               "Upstream g\n"
               "    Primary Peers\n"
               "        1.1.1.1:2 UP\n"
               "    Backup Peers\n"
               "        [::1]:1 DOWN\n"
               "        1.1.1.1:3 UP\n"
+              "\n");
+}
+
+TEST(StatusPage, EveryAddressOfAServerAndTheTextOfOneWithout) {
+    ServerStatus several = server("1.1.1.1:2", true);
+    several.addresses.push_back({.address = "1.1.1.2:2", .is_usable = false});
+    ServerStatus unresolved = server("", true);
+    unresolved.addresses.clear();
+    EXPECT_EQ(status_text(cluster({group("g", true, {several, unresolved})})),
+              "Upstream g\n"
+              "    Primary Peers\n"
+              "        1.1.1.1:2 UP\n"
+              "        1.1.1.2:2 DOWN\n"
+              "        a-name:9000 DOWN\n"
+              "    Backup Peers\n"
               "\n");
 }
 
