@@ -55,17 +55,19 @@ net::task<policy::AttemptEnd> Attempt::run() {
     begin_upload();
     std::optional<Failure> failure;
     AnswerHead head = AnswerHead::pending;
-    while (!failure && head == AnswerHead::pending) {
-        failure = ended_early();
-        if (failure) {
-            break;
+    for (;;) {
+        if (is_interrupted()) {
+            failure = ended_early();
+            if (failure) {
+                break;
+            }
         }
         head = answer_.receive(stream(), is_uploading_);
         if (head == AnswerHead::interim) {
             head = co_await relay_interims();
         }
-        failure = failure_of_head(head);
-        if (failure || head != AnswerHead::pending) {
+        if (head != AnswerHead::pending) {
+            failure = failure_of_head(head);
             break;
         }
         answer_.release_read();
@@ -73,6 +75,7 @@ net::task<policy::AttemptEnd> Attempt::run() {
             const net::Wake wake = co_await stream().readable(patience());
             if (is_silence(wake)) {
                 failure = this->failure(Cause::no_answer, "backend response timeout");
+                break;
             }
         }
     }
@@ -118,24 +121,25 @@ void Attempt::begin_upload() {
     phase_ = Phase::awaiting_head;
     Worker& worker = context_.worker;
     ++backend_->requests;
-    up_ = net::BodyRelay(request_.body(), stream(), {worker.buffers, worker.pipes, lists_});
-    up_.head = &request_.pieces();
-    up_.replay = request_.replay();
-    up_.resend = up_.replay != nullptr && up_.replay->size() > 0;
-    up_.chunked_out = request_.meaning().body.kind == http::BodyKind::chunked;
+    net::BodyRelay& up =
+        up_.emplace(request_.body(), stream(), net::RelayMeans{worker.buffers, worker.pipes, lists_});
+    up.head = &request_.pieces();
+    up.replay = request_.replay();
+    up.resend = up.replay != nullptr && up.replay->size() > 0;
+    up.chunked_out = request_.meaning().body.kind == http::BodyKind::chunked;
     // While the backend is expected to ask for the body, the client is silent by right.
-    up_.read_timeout =
+    up.read_timeout =
         request_.is_continue_due() ? request_.head_ticks() : context_.ticks().client_body;
-    up_.write_timeout = context_.ticks().backend_body;
-    up_.sink_is_backend = true;
-    if (!net::relay_at_once(up_)) {
+    up.write_timeout = context_.ticks().backend_body;
+    up.sink_is_backend = true;
+    if (!net::relay_at_once(up)) {
         upload_half();
     }
 }
 
 net::detached Attempt::upload_half() {
     is_uploading_ = true;
-    upload_end_ = co_await net::relay_body(up_);
+    upload_end_ = co_await net::relay_body(*up_);
     is_uploading_ = false;
     context_.client_watch.on_stream_event();
     if (upload_joiner_) {
@@ -147,7 +151,7 @@ net::detached Attempt::upload_half() {
 }
 
 net::task<void> Attempt::end_upload() {
-    up_.cancelled = true;
+    up_->cancelled = true;
     context_.client.stream.interrupt_read();
     if (backend_) {
         stream().interrupt_write();
@@ -174,7 +178,7 @@ std::optional<Failure> Attempt::ended_early() const {
 std::optional<Failure> Attempt::failure_of_upload() const {
     switch (upload_end_) {
         case net::RelayEnd::source_timed_out:
-            if (request_.is_continue_due() && !up_.body_sent) {
+            if (request_.is_continue_due() && !up_->body_sent) {
                 // The client waited for a word that this backend never gave.
                 return failure(Cause::no_answer, "backend response timeout");
             }
@@ -218,7 +222,7 @@ net::task<AnswerHead> Attempt::relay_interims() {
         }
         if (was_continue_due && !request_.is_continue_due()) {
             // From now on it is the client's turn, with the client's limit.
-            up_.read_timeout = context_.ticks().client_body;
+            up_->read_timeout = context_.ticks().client_body;
             context_.client.stream.interrupt_read();
         }
         head = answer_.scan(is_uploading_);
@@ -294,7 +298,7 @@ Failure Attempt::failure(Cause cause, std::string_view error, Side side) const {
             .side = side,
             .stage = answer_.has_begun() ? Stage::answer : Stage::request,
             .is_reused = is_reused_,
-            .has_sent_body = up_.body_sent,
+            .has_sent_body = up_->body_sent,
             .error = error};
 }
 
@@ -302,7 +306,7 @@ Failure Attempt::failure(Cause cause, std::string_view error, Side side) const {
 Failure Attempt::closed() const {
     // Where the connection had died before the first byte left us, nothing was executed, whatever
     // the method. (Reads go to the same backend again: row 4.)
-    const bool is_dead = !up_.any_sent && !answer_.has_begun() && !request_.is_read() &&
+    const bool is_dead = !up_->any_sent && !answer_.has_begun() && !request_.is_read() &&
                          request_.may_start_over();
     // A backend that gave up on a client which sent nothing is not to blame.
     const bool is_client_silent = is_uploading_ && context_.client.stream.has_reader();
@@ -312,13 +316,13 @@ Failure Attempt::closed() const {
 }
 
 bool Attempt::has_sent_all() const {
-    return request_.body().complete && !is_uploading_ &&
+    return request_.is_body_complete() && !is_uploading_ &&
            upload_end_ == net::RelayEnd::complete;
 }
 
 bool Attempt::is_expect_pending() const {
     return phase_ != Phase::connecting && request_.meaning().expects_continue &&
-           request_.traits().has_body && !has_continued_ && !up_.body_sent &&
+           request_.traits().has_body && !has_continued_ && !up_->body_sent &&
            request_.may_start_over();
 }
 
@@ -337,7 +341,9 @@ void Attempt::wake() {
 }
 
 void Attempt::cut() {
-    up_.cancelled = true;
+    if (up_) {
+        up_->cancelled = true;
+    }
 }
 
 void Attempt::park() {

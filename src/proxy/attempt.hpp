@@ -74,7 +74,11 @@ class Attempt {
     policy::Failure connect_failure(net::ConnectEnd end) const;
     void begin_upload();
     net::detached upload_half();
-    // What ends the wait for an answer whatever the backend sends.
+    // True if something may end the wait for an answer whatever the backend sends.
+    bool is_interrupted() const {
+        return context_.is_client_gone() || was_taken_down_ ||
+               upload_end_ != net::RelayEnd::complete;
+    }
     std::optional<policy::Failure> ended_early() const;
     std::optional<policy::Failure> failure_of_upload() const;
     std::optional<policy::Failure> failure_of_head(AnswerHead head) const;
@@ -97,7 +101,7 @@ class Attempt {
     InFlightHold in_flight_;
     AnswerReader answer_;
     net::RelayMeans::Lists& lists_;
-    net::BodyRelay up_;
+    std::optional<net::BodyRelay> up_;  // once there is a connection
     net::BackendLease backend_;
     const bool may_reuse_;
     bool is_reused_ = false;

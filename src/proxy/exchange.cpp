@@ -216,7 +216,7 @@ void Exchange::write_record() {
     client.learn_local_address();
     record.local_ip = client.local_ip();
     record.client_ip = client.ip();
-    record.bytes_in = request_.body().received;
+    record.bytes_in = request_.body_received();
     record.duration = context_.since(context_.started);
     const policy::AffinityKey& key = request_.key();
     if (key.source != nullptr) {

@@ -31,7 +31,7 @@ net::task<void> Response::reply(const LocalAnswer& answer) {
     reply.request_id = request_id();
     reply.host_id = worker.shared.hostname;
     reply.head = request_.is_head();
-    reply.close = answer.close || !request_.body().complete || !request_.meaning().keep_alive ||
+    reply.close = answer.close || !request_.is_body_complete() || !request_.meaning().keep_alive ||
                   request_.head().minor == 0 || worker.draining || request_.head().raw.empty() ||
                   // A client that still waits for its 100 would take the next answer for this
                   // one's.
@@ -92,7 +92,7 @@ net::task<void> Response::redirect_to_status_page() {
 }
 
 bool Response::must_close_unlogged() const {
-    return !request_.body().complete || !request_.meaning().keep_alive ||
+    return !request_.is_body_complete() || !request_.meaning().keep_alive ||
            request_.is_continue_due() || context_.worker.draining || context_.client.shed ||
            context_.client.admission != ClientTable::Admission::served;
 }

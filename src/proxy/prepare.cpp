@@ -104,7 +104,7 @@ http::ForwardRules Request::forward_rules(std::string& local_host) const {
     rules.scheme = "http";
     rules.append = config.forwarded.mode == config::ForwardedMode::append &&
                    base::contains(config.forwarded.trusted, client.peer.ip());
-    rules.relay_upgrade = config.upgrade && meaning_.wants_upgrade && body_.complete &&
+    rules.relay_upgrade = config.upgrade && meaning_.wants_upgrade && body_->complete &&
                           http::is_offer_relayable(memory_.head);
     rules.extra_lines = site.extra_lines;
     rules.replaced = site.extra_names.empty() ? nullptr : &site.extra_names;
@@ -122,7 +122,7 @@ http::ForwardRules Request::forward_rules(std::string& local_host) const {
 
 void Request::find_traits() {
     const http::RequestHead& head = memory_.head;
-    traits_.has_body = !body_.complete || meaning_.body.kind == http::BodyKind::chunked;
+    traits_.has_body = !body_->complete || meaning_.body.kind == http::BodyKind::chunked;
     traits_.conditional =
         head.has(http::FieldId::if_match) || head.has(http::FieldId::if_none_match);
     traits_.copy = head.has(http::FieldId::x_amz_copy_source);
@@ -143,7 +143,7 @@ void Request::reserve_replay() {
     const bool has_length = meaning_.body.kind == http::BodyKind::length;
     const std::size_t limit = context_.group.retry->replay_buffer;
     const bool fits =
-        !body_.complete && !(has_length && meaning_.body.length > limit) &&
+        !body_->complete && !(has_length && meaning_.body.length > limit) &&
         context_.worker.replay_used + limit <= context_.worker.shared.replay_memory;
     const std::size_t wanted = has_length ? meaning_.body.length : limit;
     if (fits && wanted > 0) {

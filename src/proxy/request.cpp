@@ -129,14 +129,14 @@ HeadRead Request::take_head(http::HeadScanner::State state) {
         context_.record.target = head.target;
         return HeadRead::malformed;
     }
-    body_ = net::BodySource(context_.client.stream, meaning_.body,
-                            std::string_view(memory_.head_buffer.data() + scanner_.end(),
-                                             head_fill_ - scanner_.end()));
-    body_.prefix_is_stable = true;
-    body_.surplus = &context_.client.leftover;
-    if (body_.complete) {
-        context_.client.leftover.assign(body_.prefix);
-        body_.prefix = {};
+    const std::string_view rest(memory_.head_buffer.data() + scanner_.end(),
+                                head_fill_ - scanner_.end());
+    net::BodySource& body = body_.emplace(context_.client.stream, meaning_.body, rest);
+    body.prefix_is_stable = true;
+    body.surplus = &context_.client.leftover;
+    if (body.complete) {
+        body.surplus->assign(body.prefix);
+        body.prefix = {};
     }
     return HeadRead::complete;
 }

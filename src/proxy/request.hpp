@@ -80,8 +80,11 @@ class Request {
     const std::string& session_text();
 
     const http::Pieces& pieces() const { return memory_.pieces; }
-    net::BodySource& body() { return body_; }
-    const net::BodySource& body() const { return body_; }
+    // The head must be complete.
+    net::BodySource& body() { return *body_; }
+    // True before the head is complete, and where no more of the body is to come.
+    bool is_body_complete() const { return !body_ || body_->complete; }
+    std::uint64_t body_received() const { return body_ ? body_->received : 0; }
     bool has_framed_body() const {
         return meaning_.body.kind != http::BodyKind::none && !is_empty_by_length();
     }
@@ -93,10 +96,10 @@ class Request {
     // True if every body byte received so far is still in the replay buffer.
     bool holds_whole_body() const { return replay_hold_ && memory_.replay.is_whole(); }
     // True if a further backend would get the body from its first byte.
-    bool may_start_over() const { return body_.received == 0 || holds_whole_body(); }
+    bool may_start_over() const { return body_->received == 0 || holds_whole_body(); }
     // No body, or all of it received so far and still in the replay buffer.
     bool is_in_hand() const {
-        return !has_framed_body() || (body_.received == 0 && body_.complete) ||
+        return !has_framed_body() || (body_->received == 0 && body_->complete) ||
                holds_whole_body();
     }
 
@@ -130,7 +133,7 @@ class Request {
     std::size_t head_fill_ = 0;
     http::HeadScanner scanner_{http::HeadScanner::Kind::request};
     http::RequestMeaning meaning_;
-    net::BodySource body_;
+    std::optional<net::BodySource> body_;
     policy::RequestTraits traits_;
     policy::Waiting waiting_ = policy::Waiting::no;
     bool is_continue_relayed_ = false;

@@ -116,11 +116,13 @@ void Response::commit(Attempt& attempt) {
 void Response::begin_download(Attempt& attempt) {
     AnswerReader& answer = attempt.answer();
     body_kind_ = answer.meaning().body.kind;
-    download_ = net::BodySource(attempt.stream(), answer.meaning().body, answer.rest());
-    down_ = net::BodyRelay(download_, context_.client.stream,
-                           {context_.worker.buffers, context_.worker.pipes, memory_.lists});
-    down_.head = &memory_.pieces;
-    down_.chunked_out =
+    net::BodySource& source =
+        download_.emplace(attempt.stream(), answer.meaning().body, answer.rest());
+    net::BodyRelay& down = down_.emplace(
+        source, context_.client.stream,
+        net::RelayMeans{context_.worker.buffers, context_.worker.pipes, memory_.lists});
+    down.head = &memory_.pieces;
+    down.chunked_out =
         request_.head().minor == 1 &&
         (body_kind_ == http::BodyKind::until_close || body_kind_ == http::BodyKind::chunked);
     if (request_.waiting() == policy::Waiting::no && !is_of_known_length(body_kind_) &&
@@ -129,9 +131,9 @@ void Response::begin_download(Attempt& attempt) {
         request_.set_waiting(context_.is_s3() ? policy::Waiting::long_silence
                                               : policy::Waiting::endless);
     }
-    down_.read_timeout = request_.body_ticks();
-    down_.write_timeout = context_.ticks().client_write;
-    down_.prefix_buffer = answer.take_buffer();
+    down.read_timeout = request_.body_ticks();
+    down.write_timeout = context_.ticks().client_write;
+    down.prefix_buffer = answer.take_buffer();
 }
 
 // Only what a GET got tells what the next one will get: clients ask for heads, or upload, in
@@ -145,11 +147,11 @@ void Response::remember_length(const Attempt& attempt) {
 }
 
 void Response::end(Attempt& attempt) {
-    context_.record.bytes_out = down_.payload_sent;
+    context_.record.bytes_out = down_->payload_sent;
     const http::ResponseMeaning& meaning = attempt.answer().meaning();
     const bool has_unasked =
-        down_.error != 0 ||
-        (meaning.body.kind == http::BodyKind::none && !download_.prefix.empty());
+        down_->error != 0 ||
+        (meaning.body.kind == http::BodyKind::none && !download_->prefix.empty());
     const bool is_expect_settled = !request_.meaning().expects_continue ||
                                    attempt.has_continued() || request_.is_empty_by_length();
     if (has_unasked) {
@@ -170,14 +172,14 @@ void Response::end(Attempt& attempt) {
 net::task<net::RelayEnd> Response::relay(Attempt& attempt) {
     net::RelayEnd end = net::RelayEnd::complete;
     if (!is_all_out_) {
-        end = co_await net::relay_body(down_);
+        end = co_await net::relay_body(*down_);
     }
     if (attempt.is_uploading()) {
         // The answer ended before the request did: the rest of the request is nobody's business any
         // more.
         co_await attempt.end_upload();
     }
-    context_.record.bytes_out = down_.payload_sent;
+    context_.record.bytes_out = down_->payload_sent;
     co_return end;
 }
 
@@ -186,7 +188,7 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
     const bool is_backends_fault = end == net::RelayEnd::source_closed ||
                                    end == net::RelayEnd::source_timed_out ||
                                    end == net::RelayEnd::source_malformed;
-    if (is_backends_fault && !down_.any_sent && !context_.is_client_gone()) {
+    if (is_backends_fault && !down_->any_sent && !context_.is_client_gone()) {
         // Nothing reached the client yet: it can still be told in words.
         co_await reply(answer_to_broken_body(end == net::RelayEnd::source_timed_out,
                                              context_.record.error));
@@ -196,7 +198,7 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
     // A message that says its length is visibly cut by a FIN, and the client gets every byte there
     // was. One that lasts until the connection closes is cut by a reset only.
     const bool is_self_delimiting =
-        down_.chunked_out || body_kind_ == http::BodyKind::length;
+        down_->chunked_out || body_kind_ == http::BodyKind::length;
     fate_ = is_backends_fault && is_self_delimiting ? ClientFate::cut : ClientFate::reset;
 }
 
@@ -286,14 +288,18 @@ void Response::note_tunnel(net::TunnelEnd end) {
 }
 
 void Response::on_client_gone() {
-    down_.cancelled = true;
+    if (down_) {
+        down_->cancelled = true;
+    }
     if (tunnel_) {
         tunnel_->on_client_broken();
     }
 }
 
 void Response::cut() {
-    down_.cancelled = true;
+    if (down_) {
+        down_->cancelled = true;
+    }
     if (tunnel_) {
         tunnel_->cut();
     }

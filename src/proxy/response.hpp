@@ -61,7 +61,7 @@ class Response {
     // is out, a 502 or 504 of ours.
     void commit(Attempt& attempt);
     // Sends an answer that is at hand whole, as most short ones are. True if all of it is out.
-    bool send_at_once() { return is_all_out_ = net::relay_at_once(down_); }
+    bool send_at_once() { return is_all_out_ = net::relay_at_once(*down_); }
     // Sends the rest of the answer as it comes. The upload half of the attempt ends with it.
     net::task<net::RelayEnd> relay(Attempt& attempt);
     // The client has all of the answer: what becomes of the two connections.
@@ -110,8 +110,8 @@ class Response {
     bool closes_client_ = false;
     http::BodyKind body_kind_ = http::BodyKind::none;
     unsigned interim_count_ = 0;
-    net::BodySource download_;
-    net::BodyRelay down_;
+    std::optional<net::BodySource> download_;
+    std::optional<net::BodyRelay> down_;
     std::optional<net::Tunnel> tunnel_;
     std::array<char, 16> request_id_{};
 };
