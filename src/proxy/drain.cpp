@@ -1,7 +1,5 @@
 // How a worker ends: a drain lets requests finish, a stop cuts them (docs/architecture.md, "Start,
 // drain, stop").
-#include <algorithm>
-
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "worker.hpp"

@@ -68,7 +68,7 @@ SlotDirectory::Cell& SlotDirectory::obtain(CellKind kind, const std::string& nam
 
 std::shared_ptr<const Snapshot> SlotDirectory::publish(Snapshot snapshot, Names names) {
     const auto shelf = std::make_shared<Shelf>(std::move(snapshot));
-    generations_.push_back(std::make_unique<Generation>(Generation{shelf, std::move(names)}));
+    generations_.push_back(std::make_unique<Live>(Live{shelf, std::move(names)}));
     return {&shelf->snapshot, [shelf](const Snapshot*) {
                 // What its last user wrote to the board comes before this.
                 shelf->is_unused.store(true, std::memory_order_release);

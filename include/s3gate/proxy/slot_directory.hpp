@@ -63,13 +63,14 @@ class SlotDirectory {
     std::size_t generations() const { return generations_.size(); }
 
   private:
-    // A snapshot that ends on the control thread: its memory is much to free between two requests.
+    // Where a snapshot lies, so that it ends on the control thread: its memory is much to free
+    // between two requests.
     struct Shelf {
         explicit Shelf(Snapshot&& made) : snapshot(std::move(made)) {}
         const Snapshot snapshot;
         std::atomic<bool> is_unused{false};
     };
-    struct Generation {
+    struct Live {
         std::shared_ptr<const Shelf> shelf;
         Names names;
     };
@@ -81,7 +82,7 @@ class SlotDirectory {
     std::array<std::map<std::string, Cell>, 3> cells_;  // by kind
     std::array<std::vector<CellId>, 3> free_;           // by kind; clean
     std::size_t unnamed_ = 0;                           // of cells_
-    std::vector<std::unique_ptr<Generation>> generations_;
+    std::vector<std::unique_ptr<Live>> generations_;
 };
 
 }  // namespace s3gate::proxy
