@@ -314,7 +314,7 @@ void Server::Impl::build_first_snapshot() {
 // Before anything listens: a second instance would otherwise share the clients of the first one
 // (SO_REUSEPORT), silently (docs/architecture.md, "Start, drain, stop").
 std::vector<const Address*> Server::Impl::probe_addresses() const {
-    std::vector<const Address*> free;
+    std::vector<const Address*> usable;
     for (const Address& address : snapshot->addresses) {
         const net::ProbeResult probe = net::probe_bind(address.address);
         if (probe.no_ipv6) {
@@ -326,7 +326,7 @@ std::vector<const Address*> Server::Impl::probe_addresses() const {
             throw StartError("cannot listen on " + address.text + " (site " +
                              name_of_site(address) + "): " + probe.error);
         }
-        free.push_back(&address);
+        usable.push_back(&address);
     }
     // The admin listeners are probed with the others so that they fail at the start, not later.
     for (const config::Listen& listen : config->admin.listen) {
@@ -335,10 +335,10 @@ std::vector<const Address*> Server::Impl::probe_addresses() const {
             throw StartError("cannot listen on " + listen.text + " (admin): " + probe.error);
         }
     }
-    if (free.empty()) {
+    if (usable.empty()) {
         throw StartError("no address to listen on");
     }
-    return free;
+    return usable;
 }
 
 const std::string& Server::Impl::name_of_site(const Address& address) const {
