@@ -4,6 +4,7 @@
 #include <cerrno>
 
 #include "relay_run.hpp"
+#include "sink_wait.hpp"
 
 namespace s3gate::net {
 namespace {
@@ -44,13 +45,33 @@ BodyRelay::BodyRelay(BodySource& from, Stream& to, const RelayMeans& means)
     : source(&from), sink(&to), buffers(&means.buffers), pipes(&means.pipes), lists(&means.lists) {}
 
 task<RelayEnd> relay_body(BodyRelay& relay) {
+    Stream& sink = *relay.sink;
     RelayRun run(relay);
     while (!run.end()) {
         run.gather();
         run.splice();
         run.send();
-        if (run.has_to_wait()) {
-            co_await run.wait();
+        // The waits are awaited here: each coroutine between would cost a frame.
+        switch (run.wait()) {
+            case RelayRun::Wait::for_nothing:
+                break;
+            case RelayRun::Wait::for_sink: {
+                const SinkWait limits{relay.write_timeout, relay.sink_is_backend, &relay.cancelled};
+                const Wake wake = co_await wait_for_sink(sink, limits);
+                run.on_sink(wake);
+                break;
+            }
+            case RelayRun::Wait::for_turn:
+                co_await sink.reactor().yield();
+                break;
+            case RelayRun::Wait::for_source: {
+                const Wake wake = co_await relay.source->stream->readable(relay.read_timeout);
+                run.on_source(wake);
+                if (!run.end() && !relay.cancelled && run.is_long()) {
+                    co_await sink.reactor().yield();
+                }
+                break;
+            }
         }
     }
     co_return *run.end();

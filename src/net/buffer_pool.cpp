@@ -9,18 +9,6 @@
 
 namespace s3gate::net {
 
-Buffer::Buffer(Buffer&& other) noexcept
-    : pool_(std::exchange(other.pool_, nullptr)), data_(std::move(other.data_)) {}
-
-Buffer& Buffer::operator=(Buffer&& other) noexcept {
-    if (this != &other) {
-        release();
-        pool_ = std::exchange(other.pool_, nullptr);
-        data_ = std::move(other.data_);
-    }
-    return *this;
-}
-
 void Buffer::give_back() {
     --pool_->in_use_;
     if (pool_->free_.size() < BufferPool::kKept) {

@@ -6,8 +6,6 @@
 #include <iterator>
 #include <utility>
 
-#include "sink_wait.hpp"
-
 namespace s3gate::net {
 namespace {
 
@@ -63,7 +61,6 @@ RelayRun::~RelayRun() {
     }
 }
 
-// True for what has taken a whole turn already: short messages go before its news.
 bool RelayRun::is_long() const {
     return relay_.payload_sent >= kTurnBytes;
 }
@@ -431,33 +428,41 @@ void RelayRun::end_batch() {
     }
 }
 
-task<void> RelayRun::wait() {
+RelayRun::Wait RelayRun::wait() {
+    if (end_) {
+        return Wait::for_nothing;
+    }
     if (is_sending()) {
         // A long relay sends what it holds then, and with that its turn is over.
         turn_ = {is_long() ? kTurnBytes : 0, 0};
-        const SinkWait limits{relay_.write_timeout, relay_.sink_is_backend, &relay_.cancelled};
-        const Wake wake = co_await wait_for_sink(sink_, limits);
-        if (wake == Wake::timed_out && !relay_.cancelled) {
-            end_with(RelayEnd::sink_timed_out);
-        }
-        co_return;
+        return Wait::for_sink;
     }
-    if (std::exchange(turn_, {}).is_over()) {
-        co_await sink_.reactor().yield();
-        co_return;
+    const bool is_turn_over = turn_.is_over();
+    if (is_turn_over || !has_input()) {
+        turn_ = {};
     }
-    // For more from the source, holding nothing.
+    if (is_turn_over) {
+        return Wait::for_turn;
+    }
+    if (has_input()) {
+        return Wait::for_nothing;
+    }
+    // Nothing is held meanwhile.
     if (std::exchange(is_held_back_, false)) {
         sink_.flush();
     }
-    const Wake wake = co_await source_.stream->readable(relay_.read_timeout);
-    if (relay_.cancelled) {
-        co_return;  // gather() ends it
+    return Wait::for_source;
+}
+
+void RelayRun::on_sink(Wake wake) {
+    if (wake == Wake::timed_out && !relay_.cancelled) {
+        end_with(RelayEnd::sink_timed_out);
     }
-    if (wake == Wake::timed_out) {
+}
+
+void RelayRun::on_source(Wake wake) {
+    if (wake == Wake::timed_out && !relay_.cancelled) {
         end_with(RelayEnd::source_timed_out);
-    } else if (is_long()) {
-        co_await sink_.reactor().yield();
     }
 }
 

@@ -1,5 +1,5 @@
 // One run of a relay: what it holds between two system calls, and its steps. relay_body() calls
-// them in turn; only wait() suspends.
+// them in turn, and suspends where wait() says so.
 #pragma once
 
 #include <cstddef>
@@ -35,10 +35,15 @@ class RelayRun {
     void splice();
     // Sends the batch, and tells the end of the message.
     void send();
-    // Suspends until the next step can do something: while the sink is full, while it is the turn
-    // of others, or until the source has more.
-    task<void> wait();
-    bool has_to_wait() const { return !end_ && (is_sending() || turn_.is_over() || !has_input()); }
+    // What has to be waited for before the next of these: room in the sink, the end of the turns of
+    // others, more from the source.
+    enum class Wait : std::uint8_t { for_nothing, for_sink, for_turn, for_source };
+    Wait wait();
+    // The waits are over. A wait that was cancelled ends the relay in the next gather().
+    void on_sink(Wake wake);
+    void on_source(Wake wake);
+    // True for what has taken a whole turn already: short messages go before its news.
+    bool is_long() const;
 
     // How the relay ended; nothing while it goes on.
     const std::optional<RelayEnd>& end() const { return end_; }
@@ -65,7 +70,6 @@ class RelayRun {
     bool has_input() const {
         return !source_.prefix.empty() || !unread_.empty() || source_.stream->is_readable();
     }
-    bool is_long() const;
     bool is_to_be_spliced() const;
     std::size_t room_to_keep() const;
 

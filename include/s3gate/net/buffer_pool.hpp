@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 namespace s3gate::net {
@@ -19,8 +20,15 @@ class BufferPool;
 class Buffer {
   public:
     Buffer() = default;
-    Buffer(Buffer&& other) noexcept;
-    Buffer& operator=(Buffer&& other) noexcept;
+    Buffer(Buffer&& other) noexcept = default;
+    Buffer& operator=(Buffer&& other) noexcept {
+        if (this != &other) {
+            release();
+            pool_ = other.pool_;
+            data_ = std::move(other.data_);
+        }
+        return *this;
+    }
     ~Buffer() { release(); }
     explicit operator bool() const { return data_ != nullptr; }
     char* data() { return data_.get(); }
@@ -35,7 +43,7 @@ class Buffer {
     friend class BufferPool;
     Buffer(BufferPool* pool, std::unique_ptr<char[]> data) : pool_(pool), data_(std::move(data)) {}
     void give_back();
-    BufferPool* pool_ = nullptr;
+    BufferPool* pool_ = nullptr;  // of data_, if any
     std::unique_ptr<char[]> data_;
 };
 
