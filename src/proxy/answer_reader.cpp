@@ -16,9 +16,6 @@ constexpr std::size_t kFirstRead = 16 * 1024;
 
 }  // namespace
 
-AnswerReader::AnswerReader(ExchangeContext& context, Request& request, Memory& memory)
-    : context_(context), request_(request), memory_(memory) {}
-
 AnswerHead AnswerReader::refuse(std::string_view why) {
     error_ = why;
     return AnswerHead::malformed;
@@ -76,7 +73,7 @@ AnswerHead AnswerReader::scan(bool is_uploading) {
 }
 
 // The head is complete; the scanner may have parsed it already.
-http::HeadError AnswerReader::parse(std::string_view bytes, std::size_t limit) {
+inline http::HeadError AnswerReader::parse(std::string_view bytes, std::size_t limit) {
     const std::string_view raw = bytes.substr(0, scanner_.end());
     if (raw.size() > limit) {
         return http::HeadError::too_many_fields;
@@ -93,7 +90,7 @@ http::HeadError AnswerReader::parse(std::string_view bytes, std::size_t limit) {
     return meaning_.error;
 }
 
-AnswerHead AnswerReader::take_head(bool is_uploading) {
+inline AnswerHead AnswerReader::take_head(bool is_uploading) {
     const http::ResponseHead& head = memory_.head;
     if (head.status == 101) {
         const bool matches = request_.meaning().wants_upgrade && !is_uploading &&

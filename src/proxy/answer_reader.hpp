@@ -38,7 +38,8 @@ class AnswerReader {
         std::string error_body;  // of a chunked 503
     };
 
-    AnswerReader(ExchangeContext& context, Request& request, Memory& memory);
+    AnswerReader(ExchangeContext& context, Request& request, Memory& memory)
+        : context_(context), request_(request), memory_(memory) {}
 
     // Takes what there is of an answer.
     AnswerHead receive(net::Stream& stream, bool is_uploading);

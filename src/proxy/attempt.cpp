@@ -90,14 +90,15 @@ net::task<policy::AttemptEnd> Attempt::run() {
 }
 
 // A connection to send on, or one that is still to be connected.
-bool Attempt::take_parked() {
+inline bool Attempt::take_parked() {
     Worker& worker = context_.worker;
     if (may_reuse_) {
         backend_ = worker.pool.take(peer_.slot, request_.is_read() ? 0 : kFreshForWrites);
     }
     is_reused_ = static_cast<bool>(backend_);
     if (!is_reused_) {
-        backend_ = std::make_unique<net::BackendConnection>(worker.reactor, worker.pool, peer_.slot);
+        backend_ =
+            std::make_unique<net::BackendConnection>(worker.reactor, worker.pool, peer_.slot);
     }
     return is_reused_;
 }
@@ -117,12 +118,13 @@ Failure Attempt::connect_failure(net::ConnectEnd end) const {
     }
 }
 
-void Attempt::begin_upload() {
+inline void Attempt::begin_upload() {
     phase_ = Phase::awaiting_head;
     Worker& worker = context_.worker;
     ++backend_->requests;
     net::BodyRelay& up =
-        up_.emplace(request_.body(), stream(), net::RelayMeans{worker.buffers, worker.pipes, lists_});
+        up_.emplace(request_.body(), stream(),
+                    net::RelayMeans{worker.buffers, worker.pipes, lists_});
     up.head = &request_.pieces();
     up.replay = request_.replay();
     up.resend = up.replay != nullptr && up.replay->size() > 0;
@@ -194,7 +196,7 @@ std::optional<Failure> Attempt::failure_of_upload() const {
     }
 }
 
-std::optional<Failure> Attempt::failure_of_head(AnswerHead head) const {
+inline std::optional<Failure> Attempt::failure_of_head(AnswerHead head) const {
     switch (head) {
         case AnswerHead::closed:
             return closed();
@@ -241,7 +243,7 @@ net::Tick Attempt::patience() const {
 // True if the answer's time is over. While the body is still going up, its own limits decide; the
 // answer's clock begins when the request is complete. An upload that ended in this very tick (a
 // client that stalled) is looked at first.
-bool Attempt::is_silence(net::Wake wake) const {
+inline bool Attempt::is_silence(net::Wake wake) const {
     const bool is_told =
         upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
     return wake == net::Wake::timed_out && !is_uploading_ && is_told;
@@ -276,7 +278,7 @@ net::task<void> Attempt::await_code() {
     }
 }
 
-policy::Answer Attempt::answer_of_head() {
+inline policy::Answer Attempt::answer_of_head() {
     const int status = answer_.head().status;
     policy::Answer answer{.status = status, .is_load = status == 429};
     if (status != 503) {
@@ -313,17 +315,6 @@ Failure Attempt::closed() const {
     return failure(is_dead ? Cause::dead : Cause::closed,
                    answer_.has_begun() ? "backend closed in head" : "backend closed",
                    is_client_silent ? Side::client : Side::backend);
-}
-
-bool Attempt::has_sent_all() const {
-    return request_.is_body_complete() && !is_uploading_ &&
-           upload_end_ == net::RelayEnd::complete;
-}
-
-bool Attempt::is_expect_pending() const {
-    return phase_ != Phase::connecting && request_.meaning().expects_continue &&
-           request_.traits().has_body && !has_continued_ && !up_->body_sent &&
-           request_.may_start_over();
 }
 
 void Attempt::on_backend_down(std::uint32_t slot) {

@@ -56,9 +56,16 @@ class Attempt {
     const AnswerReader& answer() const { return answer_; }
     bool has_continued() const { return has_continued_; }
     // The backend has the whole request.
-    bool has_sent_all() const;
+    bool has_sent_all() const {
+        return request_.is_body_complete() && !is_uploading_ &&
+               upload_end_ == net::RelayEnd::complete;
+    }
     // A body is announced with Expect, and this backend has neither asked for it nor got any of it.
-    bool is_expect_pending() const;
+    bool is_expect_pending() const {
+        return request_.meaning().expects_continue && phase_ != Phase::connecting &&
+               request_.traits().has_body && !has_continued_ && !up_->body_sent &&
+               request_.may_start_over();
+    }
 
     // Gives the connection to the pool.
     void park();

@@ -109,7 +109,7 @@ LocalAnswer Attempts::own_answer(End end) const {
     }
 }
 
-void Attempts::begin_attempt() {
+inline void Attempts::begin_attempt() {
     observe::RequestRecord& record = context_.record;
     ++record.tries;
     if (record.attempt_count < observe::RequestRecord::kMaxAttempts) {
@@ -120,19 +120,7 @@ void Attempts::begin_attempt() {
                      needs_fresh_ ? Attempt::Connection::fresh : Attempt::Connection::any);
 }
 
-void Attempts::note_time() {
-    observe::RequestRecord& record = context_.record;
-    if (record.attempt_count > 0) {
-        record.attempts[record.attempt_count - 1].milliseconds =
-            static_cast<std::int32_t>(context_.since(attempt_->began()).count());
-    }
-}
-
-void Attempts::end_current() {
-    attempt_.reset();
-}
-
-void Attempts::note(const policy::AttemptEnd& end) {
+inline void Attempts::note(const policy::AttemptEnd& end) {
     if (const auto* const answer = std::get_if<policy::Answer>(&end)) {
         ++sent_;
         refused_ += answer->not_ready ? 1 : 0;
@@ -232,22 +220,24 @@ bool Attempts::counts_as_fail(const Failure& failure) const {
     }
 }
 
-policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
-    policy::AttemptFacts facts;
-    static_cast<policy::RequestTraits&>(facts) = request_.traits();
-    static_cast<policy::RetryMeans&>(facts) = means_after(end);
-    facts.end = end;
+inline policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
     const auto* const failure = std::get_if<Failure>(&end);
-    // Where we lack descriptors ourselves, nobody knows whether it had died.
-    facts.after_stale =
-        repeats_backend_ && (failure == nullptr || failure->cause != Cause::no_descriptor);
-    facts.sent_attempts = sent_ - refused_;
-    facts.free_retry_used = was_repeat_used_;
-    facts.blind_retry_used = was_blind_used_;
-    facts.elapsed = context_.since(began_);
-    facts.expect_pending = attempt_->is_expect_pending();
-    facts.client_gone = context_.is_client_gone();
-    facts.response_relayed = response_.is_committed();
+    const policy::RetryHistory history{
+        .sent_attempts = sent_ - refused_,
+        // Where we lack descriptors ourselves, nobody knows whether it had died.
+        .after_stale =
+            repeats_backend_ && (failure == nullptr || failure->cause != Cause::no_descriptor),
+        .free_retry_used = was_repeat_used_,
+        .blind_retry_used = was_blind_used_,
+        .elapsed = context_.since(began_),
+    };
+    const policy::AttemptFacts facts{request_.traits(),
+                                     history,
+                                     means_after(end),
+                                     end,
+                                     attempt_->is_expect_pending(),
+                                     context_.is_client_gone(),
+                                     response_.is_committed()};
     const policy::RetryVerdict verdict = policy::retry_rule(facts, *context_.group.retry);
     if (verdict.budget_spent) {
         bump(context_.worker.counters.budget_spent);
@@ -262,7 +252,7 @@ policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
 // An answer that no row of the table would repeat needs none of it: the sums go over every worker's
 // row of the board, and each good answer would pull in cache lines that other workers have just
 // written.
-policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
+inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
     policy::RetryMeans means;
     means.in_hand = request_.is_in_hand();
     const auto* const answer = std::get_if<policy::Answer>(&end);
@@ -308,17 +298,15 @@ void Attempts::take_retry(const policy::RetryVerdict& verdict) {
 
 // A retry that led to a good answer costs nothing: one node that answers badly among many that are
 // well stays hidden from the clients, however long it does.
-void Attempts::note_commit(int status) {
-    if (tokens_taken_ > 0 && !policy::is_bad_status(status)) {
+void Attempts::return_tokens(int status) {
+    if (!policy::is_bad_status(status)) {
         change_tokens([this](std::int32_t balance) {
             return policy::after_help(balance, tokens_taken_, most_tokens());
         });
     }
-    // Its outcome is known: what is left is a transfer like any other, however long it takes.
-    retry_hold_.reset();
 }
 
-std::int32_t Attempts::most_tokens() const {
+inline std::int32_t Attempts::most_tokens() const {
     const Board& board = *context_.worker.shared.board;
     return policy::most_tokens(
         policy::initial_tokens(board.worker_count()),

@@ -49,11 +49,21 @@ class Attempts {
     // The last attempt; only behind `answered` or `switching`.
     Attempt& current() { return *attempt_; }
     // How long it took so far, for the log.
-    void note_time();
-    // Nothing is retried any more: its answer has this status.
-    void note_commit(int status);
+    void note_time() {
+        observe::RequestRecord& record = context_.record;
+        record.attempts[record.attempt_count - 1].milliseconds =
+            static_cast<std::int32_t>(context_.since(attempt_->began()).count());
+    }
+    // Nothing is retried any more: its answer has this status. What is left is a transfer like any
+    // other, however long it takes.
+    void note_commit(int status) {
+        if (tokens_taken_ > 0) {
+            return_tokens(status);
+        }
+        retry_hold_.reset();
+    }
     // The last attempt is over, with its answer. Its connection is cut if it still has one.
-    void end_current();
+    void end_current() { attempt_.reset(); }
 
     // As Attempt's.
     void on_backend_down(std::uint32_t slot);
@@ -75,6 +85,7 @@ class Attempts {
     policy::RetryVerdict decide(const policy::AttemptEnd& end);
     policy::RetryMeans means_after(const policy::AttemptEnd& end);
     void take_retry(const policy::RetryVerdict& verdict);
+    void return_tokens(int status);
     template <class Change>
     void change_tokens(const Change& change);
     std::int32_t most_tokens() const;

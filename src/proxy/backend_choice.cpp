@@ -50,7 +50,7 @@ bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
 
 // Makes the address this attempt's. False if it has a passive mark whose time is over, and another
 // request became its trial: everybody else goes on avoiding it.
-bool BackendChoice::claim(std::uint32_t address) {
+inline bool BackendChoice::claim(std::uint32_t address) {
     Board& board = *worker_.shared.board;
     const std::uint32_t slot = group_.peers[address].slot;
     const policy::PassiveState state = board.passive(slot);

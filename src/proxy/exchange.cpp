@@ -71,17 +71,14 @@ net::task<void> Exchange::end_without_request(HeadRead head) {
 
 // Who answers. The status page comes before the limits: whoever operates this must be able to look
 // while it is overloaded.
-Exchange::Server Exchange::route() {
+inline Exchange::Server Exchange::route() {
     is_serving_ = true;
     request_.understand();
     const config::StatusPage& status = context_.site.config->status;
     const bool wants_status = is_for_status_page(request_, status);
-    const bool may_see_status = base::contains(status.allow, context_.client.peer.ip());
-    if (wants_status && may_see_status) {
-        return Server::status_page;
-    }
-    if (may_see_status && lacks_status_slash(request_, status)) {
-        return Server::status_redirect;
+    if ((wants_status || lacks_status_slash(request_, status)) &&
+        base::contains(status.allow, context_.client.peer.ip())) {
+        return wants_status ? Server::status_page : Server::status_redirect;
     }
     refusal_ = refusal_of(context_, wants_status);
     return refusal_ != nullptr ? Server::refusal : Server::backends;
@@ -97,7 +94,7 @@ net::task<void> Exchange::answer_here(Server server) {
     }
 }
 
-Attempts& Exchange::begin_attempts() {
+inline Attempts& Exchange::begin_attempts() {
     // A client that left right after its request: the event told the reader of the head, not the
     // observer.
     on_stream_event();
@@ -106,9 +103,9 @@ Attempts& Exchange::begin_attempts() {
     return attempts_.emplace(context_, request_, response_, memory_.attempts);
 }
 
-// Commits to the answer of the last attempt. True if all of it is out, as nearly always with a short
-// one.
-bool Exchange::relay_at_once(Attempts& attempts) {
+// Commits to the answer of the last attempt. True if all of it is out, as nearly always with a
+// short one.
+inline bool Exchange::relay_at_once(Attempts& attempts) {
     Attempt& attempt = attempts.current();
     response_.commit(attempt);
     attempts.note_commit(attempt.answer().head().status);
@@ -193,7 +190,7 @@ void Exchange::cut() {
 }
 
 // Once for every request: the client's fault is counted, and the log gets its line.
-void Exchange::settle() {
+inline void Exchange::settle() {
     const ClientConnection& client = context_.client;
     WorkerCounters& counters = context_.worker.counters;
     const ClientFault fault = context_.client_fault();
@@ -210,7 +207,7 @@ void Exchange::settle() {
     }
 }
 
-void Exchange::write_record() {
+inline void Exchange::write_record() {
     observe::RequestRecord& record = memory_.record;
     ClientConnection& client = context_.client;
     client.learn_local_address();

@@ -1,6 +1,6 @@
-// The life of one request (docs/architecture.md): read its head, decide who serves it, try backends,
-// relay the answer, write one line into the log. A fresh object for each request, in memory that
-// the worker keeps.
+// The life of one request (docs/architecture.md): read its head, decide who serves it, try
+// backends, relay the answer, write one line into the log. A fresh object for each request, in
+// memory that the worker keeps.
 #pragma once
 
 #include <memory>

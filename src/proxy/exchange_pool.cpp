@@ -18,24 +18,25 @@ ExchangePool::ExchangePool(Worker& worker) : worker_(worker) {}
 ExchangePool::~ExchangePool() = default;
 
 ExchangeSlot& ExchangePool::begin(ClientConnection& client, base::TimePoint asked_at) {
-    std::unique_ptr<ExchangeSlot> slot;
+    ExchangeSlot* slot = nullptr;  // end() takes it back
     if (idle_.empty()) {
-        slot = std::make_unique<ExchangeSlot>(worker_);
+        slot = new ExchangeSlot(worker_);
     } else {
-        slot = std::move(idle_.back());
+        slot = idle_.back().release();
         idle_.pop_back();
     }
     active_.push_front(slot->exchange.emplace(worker_, client, asked_at, slot->memory));
     most_ = std::max(most_, active_.size());
-    return *slot.release();  // end() takes it back
+    return *slot;
 }
 
-void ExchangePool::end(ExchangeSlot& ended) {
-    std::unique_ptr<ExchangeSlot> slot(&ended);
-    active_.erase(active_.iterator_to(*slot->exchange));
-    slot->exchange.reset();
+void ExchangePool::end(ExchangeSlot& slot) {
+    active_.erase(active_.iterator_to(*slot.exchange));
+    slot.exchange.reset();
     if (idle_.size() + active_.size() < to_keep()) {
-        idle_.push_back(std::move(slot));
+        idle_.emplace_back(&slot);
+    } else {
+        delete &slot;
     }
 }
 

@@ -5,8 +5,8 @@
 namespace s3gate::proxy {
 namespace {
 
-constexpr LocalAnswer kShed{503, "SlowDown", "Too many connections, reduce your request rate.", true,
-                            "connection limit"};
+constexpr LocalAnswer kShed{503, "SlowDown", "Too many connections, reduce your request rate.",
+                            true, "connection limit"};
 constexpr LocalAnswer kTooManyConnections{
     503, "SlowDown", "Too many connections from your address, reduce your request rate.", true,
     "client connection limit"};
@@ -38,8 +38,8 @@ LocalAnswer answer_to_long_head(ExchangeContext& context, const Request& request
 LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& request,
                                    HeadRead why) {
     if (why == HeadRead::timed_out) {
-        return {408, "RequestTimeout", "The request head was not received within the timeout.", true,
-                "client head timeout"};
+        return {408, "RequestTimeout", "The request head was not received within the timeout.",
+                true, "client head timeout"};
     }
     bump(context.worker.counters.refused_requests);
     if (why == HeadRead::too_long) {

@@ -23,8 +23,8 @@ LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& requ
 // when nothing does. (Connections that are too many were counted when they came.)
 const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status);
 
-// docs/architecture.md, "Retry": our own answer when nothing is left. `decisive` is the failure that
-// the client is told of; null = nobody was there to be asked.
+// docs/architecture.md, "Retry": our own answer when nothing is left. `decisive` is the failure
+// that the client is told of; null = nobody was there to be asked.
 LocalAnswer answer_to_failure(const policy::Failure* decisive);
 
 // A backend's answer that broke off before a byte of it reached the client.

@@ -95,7 +95,7 @@ void Request::prepare() {
     reserve_replay();
 }
 
-http::ForwardRules Request::forward_rules(std::string& local_host) const {
+inline http::ForwardRules Request::forward_rules(std::string& local_host) const {
     const Site& site = context_.site;
     const config::Site& config = *site.config;
     ClientConnection& client = context_.client;
@@ -120,7 +120,7 @@ http::ForwardRules Request::forward_rules(std::string& local_host) const {
     return rules;
 }
 
-void Request::find_traits() {
+inline void Request::find_traits() {
     const http::RequestHead& head = memory_.head;
     traits_.has_body = !body_->complete || meaning_.body.kind == http::BodyKind::chunked;
     traits_.conditional =
@@ -139,7 +139,7 @@ void Request::find_traits() {
 }
 
 // Only what can be kept whole is kept at all.
-void Request::reserve_replay() {
+inline void Request::reserve_replay() {
     const bool has_length = meaning_.body.kind == http::BodyKind::length;
     const std::size_t limit = context_.group.retry->replay_buffer;
     const bool fits =

@@ -70,7 +70,7 @@ HeadRead Request::receive_head() {
 }
 
 // What came behind the request before this one.
-http::HeadScanner::State Request::take_leftover() {
+inline http::HeadScanner::State Request::take_leftover() {
     std::string& leftover = context_.client.leftover;
     if (leftover.empty()) {
         return http::HeadScanner::State::incomplete;
@@ -85,7 +85,7 @@ http::HeadScanner::State Request::take_leftover() {
     return scanner_.scan({memory_.head_buffer.data(), head_fill_}, memory_.head);
 }
 
-void Request::make_room() {
+inline void Request::make_room() {
     std::vector<char>& buffer = memory_.head_buffer;
     if (head_fill_ == buffer.size()) {
         const std::size_t limit = context_.site.config->limits.head;
@@ -94,7 +94,7 @@ void Request::make_room() {
 }
 
 // Nothing came: not yet, or never.
-HeadRead Request::take_end(ssize_t got) {
+inline HeadRead Request::take_end(ssize_t got) {
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return HeadRead::incomplete;
     }
@@ -107,7 +107,7 @@ HeadRead Request::take_end(ssize_t got) {
 }
 
 // The scanner has found the end of the head, or that it is none.
-HeadRead Request::take_head(http::HeadScanner::State state) {
+inline HeadRead Request::take_head(http::HeadScanner::State state) {
     if (state == http::HeadScanner::State::bad) {
         meaning_.error = scanner_.error();
         return HeadRead::malformed;

@@ -66,12 +66,12 @@ net::task<bool> Response::send_text() {
 }
 
 // With `Content-Length: 0` a server never asks for the body (docs/architecture.md "Expect").
-bool Response::synthesizes_continue() const {
+inline bool Response::synthesizes_continue() const {
     return request_.is_continue_due() && request_.is_empty_by_length() &&
            context_.site.config->expect_empty_body == config::EmptyExpect::synth100;
 }
 
-http::ResponseRules Response::rules_for(const Attempt& attempt, bool synthesizes) const {
+inline http::ResponseRules Response::rules_for(const Attempt& attempt, bool synthesizes) const {
     const http::ResponseMeaning& meaning = attempt.answer().meaning();
     const http::BodyKind kind = meaning.body.kind;
     const bool is_11 = request_.head().minor == 1;
@@ -113,7 +113,7 @@ void Response::commit(Attempt& attempt) {
     remember_length(attempt);
 }
 
-void Response::begin_download(Attempt& attempt) {
+inline void Response::begin_download(Attempt& attempt) {
     AnswerReader& answer = attempt.answer();
     body_kind_ = answer.meaning().body.kind;
     net::BodySource& source =
@@ -138,7 +138,7 @@ void Response::begin_download(Attempt& attempt) {
 
 // Only what a GET got tells what the next one will get: clients ask for heads, or upload, in
 // between.
-void Response::remember_length(const Attempt& attempt) {
+inline void Response::remember_length(const Attempt& attempt) {
     if (request_.method() == policy::MethodClass::get) {
         const http::Framing& body = attempt.answer().meaning().body;
         context_.client.had_long_answer = body.kind == http::BodyKind::length &&

@@ -99,11 +99,9 @@ void Worker::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
     }
 }
 
-void Worker::return_generation(Generation* used) {
-    if (--used->users > 0 || used == generation_.get()) {
-        return;
-    }
-    const auto place = std::ranges::find(old_generations_, used, &std::unique_ptr<Generation>::get);
+void Worker::retire_old(const Generation& used) {
+    const auto place = std::ranges::find(old_generations_, &used,
+                                         &std::unique_ptr<Generation>::get);
     std::unique_ptr<Generation> old = std::move(*place);
     old_generations_.erase(place);
     retire(std::move(old));

@@ -69,7 +69,11 @@ class Worker {
         ++generation_->users;
         return generation_.get();
     }
-    void return_generation(Generation* used);
+    void return_generation(Generation* used) {
+        if (--used->users == 0 && used != generation_.get()) {
+            retire_old(*used);
+        }
+    }
     const AddressState& at(const Listener& listener) const { return generation_->at(listener); }
 
     // Makes an exchange for the client's next request, and ends it.
@@ -131,12 +135,14 @@ class Worker {
         bool is_over = false;  // over a limit on connections: to be answered 503
         ClientTable::Ticket ticket;
     };
-    using WaitingQueue = boost::intrusive::list<RoomWaiter, boost::intrusive::base_hook<WaitingHook>,
-                                                boost::intrusive::constant_time_size<false>>;
+    using WaitingQueue =
+        boost::intrusive::list<RoomWaiter, boost::intrusive::base_hook<WaitingHook>,
+                               boost::intrusive::constant_time_size<false>>;
 
     // It has no user any more: this worker's parked connections to backends that only it named are
     // closed, and its snapshot is let go of.
     void retire(std::unique_ptr<Generation> old);
+    void retire_old(const Generation& used);
     static void on_tick(void* self);
     void tick();
     void count_unasked();  // what the pool met since the last time
