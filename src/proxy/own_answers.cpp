@@ -60,7 +60,9 @@ net::task<void> Response::reply(const LocalAnswer& answer) {
 
 net::task<void> Response::end_for_client() {
     context_.note_client(ClientFault::gone);
-    if (context_.is_cut() && !is_committed_ && !context_.client.stream.is_broken()) {
+    const bool can_be_told =
+        !is_committed_ && !is_interim_cut_ && !context_.client.stream.is_broken();
+    if (context_.is_cut() && can_be_told) {
         co_await reply(kStopping);
         co_return;
     }

@@ -47,7 +47,7 @@ net::task<bool> Response::relay_interim(const http::ResponseHead& head) {
         }
         request_.set_continue_relayed();
         memory_.text.assign(kContinue);
-        co_return co_await send_text();
+        co_return co_await send_interim();
     }
     if (request_.head().minor == 0) {
         co_return true;
@@ -56,7 +56,13 @@ net::task<bool> Response::relay_interim(const http::ResponseHead& head) {
     rules.drop_framing = true;
     http::forward_response(head, rules, memory_.pieces, memory_.own);
     join(memory_.text, memory_.pieces);
-    co_return co_await send_text();
+    co_return co_await send_interim();
+}
+
+net::task<bool> Response::send_interim() {
+    const bool is_taken = co_await send_text();
+    is_interim_cut_ = !is_taken;
+    co_return is_taken;
 }
 
 net::task<bool> Response::send_text() {

@@ -97,12 +97,14 @@ class Response {
     bool must_close_unlogged() const;
     net::task<void> send_unlogged(bool close);
     net::task<bool> send_text();
+    net::task<bool> send_interim();
 
     ExchangeContext& context_;
     Request& request_;
     Memory& memory_;
     ClientFate fate_ = ClientFate::reset;
     bool is_committed_ = false;
+    bool is_interim_cut_ = false;  // a part of an interim head may be out: no answer can follow it
     bool is_all_out_ = false;
     // As commit() found them: the backend has the whole request; the client is told that its
     // connection ends; how the answer's body is delimited.

@@ -229,6 +229,22 @@ TEST(Stops, WhoDoesNotListenIsNotWaitedFor) {
     EXPECT_TRUE(stage.worker().is_finished());
 }
 
+// A part of an interim answer is out: whatever follows would be read as the rest of it.
+TEST(Stops, NothingFollowsHalfAnInterimAnswer) {
+    Stage stage;
+    stage.node('a').usual = says("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");
+    ClientPeer& client = stage.client();
+    client.end->room = 12;
+    stage.say(client, request("GET"));
+    EXPECT_EQ(client.heard(), "HTTP/1.1 103");
+    stage.stop();
+    stage.take(*client.end);
+    EXPECT_EQ(client.heard(), "HTTP/1.1 103");
+    EXPECT_TRUE(client.is_reset());
+    expect_record(stage, 499, "a", "cut at shutdown");
+    EXPECT_TRUE(stage.worker().is_finished());
+}
+
 TEST(Stops, IdleConnectionsEnd) {
     Stage stage;
     ClientPeer& used = stage.ask(request("GET"));
