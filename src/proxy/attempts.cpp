@@ -332,6 +332,7 @@ void Attempts::cut() {
     if (attempt_) {
         attempt_->cut();
     }
+    wake();
 }
 
 }  // namespace s3gate::proxy

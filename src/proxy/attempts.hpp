@@ -65,7 +65,7 @@ class Attempts {
     // The last attempt is over, with its answer. Its connection is cut if it still has one.
     void end_current() { attempt_.reset(); }
 
-    // As Attempt's.
+    // As Attempt's; cut() also wakes.
     void on_backend_down(std::uint32_t slot);
     void wake();
     void cut();

@@ -49,27 +49,16 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
     bool is_tunnelling() const { return response_.is_tunnelling(); }
 
   private:
-    // Who answers a request that can be understood.
-    enum class Server : std::uint8_t { backends, status_page, status_redirect, refusal };
-    Server route();
-    net::task<void> end_without_request(HeadRead head);
-    net::task<void> answer_here(Server server);
     Attempts& begin_attempts();
     bool relay_at_once(Attempts& attempts);
     net::task<void> finish(Attempts& attempts, Attempts::End end);
-    void settle();
-    void write_record();
-
     void on_stream_event() override;
-    bool is_client_lost() const;
-    void wake();
 
     Memory& memory_;
     ExchangeContext context_;
     Request request_;
     Response response_;
     std::optional<Attempts> attempts_;
-    const LocalAnswer* refusal_ = nullptr;
     bool is_serving_ = false;
 };
 

@@ -32,7 +32,11 @@ class ExchangeContext {
           site(*address.site),
           state(*address.site_state),
           group(site.default_group()),
-          group_state(state.groups[site.routes.back().group]) {}
+          group_state(state.groups[site.routes.back().group]) {
+        record.clear();
+        record.site = site.config->name;
+        record.is_s3 = is_s3();
+    }
 
     Worker& worker;
     ClientConnection& client;
@@ -49,7 +53,17 @@ class ExchangeContext {
     const SiteTicks& ticks() const { return state.ticks; }
     bool is_s3() const { return site.config->type == config::SiteType::s3; }
 
-    // Nobody waits for the answer any more.
+    // True if the client's connection says that nobody waits for the answer any more: it broke, or
+    // the client closed it. A client that closes cannot be told from one that only shuts down its
+    // sending side (RFC 9112 §9.6 allows that). Servers take both for gone, and so must we: a
+    // backend that works on for a client that left is lost to others. In a tunnel a FIN ends one
+    // direction, no more.
+    bool is_client_lost(bool is_tunnelling) const {
+        return client.stream.is_broken() ||
+               (client.stream.peer_finished() && !is_tunnelling &&
+                site.config->client_half_close == config::HalfClose::cut);
+    }
+    // It was told to the exchange.
     bool is_client_gone() const { return is_client_gone_; }
     // A stop took the request from the client: everything, or an answer that would wait for ever.
     bool is_cut() const { return is_cut_; }

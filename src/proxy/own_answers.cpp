@@ -20,6 +20,24 @@ std::string_view Response::request_id() {
     return {request_id_.data(), request_id_.size()};
 }
 
+net::task<void> Response::refuse_head(HeadRead why) {
+    if (why == HeadRead::ended || why == HeadRead::broken) {
+        fate_ = why == HeadRead::ended ? ClientFate::finish : ClientFate::reset;
+    } else {
+        co_await reply(answer_to_refused_head(context_, request_, why));
+    }
+}
+
+net::task<void> Response::answer_here(const Dispatch& dispatched) {
+    if (dispatched.to == Dispatch::To::status_page) {
+        co_await reply_status_page();
+    } else if (dispatched.to == Dispatch::To::status_redirect) {
+        co_await redirect_to_status_page();
+    } else {
+        co_await reply(*dispatched.refusal);
+    }
+}
+
 net::task<void> Response::reply(const LocalAnswer& answer) {
     Worker& worker = context_.worker;
     bump(worker.counters.local_replies);

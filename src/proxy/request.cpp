@@ -42,7 +42,9 @@ Request::Request(ExchangeContext& context, Memory& memory) : context_(context), 
 }
 
 Request::~Request() {
-    memory_.replay.reset(0);
+    if (replay_hold_) {
+        memory_.replay.reset(0);
+    }
     if (memory_.head_buffer.size() > kKeptHeadBuffer) {
         std::vector<char>().swap(memory_.head_buffer);
     }

@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "dispatch.hpp"
 #include "local_answers.hpp"
 #include "request.hpp"
 #include "s3gate/http/header_rules.hpp"
@@ -71,15 +72,15 @@ class Response {
     // Behind a 101: bytes both ways.
     net::task<void> tunnel(Attempt& attempt);
 
+    // Ends a request whose head is not served.
+    net::task<void> refuse_head(HeadRead why);
+    // Answers what no backend is asked for.
+    net::task<void> answer_here(const Dispatch& dispatched);
     // Sends an answer of ours.
     net::task<void> reply(const LocalAnswer& answer);
     // The client is gone, or a stop took the request from it: whoever is still there, and has got
     // nothing yet, is told in words.
     net::task<void> end_for_client();
-    // The status page, and the redirect to it. Not logged.
-    net::task<void> reply_status_page();
-    net::task<void> redirect_to_status_page();
-
     // The client broke, or a stop cuts what is under way.
     void on_client_gone();
     void cut();
@@ -95,6 +96,9 @@ class Response {
     bool synthesizes_continue() const;
     void remember_length(const Attempt& attempt);
     bool must_close_unlogged() const;
+    // The status page, and the redirect to it. Not logged.
+    net::task<void> reply_status_page();
+    net::task<void> redirect_to_status_page();
     net::task<void> send_unlogged(bool close);
     net::task<bool> send_text();
     net::task<bool> send_interim();

@@ -1,0 +1,36 @@
+#include "dispatch.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+bool asks_to_read(const Request& request) {
+    return request.method() == policy::MethodClass::get ||
+           request.method() == policy::MethodClass::head;
+}
+
+bool is_for_status_page(const Request& request, const config::StatusPage& status) {
+    return status.enabled && asks_to_read(request) &&
+           request.meaning().path.starts_with(status.path);
+}
+
+// The page's path but for the slash at its end, which people forget.
+bool lacks_status_slash(const Request& request, const config::StatusPage& status) {
+    return status.enabled && status.path.ends_with('/') && asks_to_read(request) &&
+           request.meaning().path ==
+               std::string_view(status.path).substr(0, status.path.size() - 1);
+}
+
+}  // namespace
+
+Dispatch dispatch(ExchangeContext& context, const Request& request) {
+    const config::StatusPage& status = context.site.config->status;
+    const bool wants_page = is_for_status_page(request, status);
+    if ((wants_page || lacks_status_slash(request, status)) &&
+        base::contains(status.allow, context.client.peer.ip())) {
+        return {wants_page ? Dispatch::To::status_page : Dispatch::To::status_redirect};
+    }
+    const LocalAnswer* const refusal = refusal_of(context, wants_page);
+    return {refusal != nullptr ? Dispatch::To::refusal : Dispatch::To::backends, refusal};
+}
+
+}  // namespace s3gate::proxy

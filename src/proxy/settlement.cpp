@@ -1,0 +1,43 @@
+#include "settlement.hpp"
+
+namespace s3gate::proxy {
+namespace {
+
+inline void write_record(ExchangeContext& context, Request& request, Response& response) {
+    observe::RequestRecord& record = context.record;
+    ClientConnection& client = context.client;
+    client.learn_local_address();
+    record.local_ip = client.local_ip();
+    record.client_ip = client.ip();
+    record.bytes_in = request.body_received();
+    record.duration = context.since(context.started);
+    const policy::AffinityKey& key = request.key();
+    if (key.source != nullptr) {
+        record.key_source = context.site.key_sources[static_cast<std::size_t>(
+            key.source - context.group.balance->key.data())];
+        record.session = policy::is_secret(*key.source) ? request.session_text() : key.key;
+    }
+    record.request_id = response.request_id();
+    record.backend_request_id = response.backend_request_id();
+    context.worker.log(record);
+}
+
+}  // namespace
+
+void settle(ExchangeContext& context, Request& request, Response& response) {
+    const ClientConnection& client = context.client;
+    WorkerCounters& counters = context.worker.counters;
+    const ClientFault fault = context.client_fault();
+    if (fault != ClientFault::none && !context.is_cut() && !client.cut) {
+        bump(fault == ClientFault::stuck ? counters.client_write_timeouts
+                                         : counters.clients_gone);
+    }
+    if (response.fate() == ClientFate::keep && (client.stream.is_broken() || context.is_cut())) {
+        response.set_fate(ClientFate::reset);
+    }
+    if (context.record.status != 0) {
+        write_record(context, request, response);
+    }
+}
+
+}  // namespace s3gate::proxy
