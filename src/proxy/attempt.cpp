@@ -168,8 +168,8 @@ net::task<void> Attempt::end_upload() {
 }
 
 std::optional<Failure> Attempt::ended_early() const {
-    if (context_.is_client_gone()) {
-        return failure(Cause::client_gone, {}, Side::client);
+    if (context_.is_abandoned()) {
+        return failure(Cause::abandoned, {}, Side::client);
     }
     if (was_taken_down_) {
         return failure(Cause::went_down, "backend taken down");
@@ -188,7 +188,7 @@ std::optional<Failure> Attempt::failure_of_upload() const {
         case net::RelayEnd::source_malformed:
             return failure(Cause::client_malformed, "malformed chunked body", Side::client);
         case net::RelayEnd::source_closed:
-            return failure(Cause::client_gone, {}, Side::client);
+            return failure(Cause::abandoned, {}, Side::client);
         case net::RelayEnd::sink_timed_out:
             return failure(Cause::stopped_reading, "backend stopped reading");
         default:
@@ -203,7 +203,7 @@ inline std::optional<Failure> Attempt::failure_of_head(AnswerHead head) const {
         case AnswerHead::malformed:
             return failure(Cause::malformed, answer_.error());
         case AnswerHead::interim:  // it was not taken
-            return failure(Cause::client_gone, {}, Side::client);
+            return failure(Cause::abandoned, {}, Side::client);
         default:
             return std::nullopt;
     }
@@ -263,7 +263,7 @@ bool Attempt::is_code_wanted() const {
 // The head of a 503 is here; whether it says load may be in a body that comes in a later packet.
 net::task<void> Attempt::await_code() {
     const net::Tick end = context_.worker.reactor.now() + kCodePatience;
-    while (!context_.is_client_gone() && answer_.is_code_open()) {
+    while (!context_.is_abandoned() && answer_.is_code_open()) {
         const ssize_t got = answer_.receive_more(stream());
         if (got > 0) {
             continue;

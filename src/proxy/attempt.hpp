@@ -45,9 +45,9 @@ class Attempt {
 
     // The checks took a backend down.
     void on_backend_down(std::uint32_t slot);
-    // Lets whoever waits for the backend look around.
+    // Resumes the coroutine that waits for the backend, so that it looks at what has changed.
     void wake();
-    // A stop: what is on its way up ends.
+    // For a stop: ends the upload half.
     void cut();
 
     base::TimePoint began() const { return began_; }
@@ -71,7 +71,7 @@ class Attempt {
     void park();
     // Closes it without a reset.
     void close();
-    // For the next attempt at the same server.
+    // Hands the room over to the next attempt at the same server.
     ServerRoom take_room() { return std::move(room_); }
 
   private:
@@ -81,9 +81,9 @@ class Attempt {
     policy::Failure connect_failure(net::ConnectEnd end) const;
     void begin_upload();
     net::detached upload_half();
-    // True if something may end the wait for an answer whatever the backend sends.
+    // True if ended_early() has something to look at.
     bool is_interrupted() const {
-        return context_.is_client_gone() || was_taken_down_ ||
+        return context_.is_abandoned() || was_taken_down_ ||
                upload_end_ != net::RelayEnd::complete;
     }
     std::optional<policy::Failure> ended_early() const;

@@ -38,8 +38,8 @@ Attempts::Attempts(ExchangeContext& context, Request& request, Response& respons
 
 net::task<Attempts::End> Attempts::run() {
     for (;;) {
-        if (context_.is_client_gone()) {
-            co_return End::client_gone;
+        if (context_.is_abandoned()) {
+            co_return End::abandoned;
         }
         Pick pick = repeats_backend_ ? Pick::found : choice_.pick(sent());
         if (pick == Pick::full) {
@@ -63,13 +63,13 @@ net::task<Attempts::End> Attempts::run() {
             co_await attempt_->end_upload();
         }
         if (!is_retry(verdict)) {
-            end_current();
-            co_return verdict.action == RetryAction::abort ? End::client_gone : End::failed;
+            drop_current();
+            co_return verdict.action == RetryAction::abort ? End::abandoned : End::failed;
         }
         if (repeats_backend_) {
             choice_.room() = attempt_->take_room();
         }
-        end_current();
+        drop_current();
     }
 }
 
@@ -140,8 +140,8 @@ void Attempts::note_failure(const Failure& failure) {
     if (!failure.error.empty()) {
         context_.record.error = failure.error;
     }
-    if (failure.cause == Cause::client_gone) {
-        context_.set_client_gone();
+    if (failure.cause == Cause::abandoned) {
+        context_.set_abandoned();
     }
     if (counts_as_fail(failure)) {
         choice_.note_failure();
@@ -196,7 +196,7 @@ void Attempts::count(const Failure& failure) {
             bump(counters.refused_requests);
             break;
         case Cause::interrupted:
-        case Cause::client_gone:
+        case Cause::abandoned:
             break;  // settled with the client
     }
 }
@@ -236,7 +236,7 @@ inline policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
                                      means_after(end),
                                      end,
                                      attempt_->is_expect_pending(),
-                                     context_.is_client_gone(),
+                                     context_.is_abandoned(),
                                      response_.is_committed()};
     const policy::RetryVerdict verdict = policy::retry_rule(facts, *context_.group.retry);
     if (verdict.budget_spent) {

@@ -1,6 +1,6 @@
-// The attempts of one request, one after the other: which backend, what the retry rule says of each
-// end, and what of it the budget, the tokens, the marks and the log learn. One per request that
-// goes to a backend.
+// The attempts of one request, one after the other: it chooses a backend, makes the attempt, asks
+// the retry rule, and keeps the budget, the tokens, the passive marks and the log record up to date.
+// One per request that goes to a backend. One worker's thread.
 #pragma once
 
 #include <cstdint>
@@ -27,14 +27,14 @@ class Attempts {
         policy::SelectionMemory selection;
         Attempt::Memory attempt;
     };
-    // What the last attempt leaves to be done.
+    // How run() ended.
     enum class End : std::uint8_t {
-        answered,   // current() has an answer to relay
-        switching,  // current() has a 101
-        client_gone,
-        failed,  // own_answer() says what the client is told; so do the next two
-        queue_timeout,
-        queue_full,
+        answered,       // current() has an answer to relay
+        switching,      // current() has a 101
+        abandoned,      // nobody waits for the answer (ExchangeContext::is_abandoned)
+        failed,         // nothing is left to try: own_answer() says what the client is told
+        queue_timeout,  // no server had room in time: the same
+        queue_full,     // too many requests wait for room: the same
     };
 
     // The request must be prepared.
@@ -42,11 +42,11 @@ class Attempts {
     Attempts(const Attempts&) = delete;
     Attempts& operator=(const Attempts&) = delete;
 
-    // Tries until there is nothing left to try.
+    // Tries until there is an answer to relay, nothing is left to try, or nobody waits.
     net::task<End> run();
     LocalAnswer own_answer(End end) const;
 
-    // The last attempt; only behind `answered` or `switching`.
+    // The last attempt. Valid after `answered` and `switching`.
     Attempt& current() { return *attempt_; }
     // How long it took so far, for the log.
     void note_time() {
@@ -54,18 +54,20 @@ class Attempts {
         record.attempts[record.attempt_count - 1].milliseconds =
             static_cast<std::int32_t>(context_.since(attempt_->began()).count());
     }
-    // Nothing is retried any more: its answer has this status. What is left is a transfer like any
-    // other, however long it takes.
-    void note_commit(int status) {
+    // The answer has this status and nothing is retried any more: gives back the tokens of retries
+    // that helped, and the place in the retry budget. What is left is a transfer like any other,
+    // however long it takes.
+    void settle_retries(int status) {
         if (tokens_taken_ > 0) {
             return_tokens(status);
         }
         retry_hold_.reset();
     }
-    // The last attempt is over, with its answer. Its connection is cut if it still has one.
-    void end_current() { attempt_.reset(); }
+    // Drops the last attempt and its answer; cuts its connection unless it was parked or closed.
+    void drop_current() { attempt_.reset(); }
 
-    // As Attempt's; cut() also wakes.
+    // For the present attempt, or the wait for room: as Attempt's functions of these names. cut()
+    // also wakes.
     void on_backend_down(std::uint32_t slot);
     void wake();
     void cut();
@@ -100,11 +102,11 @@ class Attempts {
     std::optional<RoomWaiter> waiter_;
     std::optional<RetryHold> retry_hold_;
     unsigned tokens_taken_ = 0;  // by retries that a status caused
-    unsigned sent_ = 0;          // attempts with something sent, free ones apart
+    unsigned sent_ = 0;          // attempts with something sent; those that row 4 repeats are free
     unsigned refused_ = 0;       // of those: answered that the backend is not ready
-    bool repeats_backend_ = false;  // the next attempt, or the present one, is row 4's
-    bool was_repeat_used_ = false;
-    bool was_blind_used_ = false;
+    bool repeats_backend_ = false;  // the next attempt, or the present one, is row 4's repetition
+    bool was_repeat_used_ = false;  // row 4 was used
+    bool was_blind_used_ = false;   // a blind retry was made (policy::RetryVerdict::is_blind)
     bool needs_fresh_ = false;  // the next attempt must not end on a stale connection
     std::optional<policy::Failure> decisive_;  // what the client is told of if nothing is left
     std::optional<Attempt> attempt_;

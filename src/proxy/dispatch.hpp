@@ -1,4 +1,4 @@
-// Who answers a request that can be understood: a backend, or we ourselves.
+// Decides whether a backend or the proxy itself answers a request that was understood.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ struct Dispatch {
     const LocalAnswer* refusal = nullptr;
 };
 
-// The status page comes before the limits: whoever operates this must be able to look while it is
-// overloaded. Counts the request against its client's rate.
+// Checks who may see the status page, then the limits on clients; counts the request against its
+// client's rate. The status page comes first: an operator must be able to see it during overload.
 Dispatch dispatch(ExchangeContext& context, const Request& request);
 
 }  // namespace s3gate::proxy

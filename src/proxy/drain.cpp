@@ -37,12 +37,12 @@ void Worker::end_idle_clients() {
     }
 }
 
-void Worker::end_waiting_answers() {
+void Worker::end_endless_answers() {
     if (reactor.now() - drain_began_ < kDrainWaiting) {
         return;
     }
     for (Exchange& exchange : exchanges_.active()) {
-        if (exchange.end_waiting_answer()) {
+        if (exchange.end_endless_answer()) {
             ++cut_short_.endless;
         }
     }
@@ -62,7 +62,7 @@ void Worker::cut_exchanges() {
         if (exchange.is_tunnelling()) {
             ++cut_short_.tunnels;
         } else if (exchange.is_endless()) {
-            cut_short_.endless += exchange.end_waiting_answer() ? 1 : 0;
+            cut_short_.endless += exchange.end_endless_answer() ? 1 : 0;
         } else if (exchange.is_serving()) {
             ++cut_short_.requests;
         }

@@ -1,6 +1,5 @@
 #include "exchange.hpp"
 
-#include "dispatch.hpp"
 #include "settlement.hpp"
 
 namespace s3gate::proxy {
@@ -19,84 +18,90 @@ Exchange::~Exchange() {
 }
 
 net::task<ClientFate> Exchange::run() {
-    HeadRead head = request_.receive_head();
-    if (head == HeadRead::incomplete) {
-        head = co_await request_.wait_for_head();
+    HeadRead head_read = request_.receive_head();
+    if (head_read == HeadRead::incomplete) {
+        head_read = co_await request_.wait_for_head();
     }
-    if (head != HeadRead::complete) {
-        co_await response_.refuse_head(head);
+    if (head_read != HeadRead::complete) {
+        co_await response_.refuse_head(head_read);
+    } else if (const Dispatch taken = take_request(); taken.to != Dispatch::To::backends) {
+        co_await response_.answer_here(taken);
     } else {
-        is_serving_ = true;
-        request_.understand();
-        const Dispatch dispatched = dispatch(context_, request_);
-        if (dispatched.to != Dispatch::To::backends) {
-            co_await response_.answer_here(dispatched);
-        } else {
-            Attempts& attempts = begin_attempts();
-            const Attempts::End end = co_await attempts.run();
-            if (end != Attempts::End::answered || !relay_at_once(attempts)) {
-                co_await finish(attempts, end);
-            }
-            attempts_.reset();
+        Attempts& attempts = begin_attempts();
+        const Attempts::End end = co_await attempts.run();
+        const bool is_done = end == Attempts::End::answered && commit(attempts);
+        if (!is_done) {
+            co_await finish(attempts, end);
         }
+        attempts_.reset();  // gives back what the group counts for this request
     }
     settle(context_, request_, response_);
     co_return response_.fate();
 }
 
+// The private functions that are called once are inline: a call and its registers cost more than
+// most of what they do (docs/bench.md counts instructions).
+inline Dispatch Exchange::take_request() {
+    is_serving_ = true;
+    request_.understand();
+    return dispatch(context_, request_);
+}
+
 inline Attempts& Exchange::begin_attempts() {
-    // A client that left right after its request: the event told the reader of the head, not the
-    // observer.
+    // While the head was read, its reader was told of events. A close among them is noticed here.
     on_stream_event();
     request_.find_key();
     request_.prepare();
     return attempts_.emplace(context_, request_, response_, memory_.attempts);
 }
 
-// Commits to the answer of the last attempt. True if all of it is out, as nearly always with a
-// short one.
-inline bool Exchange::relay_at_once(Attempts& attempts) {
+// From here on nothing is retried. Returns true if the whole answer is out and the upload has
+// ended, as nearly always with a short one: nothing is left to wait for.
+inline bool Exchange::commit(Attempts& attempts) {
     Attempt& attempt = attempts.current();
     response_.commit(attempt);
-    attempts.note_commit(attempt.answer().head().status);
+    attempts.settle_retries(attempt.answer().head().status);
     if (!response_.send_at_once() || attempt.is_uploading()) {
         return false;
     }
     attempts.note_time();
-    response_.end(attempt);
+    response_.release_backend(attempt);
     return true;
 }
 
-// What relay_at_once() has not done.
+// What may have to wait: the rest of an answer, a tunnel, an answer of ours.
 net::task<void> Exchange::finish(Attempts& attempts, Attempts::End end) {
     if (end == Attempts::End::answered) {
         const net::RelayEnd relayed = co_await response_.relay(attempts.current());
         attempts.note_time();
         if (relayed == net::RelayEnd::complete) {
-            response_.end(attempts.current());
+            response_.release_backend(attempts.current());
         } else {
-            attempts.end_current();
+            attempts.drop_current();
             co_await response_.end_broken(relayed);
         }
     } else if (end == Attempts::End::switching) {
+        attempts.settle_retries(101);
         co_await response_.tunnel(attempts.current());
         attempts.note_time();
-    } else if (end == Attempts::End::client_gone) {
-        co_await response_.end_for_client();
+    } else if (end == Attempts::End::abandoned) {
+        co_await response_.end_abandoned();
     } else {
         co_await response_.reply(attempts.own_answer(end));
     }
 }
 
-// The client's stream has news while nobody reads from it: pipelined bytes wait their turn.
+// The client's stream has an event and no reader. Only the loss of the client matters here:
+// pipelined bytes stay for the next request.
 void Exchange::on_stream_event() {
-    if (context_.is_client_lost(response_.is_tunnelling()) && context_.set_client_gone()) {
-        response_.on_client_gone();
-        // A FIN gives no room: who waits for the client to take more would do so to its limit.
-        context_.client.stream.interrupt_write();
+    if (context_.is_client_lost(response_.is_tunnelling()) && context_.set_abandoned()) {
+        response_.on_client_lost();
         if (attempts_) {
             attempts_->wake();
         }
+        // A socket whose peer closed may never take more: a write that waits for room would wait to
+        // its limit.
+        context_.client.stream.interrupt_write();
     }
 }
 
@@ -106,7 +111,7 @@ void Exchange::on_backend_down(std::uint32_t slot) {
     }
 }
 
-bool Exchange::end_waiting_answer() {
+bool Exchange::end_endless_answer() {
     if (!is_endless() || context_.is_cut()) {
         return false;
     }

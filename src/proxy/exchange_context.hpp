@@ -1,5 +1,6 @@
-// What the parts of an exchange share: who asked, where, under which generation, what the log will
-// say, and how the client's end of it stands. One per request, owned by the exchange.
+// What the parts of an exchange share: the client, the site, the generation, the log record, and
+// whether anybody waits for the answer. One per request, owned by the exchange. One worker's
+// thread.
 #pragma once
 
 #include <chrono>
@@ -42,9 +43,9 @@ class ExchangeContext {
     ClientConnection& client;
     net::StreamObserver& client_watch;
     observe::RequestRecord& record;
-    const base::TimePoint started;  // its first byte came
+    const base::TimePoint started;  // when the request's first byte arrived
     GenerationHold generation;
-    const AddressState& address;  // what holds until the head is read
+    const AddressState& address;  // its limits hold until the head is read, then the site's
     const Site& site;
     SiteState& state;
     const Group& group;
@@ -63,21 +64,22 @@ class ExchangeContext {
                (client.stream.peer_finished() && !is_tunnelling &&
                 site.config->client_half_close == config::HalfClose::cut);
     }
-    // It was told to the exchange.
-    bool is_client_gone() const { return is_client_gone_; }
-    // A stop took the request from the client: everything, or an answer that would wait for ever.
+    // Nobody waits for the answer any more: the client left, or a stop took the request from it.
+    bool is_abandoned() const { return is_abandoned_; }
+    // A stop took the request from its client: every request, or one whose answer may never end.
     bool is_cut() const { return is_cut_; }
-    // False if it was known.
-    bool set_client_gone() { return !std::exchange(is_client_gone_, true); }
-    void set_cut() { is_cut_ = is_client_gone_ = true; }
+    // Returns false if it was set already.
+    bool set_abandoned() { return !std::exchange(is_abandoned_, true); }
+    // The attempts end as they do for a client that left. This client is still there and is told.
+    void set_cut() { is_cut_ = is_abandoned_ = true; }
 
-    // How the client failed, counted once: the first word stands.
+    // Keeps the first fault; settle() counts it.
     void note_client(ClientFault fault) {
         client_fault_ = client_fault_ == ClientFault::none ? fault : client_fault_;
     }
     ClientFault client_fault() const { return client_fault_; }
-    // Notes how sending to the client ended; true if everything went out.
-    bool has_client_taken(net::RelayEnd end) {
+    // Notes a fault of the client in how sending to it ended. Returns true if everything went out.
+    bool note_client_end(net::RelayEnd end) {
         if (end != net::RelayEnd::complete) {
             note_client(end == net::RelayEnd::sink_timed_out ? ClientFault::stuck
                                                              : ClientFault::gone);
@@ -96,7 +98,7 @@ class ExchangeContext {
     }
 
   private:
-    bool is_client_gone_ = false;
+    bool is_abandoned_ = false;
     bool is_cut_ = false;
     ClientFault client_fault_ = ClientFault::none;
 };

@@ -1,5 +1,5 @@
-// What a request occupies on the board, as objects: each takes its place when it is made and gives
-// it back when it ends. One worker.
+// What a request occupies on the board and of its worker, as objects: each gives its place back
+// when it ends. Used on one worker's thread.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace s3gate::proxy {
 
-// One of `add`'s figures in this worker's row.
+// Adds one to a cell of this worker's row, and takes it off again at its end.
 template <void (Board::*add)(std::size_t, std::uint32_t, std::int32_t)>
 class BoardHold {
   public:
@@ -29,10 +29,10 @@ class BoardHold {
 
 using InFlightHold = BoardHold<&Board::add_in_flight>;          // a request at a backend
 using GroupRequestHold = BoardHold<&Board::add_group_requests>;  // a client's request of a group
-using RetryHold = BoardHold<&Board::add_group_retries>;          // a retry of the group's budget
+using RetryHold = BoardHold<&Board::add_group_retries>;  // a retry, counted against the budget
 
 // A place at a server with max_connections, held from the pick to the end of the answer. Its end
-// gives the place to whoever has waited longest. Without a bound there is nothing to hold.
+// gives the place to the request that has waited longest. Without a bound there is nothing to hold.
 class ServerRoom {
   public:
     ServerRoom() = default;
@@ -46,7 +46,7 @@ class ServerRoom {
     }
     ~ServerRoom() { release(); }
 
-    // Once is enough, twice does no harm.
+    // May be called more than once.
     void release() {
         if (worker_ != nullptr) {
             std::exchange(worker_, nullptr)->vacate(*group_, *server_);

@@ -65,7 +65,7 @@ net::task<void> Response::reply(const LocalAnswer& answer) {
     const net::Tick patience = context_.is_cut() ? 1 : context_.ticks().client_write;
     const net::RelayEnd end =
         co_await net::send_all(context_.client.stream, memory_.text, patience);
-    if (context_.has_client_taken(end)) {
+    if (context_.note_client_end(end)) {
         const std::size_t body_at = memory_.text.find("\r\n\r\n");
         record.bytes_out = memory_.text.size() - body_at - 4;
         fate_ = reply.close ? ClientFate::linger : ClientFate::keep;
@@ -76,7 +76,7 @@ net::task<void> Response::reply(const LocalAnswer& answer) {
     record.error = answer.error.empty() ? record.error : answer.error;
 }
 
-net::task<void> Response::end_for_client() {
+net::task<void> Response::end_abandoned() {
     context_.note_client(ClientFault::gone);
     const bool can_be_told =
         !is_committed_ && !is_interim_cut_ && !context_.client.stream.is_broken();

@@ -1,5 +1,5 @@
-// What the client asked: its head, read once, and what follows from it for every attempt (key, head
-// to send, traits for the retry rule), and its body, as far as it was received. One per exchange.
+// What the client asked: its head, read once; what follows from the head for every attempt (key,
+// head to send, traits for the retry rule); the body as far as it was received. One per exchange.
 #pragma once
 
 #include <optional>
@@ -23,7 +23,7 @@ namespace s3gate::proxy {
 enum class HeadRead : std::uint8_t {
     incomplete,  // more is to come
     complete,
-    ended,     // nothing was asked, or the client closed within its head: close
+    ended,     // the client closed, or the connection was idle for too long: close
     broken,    // the connection broke, or a stop cut it: reset
     too_long,
     timed_out,
@@ -37,8 +37,8 @@ class Request {
         explicit Memory(net::ReplayPool& blocks) : replay(&blocks) {}
         std::vector<char> head_buffer;
         http::RequestHead head;
-        http::Pieces pieces;
-        std::string own;
+        http::Pieces pieces;  // of the head to send
+        std::string own;      // the lines of it that are ours
         policy::AffinityKey key;
         std::string session_text;
         net::ReplayBuffer replay;
@@ -49,8 +49,8 @@ class Request {
     Request(const Request&) = delete;
     Request& operator=(const Request&) = delete;
 
-    // Takes what there is of the head, without waiting; what the client's connection has left over
-    // comes first.
+    // Receives the head as far as it has arrived, without waiting. Begins with what arrived behind
+    // the request before it.
     HeadRead receive_head();
     // Waits for the rest of it, up to `client_head`.
     net::task<HeadRead> wait_for_head();
@@ -58,7 +58,7 @@ class Request {
     void understand();
     // The affinity key: the first source with a value.
     void find_key();
-    // What every attempt sends, and what the retry rule will ask. Behind find_key().
+    // What every attempt sends, and what the retry rule asks. To be called after find_key().
     void prepare();
 
     const http::RequestHead& head() const { return memory_.head; }
@@ -67,9 +67,10 @@ class Request {
     // The start line as it was received, or as much of it as there is.
     std::string_view received_line() const;
     bool has_start_line() const { return scanner_.has_start_line(); }
-    // The path, or what a complete start line of a refused head lets read of it.
+    // The path; of a refused head, if its start line is complete.
     std::string_view path() const;
-    // Also of a head that was refused before it was parsed: whoever asks with HEAD reads no body.
+    // True for HEAD, also where the head was refused before it was parsed: such a client reads no
+    // body.
     bool is_head() const;
 
     policy::MethodClass method() const { return traits_.method; }
@@ -97,7 +98,8 @@ class Request {
     bool holds_whole_body() const { return replay_hold_ && memory_.replay.is_whole(); }
     // True if a further backend would get the body from its first byte.
     bool may_start_over() const { return body_->received == 0 || holds_whole_body(); }
-    // No body, or all of it received so far and still in the replay buffer.
+    // True if a further attempt could send the same body: there is none, or every byte received so
+    // far is still in the replay buffer.
     bool is_in_hand() const {
         return !has_framed_body() || (body_->received == 0 && body_->complete) ||
                holds_whole_body();
@@ -107,7 +109,7 @@ class Request {
     bool is_continue_due() const { return meaning_.expects_continue && !is_continue_relayed_; }
     void set_continue_relayed() { is_continue_relayed_ = true; }
 
-    // How long its answer may take by nature.
+    // Whether its answer is one that is silent for long, or never ends.
     policy::Waiting waiting() const { return waiting_; }
     void set_waiting(policy::Waiting waiting) { waiting_ = waiting; }
     net::Tick head_ticks() const {

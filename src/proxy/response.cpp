@@ -68,7 +68,7 @@ net::task<bool> Response::send_interim() {
 net::task<bool> Response::send_text() {
     const net::RelayEnd end = co_await net::send_all(context_.client.stream, memory_.text,
                                                      context_.ticks().client_write);
-    co_return context_.has_client_taken(end);
+    co_return context_.note_client_end(end);
 }
 
 // With `Content-Length: 0` a server never asks for the body (docs/architecture.md "Expect").
@@ -152,7 +152,7 @@ inline void Response::remember_length(const Attempt& attempt) {
     }
 }
 
-void Response::end(Attempt& attempt) {
+void Response::release_backend(Attempt& attempt) {
     context_.record.bytes_out = down_->payload_sent;
     const http::ResponseMeaning& meaning = attempt.answer().meaning();
     const bool has_unasked =
@@ -194,7 +194,7 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
     const bool is_backends_fault = end == net::RelayEnd::source_closed ||
                                    end == net::RelayEnd::source_timed_out ||
                                    end == net::RelayEnd::source_malformed;
-    if (is_backends_fault && !down_->any_sent && !context_.is_client_gone()) {
+    if (is_backends_fault && !down_->any_sent && !context_.is_abandoned()) {
         // Nothing reached the client yet: it can still be told in words.
         co_await reply(answer_to_broken_body(end == net::RelayEnd::source_timed_out,
                                              context_.record.error));
@@ -293,7 +293,7 @@ void Response::note_tunnel(net::TunnelEnd end) {
     }
 }
 
-void Response::on_client_gone() {
+void Response::on_client_lost() {
     if (down_) {
         down_->cancelled = true;
     }

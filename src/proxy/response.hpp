@@ -24,8 +24,8 @@ enum class ClientFate : std::uint8_t {
     finish,  // everything was said and the client wanted no more: close
     linger,  // everything was said, but the client may still be sending: FIN, discard for a while,
              // close
-    cut,     // a message that says its length is incomplete: close, the client sees what is missing
-    reset,   // something was cut that only a reset makes visible, or the client is gone
+    cut,     // an answer with a declared length was not sent in full: close, which shows it
+    reset,   // an answer was cut and only a reset shows it, or the client is gone
 };
 
 class Response {
@@ -58,31 +58,34 @@ class Response {
     // False if the client did not take it.
     net::task<bool> relay_interim(const http::ResponseHead& head);
 
-    // From here on nothing is retried: the client gets this attempt's answer, or, while none of it
-    // is out, a 502 or 504 of ours.
+    // From here on nothing is retried: the client gets this attempt's answer. While no byte of it is
+    // out, the client may still get a 502 or 504 of ours.
     void commit(Attempt& attempt);
-    // Sends an answer that is at hand whole, as most short ones are. True if all of it is out.
+    // Sends the answer if all of it was received already, as of most short ones. Returns true if all
+    // of it is out.
     bool send_at_once() { return is_all_out_ = net::relay_at_once(*down_); }
-    // Sends the rest of the answer as it comes. The upload half of the attempt ends with it.
+    // Sends what is left of the answer as it comes, and ends the upload half of the attempt.
     net::task<net::RelayEnd> relay(Attempt& attempt);
-    // The client has all of the answer: what becomes of the two connections.
-    void end(Attempt& attempt);
-    // It has not, and the attempt is gone.
+    // The client has all of the answer: parks or closes the backend's connection and decides what
+    // becomes of the client's.
+    void release_backend(Attempt& attempt);
+    // Ends an answer that was not sent in full. To be called once the attempt was dropped.
     net::task<void> end_broken(net::RelayEnd end);
-    // Behind a 101: bytes both ways.
+    // After a 101: bytes both ways.
     net::task<void> tunnel(Attempt& attempt);
 
     // Ends a request whose head is not served.
     net::task<void> refuse_head(HeadRead why);
-    // Answers what no backend is asked for.
+    // Answers a request that no backend sees.
     net::task<void> answer_here(const Dispatch& dispatched);
     // Sends an answer of ours.
     net::task<void> reply(const LocalAnswer& answer);
-    // The client is gone, or a stop took the request from it: whoever is still there, and has got
-    // nothing yet, is told in words.
-    net::task<void> end_for_client();
-    // The client broke, or a stop cuts what is under way.
-    void on_client_gone();
+    // Nobody waits for the answer. A client that is still connected and has received nothing gets an
+    // error answer.
+    net::task<void> end_abandoned();
+    // The client broke or closed: ends what is being sent to it.
+    void on_client_lost();
+    // For a stop: the same.
     void cut();
 
   private:
@@ -110,11 +113,10 @@ class Response {
     bool is_committed_ = false;
     bool is_interim_cut_ = false;  // a part of an interim head may be out: no answer can follow it
     bool is_all_out_ = false;
-    // As commit() found them: the backend has the whole request; the client is told that its
-    // connection ends; how the answer's body is delimited.
-    bool has_sent_request_ = false;
-    bool closes_client_ = false;
-    http::BodyKind body_kind_ = http::BodyKind::none;
+    // As commit() found them:
+    bool has_sent_request_ = false;  // the backend has the whole request
+    bool closes_client_ = false;     // the client is told that its connection ends
+    http::BodyKind body_kind_ = http::BodyKind::none;  // how the answer's body is delimited
     unsigned interim_count_ = 0;
     std::optional<net::BodySource> download_;
     std::optional<net::BodyRelay> down_;

@@ -152,7 +152,7 @@ net::task<Pick> RoomWaiter::wait() {
     worker.reactor.refresh_clock();
     std::int64_t& queued = context_.record.queued_ms;
     queued = std::max<std::int64_t>(queued, 0) + context_.since(begin).count();
-    if (context_.is_client_gone()) {
+    if (context_.is_abandoned()) {
         choice_.room().release();
         co_return Pick::gone;
     }

@@ -1,4 +1,4 @@
-// The end of an exchange: what the counters and the access log get to know of it.
+// The end of an exchange: updates the counters and writes the line of the access log.
 #pragma once
 
 #include "request.hpp"
@@ -6,7 +6,8 @@
 
 namespace s3gate::proxy {
 
-// Once for every request. A connection that broke meanwhile is not kept.
+// To be called once for every request. A response that left the connection open but broken gets
+// ClientFate::reset.
 void settle(ExchangeContext& context, Request& request, Response& response);
 
 }  // namespace s3gate::proxy

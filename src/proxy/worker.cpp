@@ -81,7 +81,7 @@ void Worker::tick() {
     exchanges_.on_tick();
     if (draining) {
         end_idle_clients();
-        end_waiting_answers();
+        end_endless_answers();
     }
     check_finished();
 }

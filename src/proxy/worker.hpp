@@ -152,7 +152,7 @@ class Worker {
     void look_for_room();
     // While draining: what has had its time since the drain began.
     void end_idle_clients();
-    void end_waiting_answers();
+    void end_endless_answers();
     void cut_exchanges();
     void cut_clients();
     void close_listeners();

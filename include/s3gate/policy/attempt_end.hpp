@@ -41,8 +41,8 @@ enum class Cause : std::uint8_t {
     no_answer,        // no head in time
     stopped_reading,  // the backend took no more of the request within the limit
     went_down,        // the active checks took the backend down, and no byte had come from it
-    // The client ended it.
-    client_gone,       // it closed or reset its connection, or a stop cut the request
+    // Nobody waits for the answer, or the client does not keep to the protocol.
+    abandoned,         // the client closed or reset its connection, or a stop cut the request
     client_stalled,    // the rest of the request's body did not come in time
     client_malformed,  // the chunked coding of the request's body is broken
 };
@@ -84,7 +84,7 @@ constexpr Outcome outcome_of(Cause cause) {
             return Outcome::taken_down;
         case Cause::closed:
         case Cause::malformed:
-        case Cause::client_gone:
+        case Cause::abandoned:
         case Cause::client_stalled:
         case Cause::client_malformed:
             return Outcome::broken;

@@ -143,7 +143,7 @@ TEST(AttemptEnd, CausesFallUnderTheRowsOfTheirOutcome) {
                               Cause::interrupted, Cause::dead}) {
         EXPECT_EQ(outcome_of(cause), Outcome::not_sent);
     }
-    for (const Cause cause : {Cause::closed, Cause::malformed, Cause::client_gone,
+    for (const Cause cause : {Cause::closed, Cause::malformed, Cause::abandoned,
                               Cause::client_stalled, Cause::client_malformed}) {
         EXPECT_EQ(outcome_of(cause), Outcome::broken);
     }
