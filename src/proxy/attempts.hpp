@@ -1,6 +1,6 @@
 // The attempts of one request, one after the other: it chooses a backend, makes the attempt, asks
-// the retry rule, and keeps the budget, the tokens, the passive marks and the log record up to date.
-// One per request that goes to a backend. One worker's thread.
+// the retry rule, and keeps the budget, the tokens, the passive marks and the log record up to
+// date. One per request that goes to a backend. One worker's thread.
 #pragma once
 
 #include <cstdint>

@@ -58,11 +58,11 @@ class Response {
     // False if the client did not take it.
     net::task<bool> relay_interim(const http::ResponseHead& head);
 
-    // From here on nothing is retried: the client gets this attempt's answer. While no byte of it is
-    // out, the client may still get a 502 or 504 of ours.
+    // From here on nothing is retried: the client gets this attempt's answer. While no byte of it
+    // is out, the client may still get a 502 or 504 of ours.
     void commit(Attempt& attempt);
-    // Sends the answer if all of it was received already, as of most short ones. Returns true if all
-    // of it is out.
+    // Sends the answer if all of it was received already, as of most short ones. Returns true if
+    // all of it is out.
     bool send_at_once() { return is_all_out_ = net::relay_at_once(*down_); }
     // Sends what is left of the answer as it comes, and ends the upload half of the attempt.
     net::task<net::RelayEnd> relay(Attempt& attempt);
@@ -80,8 +80,8 @@ class Response {
     net::task<void> answer_here(const Dispatch& dispatched);
     // Sends an answer of ours.
     net::task<void> reply(const LocalAnswer& answer);
-    // Nobody waits for the answer. A client that is still connected and has received nothing gets an
-    // error answer.
+    // Nobody waits for the answer. A client that is still connected and has received nothing gets
+    // an error answer.
     net::task<void> end_abandoned();
     // The client broke or closed: ends what is being sent to it.
     void on_client_lost();
