@@ -175,6 +175,9 @@ RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry) {
         return after_answer(facts, *answer, retry);
     }
     const auto& failure = std::get<Failure>(facts.end);
+    if (is_ended_by_client(failure.cause)) {
+        return give_up(facts, 1);
+    }
     if (outcome_of(failure.cause) != Outcome::not_sent) {
         return after_silence(facts, failure, retry);
     }

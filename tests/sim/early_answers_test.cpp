@@ -4,6 +4,8 @@
 namespace s3gate::sim {
 namespace {
 
+using proxy::WorkerCounterCells;
+
 // A PUT of which only the beginning is said.
 std::string half_a_put(std::size_t length = 100000, std::size_t said = 1000) {
     std::string text = request_with(std::string(length, 'x'));
@@ -103,6 +105,20 @@ TEST(EarlyAnswers, AMalformedBodyIsRefusedAndCut) {
     EXPECT_TRUE(stage.visit('a').is_cut());
     EXPECT_FALSE(stage.visit('a').heard().ends_with("0\r\n\r\n"));
     expect_record(stage, 400, "a", "malformed chunked body");
+}
+
+// It is the client's doing, so no other node is asked, whatever may be repeated otherwise.
+TEST(EarlyAnswers, AMalformedBodyIsRefusedWhateverMayBeRepeated) {
+    Stage stage;
+    ClientPeer& client = stage.ask(request("PUT", "/bucket/key?partNumber=1&uploadId=U",
+                                           "Transfer-Encoding: chunked\r\n") +
+                                   "5\r\nhello\r\nzz\r\n");
+    expect_ours(client, 400, "InvalidRequest");
+    EXPECT_TRUE(stage.visit('a').is_cut());
+    EXPECT_EQ(stage.visits('b'), 0u);
+    expect_record(stage, 400, "a", "malformed chunked body");
+    EXPECT_EQ(stage.count(&WorkerCounterCells::refused_requests), 1u);
+    EXPECT_EQ(stage.count(&WorkerCounterCells::retries), 0u);
 }
 
 // ---- lingering ---------------------------------------------------------------------------------

@@ -95,6 +95,26 @@ TEST(Timeouts, ClientBodyFiresWithoutProgress) {
     EXPECT_EQ(stage.count(&WorkerCounterCells::client_body_timeouts), 1u);
 }
 
+// It is the client's doing, so no other node is asked, whatever may be repeated otherwise.
+TEST(Timeouts, ClientBodyIsToldWhateverMayBeRepeated) {
+    for (const bool expects : {false, true}) {
+        Stage stage(3, set_limits);
+        stage.node('a').usual = silence();
+        std::string text = request_with(kBody, "PUT", "/bucket/key?partNumber=1&uploadId=U",
+                                        expects ? "Expect: 100-continue\r\n" : "");
+        ClientPeer& client = stage.ask(text.substr(0, text.size() - 10));
+        if (expects) {
+            stage.say(stage.visit('a'), "HTTP/1.1 100 Continue\r\n\r\n");
+        }
+        stage.advance(seconds{10});
+        expect_ours(client, 408, "RequestTimeout");
+        EXPECT_EQ(stage.visits('b'), 0u);
+        expect_record(stage, 408, "a", "client body timeout");
+        EXPECT_EQ(stage.count(&WorkerCounterCells::client_body_timeouts), 1u);
+        EXPECT_EQ(stage.count(&WorkerCounterCells::retries), 0u);
+    }
+}
+
 TEST(Timeouts, ClientWriteFiresWithoutProgress) {
     Stage stage(1, set_limits);
     stage.node('a').usual = says(answer(200, std::string(300000, 'x')));

@@ -97,6 +97,13 @@ constexpr Outcome outcome_of(const AttemptEnd& end) {
     return failure == nullptr ? Outcome::answered : outcome_of(failure->cause);
 }
 
+// True if the client ended the attempt: whatever may be repeated otherwise, no other backend is to
+// be asked.
+constexpr bool is_ended_by_client(Cause cause) {
+    return cause == Cause::abandoned || cause == Cause::client_stalled ||
+           cause == Cause::client_malformed;
+}
+
 // True if the backend closed an idle connection just as it was used, most likely without having
 // seen the request.
 constexpr bool is_stale(const Failure& failure) {

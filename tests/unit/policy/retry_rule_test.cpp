@@ -190,6 +190,21 @@ TEST(RetryRuleRow1, PartOfAResponseWasRelayed) {
     }
 }
 
+TEST(RetryRuleRow1, WhatTheClientEndedIsNotRepeated) {
+    for (const Cause cause :
+         {Cause::abandoned, Cause::client_stalled, Cause::client_malformed}) {
+        for (const Case& like :
+             {upload_part(Outcome::broken), silent(MethodClass::get, Outcome::broken),
+              expecting(MethodClass::put, Outcome::broken)}) {
+            AttemptFacts facts = like;
+            std::get<Failure>(facts.end).cause = cause;
+            const RetryVerdict verdict = retry_rule(facts, kRetry);
+            EXPECT_EQ(verdict.action, RetryAction::fail);
+            EXPECT_EQ(verdict.row, 1);
+        }
+    }
+}
+
 // ---- row 2 ------------------------------------------------------------------------------------
 
 TEST(RetryRuleRow2, NothingSentGoesOnWithAnyMethod) {
