@@ -4,6 +4,7 @@ comes beyond goes to the next server, or waits in turn, for a bounded time, in a
 Without it a burst piles up inside the servers, where it cannot be seen, bounded or taken back.
 """
 
+import re
 import threading
 import time
 
@@ -49,6 +50,12 @@ def send_all(daemon, number, mark="/b"):
     for index, client in enumerate(clients):
         client.send(client.head("GET", f"{mark}/{index}"))
     return clients
+
+
+def number_that_waited(daemon):
+    """As the daemon's log says it about once a second."""
+    found = re.findall(r"(\d+) requests? that waited for room", daemon.stderr)
+    return sum(int(number) for number in found)
 
 
 def finish(clients, status=200):
@@ -186,7 +193,8 @@ def test_no_place_to_wait(make_backend, gate, queue, waiting):
     )
     held = send_all(daemon, 1 + waiting, "/held")
     wait_until(lambda: gauge.now == 1)
-    # Those that wait cannot be seen from outside; one that is refused shows that they all do.
+    # A probe that came before them would take the place of one of them.
+    wait_until(lambda: number_that_waited(daemon) == waiting)
     answers = []
 
     def refused():
