@@ -8,8 +8,8 @@
 #include "check_report.hpp"
 #include "commands.hpp"
 #include "host_checks.hpp"
+#include "s3gate/control/server.hpp"
 #include "s3gate/policy/ring_digest.hpp"
-#include "s3gate/proxy/server.hpp"
 #include "unit_view.hpp"
 
 namespace s3gate::app {
@@ -51,14 +51,14 @@ int run_check(const CheckOptions& options) {
     const std::optional<UnitView> unit = unit_for(options);
     if (!unit && !options.unit.empty()) {
         complain("the unit " + options.unit + " cannot be read");
-        return proxy::kExitFailure;
+        return control::kExitFailure;
     }
     config::LoadResult result = config::load(options.file, config::process_environment());
     if (result.ok()) {
         check_host(result, unit);
     }
     const bool is_refused = options.is_strict && !result.warnings.empty();
-    const int code = result.ok() && !is_refused ? proxy::kExitOk : proxy::kExitConfig;
+    const int code = result.ok() && !is_refused ? control::kExitOk : control::kExitConfig;
     if (options.as_json) {
         std::fputs(to_json(result, options.file, code).c_str(), stdout);
         return code;

@@ -12,7 +12,7 @@
 #include <system_error>
 #include <utility>
 
-#include "s3gate/proxy/resolver.hpp"
+#include "s3gate/control/resolver.hpp"
 
 namespace s3gate::app {
 namespace {
@@ -105,7 +105,7 @@ void check_listeners(const std::vector<config::Listen>& listeners, const std::st
     }
 }
 
-void check_names(const config::Config& config, const proxy::ResolveOutcome& outcome,
+void check_names(const config::Config& config, const control::ResolveOutcome& outcome,
                  std::vector<config::Problem>& warnings) {
     for (const config::Site& site : config.sites) {
         for (const config::Server& server : site.backends.servers) {
@@ -120,7 +120,7 @@ void check_names(const config::Config& config, const proxy::ResolveOutcome& outc
 
 // Loops that only this host's names and addresses make: a warning, because a start, which must not
 // depend on name servers, goes on with them.
-void check_own_servers(const config::Config& config, const proxy::ResolveOutcome& outcome,
+void check_own_servers(const config::Config& config, const control::ResolveOutcome& outcome,
                        std::vector<config::Problem>& warnings) {
     const auto addresses_of = [&](const config::Server& server) {
         const auto found = outcome.addresses.find(server.host);
@@ -192,7 +192,7 @@ void check_host(config::LoadResult& result, const std::optional<UnitView>& unit)
             {config.user_where, "user", "there is no user " + config.user + " on this host"});
         return;
     }
-    const proxy::ResolveOutcome outcome = proxy::resolve_all(config, kResolveLimit);
+    const control::ResolveOutcome outcome = control::resolve_all(config, kResolveLimit);
     check_names(config, outcome, result.warnings);
     check_own_servers(config, outcome, result.warnings);
     for (const config::Site& site : config.sites) {

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "commands.hpp"
-#include "s3gate/proxy/server.hpp"
+#include "s3gate/control/server.hpp"
 
 namespace {
 
@@ -125,7 +125,7 @@ std::vector<std::string> expand_habits(int argc, char** argv) {
 
 int usage_error(const std::string& message) {
     app::complain(message + "; see s3gate --help");
-    return proxy::kExitFailure;
+    return control::kExitFailure;
 }
 
 int print_help(const CommandLine& line) {
@@ -142,7 +142,7 @@ int print_help(const CommandLine& line) {
     const std::string name = of == &line.app ? "s3gate" : "s3gate " + of->get_name();
     std::fputs(of->get_formatter()->make_help(of, name, CLI::AppFormatMode::Normal).c_str(),
                stdout);
-    return proxy::kExitOk;
+    return control::kExitOk;
 }
 
 // What of the command line nobody asked for; empty when there is nothing.
@@ -197,7 +197,7 @@ int run(CommandLine& line) {
     }
     if (line.version->parsed()) {
         std::puts("s3gate " S3GATE_VERSION);
-        return proxy::kExitOk;
+        return control::kExitOk;
     }
     if (line.help->parsed()) {
         return print_help(line);
@@ -252,6 +252,6 @@ int main(int argc, char** argv) {
         return dispatch(argc, argv);
     } catch (const std::exception& error) {
         app::complain(error.what());
-        return s3gate::proxy::kExitFailure;
+        return s3gate::control::kExitFailure;
     }
 }

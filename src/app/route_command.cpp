@@ -9,9 +9,9 @@
 #include "s3gate/base/digest.hpp"
 #include "s3gate/policy/affinity_key.hpp"
 #include "s3gate/policy/selection.hpp"
-#include "s3gate/proxy/server.hpp"
-#include "s3gate/proxy/slot_directory.hpp"
-#include "s3gate/proxy/snapshot.hpp"
+#include "s3gate/control/server.hpp"
+#include "s3gate/state/slot_directory.hpp"
+#include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::app {
 namespace {
@@ -105,7 +105,7 @@ bool is_out(const config::Server& server) { return server.down || server.drained
 // A group as the configuration alone shows it: every server is well, has room and one address.
 class GroupAsConfigured {
   public:
-    GroupAsConfigured(const proxy::Group& group, std::span<policy::SmoothWeight> weights)
+    GroupAsConfigured(const state::Group& group, std::span<policy::SmoothWeight> weights)
         : group_(&group), weights_(weights) {}
 
     config::BalanceMethod method() const { return group_->balance->method; }
@@ -129,12 +129,12 @@ class GroupAsConfigured {
         return *group_->servers[server].config;
     }
 
-    const proxy::Group* group_;
+    const state::Group* group_;
     std::span<policy::SmoothWeight> weights_;
 };
 
 // The server that a request goes to next; the selection goes on behind it.
-std::string next_server(const proxy::Group& group,
+std::string next_server(const state::Group& group,
                         policy::Selection<GroupAsConfigured>& selection) {
     const policy::Selected next = selection.select(policy::Sent::nothing);
     if (next.result != policy::Selected::Result::found) {
@@ -149,7 +149,7 @@ std::string next_server(const proxy::Group& group,
     return group.servers[next.address].config->text;
 }
 
-void print_ring(const proxy::Group& group, const std::string& key) {
+void print_ring(const state::Group& group, const std::string& key) {
     const std::uint32_t hash = base::crc32(key);
     const policy::KetamaRing::Point& first = group.ring.points()[group.ring.lookup(hash)];
     print("crc32", hex(hash));
@@ -165,7 +165,7 @@ void print_ring(const proxy::Group& group, const std::string& key) {
     print("if down", next_server(group, selection));
 }
 
-void print_route(const proxy::Site& site, const std::optional<Key>& key,
+void print_route(const state::Site& site, const std::optional<Key>& key,
                  const std::string& argument) {
     const config::Site& config = *site.config;
     print("argument", argument);
@@ -184,7 +184,7 @@ void print_route(const proxy::Site& site, const std::optional<Key>& key,
 }
 
 // Prints the answer, or on standard error why there is none.
-bool answer(const proxy::Site& site, const RouteOptions& options, const std::string& argument,
+bool answer(const state::Site& site, const RouteOptions& options, const std::string& argument,
             bool is_first) {
     const config::Site& config = *site.config;
     std::optional<Key> key;  // none without a ring
@@ -207,27 +207,27 @@ bool answer(const proxy::Site& site, const RouteOptions& options, const std::str
 int run_route(const std::string& file, const RouteOptions& options) {
     const std::shared_ptr<const config::Config> config = load_or_report(file, stderr);
     if (!config) {
-        return proxy::kExitConfig;
+        return control::kExitConfig;
     }
     if (options.ip && !base::IpAddress::parse(*options.ip)) {
         complain("--ip " + *options.ip + " is no address");
-        return proxy::kExitFailure;
+        return control::kExitFailure;
     }
     const auto is_wanted = [&](const config::Site& site) {
         return options.site.empty() || site.name == options.site;
     };
     if (std::ranges::none_of(config->sites, is_wanted)) {
         complain("no site is called " + options.site);
-        return proxy::kExitFailure;
+        return control::kExitFailure;
     }
     // The same rings as the daemon builds; no name needs resolving for them.
-    proxy::Board board(1);
-    proxy::SlotDirectory directory(board);
-    const auto snapshot = proxy::build_snapshot(config, {}, directory);
+    state::Board board(1);
+    state::SlotDirectory directory(board);
+    const auto snapshot = state::build_snapshot(config, {}, directory);
     std::size_t answers = 0;
     bool are_all_answered = true;
     for (const std::string& argument : options.arguments) {
-        for (const proxy::Site& site : snapshot->sites) {
+        for (const state::Site& site : snapshot->sites) {
             if (!is_wanted(*site.config)) {
                 continue;
             }
@@ -238,7 +238,7 @@ int run_route(const std::string& file, const RouteOptions& options) {
             }
         }
     }
-    return are_all_answered ? proxy::kExitOk : proxy::kExitFailure;
+    return are_all_answered ? control::kExitOk : control::kExitFailure;
 }
 
 }  // namespace s3gate::app

@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "commands.hpp"
-#include "s3gate/proxy/server.hpp"
+#include "s3gate/control/server.hpp"
 
 namespace s3gate::app {
 namespace {
@@ -32,17 +32,17 @@ void notify_alive(void* context) {
 }  // namespace
 
 int run_daemon(const std::string& file) {
-    proxy::Server::disarm_signals();
+    control::Server::disarm_signals();
     std::shared_ptr<const config::Config> config = load_or_report(file, stderr);
     if (!config) {
-        return proxy::kExitConfig;
+        return control::kExitConfig;
     }
     Systemd systemd;
     systemd.has_watchdog = ::sd_watchdog_enabled(0, nullptr) > 0;
-    proxy::Server server(std::move(config), {.ready = notify_ready,
-                                             .stopping = notify_stopping,
-                                             .alive = notify_alive,
-                                             .context = &systemd});
+    control::Server server(std::move(config), {.ready = notify_ready,
+                                               .stopping = notify_stopping,
+                                               .alive = notify_alive,
+                                               .context = &systemd});
     return server.run();
 }
 

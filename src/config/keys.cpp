@@ -1,4 +1,4 @@
-#include "s3gate/config/keys.hpp"
+#include "keys.hpp"
 
 #include <array>
 

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <array>
 
+#include "keys.hpp"
 #include "s3gate/base/text.hpp"
-#include "s3gate/config/keys.hpp"
 
 namespace s3gate::config {
 

@@ -4,6 +4,7 @@
 #include <ctime>
 
 #include "s3gate/base/text.hpp"
+#include "s3gate/base/xml_text.hpp"
 #include "s3gate/http/head.hpp"
 
 namespace s3gate::http {
@@ -16,69 +17,6 @@ void append_head_end(std::string& out, std::string_view type, std::size_t length
     out.append("\r\nDate: ").append(date);
     out.append(close ? "\r\nConnection: close\r\n\r\n" : "\r\n\r\n");
 }
-
-}  // namespace
-
-void append_xml_escaped(std::string& out, std::string_view text) {
-    std::size_t position = 0;
-    while (position < text.size()) {
-        const auto byte = static_cast<unsigned char>(text[position]);
-        switch (byte) {
-            case '&':
-                out += "&amp;";
-                ++position;
-                continue;
-            case '<':
-                out += "&lt;";
-                ++position;
-                continue;
-            case '>':
-                out += "&gt;";
-                ++position;
-                continue;
-            case '"':
-                out += "&#34;";
-                ++position;
-                continue;
-            case '\'':
-                out += "&#39;";
-                ++position;
-                continue;
-            default:
-                break;
-        }
-        if (byte < 0x80) {
-            out += byte >= 0x20 && byte != 0x7f ? static_cast<char>(byte) : '?';
-            ++position;
-            continue;
-        }
-        // A well-formed UTF-8 sequence goes out as it is, anything else becomes '?': the document
-        // says it is UTF-8.
-        const std::size_t length = byte >= 0xf0 && byte <= 0xf4  ? 4
-                                   : byte >= 0xe0 && byte < 0xf0 ? 3
-                                   : byte >= 0xc2 && byte < 0xe0 ? 2
-                                                                 : 1;
-        bool good = length > 1 && position + length <= text.size();
-        std::uint32_t code = length == 4 ? byte & 7u : length == 3 ? byte & 15u : byte & 31u;
-        for (std::size_t i = 1; good && i < length; ++i) {
-            const auto next = static_cast<unsigned char>(text[position + i]);
-            good = (next & 0xc0u) == 0x80u;
-            code = code << 6 | (next & 0x3fu);
-        }
-        good = good && !(length == 3 && code < 0x800) &&
-               !(length == 4 && (code < 0x10000 || code > 0x10ffff)) &&
-               !(code >= 0xd800 && code <= 0xdfff) && code != 0xfffe && code != 0xffff;
-        if (good) {
-            out.append(text.substr(position, length));
-            position += length;
-        } else {
-            out += '?';
-            ++position;
-        }
-    }
-}
-
-namespace {
 
 // Up to the first `separator` outside of quotes; takes it, and that separator, off `rest`.
 std::string_view take_part(std::string_view& rest, char separator) {
@@ -122,33 +60,16 @@ bool is_html_range(std::string_view range) {
     return true;
 }
 
-std::string xml_of(const LocalReply& reply) {
-    std::string body;
-    body.reserve(320 + reply.resource.size());
-    body += "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>";
-    append_xml_escaped(body, reply.code);
-    body += "</Code><Message>";
-    append_xml_escaped(body, reply.message);
-    body += "</Message><Resource>";
-    append_xml_escaped(body, reply.resource);
-    body += "</Resource><RequestId>";
-    append_xml_escaped(body, reply.request_id);
-    body += "</RequestId><HostId>";
-    append_xml_escaped(body, reply.host_id);
-    body += "</HostId></Error>";
-    return body;
-}
-
 // Nothing of the request is in it, and nothing that a browser would fetch.
 std::string page_of(const LocalReply& reply, std::string_view title) {
     std::string body = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>";
-    append_xml_escaped(body, title);
+    base::append_xml_escaped(body, title);
     body += "</title></head>\n<body><h1>";
-    append_xml_escaped(body, title);
+    base::append_xml_escaped(body, title);
     body += "</h1>\n<p>";
-    append_xml_escaped(body, reply.message);
+    base::append_xml_escaped(body, reply.error.message);
     body += "</p>\n<p>Request id: <code>";
-    append_xml_escaped(body, reply.request_id);
+    base::append_xml_escaped(body, reply.error.request_id);
     body += "</code></p></body></html>\n";
     return body;
 }
@@ -173,9 +94,9 @@ bool asks_for_page(const RequestHead& head) {
 void append_local_reply(std::string& out, const LocalReply& reply, std::string_view date) {
     const std::string title =
         std::to_string(reply.status) + " " + std::string(reason_of(reply.status));
-    const std::string body = reply.page ? page_of(reply, title) : xml_of(reply);
+    const std::string body = reply.page ? page_of(reply, title) : s3::error_document(reply.error);
     out.append("HTTP/1.1 ").append(title).append("\r\n");
-    out.append("x-amz-request-id: ").append(reply.request_id).append("\r\n");
+    out.append("x-amz-request-id: ").append(reply.error.request_id).append("\r\n");
     if (reply.retry_after > 0) {
         out.append("Retry-After: ").append(std::to_string(reply.retry_after)).append("\r\n");
     }

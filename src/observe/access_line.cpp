@@ -9,9 +9,10 @@
 #include <utility>
 
 #include "json_text.hpp"
-#include "s3_path.hpp"
 #include "s3gate/base/scan.hpp"
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/s3/operation.hpp"
+#include "s3gate/s3/path.hpp"
 
 namespace s3gate::observe {
 namespace {
@@ -238,8 +239,9 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.literal(R"(","site":")");
     out.text(record.site);
     out.literal(R"(","op":")");
-    const S3Path path = record.is_s3 ? s3_path_of(record.target) : S3Path();
-    out.plain(record.is_s3 ? s3_operation(record.method, path, record.has_copy_source) : kAbsent);
+    const s3::Path path = record.is_s3 ? s3::path_of(record.target) : s3::Path();
+    out.plain(record.is_s3 ? s3::operation_of(record.method, path, record.has_copy_source)
+                           : kAbsent);
     out.literal(R"(","bucket":")");
     // As a URL: a target may hide its '?' in an escape.
     out.url(path.bucket);

@@ -11,21 +11,21 @@ void append_peer(std::string& out, std::string_view name, bool is_up) {
     out += is_up ? " UP\n" : " DOWN\n";
 }
 
-void append_peers(std::string& out, const GroupStatus& group, Role role) {
-    for (const ServerStatus& server : group.servers) {
+void append_peers(std::string& out, const state::GroupStatus& group, Role role) {
+    for (const state::ServerStatus& server : group.servers) {
         if (server.is_backup != (role == Role::backup)) {
             continue;
         }
         if (server.addresses.empty()) {
             append_peer(out, server.text, false);
         }
-        for (const AddressStatus& address : server.addresses) {
+        for (const state::AddressStatus& address : server.addresses) {
             append_peer(out, address.address, address.is_usable);
         }
     }
 }
 
-void append_group(std::string& out, const GroupStatus& group) {
+void append_group(std::string& out, const state::GroupStatus& group) {
     if (!out.empty()) {
         out += '\n';
     }
@@ -43,10 +43,10 @@ void append_group(std::string& out, const GroupStatus& group) {
 
 }  // namespace
 
-std::string status_text(const ClusterStatus& status) {
+std::string status_text(const state::ClusterStatus& status) {
     std::string out;
-    for (const SiteStatus& site : status.sites) {
-        for (const GroupStatus& group : site.groups) {
+    for (const state::SiteStatus& site : status.sites) {
+        for (const state::GroupStatus& group : site.groups) {
             append_group(out, group);
         }
     }

@@ -14,18 +14,11 @@
 #include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/s3/secrets.hpp"
 
 namespace s3gate::observe {
 namespace {
 
-// Lower case, for comparison with folded text.
-constexpr std::array<std::string_view, 11> kSecretNames = {
-    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "signature", "awsaccesskeyid",
-    // Header fields that a presigned URL may carry in its query.
-    "authorization", "x-amz-server-side-encryption-customer-key",
-    "x-amz-copy-source-server-side-encryption-customer-key",
-    // What the STS calls of MinIO take, in a query as well as in a form.
-    "webidentitytoken", "ldappassword", "token"};
 constexpr std::string_view kReplacement = "***";
 
 constexpr int hex_value(char c) {
@@ -84,15 +77,15 @@ constexpr bool precedes_name(char c) {
     return c == '?' || c == '&' || c == '=' || c == ';' || c == '#';
 }
 
-// One bit for each of kSecretNames.
+// One bit for each of s3::kSecretNames.
 using NameSet = std::uint16_t;
-static_assert(kSecretNames.size() <= 16);
+static_assert(s3::kSecretNames.size() <= 16);
 
 // Which names begin with a letter, in either case. Where names may begin, most do so with another.
 constexpr std::array<NameSet, 256> make_first_letters() {
     std::array<NameSet, 256> table{};
-    for (std::size_t i = 0; i < kSecretNames.size(); ++i) {
-        const char first = kSecretNames[i].front();
+    for (std::size_t i = 0; i < s3::kSecretNames.size(); ++i) {
+        const char first = s3::kSecretNames[i].front();
         const auto bit = static_cast<NameSet>(1U << i);
         table[static_cast<unsigned char>(first)] |= bit;
         table[static_cast<unsigned char>(first - 'a' + 'A')] |= bit;
@@ -119,7 +112,7 @@ std::optional<SecretName> secret_name_at(std::string_view text, std::size_t at) 
         const char folded = base::to_lower(unit.value);
         for (NameSet left = possible; left != 0; left &= static_cast<NameSet>(left - 1)) {
             const int name = std::countr_zero(left);
-            const std::string_view secret = kSecretNames[static_cast<std::size_t>(name)];
+            const std::string_view secret = s3::kSecretNames[static_cast<std::size_t>(name)];
             if (position == secret.size() && unit.value == '=') {
                 return SecretName{at - begin, unit.depth};
             }

@@ -62,7 +62,7 @@ void Acceptor::accept_clients() {
             case Next::pause:
                 is_pending_ = true;
                 lacks_descriptors_ = true;
-                bump(worker_.counters.accept_paused);
+                state::bump(worker_.counters.accept_paused);
                 return;
         }
     }
@@ -87,9 +87,9 @@ Acceptor::Next Acceptor::accept_one(int socket) {
         // EMFILE, ENFILE, ENOBUFS, ENOMEM: edge-triggered, so nothing spins; the tick tries again.
         return errno == EAGAIN ? Next::wait : Next::pause;
     }
-    bump(worker_.counters.accepted);
+    state::bump(worker_.counters.accepted);
     if (const WorkerHandle* const target = worker_.hand_over_target()) {
-        bump(worker_.counters.handed_over);
+        state::bump(worker_.counters.handed_over);
         target->post_client(client, listener_);
         return Next::go_on;
     }

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "listener.hpp"
 #include "s3gate/net/reactor.hpp"
+#include "s3gate/proxy/listener.hpp"
 
 namespace s3gate::proxy {
 

@@ -6,7 +6,7 @@
 
 #include "s3gate/http/chunked.hpp"
 #include "s3gate/http/upgrade.hpp"
-#include "s3gate/policy/error_code.hpp"
+#include "s3gate/s3/error_document.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -132,8 +132,8 @@ AnswerReader::ErrorBody AnswerReader::error_body() {
         is_whole = step.kind != http::ChunkDecoder::Kind::need_more;
         bytes = body;
     }
-    is_whole = is_whole || bytes.size() >= policy::kErrorCodeWithin;
-    return {bytes.substr(0, policy::kErrorCodeWithin), is_whole};
+    is_whole = is_whole || bytes.size() >= s3::kErrorCodeWithin;
+    return {bytes.substr(0, s3::kErrorCodeWithin), is_whole};
 }
 
 bool AnswerReader::is_code_open() {
@@ -141,7 +141,7 @@ bool AnswerReader::is_code_open() {
         return false;
     }
     const ErrorBody body = error_body();
-    return !body.is_whole && policy::error_code_in(body.text).empty() &&
+    return !body.is_whole && s3::error_code_in(body.text).empty() &&
            fill_ < net::Buffer::size();
 }
 
@@ -153,7 +153,7 @@ ssize_t AnswerReader::receive_more(net::Stream& stream) {
 
 std::string_view AnswerReader::error_code() {
     const std::string_view code = memory_.head.find(http::FieldId::x_minio_error_code);
-    return code.empty() ? policy::error_code_in(error_body().text) : code;
+    return code.empty() ? s3::error_code_in(error_body().text) : code;
 }
 
 }  // namespace s3gate::proxy

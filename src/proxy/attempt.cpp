@@ -4,7 +4,7 @@
 #include <cerrno>
 
 #include "response.hpp"
-#include "s3gate/policy/error_code.hpp"
+#include "s3gate/s3/error_code.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -26,7 +26,7 @@ constexpr net::Tick kCodePatience = 4;  // 1 s, and up to a tick
 }  // namespace
 
 Attempt::Attempt(ExchangeContext& context, Request& request, Response& response, Memory& memory,
-                 const Peer& peer, ServerRoom room, Connection connection)
+                 const state::Peer& peer, ServerRoom room, Connection connection)
     : context_(context),
       request_(request),
       response_(response),
@@ -286,9 +286,9 @@ inline policy::Answer Attempt::answer_of_head() {
         return answer;
     }
     const std::string_view code = answer_.error_code();
-    const policy::CodeMeaning meaning = policy::meaning_of_code(code);
-    answer.is_load = meaning == policy::CodeMeaning::load;
-    answer.not_ready = meaning == policy::CodeMeaning::not_ready;
+    const s3::CodeMeaning meaning = s3::meaning_of_code(code);
+    answer.is_load = meaning == s3::CodeMeaning::load;
+    answer.not_ready = meaning == s3::CodeMeaning::not_ready;
     // A server that names no code and closes is about to end (MinIO: "http: Server closed").
     const bool is_ending = code.empty() && !answer_.meaning().keep_alive;
     answer.is_well = context_.is_s3() && !answer.not_ready && !is_ending;

@@ -30,7 +30,7 @@ class Attempt {
     enum class Connection : std::uint8_t { any, fresh };
 
     Attempt(ExchangeContext& context, Request& request, Response& response, Memory& memory,
-            const Peer& peer, ServerRoom room, Connection connection);
+            const state::Peer& peer, ServerRoom room, Connection connection);
     // The upload half must have ended.
     ~Attempt();
     Attempt(const Attempt&) = delete;
@@ -102,7 +102,7 @@ class Attempt {
     ExchangeContext& context_;
     Request& request_;
     Response& response_;
-    const Peer& peer_;
+    const state::Peer& peer_;
     ServerRoom room_;
     const base::TimePoint began_;
     InFlightHold in_flight_;

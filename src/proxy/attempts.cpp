@@ -15,7 +15,7 @@ using policy::RetryAction;
 
 template <class Change>
 void Attempts::change_tokens(const Change& change) {
-    Board& board = *context_.worker.shared.board;
+    state::Board& board = *context_.worker.shared.board;
     const std::size_t worker = context_.worker.index;
     const std::uint32_t group = context_.group.cell;
     board.set_retry_tokens(worker, group, change(board.retry_tokens(worker, group)));
@@ -81,16 +81,16 @@ net::task<Pick> Attempts::wait_for_room() {
 }
 
 Attempts::End Attempts::end_without_backend(Pick pick) {
-    WorkerCounters& counters = context_.worker.counters;
+    state::WorkerCounters& counters = context_.worker.counters;
     switch (pick) {
         case Pick::timed_out:
-            bump(counters.queue_timeouts);
+            state::bump(counters.queue_timeouts);
             return End::queue_timeout;
         case Pick::overflow:
-            bump(counters.queue_full);
+            state::bump(counters.queue_full);
             return End::queue_full;
         default:
-            bump(counters.no_backend);
+            state::bump(counters.no_backend);
             if (context_.record.error.empty()) {
                 context_.record.error = "no backend available";
             }
@@ -162,38 +162,39 @@ void Attempts::note_failure(const Failure& failure) {
 }
 
 void Attempts::count(const Failure& failure) {
-    WorkerCounters& counters = context_.worker.counters;
+    state::WorkerCounters& counters = context_.worker.counters;
     switch (failure.cause) {
         case Cause::refused:
-            bump(counters.connects_refused);
+            state::bump(counters.connects_refused);
             break;
         case Cause::connect_timeout:
-            bump(counters.connect_timeouts);
+            state::bump(counters.connect_timeouts);
             break;
         case Cause::no_descriptor:
-            bump(counters.connects_lacking);
+            state::bump(counters.connects_lacking);
             break;
         case Cause::dead:
         case Cause::closed:
-            bump(policy::is_stale(failure) ? counters.backend_stale : counters.backend_broken);
+            state::bump(policy::is_stale(failure) ? counters.backend_stale
+                                                  : counters.backend_broken);
             break;
         case Cause::malformed:
-            bump(counters.backend_malformed);
+            state::bump(counters.backend_malformed);
             break;
         case Cause::no_answer:
-            bump(counters.backend_head_timeouts);
+            state::bump(counters.backend_head_timeouts);
             break;
         case Cause::stopped_reading:
-            bump(counters.backend_write_timeouts);
+            state::bump(counters.backend_write_timeouts);
             break;
         case Cause::went_down:
-            bump(counters.backend_taken_down);
+            state::bump(counters.backend_taken_down);
             break;
         case Cause::client_stalled:
-            bump(counters.client_body_timeouts);
+            state::bump(counters.client_body_timeouts);
             break;
         case Cause::client_malformed:
-            bump(counters.refused_requests);
+            state::bump(counters.refused_requests);
             break;
         case Cause::interrupted:
         case Cause::abandoned:
@@ -240,7 +241,7 @@ inline policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
                                      response_.is_committed()};
     const policy::RetryVerdict verdict = policy::retry_rule(facts, *context_.group.retry);
     if (verdict.budget_spent) {
-        bump(context_.worker.counters.budget_spent);
+        state::bump(context_.worker.counters.budget_spent);
     }
     repeats_backend_ = verdict.action == RetryAction::same_backend;
     if (policy::is_retry(verdict)) {
@@ -263,7 +264,7 @@ inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
     // Who has an answer does not wait for room to get another one; who has none does.
     means.candidate_left =
         answer != nullptr ? choice_.has_left_with_room(sent()) : choice_.has_left(sent());
-    const Board& board = *context_.worker.shared.board;
+    const state::Board& board = *context_.worker.shared.board;
     const std::uint32_t group = context_.group.cell;
     const std::int64_t least =
         answer != nullptr ? policy::kLeastStatusRetries : policy::kLeastRetries;
@@ -276,7 +277,7 @@ inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
 
 // What a retry costs.
 void Attempts::take_retry(const policy::RetryVerdict& verdict) {
-    bump(context_.worker.counters.retries);
+    state::bump(context_.worker.counters.retries);
     if (verdict.counts_budget && !retry_hold_) {
         retry_hold_.emplace(context_.worker, context_.group.cell);
     }
@@ -307,7 +308,7 @@ void Attempts::return_tokens(int status) {
 }
 
 inline std::int32_t Attempts::most_tokens() const {
-    const Board& board = *context_.worker.shared.board;
+    const state::Board& board = *context_.worker.shared.board;
     return policy::most_tokens(
         policy::initial_tokens(board.worker_count()),
         board.own_group_requests(context_.worker.index, context_.group.cell));

@@ -12,7 +12,7 @@ Pick BackendChoice::pick(policy::Sent sent) {
         if (selected.result != Selected::Result::found) {
             return selected.result == Selected::Result::full ? Pick::full : Pick::none;
         }
-        const GroupServer& server = group_.servers[group_.peers[selected.address].server];
+        const state::GroupServer& server = group_.servers[group_.peers[selected.address].server];
         if (server.max_connections > 0) {
             const auto most = static_cast<std::int32_t>(server.max_connections);
             if (!worker_.shared.board->try_occupy(server.room.index, most)) {
@@ -33,9 +33,10 @@ Pick BackendChoice::pick_anew(policy::Sent sent) {
 }
 
 bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
-    const auto server = std::ranges::find_if(group_.servers, [&](const GroupServer& candidate) {
-        return candidate.max_connections > 0 && candidate.room.index == cell;
-    });
+    const auto server =
+        std::ranges::find_if(group_.servers, [&](const state::GroupServer& candidate) {
+            return candidate.max_connections > 0 && candidate.room.index == cell;
+        });
     if (server == group_.servers.end()) {
         return false;
     }
@@ -51,7 +52,7 @@ bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
 // Makes the address this attempt's. False if it has a passive mark whose time is over, and another
 // request became its trial: everybody else goes on avoiding it.
 inline bool BackendChoice::claim(std::uint32_t address) {
-    Board& board = *worker_.shared.board;
+    state::Board& board = *worker_.shared.board;
     const std::uint32_t slot = group_.peers[address].slot;
     const policy::PassiveState state = board.passive(slot);
     const std::uint64_t now = worker_.reactor.now_ms();
@@ -67,20 +68,20 @@ inline bool BackendChoice::claim(std::uint32_t address) {
 
 void BackendChoice::note_failure() {
     if (group_.passive.max_fails > 0) {
-        log_mark(count_failure(*worker_.shared.board, group_.peers, peer().slot, group_.passive,
-                               worker_.reactor.now_ms()));
+        log_mark(state::count_failure(*worker_.shared.board, group_.peers, peer().slot,
+                                      group_.passive, worker_.reactor.now_ms()));
     }
 }
 
 void BackendChoice::note_success() {
     if (group_.passive.max_fails > 0) {
-        log_mark(count_success(*worker_.shared.board, peer().slot));
+        log_mark(state::count_success(*worker_.shared.board, peer().slot));
     }
 }
 
-void BackendChoice::log_mark(MarkChange change) {
-    if (change != MarkChange::none) {
-        worker_.note_mark(group_, peer(), change == MarkChange::set);
+void BackendChoice::log_mark(state::MarkChange change) {
+    if (change != state::MarkChange::none) {
+        worker_.note_mark(group_, peer(), change == state::MarkChange::set);
     }
 }
 

@@ -10,8 +10,8 @@
 
 #include "holds.hpp"
 #include "s3gate/policy/selection.hpp"
-#include "s3gate/proxy/passive_marks.hpp"
-#include "s3gate/proxy/snapshot.hpp"
+#include "s3gate/state/passive_marks.hpp"
+#include "s3gate/state/snapshot.hpp"
 #include "worker.hpp"
 
 namespace s3gate::proxy {
@@ -20,7 +20,7 @@ namespace s3gate::proxy {
 // policy::SelectableGroup.
 class GroupNow {
   public:
-    GroupNow(Worker& worker, const Group& group, GroupState& state)
+    GroupNow(Worker& worker, const state::Group& group, GroupState& state)
         : worker_(&worker), group_(&group), state_(&state) {}
 
     config::BalanceMethod method() const { return group_->balance->method; }
@@ -56,10 +56,10 @@ class GroupNow {
     std::uint64_t random() const { return worker_->next_random(); }
 
   private:
-    const Board& board() const { return *worker_->shared.board; }
+    const state::Board& board() const { return *worker_->shared.board; }
 
     Worker* worker_;
-    const Group* group_;
+    const state::Group* group_;
     GroupState* state_;
 };
 
@@ -76,7 +76,7 @@ enum class Pick : std::uint8_t {
 class BackendChoice {
   public:
     // `key` and `memory` as policy::Selection says; the generation of `group` is borrowed.
-    BackendChoice(Worker& worker, const Group& group, GroupState& state,
+    BackendChoice(Worker& worker, const state::Group& group, GroupState& state,
                   std::optional<std::uint32_t> key, policy::SelectionMemory& memory)
         : worker_(worker), group_(group), selection_({worker, group, state}, key, memory) {}
 
@@ -90,7 +90,7 @@ class BackendChoice {
     bool take_room(std::uint32_t cell, policy::Sent sent);
 
     // The chosen one.
-    const Peer& peer() const { return group_.peers[address_]; }
+    const state::Peer& peer() const { return group_.peers[address_]; }
     ServerRoom& room() { return room_; }
 
     bool has_left(policy::Sent sent) const { return selection_.has_left(sent); }
@@ -102,11 +102,11 @@ class BackendChoice {
     void note_success();
 
   private:
-    void log_mark(MarkChange change);
+    void log_mark(state::MarkChange change);
     bool claim(std::uint32_t address);
 
     Worker& worker_;
-    const Group& group_;
+    const state::Group& group_;
     policy::Selection<GroupNow> selection_;
     std::uint32_t address_ = 0;
     ServerRoom room_;

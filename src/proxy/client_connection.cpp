@@ -99,7 +99,7 @@ net::detached serve_client(ClientConnection* client) {
             client->set_awaits_request(false);
             if (wake == net::Wake::timed_out && !client->cut && !client->stream.is_broken() &&
                 !client->stream.is_readable()) {
-                bump(worker.counters.client_idle_closed);
+                state::bump(worker.counters.client_idle_closed);
             }
             // A request that came in the very round in which the wait ended is served, also one
             // that no event has told of yet.

@@ -29,9 +29,9 @@ struct ClientConnection : ClientHook {
     bool shed = false;             // over limits.connections: its first request is answered 503
     bool cut = false;              // the worker stops
     bool had_long_answer = false;  // the last GET's: long enough to be spliced behind a short read
-    ClientTable::Admission admission = ClientTable::Admission::served;
+    state::ClientTable::Admission admission = state::ClientTable::Admission::served;
     std::uint32_t site = 0;               // cell of the site whose connection count it is in
-    ClientTable::Entry* entry = nullptr;  // where the site limits its clients
+    state::ClientTable::Entry* entry = nullptr;  // where the site limits its clients
     std::array<char, 46> ip_text{};
     std::uint8_t ip_length = 0;
     // Address the client connected to, asked of the kernel when the first request needs it.

@@ -46,9 +46,9 @@ class ExchangeContext {
     const base::TimePoint started;  // when the request's first byte arrived
     GenerationHold generation;
     const AddressState& address;  // its limits hold until the head is read, then the site's
-    const Site& site;
+    const state::Site& site;
     SiteState& state;
-    const Group& group;
+    const state::Group& group;
     GroupState& group_state;
 
     const SiteTicks& ticks() const { return state.ticks; }

@@ -7,14 +7,14 @@
 namespace s3gate::proxy {
 namespace {
 
-SiteState state_of(const Site& site) {
+SiteState state_of(const state::Site& site) {
     SiteState state;
     const config::Timeouts& timeouts = site.config->timeouts;
     state.ticks = {net::ticks_of(timeouts.connect),      net::ticks_of(timeouts.client_body),
                    net::ticks_of(timeouts.client_write), net::ticks_of(timeouts.backend_head),
                    net::ticks_of(timeouts.backend_body), net::ticks_of(timeouts.backend_stream),
                    net::ticks_of(timeouts.tunnel_idle)};
-    for (const Group& group : site.groups) {
+    for (const state::Group& group : site.groups) {
         state.groups.push_back({std::vector<policy::SmoothWeight>(group.peers.size()),
                                 net::ticks_of(group.backends->idle_timeout)});
     }
@@ -23,14 +23,14 @@ SiteState state_of(const Site& site) {
 
 }  // namespace
 
-Generation::Generation(std::shared_ptr<const Snapshot> snapshot,
+Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot,
                        std::span<const std::shared_ptr<Listener>> listeners)
     : snapshot_(std::move(snapshot)) {
     sites_.reserve(snapshot_->sites.size());
-    for (const Site& site : snapshot_->sites) {
+    for (const state::Site& site : snapshot_->sites) {
         sites_.push_back(state_of(site));
     }
-    for (const Group& group : groups_of(*snapshot_)) {
+    for (const state::Group& group : state::groups_of(*snapshot_)) {
         note_cells(group);
     }
     for (const auto& listener : listeners) {
@@ -38,9 +38,9 @@ Generation::Generation(std::shared_ptr<const Snapshot> snapshot,
     }
 }
 
-void Generation::note_cells(const Group& group) {
+void Generation::note_cells(const state::Group& group) {
     group_cells_ = std::max<std::size_t>(group_cells_, group.cell + 1);
-    for (const Peer& peer : group.peers) {
+    for (const state::Peer& peer : group.peers) {
         slots_.resize(std::max<std::size_t>(slots_.size(), peer.slot + 1));
         slots_[peer.slot] = true;
     }
@@ -48,7 +48,7 @@ void Generation::note_cells(const Group& group) {
 
 void Generation::add_address(const Listener& listener) {
     const auto found =
-        std::ranges::find(snapshot_->addresses, listener.identity(), &Address::identity);
+        std::ranges::find(snapshot_->addresses, listener.identity(), &state::Address::identity);
     if (found == snapshot_->addresses.end()) {
         throw std::logic_error("a generation without " + listener.identity());
     }

@@ -8,10 +8,10 @@
 #include <span>
 #include <vector>
 
-#include "listener.hpp"
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/policy/balance.hpp"
-#include "s3gate/proxy/snapshot.hpp"
+#include "s3gate/proxy/listener.hpp"
+#include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::proxy {
 
@@ -35,8 +35,8 @@ struct SiteState {
 
 // What a client gets that came through a listener, until the head of its request is read.
 struct AddressState {
-    const Address* address = nullptr;
-    const Site* site = nullptr;  // the default one
+    const state::Address* address = nullptr;
+    const state::Site* site = nullptr;  // the default one
     SiteState* site_state = nullptr;
     net::Tick client_head = 0;
     net::Tick client_idle = 0;
@@ -45,12 +45,12 @@ struct AddressState {
 class Generation {
   public:
     // The snapshot must have the address of each of the listeners.
-    Generation(std::shared_ptr<const Snapshot> snapshot,
+    Generation(std::shared_ptr<const state::Snapshot> snapshot,
                std::span<const std::shared_ptr<Listener>> listeners);
     Generation(const Generation&) = delete;
     Generation& operator=(const Generation&) = delete;
 
-    const Snapshot& snapshot() const { return *snapshot_; }
+    const state::Snapshot& snapshot() const { return *snapshot_; }
     // True if the backend with that cell is one of its peers.
     bool names(std::uint32_t slot) const { return slot < slots_.size() && slots_[slot]; }
     // One more than the highest cell of a group.
@@ -60,10 +60,10 @@ class Generation {
     std::size_t users = 0;  // the worker's: requests that began with it
 
   private:
-    void note_cells(const Group& group);
+    void note_cells(const state::Group& group);
     void add_address(const Listener& listener);
 
-    std::shared_ptr<const Snapshot> snapshot_;
+    std::shared_ptr<const state::Snapshot> snapshot_;
     std::vector<bool> slots_;  // true where a peer has the cell
     std::size_t group_cells_ = 0;
     std::vector<SiteState> sites_;         // as Snapshot::sites

@@ -6,13 +6,13 @@
 #include <cstdint>
 #include <utility>
 
-#include "s3gate/proxy/board.hpp"
+#include "s3gate/state/board.hpp"
 #include "worker.hpp"
 
 namespace s3gate::proxy {
 
 // Adds one to a cell of this worker's row, and takes it off again at its end.
-template <void (Board::*add)(std::size_t, std::uint32_t, std::int32_t)>
+template <void (state::Board::*add)(std::size_t, std::uint32_t, std::int32_t)>
 class BoardHold {
   public:
     BoardHold(Worker& worker, std::uint32_t cell) : worker_(worker), cell_(cell) {
@@ -27,9 +27,12 @@ class BoardHold {
     std::uint32_t cell_;
 };
 
-using InFlightHold = BoardHold<&Board::add_in_flight>;          // a request at a backend
-using GroupRequestHold = BoardHold<&Board::add_group_requests>;  // a client's request of a group
-using RetryHold = BoardHold<&Board::add_group_retries>;  // a retry, counted against the budget
+// A request at a backend.
+using InFlightHold = BoardHold<&state::Board::add_in_flight>;
+// A client's request of a group.
+using GroupRequestHold = BoardHold<&state::Board::add_group_requests>;
+// A retry, counted against the budget.
+using RetryHold = BoardHold<&state::Board::add_group_retries>;
 
 // A place at a server with max_connections, held from the pick to the end of the answer. Its end
 // gives the place to the request that has waited longest. Without a bound there is nothing to hold.
@@ -37,7 +40,7 @@ class ServerRoom {
   public:
     ServerRoom() = default;
     // The place is taken already. Group and server belong to the request's generation.
-    ServerRoom(Worker& worker, const Group& group, const GroupServer& server)
+    ServerRoom(Worker& worker, const state::Group& group, const state::GroupServer& server)
         : worker_(&worker), group_(&group), server_(&server) {}
     ServerRoom(ServerRoom&& other) noexcept { swap(other); }
     ServerRoom& operator=(ServerRoom&& other) noexcept {
@@ -61,8 +64,8 @@ class ServerRoom {
     }
 
     Worker* worker_ = nullptr;  // null while nothing is held
-    const Group* group_ = nullptr;
-    const GroupServer* server_ = nullptr;
+    const state::Group* group_ = nullptr;
+    const state::GroupServer* server_ = nullptr;
 };
 
 // The use of a generation: it lives as long as a request serves with it.

@@ -1,4 +1,4 @@
-#include "listener.hpp"
+#include "s3gate/proxy/listener.hpp"
 
 #include <unistd.h>
 
@@ -8,8 +8,8 @@
 
 namespace s3gate::proxy {
 
-Listener::Listener(std::uint32_t index, const Address& address, const base::SocketAddress& bound,
-                   std::vector<int> sockets)
+Listener::Listener(std::uint32_t index, const state::Address& address,
+                   const base::SocketAddress& bound, std::vector<int> sockets)
     : index_(index), identity_(address.identity), address_(bound), sockets_(std::move(sockets)) {}
 
 Listener::~Listener() {
@@ -24,7 +24,7 @@ void Listener::close(std::size_t worker) {
     }
 }
 
-std::shared_ptr<Listener> listen_on(std::uint32_t index, const Address& address,
+std::shared_ptr<Listener> listen_on(std::uint32_t index, const state::Address& address,
                                     std::size_t workers) {
     base::SocketAddress bound = address.address;
     std::vector<int> sockets = net::open_listeners(bound, workers);

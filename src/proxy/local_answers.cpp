@@ -41,7 +41,7 @@ LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& requ
         return {408, "RequestTimeout", "The request head was not received within the timeout.",
                 true, "client head timeout"};
     }
-    bump(context.worker.counters.refused_requests);
+    state::bump(context.worker.counters.refused_requests);
     if (why == HeadRead::too_long) {
         return answer_to_long_head(context, request);
     }
@@ -60,16 +60,16 @@ const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
     if (client.shed) {
         return &kShed;
     }
-    if (client.admission != ClientTable::Admission::served) {
+    if (client.admission != state::ClientTable::Admission::served) {
         return &kTooManyConnections;
     }
     if (client.entry != nullptr && context.site.rate.interval > 0 &&
-        !ClientTable::admit(*client.entry, context.site.rate, worker.now_ns())) {
-        bump(worker.counters.requests_limited);
+        !state::ClientTable::admit(*client.entry, context.site.rate, worker.now_ns())) {
+        state::bump(worker.counters.requests_limited);
         return &kTooManyRequests;
     }
     if (wants_status) {
-        bump(worker.counters.status_page_denied);
+        state::bump(worker.counters.status_page_denied);
         return &kStatusPageDenied;
     }
     return nullptr;

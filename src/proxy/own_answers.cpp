@@ -1,11 +1,11 @@
 // Answers in our own name: errors, the status page, the redirect to it.
 #include <cstring>
 
-#include "cluster_status.hpp"
 #include "response.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/local_reply.hpp"
 #include "s3gate/observe/status_page.hpp"
+#include "s3gate/state/cluster_status.hpp"
 
 namespace s3gate::proxy {
 
@@ -40,14 +40,14 @@ net::task<void> Response::answer_here(const Dispatch& dispatched) {
 
 net::task<void> Response::reply(const LocalAnswer& answer) {
     Worker& worker = context_.worker;
-    bump(worker.counters.local_replies);
+    state::bump(worker.counters.local_replies);
     http::LocalReply reply;
     reply.status = answer.status;
-    reply.code = answer.code;
-    reply.message = answer.message;
-    reply.resource = request_.path();
-    reply.request_id = request_id();
-    reply.host_id = worker.shared.hostname;
+    reply.error.code = answer.code;
+    reply.error.message = answer.message;
+    reply.error.resource = request_.path();
+    reply.error.request_id = request_id();
+    reply.error.host_id = worker.shared.hostname;
     reply.head = request_.is_head();
     reply.close = answer.close || !request_.is_body_complete() || !request_.meaning().keep_alive ||
                   request_.head().minor == 0 || worker.draining || request_.head().raw.empty() ||
@@ -92,7 +92,7 @@ net::task<void> Response::end_abandoned() {
 
 net::task<void> Response::reply_status_page() {
     const std::string text = observe::status_text(
-        cluster_status_of(context_.generation->snapshot(), *context_.worker.shared.board));
+        state::cluster_status_of(context_.generation->snapshot(), *context_.worker.shared.board));
     const bool close = must_close_unlogged();
     memory_.text.clear();
     http::append_plain_reply(memory_.text, "text/plain; charset=utf-8", text, request_.is_head(),
@@ -114,7 +114,7 @@ net::task<void> Response::redirect_to_status_page() {
 bool Response::must_close_unlogged() const {
     return !request_.is_body_complete() || !request_.meaning().keep_alive ||
            request_.is_continue_due() || context_.worker.draining || context_.client.shed ||
-           context_.client.admission != ClientTable::Admission::served;
+           context_.client.admission != state::ClientTable::Admission::served;
 }
 
 net::task<void> Response::send_unlogged(bool close) {

@@ -7,7 +7,7 @@
 #include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/upgrade.hpp"
-#include "s3gate/observe/access_log.hpp"
+#include "s3gate/s3/operation.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -96,7 +96,7 @@ void Request::prepare() {
 }
 
 inline http::ForwardRules Request::forward_rules(std::string& local_host) const {
-    const Site& site = context_.site;
+    const state::Site& site = context_.site;
     const config::Site& config = *site.config;
     ClientConnection& client = context_.client;
     http::ForwardRules rules;
@@ -132,7 +132,7 @@ inline void Request::find_traits() {
                           !policy::find_argument(meaning_.query, "partnumber").empty();
     if (context_.group.retry->unanswered_writes && context_.is_s3()) {
         const std::string_view operation =
-            observe::s3_operation(head.method, head.target, traits_.copy);
+            s3::operation_of(head.method, head.target, traits_.copy);
         traits_.object_write = (operation == "PutObject" || operation == "DeleteObject") &&
                                !depends_on_state(head, meaning_.query);
     }

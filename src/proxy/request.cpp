@@ -174,15 +174,15 @@ net::task<HeadRead> Request::wait_for_head() {
         }
     }
     if (head_fill_ == scanner_.begin()) {
-        bump(worker.counters.client_idle_closed);
+        state::bump(worker.counters.client_idle_closed);
         co_return HeadRead::ended;
     }
-    bump(worker.counters.client_head_timeouts);
+    state::bump(worker.counters.client_head_timeouts);
     co_return HeadRead::timed_out;
 }
 
 void Request::understand() {
-    bump(context_.worker.counters.requests);
+    state::bump(context_.worker.counters.requests);
     const http::RequestHead& head = memory_.head;
     observe::RequestRecord& record = context_.record;
     record.method = head.method;

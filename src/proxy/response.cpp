@@ -161,7 +161,7 @@ void Response::release_backend(Attempt& attempt) {
     const bool is_expect_settled = !request_.meaning().expects_continue ||
                                    attempt.has_continued() || request_.is_empty_by_length();
     if (has_unasked) {
-        bump(context_.worker.counters.backend_unasked_bytes);
+        state::bump(context_.worker.counters.backend_unasked_bytes);
     }
     if (!has_unasked && meaning.keep_alive && !attempt.answer().had_odd_interim() &&
         has_sent_request_ && is_expect_settled) {
@@ -200,7 +200,7 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
                                              context_.record.error));
         co_return;
     }
-    bump(context_.worker.counters.aborted_responses);
+    state::bump(context_.worker.counters.aborted_responses);
     // A message that says its length is visibly cut by a FIN, and the client gets every byte there
     // was. One that lasts until the connection closes is cut by a reset only.
     const bool is_self_delimiting =
@@ -209,19 +209,19 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
 }
 
 void Response::note_broken(net::RelayEnd end) {
-    WorkerCounters& counters = context_.worker.counters;
+    state::WorkerCounters& counters = context_.worker.counters;
     std::string_view& error = context_.record.error;
     switch (end) {
         case net::RelayEnd::source_closed:
-            bump(counters.backend_cut_responses);
+            state::bump(counters.backend_cut_responses);
             error = "backend closed in body";
             break;
         case net::RelayEnd::source_timed_out:
-            bump(counters.backend_body_timeouts);
+            state::bump(counters.backend_body_timeouts);
             error = "backend body timeout";
             break;
         case net::RelayEnd::source_malformed:
-            bump(counters.backend_malformed);
+            state::bump(counters.backend_malformed);
             error = "malformed response body";
             break;
         default:
@@ -279,7 +279,7 @@ void Response::note_tunnel(net::TunnelEnd end) {
     switch (end) {
         case net::TunnelEnd::idle:
             error = "tunnel idle timeout";
-            bump(context_.worker.counters.tunnel_idle_timeouts);
+            state::bump(context_.worker.counters.tunnel_idle_timeouts);
             break;
         case net::TunnelEnd::client_broken:
             error = "client closed tunnel";

@@ -37,8 +37,8 @@ void Worker::end_waiting(RoomWaiter& waiter) {
     shared.board->add_waiting(group, -1);
 }
 
-void Worker::vacate(const Group& group, const GroupServer& server) {
-    Board& board = *shared.board;
+void Worker::vacate(const state::Group& group, const state::GroupServer& server) {
+    state::Board& board = *shared.board;
     board.vacate(server.room.index);
     if (board.waiting(group.cell) == 0) {
         return;
@@ -57,13 +57,14 @@ void Worker::vacate(const Group& group, const GroupServer& server) {
     }
 }
 
-void Worker::receive_room(CellId group, CellId room, std::size_t hops) {
-    Board& board = *shared.board;
-    if (!board.is_current(CellKind::backend, room)) {
+void Worker::receive_room(state::CellId group, state::CellId room, std::size_t hops) {
+    state::Board& board = *shared.board;
+    if (!board.is_current(state::CellKind::backend, room)) {
         return;  // held room keeps its cell: whoever says this holds none
     }
     // Nobody waits in a group that is gone.
-    const bool is_known = board.is_current(CellKind::group, group) && group.index < waiting_.size();
+    const bool is_known =
+        board.is_current(state::CellKind::group, group) && group.index < waiting_.size();
     if (is_known) {
         for (RoomWaiter& waiter : waiting_[group.index]) {
             if (waiter.take_room(room.index)) {
@@ -127,13 +128,13 @@ void RoomWaiter::stop(Pick result) {
 
 net::task<Pick> RoomWaiter::wait() {
     Worker& worker = context_.worker;
-    Board& board = *worker.shared.board;
+    state::Board& board = *worker.shared.board;
     const config::Backends& backends = *context_.group.backends;
     if (board.add_waiting(group(), 1) >= static_cast<std::int32_t>(backends.queue)) {
         board.add_waiting(group(), -1);
         co_return Pick::overflow;
     }
-    bump(worker.counters.queued);
+    state::bump(worker.counters.queued);
     const base::TimePoint begin = worker.reactor.refresh_clock();
     since_ = std::max<std::uint64_t>(worker.reactor.now_ms(), 1);
     is_waiting_ = true;

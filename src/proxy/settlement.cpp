@@ -26,10 +26,10 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
 
 void settle(ExchangeContext& context, Request& request, Response& response) {
     const ClientConnection& client = context.client;
-    WorkerCounters& counters = context.worker.counters;
+    state::WorkerCounters& counters = context.worker.counters;
     const ClientFault fault = context.client_fault();
     if (fault != ClientFault::none && !context.is_cut() && !client.cut) {
-        bump(fault == ClientFault::stuck ? counters.client_write_timeouts
+        state::bump(fault == ClientFault::stuck ? counters.client_write_timeouts
                                          : counters.clients_gone);
     }
     if (response.fate() == ClientFate::keep && (client.stream.is_broken() || context.is_cut())) {

@@ -22,7 +22,7 @@ constexpr std::int64_t kShedRoom = 256;
 }  // namespace
 
 Worker::Worker(std::size_t worker_index, Shared& shared_state,
-               std::shared_ptr<const Snapshot> snapshot,
+               std::shared_ptr<const state::Snapshot> snapshot,
                std::vector<std::shared_ptr<Listener>> listeners)
     : index(worker_index),
       shared(shared_state),
@@ -70,7 +70,7 @@ void Worker::on_tick(void* self) {
 }
 
 void Worker::tick() {
-    bump(counters.ticks);
+    state::bump(counters.ticks);
     count_unasked();
     access_lines_.set_wall_clock();
     flush_log();
@@ -86,7 +86,7 @@ void Worker::tick() {
     check_finished();
 }
 
-void Worker::use_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+void Worker::use_snapshot(std::shared_ptr<const state::Snapshot> snapshot) {
     auto old =
         std::exchange(generation_, std::make_unique<Generation>(std::move(snapshot), listeners_));
     if (waiting_.size() < generation_->group_cells()) {
@@ -109,8 +109,8 @@ void Worker::retire_old(const Generation& used) {
 
 // Also where an older generation names the backend still: what it parks later is closed with it.
 void Worker::retire(std::unique_ptr<Generation> old) {
-    for (const Group& group : groups_of(old->snapshot())) {
-        for (const Peer& peer : group.peers) {
+    for (const state::Group& group : state::groups_of(old->snapshot())) {
+        for (const state::Peer& peer : group.peers) {
             if (!generation_->names(peer.slot)) {
                 pool.drop(peer.slot);
             }
@@ -154,8 +154,8 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
 
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
                                                       const base::IpAddress& ip) {
-    const Address& address = *at.address;
-    const CellId site = at.site->cell;
+    const state::Address& address = *at.address;
+    const state::CellId site = at.site->cell;
     const std::int64_t all = shared.board->connections();
     Admission admission;
     admission.is_over =
@@ -163,7 +163,7 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
         (address.connections > 0 && shared.board->site_connections(site.index) >=
                                         static_cast<std::int64_t>(address.connections));
     if (admission.is_over) {
-        bump(counters.shed);
+        state::bump(counters.shed);
         if (all >= static_cast<std::int64_t>(shared.connection_limit) + kShedRoom) {
             return std::nullopt;
         }
@@ -171,10 +171,10 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
     }
     if (address.limits_clients) {
         admission.ticket = shared.clients->enter(site, ip, address.per_client);
-        if (admission.ticket.admission != ClientTable::Admission::served) {
-            bump(counters.shed_per_client);
+        if (admission.ticket.admission != state::ClientTable::Admission::served) {
+            state::bump(counters.shed_per_client);
         }
-        if (admission.ticket.admission == ClientTable::Admission::dropped) {
+        if (admission.ticket.admission == state::ClientTable::Admission::dropped) {
             return std::nullopt;
         }
     }
@@ -195,7 +195,7 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer,
     client->admission = admission->ticket.admission;
     client->site = address.site->cell.index;
     clients_.push_front(*client);
-    bump<std::int64_t>(counters.connections);
+    state::bump<std::int64_t>(counters.connections);
     shared.board->add_site_connections(index, client->site, 1);
     if (!client->stream.open(descriptor)) {
         remove_client(*client);
@@ -206,7 +206,7 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer,
 
 void Worker::remove_client(ClientConnection& client) {
     clients_.erase(clients_.iterator_to(client));
-    bump<std::int64_t>(counters.connections, -1);
+    state::bump<std::int64_t>(counters.connections, -1);
     shared.board->add_site_connections(index, client.site, -1);
     if (client.entry != nullptr) {
         shared.clients->leave(*client.entry, client.admission, now_ns());
@@ -217,8 +217,8 @@ void Worker::remove_client(ClientConnection& client) {
     }
 }
 
-void Worker::backend_down(CellId backend) {
-    if (!shared.board->is_current(CellKind::backend, backend)) {
+void Worker::backend_down(state::CellId backend) {
+    if (!shared.board->is_current(state::CellKind::backend, backend)) {
         return;
     }
     pool.drop(backend.index);
@@ -227,28 +227,28 @@ void Worker::backend_down(CellId backend) {
     }
 }
 
-void Worker::note_mark(const Group& group, const Peer& peer, bool marked) {
-    bump(marked ? counters.passive_marks_set : counters.passive_marks_cleared);
+void Worker::note_mark(const state::Group& group, const state::Peer& peer, bool marked) {
+    state::bump(marked ? counters.passive_marks_set : counters.passive_marks_cleared);
     if (marked) {
         const unsigned fails = group.passive.max_fails;
-        spdlog::warn("{} is passively marked after {} failure{}", label_of(group, peer), fails,
-                     fails == 1 ? "" : "s");
+        spdlog::warn("{} is passively marked after {} failure{}", state::label_of(group, peer),
+                     fails, fails == 1 ? "" : "s");
     } else {
-        spdlog::info("{} is no longer passively marked", label_of(group, peer));
+        spdlog::info("{} is no longer passively marked", state::label_of(group, peer));
     }
 }
 
 void Worker::log(const observe::RequestRecord& record) {
-    bump(counters.log_lines_dropped, access_lines_.add(record, reactor.now_point()));
+    state::bump(counters.log_lines_dropped, access_lines_.add(record, reactor.now_point()));
 }
 
 void Worker::flush_log() {
-    bump(counters.log_lines_dropped, access_lines_.flush());
+    state::bump(counters.log_lines_dropped, access_lines_.flush());
 }
 
 void Worker::count_unasked() {
     const std::uint64_t all = pool.unasked();
-    bump(counters.backend_unasked_bytes, all - std::exchange(unasked_seen_, all));
+    state::bump(counters.backend_unasked_bytes, all - std::exchange(unasked_seen_, all));
 }
 
 std::uint64_t Worker::next_random() {

@@ -22,9 +22,10 @@
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/net/replay_buffer.hpp"
 #include "s3gate/observe/access_log.hpp"
-#include "s3gate/proxy/snapshot.hpp"
-#include "shared.hpp"
-#include "worker_thread.hpp"
+#include "s3gate/proxy/shared.hpp"
+#include "s3gate/proxy/worker_thread.hpp"
+#include "s3gate/state/counters.hpp"
+#include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::proxy {
 
@@ -43,7 +44,8 @@ inline constexpr net::Tick kDrainWaiting = 8;
 
 class Worker {
   public:
-    Worker(std::size_t worker_index, Shared& shared_state, std::shared_ptr<const Snapshot> snapshot,
+    Worker(std::size_t worker_index, Shared& shared_state,
+           std::shared_ptr<const state::Snapshot> snapshot,
            std::vector<std::shared_ptr<Listener>> listeners);
     ~Worker();
     Worker(const Worker&) = delete;
@@ -55,10 +57,10 @@ class Worker {
     void begin();
 
     // What a WorkerHandle says.
-    void use_snapshot(std::shared_ptr<const Snapshot> snapshot);
-    void backend_down(CellId backend);
+    void use_snapshot(std::shared_ptr<const state::Snapshot> snapshot);
+    void backend_down(state::CellId backend);
     void receive_client(int descriptor, const Listener& listener);
-    void receive_room(CellId group, CellId room, std::size_t hops);
+    void receive_room(state::CellId group, state::CellId room, std::size_t hops);
     void drain();
     void stop();
     // Any thread.
@@ -93,10 +95,10 @@ class Worker {
     void end_waiting(RoomWaiter& waiter);
     // A request at a server with max_connections ended: its room goes to whoever has waited
     // longest, on any worker.
-    void vacate(const Group& group, const GroupServer& server);
+    void vacate(const state::Group& group, const state::GroupServer& server);
 
     // One operational log line about a passive mark set or cleared.
-    void note_mark(const Group& group, const Peer& peer, bool marked);
+    void note_mark(const state::Group& group, const state::Peer& peer, bool marked);
     void log(const observe::RequestRecord& record);
     void flush_log();
     const std::string& date() { return date_.now(); }
@@ -123,7 +125,7 @@ class Worker {
     net::BufferPool buffers;
     net::PipePool pipes;
     net::ReplayPool replay_blocks;
-    WorkerCounters& counters;
+    state::WorkerCounters& counters;
     std::size_t lingering = 0;    // clients in their lingering close
     std::size_t replay_used = 0;  // bytes promised to requests
     bool draining = false;        // also while it stops
@@ -133,7 +135,7 @@ class Worker {
     // Whether and how a client is let in.
     struct Admission {
         bool is_over = false;  // over a limit on connections: to be answered 503
-        ClientTable::Ticket ticket;
+        state::ClientTable::Ticket ticket;
     };
     using WaitingQueue =
         boost::intrusive::list<RoomWaiter, boost::intrusive::base_hook<WaitingHook>,

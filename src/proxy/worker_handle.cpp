@@ -1,4 +1,4 @@
-#include "worker_handle.hpp"
+#include "s3gate/proxy/worker_handle.hpp"
 
 #include <utility>
 
@@ -6,13 +6,13 @@
 
 namespace s3gate::proxy {
 
-void WorkerHandle::post_snapshot(std::shared_ptr<const Snapshot> snapshot) const {
+void WorkerHandle::post_snapshot(std::shared_ptr<const state::Snapshot> snapshot) const {
     worker_->reactor.submit([worker = worker_, snapshot = std::move(snapshot)]() mutable {
         worker->use_snapshot(std::move(snapshot));
     });
 }
 
-void WorkerHandle::post_backend_down(CellId backend) const {
+void WorkerHandle::post_backend_down(state::CellId backend) const {
     worker_->reactor.submit([worker = worker_, backend] { worker->backend_down(backend); });
 }
 
@@ -25,7 +25,7 @@ void WorkerHandle::post_client(int descriptor, std::shared_ptr<const Listener> l
     });
 }
 
-void WorkerHandle::post_room(CellId group, CellId room, std::size_t hops) const {
+void WorkerHandle::post_room(state::CellId group, state::CellId room, std::size_t hops) const {
     worker_->reactor.submit(
         [worker = worker_, group, room, hops] { worker->receive_room(group, room, hops); });
 }

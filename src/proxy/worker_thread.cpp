@@ -1,4 +1,4 @@
-#include "worker_thread.hpp"
+#include "s3gate/proxy/worker_thread.hpp"
 
 #include <utility>
 
@@ -7,7 +7,7 @@
 namespace s3gate::proxy {
 
 WorkerThread::WorkerThread(std::size_t index, Shared& shared,
-                           std::shared_ptr<const Snapshot> snapshot,
+                           std::shared_ptr<const state::Snapshot> snapshot,
                            std::vector<std::shared_ptr<Listener>> listeners)
     : worker_(std::make_unique<Worker>(index, shared, std::move(snapshot), std::move(listeners))) {}
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/s3/operation.hpp"
 
 namespace s3gate::observe {
 namespace {
@@ -51,7 +52,7 @@ BENCHMARK_CAPTURE(
 
 void operation(benchmark::State& state, std::string_view target) {
     for (auto _ : state) {
-        benchmark::DoNotOptimize(s3_operation("GET", target, false));
+        benchmark::DoNotOptimize(s3gate::s3::operation_of("GET", target, false));
     }
 }
 BENCHMARK_CAPTURE(operation, list, "/bucket?list-type=2&prefix=a%2Fb&delimiter=%2F&max-keys=1000");

@@ -26,7 +26,7 @@ def test_unit(tmp_path, change):
     if not shutil.which("systemd-analyze"):
         pytest.skip("systemd-analyze is not installed")
     old, new, is_good = CHANGES[change]
-    for name in ("scripts", "systemd", "include/s3gate/proxy"):
+    for name in ("scripts", "systemd", "include/s3gate/control"):
         shutil.copytree(ROOT / name, tmp_path / name)
     unit = tmp_path / "systemd/s3gate.service"
     text = unit.read_text()

@@ -7,6 +7,7 @@
 
 #include "fuzz_target.hpp"
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/s3/operation.hpp"
 
 namespace {
 
@@ -69,5 +70,5 @@ FUZZ_TARGET(input) {
     boost::json::error_code error;
     const boost::json::value decoded = boost::json::parse("\"" + once + "\"", error);
     FUZZ_CHECK(!error && decoded.is_string());
-    s3_operation(record.method, record.target, input.size() % 2 == 0);
+    s3gate::s3::operation_of(record.method, record.target, input.size() % 2 == 0);
 }

@@ -4,8 +4,8 @@
 #include <map>
 #include <string>
 
-#include "s3gate/proxy/slot_directory.hpp"
-#include "s3gate/proxy/snapshot.hpp"
+#include "s3gate/state/slot_directory.hpp"
+#include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::fuzz {
 namespace {
@@ -64,16 +64,16 @@ std::shared_ptr<const config::Config> make_config(unsigned options) {
 
 }  // namespace
 
-std::shared_ptr<const proxy::Snapshot> snapshot_of(unsigned options) {
-    static std::map<unsigned, std::shared_ptr<const proxy::Snapshot>> made;
-    static proxy::Board board(1);
-    static proxy::SlotDirectory directory(board);
-    std::shared_ptr<const proxy::Snapshot>& snapshot = made[options];
+std::shared_ptr<const state::Snapshot> snapshot_of(unsigned options) {
+    static std::map<unsigned, std::shared_ptr<const state::Snapshot>> made;
+    static state::Board board(1);
+    static state::SlotDirectory directory(board);
+    std::shared_ptr<const state::Snapshot>& snapshot = made[options];
     if (!snapshot) {
-        const proxy::Resolution resolution = {
+        const state::Resolution resolution = {
             {"two.example",
              {*base::IpAddress::parse("10.1.0.3"), *base::IpAddress::parse("10.1.0.4")}}};
-        snapshot = proxy::build_snapshot(make_config(options), resolution, directory);
+        snapshot = state::build_snapshot(make_config(options), resolution, directory);
     }
     return snapshot;
 }

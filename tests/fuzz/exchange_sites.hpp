@@ -4,7 +4,7 @@
 
 #include <memory>
 
-namespace s3gate::proxy {
+namespace s3gate::state {
 struct Snapshot;
 }
 
@@ -32,6 +32,6 @@ enum Option : unsigned {
 
 // One site of three servers with four addresses (10.1.0.1 … 10.1.0.4, port 9000). Made once per set
 // of options; the cells on the board are the same in all.
-std::shared_ptr<const proxy::Snapshot> snapshot_of(unsigned options);
+std::shared_ptr<const state::Snapshot> snapshot_of(unsigned options);
 
 }  // namespace s3gate::fuzz

@@ -26,7 +26,7 @@ class Leaves : public testing::TestWithParam<Way> {
                             std::string_view nodes, std::string_view error = "client closed") {
         EXPECT_TRUE(client.is_closed());
         expect_record(stage, status, nodes, error);
-        EXPECT_EQ(stage.count(&proxy::WorkerCounterCells::clients_gone), 1u);
+        EXPECT_EQ(stage.count(&state::WorkerCounterCells::clients_gone), 1u);
         EXPECT_EQ(stage.worker().clients(), 0u);
         for (const char node : nodes) {
             EXPECT_TRUE(stage.visit(node).is_cut());

@@ -4,7 +4,7 @@
 namespace s3gate::sim {
 namespace {
 
-using proxy::WorkerCounterCells;
+using state::WorkerCounterCells;
 
 // A PUT of which only the beginning is said.
 std::string half_a_put(std::size_t length = 100000, std::size_t said = 1000) {

@@ -61,7 +61,7 @@ TEST(Generations, ABackendOfAnEarlierEpochIsNotTakenDown) {
     Stage stage(2);
     stage.node('a').usual = silence();
     ClientPeer& client = stage.ask(request("GET"));
-    const proxy::CellId present = stage.backend('a');
+    const state::CellId present = stage.backend('a');
     stage.worker().take_down({present.index, present.epoch + 1});
     stage.settle();
     EXPECT_EQ(stage.visits('b'), 0u);
@@ -92,7 +92,7 @@ class StaleRoom : public ::testing::Test {
 };
 
 TEST_F(StaleRoom, OfAnEarlierEpochIsNobodys) {
-    const proxy::CellId room = stage.room('a');
+    const state::CellId room = stage.room('a');
     stage.worker().receive_room(stage.group(), {room.index, room.epoch + 1});
     stage.settle();
     EXPECT_EQ(stage.node('a').asked, 1u);
@@ -101,8 +101,8 @@ TEST_F(StaleRoom, OfAnEarlierEpochIsNobodys) {
 }
 
 TEST_F(StaleRoom, ForAGroupThatIsGoneIsGivenBack) {
-    const proxy::CellId room = stage.room('a');
-    const proxy::CellId group = stage.group();
+    const state::CellId room = stage.room('a');
+    const state::CellId group = stage.group();
     stage.worker().hold_room(room);
     stage.worker().receive_room({group.index, group.epoch + 1}, room);
     stage.settle();

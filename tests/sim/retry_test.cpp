@@ -7,7 +7,7 @@
 namespace s3gate::sim {
 namespace {
 
-using proxy::WorkerCounterCells;
+using state::WorkerCounterCells;
 
 constexpr std::string_view kPart = "/bucket/key?partNumber=3&uploadId=U1";
 constexpr std::string_view kBody = "what is to be stored";

@@ -5,7 +5,7 @@
 namespace s3gate::sim {
 namespace {
 
-using proxy::WorkerCounterCells;
+using state::WorkerCounterCells;
 
 constexpr std::string_view kBody = "what is to be stored";
 

@@ -24,12 +24,12 @@ struct SimulatedWorker::Parts {
 
     observe::LogWriter log;
     net::PipeBudget pipes{kPipes};
-    proxy::Board board{1, kSlots, kGroups, kSites};
+    state::Board board{1, kSlots, kGroups, kSites};
     proxy::Shared shared;
     std::unique_ptr<proxy::Worker> worker;
 };
 
-SimulatedWorker::SimulatedWorker(std::shared_ptr<const proxy::Snapshot> snapshot,
+SimulatedWorker::SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot,
                                  const WorkerSetup& setup)
     : parts_(std::make_unique<Parts>(setup)) {
     spdlog::set_level(spdlog::level::off);
@@ -41,7 +41,7 @@ SimulatedWorker::SimulatedWorker(std::shared_ptr<const proxy::Snapshot> snapshot
     shared.connection_limit = setup.connection_limit;
     shared.parked_limit = setup.parked_limit;
     shared.replay_memory = setup.replay_memory;
-    const proxy::Address& address = snapshot->addresses.front();
+    const state::Address& address = snapshot->addresses.front();
     std::vector<std::shared_ptr<proxy::Listener>> listeners = {std::make_shared<proxy::Listener>(
         0, address, address.address, std::vector<int>{setup.listener})};
     parts_->worker =
@@ -65,7 +65,7 @@ bool SimulatedWorker::is_busy() const {
     return parts_->worker->reactor.is_busy();
 }
 
-void SimulatedWorker::use_snapshot(std::shared_ptr<const proxy::Snapshot> snapshot) {
+void SimulatedWorker::use_snapshot(std::shared_ptr<const state::Snapshot> snapshot) {
     parts_->worker->use_snapshot(std::move(snapshot));
 }
 
@@ -73,19 +73,19 @@ void SimulatedWorker::set_up(std::size_t slot, bool up) {
     parts_->board.set_up(static_cast<std::uint32_t>(slot), up);
 }
 
-void SimulatedWorker::take_down(proxy::CellId backend) {
+void SimulatedWorker::take_down(state::CellId backend) {
     parts_->worker->backend_down(backend);
 }
 
-void SimulatedWorker::hold_room(proxy::CellId room) {
+void SimulatedWorker::hold_room(state::CellId room) {
     SIM_CHECK(parts_->board.try_occupy(room.index, 1000));
 }
 
-void SimulatedWorker::receive_room(proxy::CellId group, proxy::CellId room) {
+void SimulatedWorker::receive_room(state::CellId group, state::CellId room) {
     parts_->worker->receive_room(group, room, 1);
 }
 
-std::int32_t SimulatedWorker::held_room(proxy::CellId room) const {
+std::int32_t SimulatedWorker::held_room(state::CellId room) const {
     return parts_->board.occupied(room.index);
 }
 
@@ -117,7 +117,7 @@ std::int64_t SimulatedWorker::retries() const {
     return parts_->board.group_retries(0);
 }
 
-std::uint64_t SimulatedWorker::total(proxy::Counter proxy::WorkerCounterCells::* counter) const {
+std::uint64_t SimulatedWorker::total(state::Counter state::WorkerCounterCells::* counter) const {
     return parts_->board.total(counter);
 }
 

@@ -8,10 +8,10 @@
 #include <memory>
 #include <string>
 
-#include "s3gate/proxy/board.hpp"
-#include "s3gate/proxy/counters.hpp"
+#include "s3gate/state/board.hpp"
+#include "s3gate/state/counters.hpp"
 
-namespace s3gate::proxy {
+namespace s3gate::state {
 struct Snapshot;
 }
 
@@ -35,7 +35,7 @@ class SimulatedWorker {
     static constexpr std::size_t kGroups = 2;
     static constexpr std::size_t kSites = 2;
 
-    SimulatedWorker(std::shared_ptr<const proxy::Snapshot> snapshot, const WorkerSetup& setup);
+    SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot, const WorkerSetup& setup);
     ~SimulatedWorker();  // every descriptor and pipe must be given back
     SimulatedWorker(const SimulatedWorker&) = delete;
     SimulatedWorker& operator=(const SimulatedWorker&) = delete;
@@ -44,14 +44,14 @@ class SimulatedWorker {
     void turn();
     // The next round has something to do without any event.
     bool is_busy() const;
-    void use_snapshot(std::shared_ptr<const proxy::Snapshot> snapshot);
+    void use_snapshot(std::shared_ptr<const state::Snapshot> snapshot);
     // `slot` is the backend's cell on the board.
     void set_up(std::size_t slot, bool up);
-    void take_down(proxy::CellId backend);
+    void take_down(state::CellId backend);
     // Room that another worker held and passes on; held_room() says how much is held there.
-    void hold_room(proxy::CellId room);
-    void receive_room(proxy::CellId group, proxy::CellId room);
-    std::int32_t held_room(proxy::CellId room) const;
+    void hold_room(state::CellId room);
+    void receive_room(state::CellId group, state::CellId room);
+    std::int32_t held_room(state::CellId room) const;
     bool is_marked(std::size_t slot) const;
     void drain();
     void stop();
@@ -61,7 +61,7 @@ class SimulatedWorker {
     // Requests in progress that clients asked for, and retries among them.
     std::int64_t requests() const;
     std::int64_t retries() const;
-    std::uint64_t total(proxy::Counter proxy::WorkerCounterCells::* counter) const;
+    std::uint64_t total(state::Counter state::WorkerCounterCells::* counter) const;
     // Of a stop: requests, tunnels; of a drain: answers that wait by nature.
     std::uint64_t cut_requests() const;
     std::uint64_t cut_tunnels() const;

@@ -38,7 +38,7 @@ sockaddr_storage ipv4(const char* ip, std::uint16_t port) {
 }
 
 // True if the ring sends a client's requests to the nodes in the order of their names.
-bool is_in_order(const proxy::Group& group) {
+bool is_in_order(const state::Group& group) {
     policy::KeyInput input;
     input.client_ip = kClientIp;
     input.salt = group.balance->salt;
@@ -115,11 +115,11 @@ void Stage::build(std::size_t nodes, const Change& change) {
                 server.max_connections = site.backends.max_connections;
             }
         }
-        names_ = std::make_unique<proxy::Board>(1);
-        directory_ = std::make_unique<proxy::SlotDirectory>(*names_);
+        names_ = std::make_unique<state::Board>(1);
+        directory_ = std::make_unique<state::SlotDirectory>(*names_);
         config_ = std::move(made);
-        snapshot_ = proxy::build_snapshot(config_, {}, *directory_);
-        const proxy::Group& built = snapshot_->sites[0].default_group();
+        snapshot_ = state::build_snapshot(config_, {}, *directory_);
+        const state::Group& built = snapshot_->sites[0].default_group();
         if (!wants_order || built.ring.empty() || is_in_order(built)) {
             return;
         }
@@ -266,24 +266,24 @@ void Stage::reconfigure(const Change& change) {
     auto made = std::make_shared<config::Config>(*config_);
     change(made->sites[0]);
     config_ = std::move(made);
-    snapshot_ = proxy::build_snapshot(config_, {}, *directory_);
+    snapshot_ = state::build_snapshot(config_, {}, *directory_);
     worker_->use_snapshot(snapshot_);
     settle();
 }
 
-const proxy::GroupServer& Stage::server(char name) const {
+const state::GroupServer& Stage::server(char name) const {
     return snapshot_->sites[0].default_group().servers[static_cast<std::size_t>(name - 'a')];
 }
 
-proxy::CellId Stage::backend(char name) const {
+state::CellId Stage::backend(char name) const {
     return snapshot_->sites[0].default_group().peers[server(name).first_peer].id();
 }
 
-proxy::CellId Stage::group() const {
+state::CellId Stage::group() const {
     return snapshot_->sites[0].default_group().id();
 }
 
-proxy::CellId Stage::room(char name) const {
+state::CellId Stage::room(char name) const {
     return server(name).room;
 }
 

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "s3gate/config/model.hpp"
-#include "s3gate/proxy/slot_directory.hpp"
-#include "s3gate/proxy/snapshot.hpp"
+#include "s3gate/state/slot_directory.hpp"
+#include "s3gate/state/snapshot.hpp"
 #include "simulated_network.hpp"
 #include "simulated_worker.hpp"
 #include "strict_reader.hpp"
@@ -156,12 +156,12 @@ class Stage {
     // their cells.
     void reconfigure(const Change& change);
     // The present generation, for as long as somebody uses it: not because of this.
-    std::weak_ptr<const proxy::Snapshot> generation() const { return snapshot_; }
+    std::weak_ptr<const state::Snapshot> generation() const { return snapshot_; }
     // A backend's cell, and its group's.
-    proxy::CellId backend(char name) const;
-    proxy::CellId group() const;
+    state::CellId backend(char name) const;
+    state::CellId group() const;
     // The cell of the room at a node.
-    proxy::CellId room(char name) const;
+    state::CellId room(char name) const;
 
     // Lets time pass, tick by tick.
     void advance(milliseconds time);
@@ -174,7 +174,7 @@ class Stage {
 
     SimulatedWorker& worker() { return *worker_; }
     Network& network() { return network_; }
-    std::uint64_t count(proxy::Counter proxy::WorkerCounterCells::* counter) const {
+    std::uint64_t count(state::Counter state::WorkerCounterCells::* counter) const {
         return worker_->total(counter);
     }
 
@@ -184,17 +184,17 @@ class Stage {
     void read(ClientPeer& client);
     void read(Visit& visit);
     bool step(Visit& visit);
-    const proxy::GroupServer& server(char name) const;
+    const state::GroupServer& server(char name) const;
     std::size_t slot_of(char name) const { return backend(name).index; }
     std::vector<std::string> pieces(std::string_view text) const;
 
     Network network_;
     Endpoint* listener_ = nullptr;
     // The names of the cells: those of the worker's own board, which has as many from the start.
-    std::unique_ptr<proxy::Board> names_;
-    std::unique_ptr<proxy::SlotDirectory> directory_;
+    std::unique_ptr<state::Board> names_;
+    std::unique_ptr<state::SlotDirectory> directory_;
     std::shared_ptr<const config::Config> config_;
-    std::shared_ptr<const proxy::Snapshot> snapshot_;
+    std::shared_ptr<const state::Snapshot> snapshot_;
     std::vector<Node> nodes_;
     std::deque<Visit> visits_;
     std::deque<ClientPeer> clients_;

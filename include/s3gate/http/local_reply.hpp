@@ -1,20 +1,18 @@
-// The answers we write ourselves: S3 XML as MinIO's APIErrorResponse orders it, so that SDKs read a
-// code instead of a page; and a small page for people who look at a console.
+// The answers we write ourselves: S3's error document, and a small page for people who look at a
+// console.
 #pragma once
 
 #include <cstdint>
 #include <string>
 #include <string_view>
 
+#include "s3gate/s3/error_document.hpp"
+
 namespace s3gate::http {
 
 struct LocalReply {
     int status = 500;
-    std::string_view code;  // "SlowDown", "InvalidRequest", …
-    std::string_view message;
-    std::string_view resource;  // path of the request, escaped here
-    std::string_view request_id;
-    std::string_view host_id;
+    s3::Error error;
     bool head = false;  // answer to HEAD: same head, no body
     bool close = true;
     int retry_after = 0;  // seconds, 0 = no field
@@ -40,8 +38,5 @@ void append_redirect(std::string& out, std::string_view location, bool close,
 
 // IMF-fixdate (RFC 9110 §5.6.7) of a time_t.
 std::string imf_fixdate(std::int64_t seconds_since_epoch);
-
-// XML text escaping; bytes that XML 1.0 does not allow become '?'.
-void append_xml_escaped(std::string& out, std::string_view text);
 
 }  // namespace s3gate::http

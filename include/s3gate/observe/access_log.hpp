@@ -42,10 +42,6 @@ class AccessLine {
 // Signature and AWSAccessKeyId (names compared after percent-decoding, without case) replaced by "***".
 void append_url_redacted(std::string& out, std::string_view url);
 
-// Word for the S3 operation ("GetObject", "UploadPart", "ListObjectsV2", …) by method, path depth and query; "-" when unknown.
-// `has_copy_source`: the request carries x-amz-copy-source.
-std::string_view s3_operation(std::string_view method, std::string_view target, bool has_copy_source);
-
 // Writes blocks of lines to a file, a FIFO or stdout on its own thread. submit() never blocks on I/O: past the bound (64 MiB
 // queued in all) blocks are dropped and their lines counted.
 class LogWriter {

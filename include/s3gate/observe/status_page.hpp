@@ -4,11 +4,11 @@
 
 #include <string>
 
-#include "s3gate/observe/cluster_status.hpp"
+#include "s3gate/state/cluster_status.hpp"
 
 namespace s3gate::observe {
 
 // A server that did not resolve stands there by its configured text, as down.
-std::string status_text(const ClusterStatus& status);
+std::string status_text(const state::ClusterStatus& status);
 
 }  // namespace s3gate::observe

@@ -8,7 +8,7 @@
 #include <set>
 #include <string>
 
-#include "s3gate/config/keys.hpp"
+#include "keys.hpp"
 #include "s3gate/config/load.hpp"
 #include "temp_files.hpp"
 

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "s3gate/config/keys.hpp"
+#include "keys.hpp"
 #include "s3gate/config/load.hpp"
 #include "temp_files.hpp"
 

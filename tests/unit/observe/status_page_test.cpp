@@ -8,16 +8,17 @@
 namespace s3gate::observe {
 namespace {
 
-ServerStatus server(std::string_view address, bool is_usable, bool is_backup = false) {
-    ServerStatus status;
+state::ServerStatus server(std::string_view address, bool is_usable, bool is_backup = false) {
+    state::ServerStatus status;
     status.text = "a-name:9000";
     status.is_backup = is_backup;
     status.addresses.push_back({.address = address, .is_usable = is_usable});
     return status;
 }
 
-GroupStatus group(std::string_view name, bool has_checks, std::vector<ServerStatus> servers) {
-    GroupStatus status;
+state::GroupStatus group(std::string_view name, bool has_checks,
+                         std::vector<state::ServerStatus> servers) {
+    state::GroupStatus status;
     status.name = name;
     status.has_checks = has_checks;
     status.servers = std::move(servers);
@@ -25,16 +26,16 @@ GroupStatus group(std::string_view name, bool has_checks, std::vector<ServerStat
 }
 
 // Each group in a site of its own.
-ClusterStatus cluster(std::vector<GroupStatus> groups) {
-    ClusterStatus status;
-    for (GroupStatus& each : groups) {
+state::ClusterStatus cluster(std::vector<state::GroupStatus> groups) {
+    state::ClusterStatus status;
+    for (state::GroupStatus& each : groups) {
         status.sites.emplace_back().groups.push_back(std::move(each));
     }
     return status;
 }
 
 TEST(StatusPage, IsTheLibrarysTextByteForByte) {
-    const ClusterStatus status = cluster({
+    const state::ClusterStatus status = cluster({
         group("backend_cluster01-minio-xunku-in", true,
               {server("172.29.110.1:9000", true), server("172.29.110.2:9000", false),
                server("172.29.110.3:9000", true)}),
@@ -56,7 +57,7 @@ TEST(StatusPage, IsTheLibrarysTextByteForByte) {
 }
 
 TEST(StatusPage, BackupsStandBelowTheirHeadingInConfigurationOrder) {
-    const ClusterStatus status =
+    const state::ClusterStatus status =
         cluster({group("g", true,
                        {server("[::1]:1", false, true), server("1.1.1.1:2", true),
                         server("1.1.1.1:3", true, true)})});
@@ -71,9 +72,9 @@ TEST(StatusPage, BackupsStandBelowTheirHeadingInConfigurationOrder) {
 }
 
 TEST(StatusPage, EveryAddressOfAServerAndTheTextOfOneWithout) {
-    ServerStatus several = server("1.1.1.1:2", true);
+    state::ServerStatus several = server("1.1.1.1:2", true);
     several.addresses.push_back({.address = "1.1.1.2:2", .is_usable = false});
-    ServerStatus unresolved = server("", true);
+    state::ServerStatus unresolved = server("", true);
     unresolved.addresses.clear();
     EXPECT_EQ(status_text(cluster({group("g", true, {several, unresolved})})),
               "Upstream g\n"

@@ -1,0 +1,33 @@
+// What all workers share. Made by the control side before they start; outlives them.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "s3gate/net/buffer_pool.hpp"
+#include "s3gate/observe/access_log.hpp"
+#include "s3gate/proxy/worker_handle.hpp"
+#include "s3gate/state/board.hpp"
+#include "s3gate/state/client_table.hpp"
+
+namespace s3gate::proxy {
+
+struct Shared {
+    state::Board* board = nullptr;
+    state::ClientTable* clients = nullptr;
+    observe::LogWriter* access_log = nullptr;
+    net::PipeBudget* pipes = nullptr;
+    std::string hostname;
+    std::uint64_t connection_limit = 0;  // clients, whole process
+    std::size_t parked_limit = 0;        // parked backend connections per worker
+    std::size_t replay_memory = 0;       // bytes per worker
+    std::vector<WorkerHandle> workers;   // by index
+    // Workers whose listeners are open, and who may therefore still hand clients to others: nobody
+    // ends before it is zero.
+    std::atomic<std::size_t> listening{0};
+};
+
+}  // namespace s3gate::proxy

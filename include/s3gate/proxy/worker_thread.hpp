@@ -1,0 +1,43 @@
+// A worker and the thread it runs on: what the control side makes, starts and waits for.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "s3gate/proxy/worker_handle.hpp"
+
+namespace s3gate::proxy {
+
+struct Shared;
+
+// What the end of a worker cut short.
+struct CutShort {
+    std::uint64_t requests = 0;
+    std::uint64_t tunnels = 0;  // not among the requests
+    std::uint64_t endless = 0;  // answers (bucket notifications, traces) that a drain or stop ended
+};
+
+class WorkerThread {
+  public:
+    WorkerThread(std::size_t index, Shared& shared, std::shared_ptr<const state::Snapshot> snapshot,
+                 std::vector<std::shared_ptr<Listener>> listeners);
+    ~WorkerThread();  // waits for the thread
+    WorkerThread(const WorkerThread&) = delete;
+    WorkerThread& operator=(const WorkerThread&) = delete;
+
+    // Once.
+    void start();
+    // Waits until the worker has finished.
+    CutShort join();
+    // Good for as long as this object lives.
+    WorkerHandle handle() const { return WorkerHandle(*worker_); }
+
+  private:
+    std::unique_ptr<Worker> worker_;
+    std::thread thread_;
+};
+
+}  // namespace s3gate::proxy

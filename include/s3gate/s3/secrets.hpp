@@ -1,0 +1,19 @@
+// Names of the arguments whose values are secrets of S3, of MinIO and of their STS calls. Constant,
+// read by any thread.
+#pragma once
+
+#include <array>
+#include <string_view>
+
+namespace s3gate::s3 {
+
+// Lower case, for comparison with folded text.
+inline constexpr std::array<std::string_view, 11> kSecretNames = {
+    "x-amz-signature", "x-amz-credential", "x-amz-security-token", "signature", "awsaccesskeyid",
+    // Header fields that a presigned URL may carry in its query.
+    "authorization", "x-amz-server-side-encryption-customer-key",
+    "x-amz-copy-source-server-side-encryption-customer-key",
+    // What the STS calls of MinIO take, in a query as well as in a form.
+    "webidentitytoken", "ldappassword", "token"};
+
+}  // namespace s3gate::s3

@@ -1,0 +1,289 @@
+// The few cells that threads share: health verdicts, requests in flight, passive marks, counters.
+// Relaxed atomics in chunks that never move, so nobody takes a lock while the board grows; rows
+// that one worker writes stand on cache lines of their own. All in-flight figures sum to zero when
+// nothing is going on. Any thread may read and write cells that it learned of from a snapshot or a
+// message; the comments say who writes. Which cell belongs to whom: SlotDirectory.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <compare>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "s3gate/policy/passive_fails.hpp"
+#include "s3gate/policy/retry_tokens.hpp"
+#include "s3gate/state/counters.hpp"
+
+namespace s3gate::state {
+
+// What a cell belongs to.
+enum class CellKind : std::uint8_t { site, group, backend };
+
+// A cell and whose it is: one that was given back and belongs to somebody else has a later epoch,
+// so that a late message about its last owner is told from news about the present one.
+struct CellId {
+    std::uint32_t index = 0;
+    std::uint32_t epoch = 0;
+    auto operator<=>(const CellId&) const = default;
+};
+
+class Board {
+  public:
+    // Cells of a kind at most.
+    static constexpr std::size_t kMostSlots = 262'144;
+    static constexpr std::size_t kMostGroups = 65'536;
+    static constexpr std::size_t kMostSites = 65'536;
+
+    // With so many cells at the start, numbered from 0; more come by add_cell().
+    explicit Board(std::size_t workers, std::size_t slots = 0, std::size_t groups = 0,
+                   std::size_t sites = 0);
+
+    // Cells that there are; control thread only. A slot is a backend's cell.
+    std::size_t slot_count() const { return slots_.size(); }
+    std::size_t group_count() const { return groups_.size(); }
+    std::size_t site_count() const { return sites_.size(); }
+    std::size_t worker_count() const { return workers_.size(); }
+
+    // One cell more, clean: nothing in flight, up, no mark, the first retry tokens. nullopt when
+    // the board cannot grow any more. Control thread only; whoever is to use the cell learns of it
+    // afterwards.
+    std::optional<CellId> add_cell(CellKind kind);
+    // True if nothing is counted in it: no request, connection, retry, room, nobody who waits.
+    bool is_at_rest(CellKind kind, std::uint32_t index) const;
+    // Makes a cell that nobody uses any more clean for its next owner; returns what it is now.
+    // Control thread only.
+    CellId renew_cell(CellKind kind, std::uint32_t index);
+    // True if the cell still belongs to the one that the id was made for.
+    bool is_current(CellKind kind, CellId id) const {
+        return epoch_of(kind, id.index).load(std::memory_order_relaxed) == id.epoch;
+    }
+
+    // Active checks; written by the control thread. Backends start up.
+    bool is_up(std::uint32_t slot) const {
+        return slots_.at(slot, &SlotCells::up).load(std::memory_order_relaxed);
+    }
+    void set_up(std::uint32_t slot, bool up) {
+        slots_.at(slot, &SlotCells::up).store(up, std::memory_order_relaxed);
+    }
+    // Down, but the last check passed: not yet `rise` of them.
+    bool is_recovering(std::uint32_t slot) const {
+        return slots_.at(slot, &SlotCells::recovering).load(std::memory_order_relaxed);
+    }
+    void set_recovering(std::uint32_t slot, bool recovering) {
+        slots_.at(slot, &SlotCells::recovering).store(recovering, std::memory_order_relaxed);
+    }
+
+    // In flight: requests and tunnels at a backend; of a group: client requests, and retries among
+    // them. Each worker writes its own row.
+    void add_in_flight(std::size_t worker, std::uint32_t slot, std::int32_t by) {
+        bump(workers_[worker]->slots.at(slot, &SlotRow::in_flight), by);
+    }
+    std::int64_t in_flight(std::uint32_t slot) const;
+    void add_group_requests(std::size_t worker, std::uint32_t group, std::int32_t by) {
+        bump(workers_[worker]->groups.at(group, &GroupRow::requests), by);
+    }
+    std::int64_t group_requests(std::uint32_t group) const;
+    void add_group_retries(std::size_t worker, std::uint32_t group, std::int32_t by) {
+        bump(workers_[worker]->groups.at(group, &GroupRow::retries), by);
+    }
+    std::int64_t group_retries(std::uint32_t group) const;
+    // Client connections of a site.
+    void add_site_connections(std::size_t worker, std::uint32_t site, std::int32_t by) {
+        bump(workers_[worker]->sites.at(site, &SiteRow::connections), by);
+    }
+    std::int64_t site_connections(std::uint32_t site) const;
+    // What of them this worker serves.
+    std::int64_t own_group_requests(std::size_t worker, std::uint32_t group) const {
+        return workers_[worker]
+            ->groups.at(group, &GroupRow::requests)
+            .load(std::memory_order_relaxed);
+    }
+
+    // Balances of policy/retry_tokens.hpp; each worker writes its own.
+    std::int32_t retry_tokens(std::size_t worker, std::uint32_t group) const {
+        return workers_[worker]
+            ->groups.at(group, &GroupRow::retry_tokens)
+            .load(std::memory_order_relaxed);
+    }
+    void set_retry_tokens(std::size_t worker, std::uint32_t group, std::int32_t balance) {
+        workers_[worker]
+            ->groups.at(group, &GroupRow::retry_tokens)
+            .store(balance, std::memory_order_relaxed);
+    }
+    std::int64_t all_retry_tokens(std::uint32_t group) const;
+
+    // Room at servers with max_connections: requests in progress over all workers, and who waits
+    // for one of them to end (docs/architecture.md "Room at a server"). Any worker. Sequentially
+    // consistent: whoever gives room back sees whoever waits, or whoever begins to wait sees the
+    // room.
+    bool try_occupy(std::uint32_t cell, std::int32_t most);
+    void vacate(std::uint32_t cell) { slots_.at(cell, &SlotCells::occupied).fetch_sub(1); }
+    std::int32_t occupied(std::uint32_t cell) const {
+        return slots_.at(cell, &SlotCells::occupied).load();
+    }
+    // Requests of a group that wait; returns what it was before.
+    std::int32_t add_waiting(std::uint32_t group, std::int32_t by) {
+        return groups_.at(group, &GroupCells::waiting).fetch_add(by);
+    }
+    std::int32_t waiting(std::uint32_t group) const {
+        return groups_.at(group, &GroupCells::waiting).load();
+    }
+    // When the first of a worker's waiting requests began to wait, in milliseconds; 0 = none waits.
+    void set_first_waiting(std::size_t worker, std::uint32_t group, std::uint64_t since) {
+        workers_[worker]->groups.at(group, &GroupRow::first_waiting).store(since);
+    }
+    // The worker whose first has waited longest; nullopt when none waits.
+    std::optional<std::size_t> longest_waiting(std::uint32_t group) const;
+    // The next worker behind `worker`, in a circle, that has somebody waiting.
+    std::optional<std::size_t> next_waiting(std::size_t worker, std::uint32_t group) const;
+
+    // Passive marks; any worker, compare-and-swap. In one order for all workers: a limit on all
+    // marks of a group holds only if of two workers that mark at once at least one sees the
+    // other's.
+    policy::PassiveState passive(std::uint32_t slot) const {
+        return {slots_.at(slot, &SlotCells::passive).load(std::memory_order_seq_cst)};
+    }
+    bool replace_passive(std::uint32_t slot, policy::PassiveState expected,
+                         policy::PassiveState desired) {
+        return slots_.at(slot, &SlotCells::passive)
+            .compare_exchange_strong(expected.bits, desired.bits, std::memory_order_seq_cst);
+    }
+    void clear_passive(std::uint32_t slot) {
+        slots_.at(slot, &SlotCells::passive).store(0, std::memory_order_relaxed);
+    }
+
+    // Clients that other workers handed to this one and that it has not taken in yet: they count
+    // towards its connections for whoever compares loads. Any worker.
+    void add_arriving(std::size_t worker, std::int32_t by) {
+        workers_[worker]->arriving.fetch_add(by, std::memory_order_relaxed);
+    }
+    // Connections of one worker, and those on their way to it.
+    std::int64_t load_of(std::size_t worker) const {
+        return workers_[worker]->counters.connections.load(std::memory_order_relaxed) +
+               workers_[worker]->arriving.load(std::memory_order_relaxed);
+    }
+
+    WorkerCounters& counters(std::size_t worker) { return workers_[worker]->counters; }
+    const WorkerCounters& counters(std::size_t worker) const { return workers_[worker]->counters; }
+    std::int64_t connections() const;
+
+    // The in-flight figures that are not zero, row by row, in words; empty when nothing is going
+    // on, as at the end of all workers. Makes a text: not for the request path.
+    std::string leftovers() const;
+
+    // Sum over all workers of one of their counters.
+    std::uint64_t total(Counter WorkerCounterCells::* cell) const;
+
+    ControlCounters& control() { return control_; }
+    const ControlCounters& control() const { return control_; }
+
+  private:
+    // Cells of one kind as arrays side by side, in chunks: a chunk is made when the first of its
+    // cells is added and never moves. Whoever reads a cell has learned of it from the control
+    // thread after it was added, so the pointers to chunks need no atomics.
+    template <class Chunk, std::size_t kMostChunks>
+    class Chunked {
+      public:
+        std::size_t size() const { return size_; }
+        // False if there is no room for one more.
+        bool add() {
+            if (size_ == Chunk::kCells * kMostChunks) {
+                return false;
+            }
+            if (size_ % Chunk::kCells == 0) {
+                chunks_[size_ / Chunk::kCells] = std::make_unique<Chunk>();
+            }
+            ++size_;
+            return true;
+        }
+        template <class Array>
+        typename Array::value_type& at(std::uint32_t cell, Array Chunk::* cells) const {
+            return ((*chunks_[cell / Chunk::kCells]).*cells)[cell % Chunk::kCells];
+        }
+
+      private:
+        std::size_t size_ = 0;
+        std::array<std::unique_ptr<Chunk>, kMostChunks> chunks_;
+    };
+
+    // Chunks and the arrays in them fill whole cache lines: what lies beside an array never shares
+    // one with it. Rows are written for each request, and so is room at a server where it is
+    // limited; marks and verdicts are only looked at.
+    static constexpr std::size_t kLine = 64;
+    template <class Value, std::size_t kCount>
+    using Cells = std::array<std::atomic<Value>, kCount>;
+
+    struct alignas(kLine) SlotCells {
+        static constexpr std::size_t kCells = 1024;
+        Cells<bool, kCells> up{};
+        Cells<bool, kCells> recovering{};
+        Cells<std::uint64_t, kCells> passive{};
+        Cells<std::int32_t, kCells> occupied{};
+        Cells<std::uint32_t, kCells> epoch{};
+    };
+    struct alignas(kLine) GroupCells {
+        static constexpr std::size_t kCells = 64;
+        Cells<std::int32_t, kCells> waiting{};
+        Cells<std::uint32_t, kCells> epoch{};
+    };
+    struct alignas(kLine) SiteCells {
+        static constexpr std::size_t kCells = 64;
+        Cells<std::uint32_t, kCells> epoch{};
+    };
+    // What one worker writes.
+    struct alignas(kLine) SlotRow {
+        static constexpr std::size_t kCells = SlotCells::kCells;
+        Cells<std::int32_t, kCells> in_flight{};
+    };
+    struct alignas(kLine) GroupRow {
+        static constexpr std::size_t kCells = GroupCells::kCells;
+        Cells<std::int32_t, kCells> requests{};
+        Cells<std::int32_t, kCells> retries{};
+        Cells<std::int32_t, kCells> retry_tokens{};
+        Cells<std::uint64_t, kCells> first_waiting{};
+    };
+    struct alignas(kLine) SiteRow {
+        static constexpr std::size_t kCells = SiteCells::kCells;
+        Cells<std::int32_t, kCells> connections{};
+    };
+    static constexpr std::size_t kSlotChunks = kMostSlots / SlotCells::kCells;
+    static constexpr std::size_t kGroupChunks = kMostGroups / GroupCells::kCells;
+    static constexpr std::size_t kSiteChunks = kMostSites / SiteCells::kCells;
+
+    struct alignas(kLine) Row {
+        WorkerCounters counters;
+        Chunked<SlotRow, kSlotChunks> slots;
+        Chunked<GroupRow, kGroupChunks> groups;
+        Chunked<SiteRow, kSiteChunks> sites;
+        alignas(kLine) std::atomic<std::int32_t> arriving{0};  // other workers write it
+    };
+
+    std::atomic<std::uint32_t>& epoch_of(CellKind kind, std::uint32_t index) const {
+        return kind == CellKind::backend ? slots_.at(index, &SlotCells::epoch)
+               : kind == CellKind::group ? groups_.at(index, &GroupCells::epoch)
+                                         : sites_.at(index, &SiteCells::epoch);
+    }
+    // One more of these in every array; false if there is no room.
+    template <class Shared, class OfWorker>
+    bool grow(Shared& shared, OfWorker Row::* of_worker);
+    template <class OfWorker, class Array>
+    std::int64_t sum(OfWorker Row::* chunks, Array array, std::uint32_t index) const;
+    // True if the figure is zero in the row of each worker.
+    template <class OfWorker, class Array>
+    bool is_zero(OfWorker Row::* chunks, Array array, std::uint32_t index) const;
+    void clean_slot(std::uint32_t index);
+    void clean_group(std::uint32_t index);
+
+    ControlCounters control_;
+    std::vector<std::unique_ptr<Row>> workers_;
+    Chunked<SlotCells, kSlotChunks> slots_;
+    Chunked<GroupCells, kGroupChunks> groups_;
+    Chunked<SiteCells, kSiteChunks> sites_;
+};
+
+}  // namespace s3gate::state

@@ -1,0 +1,144 @@
+// One immutable generation of everything derived from configuration and name resolution: addresses
+// to listen on, and the sites, routes, groups, servers and their addresses behind them. Built by
+// the control side before anybody sees it, read by all threads, freed when the last user lets go.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <ranges>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "s3gate/base/address.hpp"
+#include "s3gate/base/clock.hpp"
+#include "s3gate/config/model.hpp"
+#include "s3gate/policy/ketama_ring.hpp"
+#include "s3gate/policy/passive_fails.hpp"
+#include "s3gate/policy/rate_limit.hpp"
+#include "s3gate/state/board.hpp"
+
+namespace s3gate::state {
+
+class SlotDirectory;
+
+// One resolved address of one configured server.
+// What a request reads of its backend comes first and lies in one cache line: with a thousand
+// backends none of them is in the cache.
+struct alignas(64) Peer {
+    // Its cell on the board, the same for (group, server text, address) in every generation, and
+    // the cell's epoch.
+    std::uint32_t slot = 0;
+    std::uint32_t epoch = 0;
+    std::uint32_t server = 0;  // index into Group::servers
+    bool is_out = false;       // `down` or `drained` in the configuration
+    base::SocketAddress address;
+    std::string address_text;           // "ip:port", for logs and the status page
+    base::SocketAddress check_address;  // where active checks go (health.port)
+
+    CellId id() const { return {slot, epoch}; }
+};
+
+// One configured server of a group.
+struct GroupServer {
+    const config::Server* config = nullptr;
+    std::uint32_t first_peer = 0;  // index into Group::peers: a server's addresses lie side by side
+    std::uint32_t peer_count = 0;  // 0 = not resolved
+    std::uint32_t max_connections = 0;  // as configured; 0 = off
+    CellId room;                        // on the board; only where max_connections is not 0
+
+    // Indices into Group::peers.
+    auto peers() const { return std::views::iota(first_peer, first_peer + peer_count); }
+};
+
+// The set of servers that requests are balanced over, and how.
+struct Group {
+    std::string name;  // in messages and on the status page
+    // Its cell on the board, the same for this name in every generation, and the cell's epoch.
+    std::uint32_t cell = 0;
+    std::uint32_t epoch = 0;
+    // How it is used; they belong to Snapshot::config.
+    const config::Balance* balance = nullptr;
+    const config::Backends* backends = nullptr;
+    const config::Health* health = nullptr;
+    const config::Retry* retry = nullptr;
+    config::AllDown when_all_down = config::AllDown::try_anyway;
+    std::vector<GroupServer> servers;  // configuration order
+    std::vector<Peer> peers;           // in the order of the servers
+    policy::KetamaRing ring;           // empty unless balance.method is ketama
+    policy::PassiveRule passive;
+    bool has_bounded_servers = false;  // some server has max_connections
+    bool has_backups = false;
+
+    CellId id() const { return {cell, epoch}; }
+};
+
+// Where the requests of a site go that it matches. A site has one, which matches all of them.
+struct Route {
+    std::uint32_t group = 0;  // index into Site::groups
+};
+
+// What a request is served by, whatever backend it goes to.
+struct Site {
+    const config::Site* config = nullptr;
+    CellId cell;              // on the board, the same for this name in every generation
+    policy::RateRule rate;    // limits.requests_per_client
+    std::string extra_lines;  // headers.set as field lines
+    std::vector<std::string> extra_names;  // their names, lower case
+    std::vector<std::string> key_sources;  // balance.key as the log names them, in its order
+    std::vector<Route> routes;             // the last one matches whatever no other does
+    std::vector<Group> groups;
+
+    const Group& group_of(const Route& route) const { return groups[route.group]; }
+    // Where a request goes that no other route matches.
+    const Group& default_group() const { return group_of(routes.back()); }
+};
+
+// One address to listen on, which one or more sites share. Until the head of a request is read,
+// nobody knows which of them is meant: up to then the settings of the default site apply.
+struct Address {
+    base::SocketAddress address;  // as configured: its port may be 0
+    std::string text;             // as written
+    // What tells it from all others, in every generation: the address, but where its port is 0 also
+    // the site and which of its addresses it is.
+    std::string identity;
+    std::vector<std::uint32_t> sites;  // indices into Snapshot::sites, in the configuration's order
+    std::uint32_t default_site = 0;    // one of them
+    base::Duration client_head{};
+    base::Duration client_idle{};
+    std::uint64_t connections = 0;  // most at a time; 0 = off
+    std::uint64_t per_client = 0;   // of one client address; 0 = off
+    // True if connections must be entered in the client table: for their number, or for the rate of
+    // their requests.
+    bool limits_clients = false;
+};
+
+struct Snapshot {
+    std::shared_ptr<const config::Config> config;
+    std::vector<Address> addresses;  // in the order of the configuration
+    std::vector<Site> sites;         // as Config::sites
+};
+
+// The groups of all sites, in the order of the configuration.
+inline auto groups_of(const Snapshot& snapshot) {
+    return snapshot.sites | std::views::transform(&Site::groups) | std::views::join;
+}
+
+// How every message names a server: "GROUP: NAME (ADDRESS)", the address only where it says more
+// than the name: not where the name is an address itself, nor where none is known.
+std::string label_of(std::string_view group, const config::Server& server,
+                     std::string_view addresses);
+std::string label_of(const Group& group, const Peer& peer);
+
+// Addresses of each host name, as the resolver found them; a name that is missing or has none is
+// unresolved.
+using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
+
+// Builds a generation. Numeric hosts need no entry in `resolution`. Throws std::length_error, which
+// says for what, when the board has no room: the generation cannot serve. Control thread only.
+std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
+                                               const Resolution& resolution,
+                                               SlotDirectory& directory);
+
+}  // namespace s3gate::state

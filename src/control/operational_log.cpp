@@ -1,0 +1,174 @@
+#include "operational_log.hpp"
+
+#include <poll.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/base_sink.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "s3gate/observe/access_log.hpp"
+#include "s3gate/observe/journal.hpp"
+
+namespace s3gate::control {
+namespace {
+
+constexpr const char* kPattern = "%Y-%m-%dT%H:%M:%S.%e%z [%l] %v";
+// The journal has time and level of its own.
+constexpr const char* kJournalPattern = "%v";
+
+observe::Priority priority_of(spdlog::level::level_enum level) {
+    switch (level) {
+        case spdlog::level::trace:
+        case spdlog::level::debug:
+            return observe::Priority::debug;
+        case spdlog::level::info:
+            return observe::Priority::info;
+        case spdlog::level::warn:
+            return observe::Priority::warning;
+        default:
+            return observe::Priority::error;
+    }
+}
+
+spdlog::level::level_enum level_of(config::LogLevel level) {
+    switch (level) {
+        case config::LogLevel::debug:
+            return spdlog::level::debug;
+        case config::LogLevel::info:
+            return spdlog::level::info;
+        case config::LogLevel::warn:
+            return spdlog::level::warn;
+        case config::LogLevel::error:
+            break;
+    }
+    return spdlog::level::err;
+}
+
+// Lines to standard error without waiting; what it does not take is lost and counted.
+class StandardError {
+  public:
+    StandardError() {
+        struct stat status {};
+        is_socket_ = ::fstat(STDERR_FILENO, &status) == 0 && S_ISSOCK(status.st_mode);
+    }
+
+    bool is_journal() const { return is_journal_; }
+
+    void write(std::string_view line) {
+        if (lost_ > 0) {
+            std::string note = is_torn_ ? "\n" : "";
+            if (is_journal_) {
+                note += observe::priority_prefix(observe::Priority::warning);
+            }
+            note += "(" + std::to_string(lost_) + " lines lost)\n";
+            if (put(note) < note.size()) {
+                ++lost_;
+                return;
+            }
+            lost_ = 0;
+            is_torn_ = false;
+        }
+        const std::size_t taken = put(line);
+        if (taken < line.size()) {
+            ++lost_;
+            is_torn_ = taken > 0;
+        }
+    }
+
+  private:
+    std::size_t put(std::string_view text) const {
+        if (is_socket_) {
+            return taken_of(
+                ::send(STDERR_FILENO, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL));
+        }
+        pollfd ready{STDERR_FILENO, POLLOUT, 0};
+        if (::poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) {
+            return 0;
+        }
+        // pipe(7): a pipe that polls writable takes PIPE_BUF bytes at once; more could wait.
+        return taken_of(::write(STDERR_FILENO, text.data(), text.size()));
+    }
+    static std::size_t taken_of(ssize_t result) {
+        return result < 0 ? 0 : static_cast<std::size_t>(result);
+    }
+
+    bool is_socket_ = false;
+    bool is_journal_ = observe::is_journal(STDERR_FILENO);
+    bool is_torn_ = false;
+    std::uint64_t lost_ = 0;
+};
+
+}  // namespace
+
+// spdlog serialises the calls by the sink's mutex.
+class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
+  public:
+    explicit Sink(const std::string& target) {
+        if (target != "stderr") {
+            writer_ = std::make_unique<observe::LogWriter>(target);
+        }
+    }
+
+    bool is_journal() const { return !writer_ && standard_error_.is_journal(); }
+
+    void reopen() {
+        const std::lock_guard lock(mutex_);
+        if (writer_) {
+            writer_->reopen();
+        }
+    }
+
+    // The writer, to be ended without the mutex: its thread may have something to say meanwhile.
+    std::unique_ptr<observe::LogWriter> detach_writer() {
+        const std::lock_guard lock(mutex_);
+        return std::move(writer_);
+    }
+
+  protected:
+    void sink_it_(const spdlog::details::log_msg& message) override {
+        spdlog::memory_buf_t formatted;
+        formatter_->format(message, formatted);
+        std::string line(is_journal() ? observe::priority_prefix(priority_of(message.level)) : "");
+        line.append(formatted.data(), formatted.size());
+        if (line.size() > PIPE_BUF) {
+            line.resize(PIPE_BUF - 1);
+            line += '\n';
+        }
+        if (writer_) {
+            writer_->submit(std::move(line), 1);
+        } else {
+            standard_error_.write(line);
+        }
+    }
+    void flush_() override {}
+
+  private:
+    std::unique_ptr<observe::LogWriter> writer_;
+    StandardError standard_error_;
+};
+
+OperationalLog::OperationalLog(const config::Log& config)
+    : sink_(std::make_shared<Sink>(config.target)) {
+    auto logger = std::make_shared<spdlog::logger>("s3gate", sink_);
+    logger->set_pattern(sink_->is_journal() ? kJournalPattern : kPattern);
+    logger->set_level(level_of(config.level));
+    spdlog::set_default_logger(std::move(logger));
+}
+
+OperationalLog::~OperationalLog() {
+    sink_->detach_writer();
+}
+
+void OperationalLog::reopen() {
+    sink_->reopen();
+}
+
+}  // namespace s3gate::control

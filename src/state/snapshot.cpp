@@ -1,0 +1,186 @@
+#include "s3gate/state/snapshot.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "s3gate/base/text.hpp"
+#include "s3gate/policy/affinity_key.hpp"
+#include "s3gate/state/slot_directory.hpp"
+
+namespace s3gate::state {
+namespace {
+
+std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolution& resolution) {
+    if (const auto numeric = base::IpAddress::parse(host)) {
+        return {*numeric};
+    }
+    const auto found = resolution.find(host);
+    return found == resolution.end() ? std::vector<base::IpAddress>{} : found->second;
+}
+
+// One peer per address of one server; an address that is listed twice makes one.
+void add_peers(Group& group, std::uint32_t server_index, const Resolution& resolution,
+               SlotDirectory::Names& names) {
+    GroupServer& server = group.servers[server_index];
+    server.first_peer = static_cast<std::uint32_t>(group.peers.size());
+    const std::uint16_t check_port =
+        group.health->port == 0 ? server.config->port : group.health->port;
+    for (const base::IpAddress& ip : addresses_of(server.config->host, resolution)) {
+        const base::SocketAddress address(ip, server.config->port);
+        const auto is_same = [&](std::uint32_t peer) {
+            return group.peers[peer].address == address;
+        };
+        if (std::ranges::any_of(server.peers(), is_same)) {
+            continue;
+        }
+        const std::string text = address.to_string();
+        const CellId cell = names.backend(group.name, server.config->text, text);
+        ++server.peer_count;
+        const bool is_out = server.config->down || server.config->drained;
+        group.peers.push_back({cell.index, cell.epoch, server_index, is_out, address, text,
+                               base::SocketAddress(ip, check_port)});
+    }
+}
+
+// All addresses of a server have one number of requests together.
+void add_room(Group& group, GroupServer& server, SlotDirectory::Names& names) {
+    if (server.config->max_connections == 0) {
+        return;
+    }
+    server.room = names.room(group.name, server.config->text);
+    server.max_connections = server.config->max_connections;
+    group.has_bounded_servers = true;
+}
+
+// The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk
+// past those, so their keys return home when they come back (as nginx does).
+policy::KetamaRing ring_of(const config::Backends& backends) {
+    std::vector<policy::RingServer> servers;
+    servers.reserve(backends.servers.size());
+    for (const config::Server& server : backends.servers) {
+        servers.push_back({server.text, server.weight});
+    }
+    return policy::KetamaRing(servers);
+}
+
+Group build_group(const config::Site& config, const Resolution& resolution,
+                  SlotDirectory::Names& names) {
+    Group group;
+    group.name = config.backends.name;
+    const CellId cell = names.group(group.name);
+    group.cell = cell.index;
+    group.epoch = cell.epoch;
+    group.balance = &config.balance;
+    group.backends = &config.backends;
+    group.health = &config.health;
+    group.retry = &config.retry;
+    group.when_all_down = config.when_all_down;
+    group.servers.resize(config.backends.servers.size());
+    for (std::uint32_t i = 0; i < group.servers.size(); ++i) {
+        group.servers[i].config = &config.backends.servers[i];
+        group.has_backups = group.has_backups || config.backends.servers[i].backup;
+        add_peers(group, i, resolution, names);
+        add_room(group, group.servers[i], names);
+    }
+    if (config.balance.method == config::BalanceMethod::ketama) {
+        group.ring = ring_of(config.backends);
+    }
+    group.passive.max_fails = config.passive.enabled ? config.passive.max_fails : 0;
+    group.passive.fail_timeout_ms = static_cast<std::uint64_t>(config.passive.fail_timeout.count());
+    return group;
+}
+
+Site build_site(const config::Site& config, const Resolution& resolution,
+                SlotDirectory::Names& names) {
+    Site site;
+    site.config = &config;
+    site.cell = names.site(config.name);
+    const config::RequestRate& rate = config.limits.requests_per_client;
+    if (rate.requests > 0) {
+        const std::chrono::nanoseconds period = rate.period;
+        site.rate = policy::rate_rule(rate.requests, static_cast<std::uint64_t>(period.count()),
+                                      rate.burst);
+    }
+    for (const auto& [name, value] : config.headers_set) {
+        site.extra_lines += name + ": " + value + "\r\n";
+        std::string& lower = site.extra_names.emplace_back(name);
+        std::ranges::transform(lower, lower.begin(), base::to_lower);
+    }
+    for (const config::KeySource& source : config.balance.key) {
+        site.key_sources.push_back(policy::to_string(source));
+    }
+    site.groups.push_back(build_group(config, resolution, names));
+    site.routes.push_back({0});
+    return site;
+}
+
+// Sites that listen on one address share it. Port 0 is no address but the wish for one of its own.
+std::string identity_of(const config::Site& site, std::size_t nth) {
+    const base::SocketAddress& address = site.listen[nth].address;
+    std::string identity = address.to_string();
+    if (address.port() == 0) {
+        identity += ' ' + site.name + ' ' + std::to_string(nth);
+    }
+    return identity;
+}
+
+// The address with the settings of the first site that has it.
+Address address_of(const Site& site, std::uint32_t site_index, std::size_t nth) {
+    const config::SiteLimits& limits = site.config->limits;
+    Address address;
+    address.address = site.config->listen[nth].address;
+    address.text = site.config->listen[nth].text;
+    address.identity = identity_of(*site.config, nth);
+    address.default_site = site_index;
+    address.client_head = site.config->timeouts.client_head;
+    address.client_idle = site.config->timeouts.client_idle;
+    address.connections = limits.connections;
+    address.per_client = limits.per_client;
+    address.limits_clients = limits.per_client > 0 || site.rate.interval > 0;
+    return address;
+}
+
+void add_addresses(std::vector<Address>& addresses, const Site& site, std::uint32_t site_index) {
+    for (std::size_t nth = 0; nth < site.config->listen.size(); ++nth) {
+        const std::string identity = identity_of(*site.config, nth);
+        auto known = std::ranges::find(addresses, identity, &Address::identity);
+        if (known == addresses.end()) {
+            known = addresses.insert(known, address_of(site, site_index, nth));
+        }
+        known->sites.push_back(site_index);
+    }
+}
+
+}  // namespace
+
+std::string label_of(std::string_view group, const config::Server& server,
+                     std::string_view addresses) {
+    std::string label(group);
+    label.append(": ").append(server.text);
+    const auto named = base::parse_host_port(server.text);
+    if (!addresses.empty() && !(named && base::IpAddress::parse(named->host))) {
+        label.append(" (").append(addresses).append(")");
+    }
+    return label;
+}
+
+std::string label_of(const Group& group, const Peer& peer) {
+    return label_of(group.name, *group.servers[peer.server].config, peer.address_text);
+}
+
+std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
+                                               const Resolution& resolution,
+                                               SlotDirectory& directory) {
+    Snapshot snapshot;
+    SlotDirectory::Names names(directory);
+    snapshot.sites.reserve(config->sites.size());
+    for (const config::Site& site : config->sites) {
+        const auto index = static_cast<std::uint32_t>(snapshot.sites.size());
+        snapshot.sites.push_back(build_site(site, resolution, names));
+        add_addresses(snapshot.addresses, snapshot.sites.back(), index);
+    }
+    snapshot.config = std::move(config);
+    return directory.publish(std::move(snapshot), std::move(names));
+}
+
+}  // namespace s3gate::state

@@ -1,0 +1,139 @@
+// The counter lines of the operational log: when there is one, how loud it is, what it says.
+
+#include "counter_report.hpp"
+
+#include <gtest/gtest.h>
+
+#include <set>
+#include <string>
+#include <thread>
+
+namespace s3gate::control {
+namespace {
+
+using std::chrono::seconds;
+
+class CounterReportTest : public testing::Test {
+  protected:
+    base::TimePoint at(int second) const { return start + seconds{second}; }
+    std::string text(std::optional<CounterReport::Line> line) const {
+        return line ? line->text : "";
+    }
+
+    base::TimePoint start = base::Clock::now();
+    state::Board board{2, 1, 1};
+    CounterReport report{board, start};
+};
+
+TEST_F(CounterReportTest, SaysNothingWhileNothingFails) {
+    state::bump(board.counters(0).accepted);
+    state::bump(board.counters(1).requests);
+    state::bump(board.counters(1).ticks);
+    state::bump(board.control().passed);
+    EXPECT_FALSE(report.tick(at(1)));
+    EXPECT_FALSE(report.tick(at(100)));
+    EXPECT_FALSE(report.rest(at(101)));
+}
+
+TEST_F(CounterReportTest, AddsTheWorkersAndWordsTheNumber) {
+    EXPECT_FALSE(report.tick(at(1)));
+    state::bump(board.counters(0).client_head_timeouts);
+    state::bump<std::uint64_t>(board.counters(1).client_head_timeouts, 11);
+    state::bump(board.counters(1).connects_refused);
+    const auto line = report.tick(at(2));
+    ASSERT_TRUE(line);
+    EXPECT_EQ(line->text, "in the last 1 s: 12 client head timeouts, 1 connect refused");
+    EXPECT_EQ(line->level, state::CounterLevel::trouble);
+}
+
+TEST_F(CounterReportTest, IsQuietAboutHarmlessThings) {
+    state::bump(board.counters(0).client_idle_closed);
+    const auto line = report.tick(at(1));
+    ASSERT_TRUE(line);
+    EXPECT_EQ(line->level, state::CounterLevel::note);
+    EXPECT_EQ(line->text, "in the last 1 s: 1 idle client connection closed");
+}
+
+TEST_F(CounterReportTest, AtMostOneLineAMinuteWithAllThatCameMeanwhile) {
+    state::bump(board.counters(0).retries);
+    EXPECT_TRUE(report.tick(at(1)));
+    for (int second = 2; second < 61; ++second) {
+        state::bump(board.counters(0).retries);
+        EXPECT_FALSE(report.tick(at(second))) << second;
+    }
+    EXPECT_EQ(text(report.tick(at(61))), "in the last 60 s: 59 retries");
+    EXPECT_FALSE(report.tick(at(121)));
+}
+
+TEST_F(CounterReportTest, TimeOfQuietIsNotCounted) {
+    state::bump(board.counters(0).retries);
+    EXPECT_TRUE(report.tick(at(1)));
+    EXPECT_FALSE(report.tick(at(3600)));
+    state::bump(board.counters(0).retries);
+    EXPECT_EQ(text(report.tick(at(3601))), "in the last 1 s: 1 retry");
+}
+
+TEST_F(CounterReportTest, TheRestComesAtTheEndHoweverSoon) {
+    state::bump(board.counters(0).retries);
+    EXPECT_TRUE(report.tick(at(1)));
+    state::bump(board.control().lookups_failed);
+    EXPECT_FALSE(report.tick(at(2)));
+    EXPECT_EQ(text(report.rest(at(4))), "in the last 3 s: 1 name lookup failed");
+    EXPECT_FALSE(report.rest(at(5)));
+}
+
+TEST_F(CounterReportTest, TotalsNameEverythingThatIsNotZero) {
+    EXPECT_EQ(report.totals(), "served 0 requests on 0 connections");
+    state::bump(board.counters(0).requests);
+    state::bump<std::uint64_t>(board.counters(0).accepted, 2);
+    EXPECT_EQ(report.totals(), "served 1 request on 2 connections");
+    state::bump(board.counters(1).backend_broken);
+    state::bump<std::uint64_t>(board.control().passed, 5);
+    EXPECT_EQ(report.totals(),
+              "served 1 request on 2 connections; in all: 1 backend connection broken before an "
+              "answer, 5 checks passed");
+}
+
+TEST(Counters, EveryRowHasItsOwnCellNameAndWords) {
+    std::set<std::string> names;
+    std::set<std::string> words;
+    state::WorkerCounters worker;
+    state::ControlCounters control;
+    std::set<const void*> cells;
+    const auto look = [&](const void* cell, const state::CounterText& text) {
+        EXPECT_TRUE(cells.insert(cell).second) << text.name;
+        EXPECT_TRUE(names.insert(text.name).second) << text.name;
+        EXPECT_TRUE(words.insert(text.one).second) << text.one;
+        EXPECT_TRUE(words.insert(text.many).second) << text.many;
+        EXPECT_EQ(std::string(text.name).find_first_not_of("abcdefghijklmnopqrstuvwxyz_"),
+                  std::string::npos)
+            << text.name;
+    };
+    for (const state::WorkerCounterRow& row : state::kWorkerCounters) {
+        look(&(worker.*row.cell), row.text);
+    }
+    for (const state::ControlCounterRow& row : state::kControlCounters) {
+        look(&(control.*row.cell), row.text);
+    }
+    EXPECT_FALSE(cells.contains(&worker.ticks));
+}
+
+// Two workers that count never write to the same cache line: neither waits for the other.
+TEST(Counters, WorkersShareNoCacheLine) {
+    state::Board board(2, 1, 1);
+    const auto line_of = [](const void* cell) {
+        return reinterpret_cast<std::uintptr_t>(cell) / 64;
+    };
+    std::set<std::uintptr_t> lines;
+    for (const state::WorkerCounterRow& row : state::kWorkerCounters) {
+        lines.insert(line_of(&(board.counters(0).*row.cell)));
+    }
+    lines.insert(line_of(&board.counters(0).connections));
+    for (const state::WorkerCounterRow& row : state::kWorkerCounters) {
+        EXPECT_FALSE(lines.contains(line_of(&(board.counters(1).*row.cell)))) << row.text.name;
+        EXPECT_FALSE(lines.contains(line_of(&(board.control().*state::kControlCounters[0].cell))));
+    }
+}
+
+}  // namespace
+}  // namespace s3gate::control

@@ -1,0 +1,113 @@
+// Name resolution: numeric hosts ask nobody, a resolver that hangs holds up nobody beyond the
+// limit.
+
+#include "s3gate/control/resolver.hpp"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <future>
+
+namespace s3gate::control {
+namespace {
+
+using std::chrono::seconds;
+
+base::IpAddress ip(const char* text) {
+    return *base::IpAddress::parse(text);
+}
+
+config::Config config_of(const std::vector<std::string>& hosts) {
+    config::Config out;
+    out.sites.emplace_back();
+    for (const std::string& host : hosts) {
+        config::Server server;
+        server.host = host;
+        out.sites[0].backends.servers.push_back(server);
+    }
+    return out;
+}
+
+TEST(Resolver, NumericHostsAskNobody) {
+    std::atomic<int> asked{0};
+    const auto outcome =
+        resolve_all(config_of({"10.0.0.1", "::1"}), seconds{10}, [&](const std::string&) {
+            ++asked;
+            return LookupResult{};
+        });
+    EXPECT_EQ(asked, 0);
+    EXPECT_EQ(outcome.addresses.at("10.0.0.1"), std::vector{ip("10.0.0.1")});
+    EXPECT_EQ(outcome.addresses.at("::1"), std::vector{ip("::1")});
+    EXPECT_TRUE(outcome.errors.empty());
+}
+
+TEST(Resolver, EachNameIsAskedOnceAndErrorsAreKept) {
+    std::atomic<int> asked{0};
+    const auto outcome = resolve_all(
+        config_of({"good", "bad", "good", "10.0.0.1"}), seconds{10}, [&](const std::string& host) {
+            ++asked;
+            return host == "good" ? LookupResult{{ip("10.0.0.7"), ip("10.0.0.8")}, {}}
+                                  : LookupResult{{}, "no such name"};
+        });
+    EXPECT_EQ(asked, 2);
+    EXPECT_EQ(outcome.addresses.at("good"), (std::vector{ip("10.0.0.7"), ip("10.0.0.8")}));
+    EXPECT_EQ(outcome.errors.at("bad"), "no such name");
+    EXPECT_EQ(outcome.addresses.count("bad"), 0u);
+}
+
+// The thread left behind goes on after the caller is gone and may touch only what it owns (address
+// sanitizer).
+TEST(Resolver, AHangingLookupIsLeftBehind) {
+    auto release = std::make_shared<std::promise<void>>();
+    auto finished = std::make_shared<std::promise<void>>();
+    auto is_finished = finished->get_future();
+    {
+        const auto gate = release->get_future().share();
+        const auto outcome =
+            resolve_all(config_of({"fast", "stuck"}), std::chrono::milliseconds{200},
+                        [gate, finished](const std::string& host) {
+                            if (host == "stuck") {
+                                gate.wait();
+                                finished->set_value();
+                            }
+                            return LookupResult{{ip("10.0.0.1")}, {}};
+                        });
+        EXPECT_EQ(outcome.addresses.count("fast"), 1u);
+        EXPECT_EQ(outcome.errors.at("stuck"), "no answer in time");
+    }
+    release->set_value();
+    EXPECT_EQ(is_finished.wait_for(seconds{30}), std::future_status::ready);
+}
+
+TEST(Resolver, PendingShowsWhatIsKnownSoFar) {
+    std::promise<void> release;
+    const auto gate = release.get_future().share();
+    std::promise<void> first;
+    auto first_done = first.get_future();
+    PendingResolution pending({"a", "b"}, [gate, &first](const std::string& host) {
+        if (host == "b") {
+            first.set_value();
+            gate.wait();
+        }
+        return LookupResult{{ip("10.0.0.1")}, {}};
+    });
+    first_done.wait();
+    EXPECT_FALSE(pending.is_done());
+    EXPECT_EQ(pending.outcome().errors.count("b"), 1u);
+    release.set_value();
+    pending.wait_until(base::Clock::now() + seconds{30});
+    EXPECT_TRUE(pending.is_done());
+    EXPECT_EQ(pending.outcome().addresses.size(), 2u);
+}
+
+TEST(Resolver, NothingToAskIsDone) {
+    const PendingResolution pending({});
+    EXPECT_TRUE(pending.is_done());
+}
+
+TEST(Resolver, TheSystemKnowsNumbers) {
+    EXPECT_EQ(look_up("127.0.0.1").addresses, std::vector{ip("127.0.0.1")});
+}
+
+}  // namespace
+}  // namespace s3gate::control

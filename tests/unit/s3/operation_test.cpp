@@ -1,0 +1,120 @@
+#include <gtest/gtest.h>
+
+#include <string_view>
+#include <vector>
+
+#include "s3gate/s3/operation.hpp"
+
+namespace s3gate::s3 {
+namespace {
+
+struct Row {
+    const char* method;
+    const char* target;
+    const char* operation;
+};
+
+TEST(S3Operation, IsNamedByMethodPathAndQuery) {
+    const std::vector<Row> rows = {
+        {"GET", "/", "ListBuckets"},
+        {"GET", "/?x-id=ListBuckets", "ListBuckets"},
+        {"GET", "/?events=s3:ObjectCreated:*", "ListenNotification"},
+        {"POST", "/", "Sts"},
+        {"HEAD", "/", "-"},
+        {"PUT", "/b", "CreateBucket"},
+        {"PUT", "/b/", "CreateBucket"},
+        {"HEAD", "/b", "HeadBucket"},
+        {"DELETE", "/b", "DeleteBucket"},
+        {"GET", "/b", "ListObjects"},
+        {"GET", "/b?prefix=x&delimiter=/", "ListObjects"},
+        {"GET", "/b/?list-type=2&prefix=x", "ListObjectsV2"},
+        {"GET", "/b?prefix=x&list-type=2", "ListObjectsV2"},
+        {"GET", "/b?versions", "ListObjectVersions"},
+        {"GET", "/b?uploads=", "ListMultipartUploads"},
+        {"GET", "/b?location", "GetBucketLocation"},
+        {"GET", "/b?acl", "GetBucketAcl"},
+        {"PUT", "/b?acl", "PutBucketAcl"},
+        {"GET", "/b?policy", "GetBucketPolicy"},
+        {"PUT", "/b?policy", "PutBucketPolicy"},
+        {"DELETE", "/b?policy", "DeleteBucketPolicy"},
+        {"GET", "/b?policyStatus", "GetBucketPolicyStatus"},
+        {"DELETE", "/b?lifecycle", "DeleteBucketLifecycle"},
+        {"GET", "/b?object-lock", "GetObjectLockConfiguration"},
+        {"GET", "/b?publicAccessBlock", "GetPublicAccessBlock"},
+        {"GET", "/b?replication", "GetBucketReplication"},
+        {"GET", "/b?events=x&prefix=", "ListenBucketNotification"},
+        {"GET", "/b?website", "GetBucketWebsite"},
+        {"GET", "/b?accelerate", "GetBucketAccelerateConfiguration"},
+        {"PUT", "/b?versioning", "PutBucketVersioning"},
+        {"POST", "/b?delete", "DeleteObjects"},
+        {"GET", "/b?=x", "ListObjects"},
+        {"GET", "/b?&&acl", "GetBucketAcl"},
+        {"POST", "/b", "PostObject"},
+        {"GET", "/b/k", "GetObject"},
+        {"GET", "/b/a/b/c?versionId=3&partNumber=1", "GetObject"},
+        {"GET", "/b/k?response-content-type=a", "GetObject"},
+        {"HEAD", "/b/k", "HeadObject"},
+        {"PUT", "/b/k", "PutObject"},
+        {"PUT", "/b/k/", "PutObject"},
+        {"DELETE", "/b/k", "DeleteObject"},
+        {"GET", "/b/k?acl", "GetObjectAcl"},
+        {"GET", "/b/k?attributes", "GetObjectAttributes"},
+        {"GET", "/b/k?tagging", "GetObjectTagging"},
+        {"PUT", "/b/k?tagging", "PutObjectTagging"},
+        {"DELETE", "/b/k?tagging", "DeleteObjectTagging"},
+        {"PUT", "/b/k?retention", "PutObjectRetention"},
+        {"PUT", "/b/k?legal-hold", "PutObjectLegalHold"},
+        {"POST", "/b/k?restore", "RestoreObject"},
+        {"POST", "/b/k?select&select-type=2", "SelectObjectContent"},
+        {"POST", "/b/k?uploads", "CreateMultipartUpload"},
+        {"PUT", "/b/k?partNumber=1&uploadId=u", "UploadPart"},
+        {"PUT", "/b/k?uploadId=u&partNumber=1", "UploadPart"},
+        {"PUT", "/b/k?uploadId=u", "PutObject"},
+        {"POST", "/b/k?uploadId=u", "CompleteMultipartUpload"},
+        {"DELETE", "/b/k?uploadId=u", "AbortMultipartUpload"},
+        {"GET", "/b/k?uploadId=u", "ListParts"},
+        {"POST", "/b/k", "-"},
+        {"PATCH", "/b/k", "-"},
+        {"OPTIONS", "/b/k", "Preflight"},
+        // A subresource of buckets means nothing on an object, and the other way round.
+        {"GET", "/b/k?location", "GetObject"},
+        {"GET", "/b?attributes", "ListObjects"},
+        // Names are compared with their case, as S3 servers do.
+        {"PUT", "/b/k?PARTNUMBER=1&UPLOADID=u", "PutObject"},
+        {"GET", "/minio/health/ready", "HealthReady"},
+        {"HEAD", "/minio/health/live?x", "HealthLive"},
+        {"GET", "/minio/health/cluster", "HealthCluster"},
+        {"GET", "/minio/health/cluster/read", "HealthClusterRead"},
+        {"POST", "/minio/admin/v3/info", "Admin"},
+        {"GET", "/minio/v2/metrics/cluster", "Metrics"},
+        {"GET", "/minio/metrics/v3", "Metrics"},
+        {"GET", "/minio/prometheus/metrics", "Metrics"},
+        {"GET", "/minio/grid/v1", "Internode"},
+        {"GET", "/minio/administrator.txt", "GetObject"},
+        {"GET", "/minio/file", "GetObject"},
+        {"GET", "/minio", "ListObjects"},
+        {"GET", "http://h:9000/b/k", "GetObject"},
+        {"GET", "http://h/", "ListBuckets"},
+        {"GET", "http://h", "-"},
+        {"GET", "http://h?acl", "-"},
+        {"GET", "//k", "-"},
+        {"OPTIONS", "*", "-"},
+        {"GET", "", "-"},
+        {"-", "-", "-"},
+        {"get", "/b/k", "-"},
+    };
+    for (const Row& row : rows) {
+        EXPECT_EQ(operation_of(row.method, row.target, false), row.operation)
+            << row.method << ' ' << row.target;
+    }
+}
+
+TEST(S3Operation, OfACopyHasItsOwnName) {
+    EXPECT_EQ(operation_of("PUT", "/b/k", true), "CopyObject");
+    EXPECT_EQ(operation_of("PUT", "/b/k?partNumber=1&uploadId=u", true), "UploadPartCopy");
+    EXPECT_EQ(operation_of("PUT", "/b/k?tagging", true), "PutObjectTagging");
+    EXPECT_EQ(operation_of("GET", "/b/k", true), "GetObject");
+}
+
+}  // namespace
+}  // namespace s3gate::s3

@@ -1,0 +1,290 @@
+// Snapshots: peers per address, rings on the configured text, cells that stay the same over
+// generations.
+
+#include "s3gate/state/snapshot.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <stdexcept>
+
+#include "s3gate/state/slot_directory.hpp"
+
+namespace s3gate::state {
+namespace {
+
+base::IpAddress ip(const char* text) {
+    return *base::IpAddress::parse(text);
+}
+
+config::Server server(const std::string& host, std::uint16_t port = 9000) {
+    config::Server out;
+    out.host = host;
+    out.port = port;
+    out.text = host + ":" + std::to_string(port);
+    return out;
+}
+
+config::Site site(const std::string& name, std::vector<config::Server> servers) {
+    config::Site out;
+    out.name = name;
+    out.backends.name = "backend_" + name;
+    out.backends.servers = std::move(servers);
+    return out;
+}
+
+std::shared_ptr<config::Config> config_of(std::vector<config::Site> sites) {
+    auto out = std::make_shared<config::Config>();
+    out->sites = std::move(sites);
+    return out;
+}
+
+TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
+    Board board(1);
+    SlotDirectory directory(board);
+    const auto config =
+        config_of({site("a", {server("n1"), server("n2"), server("10.0.0.9", 81)})});
+    const auto snapshot = build_snapshot(
+        config, {{"n1", {ip("10.0.0.1"), ip("2001:db8::1"), ip("10.0.0.1")}}}, directory);
+    ASSERT_EQ(snapshot->sites.size(), 1u);
+    EXPECT_EQ(snapshot->sites[0].config, &config->sites[0]);
+    const Group& built = snapshot->sites[0].default_group();
+    EXPECT_EQ(built.name, "backend_a");
+    ASSERT_EQ(built.peers.size(), 3u);
+    EXPECT_EQ(built.peers[0].address_text, "10.0.0.1:9000");
+    EXPECT_EQ(built.peers[1].address_text, "[2001:db8::1]:9000");
+    EXPECT_EQ(built.peers[2].address_text, "10.0.0.9:81");  // numeric: no resolution needed
+    EXPECT_EQ(built.peers[2].server, 2u);
+    ASSERT_EQ(built.servers.size(), 3u);
+    EXPECT_TRUE(std::ranges::equal(built.servers[0].peers(), std::vector<std::uint32_t>{0, 1}));
+    EXPECT_TRUE(built.servers[1].peers().empty());  // not resolved
+    EXPECT_TRUE(std::ranges::equal(built.servers[2].peers(), std::vector<std::uint32_t>{2}));
+    std::set<std::uint32_t> slots;
+    for (const Peer& peer : built.peers) {
+        slots.insert(peer.slot);
+    }
+    EXPECT_EQ(slots.size(), 3u);
+}
+
+// One shape for every message about a server. The address is there where it says more.
+TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
+    Board board(1);
+    SlotDirectory directory(board);
+    const auto config = config_of(
+        {site("a", {server("n1"), server("10.0.0.9", 81), server("::1"), server("10.0.0.8", 80)})});
+    config->sites[0].backends.servers[2].text = "[::1]:9000";
+    config->sites[0].backends.servers[3].text = "10.0.0.8";
+    const auto snapshot =
+        build_snapshot(config, {{"n1", {ip("10.0.0.1"), ip("2001:db8::1")}}}, directory);
+    std::vector<std::string> labels;
+    for (const Peer& peer : snapshot->sites[0].default_group().peers) {
+        labels.push_back(label_of(snapshot->sites[0].default_group(), peer));
+    }
+    EXPECT_EQ(labels, (std::vector<std::string>{
+                          "backend_a: n1:9000 (10.0.0.1:9000)",
+                          "backend_a: n1:9000 ([2001:db8::1]:9000)",
+                          "backend_a: 10.0.0.9:81",
+                          "backend_a: [::1]:9000",
+                          "backend_a: 10.0.0.8",
+                      }));
+    EXPECT_EQ(label_of("backend_a", config->sites[0].backends.servers[0], {}),
+              "backend_a: n1:9000");
+}
+
+// The ring is a pure function of the text: what a name resolves to, or whether it does, moves no
+// key.
+TEST(Snapshot, RingHashesTheConfiguredText) {
+    Board board(1);
+    SlotDirectory directory(board);
+    std::vector<config::Server> servers = {server("n1"), server("n2"), server("n3")};
+    servers[1].down = true;
+    servers[2].weight = 2;
+    const auto config = config_of({site("a", servers)});
+    const auto unresolved = build_snapshot(config, {}, directory);
+    const auto resolved = build_snapshot(config, {{"n1", {ip("10.0.0.1")}}}, directory);
+    const std::vector<policy::RingServer> texts = {{"n1:9000", 1}, {"n2:9000", 1}, {"n3:9000", 2}};
+    const policy::KetamaRing expected(texts);
+    for (const auto& snapshot : {unresolved, resolved}) {
+        const auto& points = snapshot->sites[0].default_group().ring.points();
+        ASSERT_EQ(points.size(), expected.points().size());
+        for (std::size_t i = 0; i < points.size(); ++i) {
+            EXPECT_EQ(points[i].hash, expected.points()[i].hash);
+            EXPECT_EQ(points[i].server, expected.points()[i].server);
+        }
+    }
+}
+
+TEST(Snapshot, OtherMethodsHaveNoRing) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site console = site("a", {server("10.0.0.1")});
+    console.balance.method = config::BalanceMethod::least_conn;
+    EXPECT_TRUE(
+        build_snapshot(config_of({console}), {}, directory)->sites[0].default_group().ring.empty());
+}
+
+TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
+    Board board(1);
+    SlotDirectory directory(board);
+    const auto first =
+        build_snapshot(config_of({site("a", {server("10.0.0.1"), server("10.0.0.2")}),
+                                  site("b", {server("10.0.0.1")})}),
+                       {}, directory);
+    const auto second =
+        build_snapshot(config_of({site("b", {server("10.0.0.3"), server("10.0.0.1")}),
+                                  site("a", {server("10.0.0.2")})}),
+                       {}, directory);
+    const Group& a1 = first->sites[0].default_group();
+    const Group& b1 = first->sites[1].default_group();
+    const Group& b2 = second->sites[0].default_group();
+    const Group& a2 = second->sites[1].default_group();
+    EXPECT_EQ(a1.cell, a2.cell);
+    EXPECT_EQ(b1.cell, b2.cell);
+    EXPECT_NE(a1.cell, b1.cell);
+    EXPECT_EQ(first->sites[0].cell, second->sites[1].cell);
+    EXPECT_EQ(first->sites[1].cell, second->sites[0].cell);
+    EXPECT_NE(first->sites[0].cell, first->sites[1].cell);
+    EXPECT_EQ(a1.peers[1].slot, a2.peers[0].slot);
+    EXPECT_EQ(b1.peers[0].slot, b2.peers[1].slot);
+    // The same address in another group is another cell; a new one takes nobody's.
+    EXPECT_NE(a1.peers[0].slot, b1.peers[0].slot);
+    EXPECT_EQ((std::set<std::uint32_t>{a1.peers[0].slot, a1.peers[1].slot, b1.peers[0].slot,
+                                       b2.peers[0].slot})
+                  .size(),
+              4u);
+}
+
+config::Listen listen(const char* text) {
+    config::Listen out;
+    out.address = *base::SocketAddress::parse(text);
+    out.text = text;
+    return out;
+}
+
+// Until a head is read, nobody knows which of the sites that share an address is meant.
+TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site first = site("a", {server("10.0.0.1")});
+    first.listen = {listen("127.0.0.1:81"), listen("127.0.0.1:80")};
+    first.timeouts.client_head = base::Duration{7};
+    first.timeouts.client_idle = base::Duration{8};
+    first.limits.connections = 9;
+    first.limits.per_client = 10;
+    config::Site second = site("b", {server("10.0.0.1")});
+    second.listen = {listen("127.0.0.1:80"), listen("127.0.0.1:82")};
+    second.limits.requests_per_client.requests = 5;
+    second.limits.requests_per_client.period = std::chrono::seconds{1};
+    const auto snapshot = build_snapshot(config_of({first, second}), {}, directory);
+    ASSERT_EQ(snapshot->addresses.size(), 3u);
+    const Address& shared = snapshot->addresses[1];
+    EXPECT_EQ(shared.text, "127.0.0.1:80");
+    EXPECT_EQ(shared.sites, (std::vector<std::uint32_t>{0, 1}));
+    EXPECT_EQ(shared.default_site, 0u);
+    EXPECT_EQ(shared.client_head, base::Duration{7});
+    EXPECT_EQ(shared.client_idle, base::Duration{8});
+    EXPECT_EQ(shared.connections, 9u);
+    EXPECT_EQ(shared.per_client, 10u);
+    EXPECT_TRUE(shared.limits_clients);
+    EXPECT_EQ(snapshot->addresses[2].text, "127.0.0.1:82");
+    EXPECT_EQ(snapshot->addresses[2].default_site, 1u);
+    EXPECT_TRUE(snapshot->addresses[2].limits_clients) << "their requests are counted";
+}
+
+// Whoever writes port 0 wants a port of its own.
+TEST(Snapshot, PortZeroIsNoSharedAddress) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site first = site("a", {server("10.0.0.1")});
+    first.listen = {listen("127.0.0.1:0"), listen("127.0.0.1:0")};
+    const auto snapshot = build_snapshot(config_of({first}), {}, directory);
+    EXPECT_EQ(snapshot->addresses.size(), 2u);
+    EXPECT_FALSE(snapshot->addresses[0].limits_clients);
+}
+
+TEST(Snapshot, GroupsComeInTheOrderOfTheSites) {
+    Board board(1);
+    SlotDirectory directory(board);
+    const auto snapshot = build_snapshot(config_of({site("a", {}), site("b", {})}), {}, directory);
+    std::vector<std::string> names;
+    for (const Group& group : groups_of(*snapshot)) {
+        names.push_back(group.name);
+    }
+    EXPECT_EQ(names, (std::vector<std::string>{"backend_a", "backend_b"}));
+    const Site& first = snapshot->sites[0];
+    ASSERT_EQ(first.routes.size(), 1u);
+    EXPECT_EQ(&first.group_of(first.routes[0]), &first.default_group());
+}
+
+TEST(Snapshot, ChecksGoToTheirPort) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site console = site("a", {server("10.0.0.1", 9001)});
+    EXPECT_EQ(build_snapshot(config_of({console}), {}, directory)
+                  ->sites[0]
+                  .default_group()
+                  .peers[0]
+                  .check_address.port(),
+              9001);
+    console.health.port = 9000;
+    const auto snapshot = build_snapshot(config_of({console}), {}, directory);
+    EXPECT_EQ(snapshot->sites[0].default_group().peers[0].check_address.to_string(),
+              "10.0.0.1:9000");
+    EXPECT_EQ(snapshot->sites[0].default_group().peers[0].address.port(), 9001);
+}
+
+TEST(Snapshot, HeadersBecomeLines) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site console = site("a", {server("10.0.0.1")});
+    console.headers_set = {{"X-NginX-Proxy", "true"}, {"X-B", "c d"}};
+    const auto snapshot = build_snapshot(config_of({console}), {}, directory);
+    EXPECT_EQ(snapshot->sites[0].extra_lines, "X-NginX-Proxy: true\r\nX-B: c d\r\n");
+    EXPECT_EQ(snapshot->sites[0].extra_names, (std::vector<std::string>{"x-nginx-proxy", "x-b"}));
+}
+
+TEST(Snapshot, PassiveRuleAndBackups) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site plain = site("a", {server("10.0.0.1")});
+    plain.passive.max_fails = 7;
+    plain.passive.fail_timeout = std::chrono::seconds{5};
+    const auto on = build_snapshot(config_of({plain}), {}, directory);
+    EXPECT_EQ(on->sites[0].default_group().passive.max_fails, 7u);
+    EXPECT_EQ(on->sites[0].default_group().passive.fail_timeout_ms, 5000u);
+    EXPECT_FALSE(on->sites[0].default_group().has_backups);
+    plain.passive.enabled = false;
+    plain.backends.servers[0].backup = true;
+    const auto off = build_snapshot(config_of({plain}), {}, directory);
+    EXPECT_EQ(off->sites[0].default_group().passive.max_fails, 0u);  // never marks
+    EXPECT_TRUE(off->sites[0].default_group().has_backups);
+}
+
+// Nothing is left out silently.
+TEST(Snapshot, AFullBoardRefusesAGenerationByName) {
+    using ::testing::HasSubstr;
+    using ::testing::ThrowsMessage;
+    Board board(1, Board::kMostSlots - 1);
+    SlotDirectory directory(board);
+    const auto config = config_of({site("a", {server("10.0.0.1")})});
+    const auto snapshot = build_snapshot(config, {}, directory);
+    config->sites[0].backends.servers.push_back(server("10.0.0.2"));
+    EXPECT_THAT([&] { build_snapshot(config, {}, directory); },
+                ThrowsMessage<std::length_error>(
+                    HasSubstr("server 10.0.0.2:9000 (10.0.0.2:9000) of group backend_a")));
+    config->sites[0].backends.servers.pop_back();
+    config->sites[0].backends.servers[0].max_connections = 1;
+    EXPECT_THAT([&] { build_snapshot(config, {}, directory); },
+                ThrowsMessage<std::length_error>(
+                    HasSubstr("max_connections of server 10.0.0.1:9000 of group backend_a")));
+    // What is known keeps its cells.
+    config->sites[0].backends.servers[0].max_connections = 0;
+    const auto again = build_snapshot(config, {}, directory);
+    EXPECT_EQ(again->sites[0].default_group().peers[0].id(),
+              snapshot->sites[0].default_group().peers[0].id());
+}
+
+}  // namespace
+}  // namespace s3gate::state
