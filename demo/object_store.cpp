@@ -6,6 +6,8 @@
 #include <new>
 #include <stdexcept>
 
+#include "s3gate/base/text.hpp"
+
 namespace s3gate::demo {
 namespace {
 
@@ -176,12 +178,9 @@ std::string md5_of(std::string_view bytes) {
 }
 
 std::string hex_of(std::string_view bytes) {
-    constexpr std::string_view kDigits = "0123456789abcdef";
     std::string text;
     for (const char c : bytes) {
-        const auto byte = static_cast<unsigned char>(c);
-        text += kDigits[byte >> 4];
-        text += kDigits[byte & 0x0F];
+        base::append_hex(text, static_cast<std::uint8_t>(c));
     }
     return text;
 }

@@ -96,17 +96,14 @@ std::vector<std::string_view> elements_of(std::string_view document, const std::
 std::string url_encode(std::string_view text) {
     constexpr std::string_view kPlain =
         "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~/";
-    constexpr std::string_view kDigits = "0123456789ABCDEF";
     std::string out;
     for (const char c : text) {
         if (kPlain.find(c) != std::string_view::npos) {
             out += c;
             continue;
         }
-        const auto byte = static_cast<unsigned char>(c);
         out += '%';
-        out += kDigits[byte >> 4];
-        out += kDigits[byte & 0x0F];
+        base::append_hex(out, static_cast<std::uint8_t>(c), base::kUpperHexDigits);
     }
     return out;
 }

@@ -12,7 +12,9 @@
 #include <system_error>
 #include <utility>
 
+#include "s3gate/base/descriptor.hpp"
 #include "s3gate/control/resolver.hpp"
+#include "s3gate/net/listen_socket.hpp"
 
 namespace s3gate::app {
 namespace {
@@ -20,43 +22,8 @@ namespace {
 // As long as a start waits for its names.
 constexpr std::chrono::seconds kResolveLimit{5};
 
-class Socket {
-  public:
-    Socket(int family, int type) : fd_(::socket(family, type | SOCK_CLOEXEC, 0)) {}
-    ~Socket() {
-        if (fd_ >= 0) {
-            ::close(fd_);
-        }
-    }
-    Socket(const Socket&) = delete;
-    Socket& operator=(const Socket&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
 std::string system_message(int code) {
     return std::generic_category().message(code);
-}
-
-// Why the address could not be listened on; empty when it could. Binds only: `check` never listens,
-// or it would take clients from nobody knows whom.
-std::string bind_error(const base::SocketAddress& address) {
-    sockaddr_storage storage{};
-    const socklen_t length = address.to_sockaddr(storage);
-    const Socket socket(storage.ss_family, SOCK_STREAM);
-    if (socket.get() < 0) {
-        return system_message(errno);
-    }
-    const int on = 1;
-    ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-    ::setsockopt(socket.get(), IPPROTO_IP, IP_FREEBIND, &on, sizeof on);  // a VIP not here yet
-    if (address.ip().is_v6()) {
-        ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-    }
-    const int result = ::bind(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length);
-    return result == 0 ? std::string() : system_message(errno);
 }
 
 enum class Place { here, elsewhere, unknown };
@@ -69,8 +36,8 @@ Place place_of(const base::IpAddress& ip) {
     }
     sockaddr_storage storage{};
     const socklen_t length = base::SocketAddress(ip, 9).to_sockaddr(storage);  // nothing is sent
-    const Socket socket(storage.ss_family, SOCK_DGRAM);
-    if (socket.get() < 0) {
+    const base::Descriptor socket(::socket(storage.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    if (!socket) {
         return Place::unknown;
     }
     if (::connect(socket.get(), reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
@@ -91,7 +58,8 @@ Place place_of(const base::IpAddress& ip) {
 void check_listeners(const std::vector<config::Listen>& listeners, const std::string& key,
                      std::vector<config::Problem>& warnings) {
     for (const config::Listen& listen : listeners) {
-        const std::string error = bind_error(listen.address);
+        // `check` never listens, or it would take clients from nobody knows whom.
+        const std::string error = net::bind_error(listen.address);
         const base::IpAddress& ip = listen.address.ip();
         if (!error.empty()) {
             warnings.push_back(

@@ -93,7 +93,7 @@ Key key_of(const config::Site& site, const RouteOptions& options, const Request&
     if (found.source->kind == config::KeySource::Kind::fingerprint && !options.ip) {
         return {{}, {}, true};
     }
-    return {found.key, policy::to_string(*found.source)};
+    return {found.key, config::print_key_source(*found.source)};
 }
 
 std::string state_of(const config::Server& server) {

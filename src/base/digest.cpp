@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <memory>
 
+#include "s3gate/base/text.hpp"
+
 namespace s3gate::base {
 
 namespace {
@@ -52,11 +54,10 @@ std::string md5_hex(std::initializer_list<std::string_view> parts) {
     if (!ok || EVP_DigestFinal_ex(context.get(), digest.data(), &length) != 1) {
         die();
     }
-    constexpr std::string_view kDigits = "0123456789abcdef";
     std::string out(2 * std::size_t{length}, '0');
+    char* at = out.data();
     for (unsigned i = 0; i < length; ++i) {
-        out[2 * i] = kDigits[digest[i] >> 4];
-        out[2 * i + 1] = kDigits[digest[i] & 0x0f];
+        at = write_hex(at, digest[i]);
     }
     return out;
 }

@@ -19,15 +19,6 @@ std::optional<std::uint64_t> parse_unsigned(std::string_view digits, int radix) 
     return value;
 }
 
-// Value of a hexadecimal digit, -1 for any other byte.
-constexpr int hex_value(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = to_lower(c);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 }  // namespace
 
 std::optional<std::uint64_t> parse_decimal(std::string_view digits) {

@@ -1,7 +1,8 @@
 #include "s3gate/base/xml_text.hpp"
 
 #include <cstddef>
-#include <cstdint>
+
+#include "s3gate/base/utf8.hpp"
 
 namespace s3gate::base {
 
@@ -39,23 +40,13 @@ void append_xml_escaped(std::string& out, std::string_view text) {
             continue;
         }
         // A well-formed UTF-8 sequence goes out as it is, anything else becomes '?': the document
-        // says it is UTF-8.
-        const std::size_t length = byte >= 0xf0 && byte <= 0xf4  ? 4
-                                   : byte >= 0xe0 && byte < 0xf0 ? 3
-                                   : byte >= 0xc2 && byte < 0xe0 ? 2
-                                                                 : 1;
-        bool good = length > 1 && position + length <= text.size();
-        std::uint32_t code = length == 4 ? byte & 7u : length == 3 ? byte & 15u : byte & 31u;
-        for (std::size_t i = 1; good && i < length; ++i) {
-            const auto next = static_cast<unsigned char>(text[position + i]);
-            good = (next & 0xc0u) == 0x80u;
-            code = code << 6 | (next & 0x3fu);
-        }
-        good = good && !(length == 3 && code < 0x800) &&
-               !(length == 4 && (code < 0x10000 || code > 0x10ffff)) &&
-               !(code >= 0xd800 && code <= 0xdfff) && code != 0xfffe && code != 0xffff;
+        // says it is UTF-8. U+FFFE and U+FFFF are no characters of XML 1.0.
+        const std::string_view rest = text.substr(position);
+        const std::size_t length = utf8_length(rest);
+        const bool good =
+            length > 0 && !rest.starts_with("\xef\xbf\xbe") && !rest.starts_with("\xef\xbf\xbf");
         if (good) {
-            out.append(text.substr(position, length));
+            out += rest.substr(0, length);
             position += length;
         } else {
             out += '?';

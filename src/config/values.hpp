@@ -63,7 +63,4 @@ std::optional<std::string_view> nearest(std::string_view text,
 // "a, b or c".
 std::string alternatives(const std::vector<std::string_view>& words);
 
-// The words of a key source as configured: "sessionid", "cookie:NAME".
-std::string print_key_source(const KeySource& source);
-
 }  // namespace s3gate::config

@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <system_error>
 
+#include "s3gate/base/descriptor.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::control {
@@ -159,11 +160,7 @@ extern "C" void end_as_terminated(int) {
 }
 
 bool has_terminal() {
-    const int fd = ::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC);
-    if (fd >= 0) {
-        ::close(fd);
-    }
-    return fd >= 0;
+    return bool(base::Descriptor(::open("/dev/tty", O_RDWR | O_NOCTTY | O_CLOEXEC)));
 }
 
 }  // namespace
@@ -203,14 +200,10 @@ void create_log_for(const std::string& user, const std::string& path) {
     }
     // O_EXCL follows no symbolic link: in a directory of somebody else nothing but a new file of
     // ours can change its owner here.
-    const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
-    if (fd < 0) {
-        return;
-    }
-    if (::fchown(fd, entry->pw_uid, entry->pw_gid) != 0) {
+    const base::Descriptor log(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+    if (log && ::fchown(log.get(), entry->pw_uid, entry->pw_gid) != 0) {
         ::unlink(path.c_str());
     }
-    ::close(fd);
 }
 
 void forbid_new_privileges() {

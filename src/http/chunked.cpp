@@ -10,14 +10,6 @@
 namespace s3gate::http {
 namespace {
 
-int hex_value(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = base::to_lower(c);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 bool is_extension_byte(char c) {
     const auto byte = static_cast<unsigned char>(c);
     return byte == '\t' || (byte >= 0x20 && byte != 0x7f);
@@ -87,7 +79,7 @@ inline bool ChunkDecoder::take_only(char expected, char c, State next) {
 }
 
 inline bool ChunkDecoder::take_size(char c) {
-    const int value = hex_value(c);
+    const int value = base::hex_value(c);
     if (value >= 0) {
         left_ = left_ * 16 + static_cast<unsigned>(value);
         state_ = State::size;

@@ -18,16 +18,8 @@ constexpr std::array<std::uint8_t, 256> make_classes() {
     std::array<std::uint8_t, 256> table{};
     for (unsigned c = 0; c < 256; ++c) {
         std::uint8_t bits = 0;
-        const bool alnum =
-            (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (alnum) {
+        if (base::is_tchar(static_cast<char>(c))) {
             bits |= kTchar;
-        }
-        for (const char t :
-             {'!', '#', '$', '%', '&', '\'', '*', '+', '-', '.', '^', '_', '`', '|', '~'}) {
-            if (c == static_cast<unsigned char>(t)) {
-                bits |= kTchar;
-            }
         }
         // RFC 9110 §5.5: VCHAR, SP, HTAB and obs-text.
         if (c == '\t' || (c >= 0x20 && c != 0x7f)) {
@@ -465,7 +457,8 @@ HeadScanner::State HeadScanner::skip_empty_line(std::string_view bytes) {
 // preface).
 HeadScanner::State HeadScanner::scan_start_line(std::string_view bytes) {
     const bool is_request = kind_ == Kind::request;
-    if (position_ == begin_ && !(is_request ? is_tchar(bytes[begin_]) : bytes[begin_] == 'H')) {
+    if (position_ == begin_ &&
+        !(is_request ? is_class(bytes[begin_], kTchar) : bytes[begin_] == 'H')) {
         return refuse(HeadError::bad_first_byte);
     }
     const void* found = std::memchr(bytes.data() + position_, '\n', bytes.size() - position_);
@@ -619,14 +612,6 @@ HeadError parse_fields(std::string_view raw, std::vector<Field>& fields) {
     const char* const end = raw.data() + raw.size();
     const HeadError error = parse_field_lines(at, end, fields, seen);
     return error == HeadError::none && at != end ? HeadError::bad_line_end : error;
-}
-
-bool is_tchar(char c) {
-    return is_class(c, kTchar);
-}
-
-bool is_token(std::string_view text) {
-    return !text.empty() && all_of_class(text, kTchar);
 }
 
 std::string_view reason_of(int status) {

@@ -20,8 +20,8 @@ void for_each_protocol(const std::vector<Field>& fields, const Visit& visit) {
 // protocol = token ["/" token]
 bool is_protocol(std::string_view text) {
     const std::size_t slash = text.find('/');
-    return is_token(text.substr(0, slash)) &&
-           (slash == std::string_view::npos || is_token(text.substr(slash + 1)));
+    return base::is_token(text.substr(0, slash)) &&
+           (slash == std::string_view::npos || base::is_token(text.substr(slash + 1)));
 }
 
 bool is_http(std::string_view protocol) {

@@ -3,11 +3,11 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <system_error>
+#include <utility>
 
 namespace s3gate::net {
 namespace {
@@ -18,13 +18,16 @@ void set_option(int fd, int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-int bound_socket(const base::SocketAddress& address, bool shared) {
+// None, with errno, when it cannot be had.
+base::Descriptor bound_socket(const base::SocketAddress& address, bool shared) {
     sockaddr_storage storage;
     const socklen_t length = address.to_sockaddr(storage);
-    const int fd = ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) {
-        return -1;
+    base::Descriptor socket(
+        ::socket(storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+    if (!socket) {
+        return {};
     }
+    const int fd = socket.get();
     set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     if (shared) {
         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
@@ -43,18 +46,18 @@ int bound_socket(const base::SocketAddress& address, bool shared) {
     }
     if (::bind(fd, reinterpret_cast<const sockaddr*>(&storage), length) != 0) {
         const int error = errno;
-        ::close(fd);
+        socket.close();
         errno = error;
-        return -1;
+        return {};
     }
-    return fd;
+    return socket;
 }
 
 }  // namespace
 
 ProbeResult probe_bind(const base::SocketAddress& address) {
-    const int fd = bound_socket(address, false);
-    if (fd < 0) {
+    const base::Descriptor socket = bound_socket(address, false);
+    if (!socket) {
         const int error = errno;
         if (address.ip().is_v6() && (error == EAFNOSUPPORT || error == EADDRNOTAVAIL)) {
             return {{}, true};
@@ -64,29 +67,29 @@ ProbeResult probe_bind(const base::SocketAddress& address) {
     // Binding alone succeeds beside a listener that set SO_REUSEADDR only until that one listens:
     // listen too.
     ProbeResult result;
-    if (::listen(fd, 1) != 0) {
+    if (::listen(socket.get(), 1) != 0) {
         result.error = std::generic_category().message(errno);
     }
-    ::close(fd);
     return result;
 }
 
-std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count) {
-    std::vector<int> sockets;
+std::string bind_error(const base::SocketAddress& address) {
+    return bound_socket(address, false) ? std::string() : std::generic_category().message(errno);
+}
+
+std::vector<base::Descriptor> open_listeners(base::SocketAddress& address, std::size_t count) {
+    std::vector<base::Descriptor> sockets;
     const auto fail = [&](const char* what) {
-        const int error = errno;
-        for (const int fd : sockets) {
-            ::close(fd);
-        }
-        throw std::system_error(error, std::generic_category(),
+        throw std::system_error(errno, std::generic_category(),
                                 std::string(what) + " " + address.to_string());
     };
     for (std::size_t i = 0; i < count; ++i) {
-        const int fd = bound_socket(address, true);
-        if (fd < 0) {
+        base::Descriptor socket = bound_socket(address, true);
+        if (!socket) {
             fail("bind");
         }
-        sockets.push_back(fd);
+        const int fd = socket.get();
+        sockets.push_back(std::move(socket));
         if (::listen(fd, kBacklog) != 0) {
             fail("listen");
         }

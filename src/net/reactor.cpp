@@ -34,20 +34,14 @@ Reactor::Reactor()
     // counter does not overflow.
     epoll_event event{};
     event.events = EPOLLIN | EPOLLET;
-    if (epoll_ < 0 || bell_ < 0 || epoll_ctl(epoll_, EPOLL_CTL_ADD, bell_, &event) != 0) {
-        const int error = errno;
-        ::close(epoll_);
-        ::close(bell_);
-        throw std::system_error(error, std::generic_category(), "event loop of a worker");
+    if (!epoll_ || !bell_ || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell_.get(), &event) != 0) {
+        throw std::system_error(errno, std::generic_category(), "event loop of a worker");
     }
     events_.resize(kEventsPerPoll);
     refresh_clock();
 }
 
-Reactor::~Reactor() {
-    ::close(bell_);
-    ::close(epoll_);
-}
+Reactor::~Reactor() = default;
 
 base::TimePoint Reactor::refresh_clock() {
     now_point_ = base::Clock::now();
@@ -100,7 +94,7 @@ void Reactor::submit(std::function<void()> message) {
     }
     if (is_first) {
         const std::uint64_t one = 1;
-        [[maybe_unused]] const ssize_t written = ::write(bell_, &one, sizeof one);
+        [[maybe_unused]] const ssize_t written = ::write(bell_.get(), &one, sizeof one);
     }
 }
 
@@ -126,14 +120,14 @@ bool Reactor::add(int descriptor, EventTarget& target) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.ptr = &target;
-    return epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptor, &event) == 0;
+    return epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, descriptor, &event) == 0;
 }
 
 bool Reactor::watch(int descriptor, EventTarget& target, std::uint32_t events) {
     epoll_event event{};
     event.events = events | EPOLLET;
     event.data.ptr = &target;
-    return epoll_ctl(epoll_, EPOLL_CTL_MOD, descriptor, &event) == 0;
+    return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, descriptor, &event) == 0;
 }
 
 void Reactor::forget(const EventTarget& target) {
@@ -147,7 +141,7 @@ void Reactor::forget(const EventTarget& target) {
 }
 
 int Reactor::poll(int timeout_ms) {
-    const int count = epoll_wait(epoll_, events_.data(), kEventsPerPoll, timeout_ms);
+    const int count = epoll_wait(epoll_.get(), events_.data(), kEventsPerPoll, timeout_ms);
     refresh_clock();
     event_count_ = std::max(count, 0);
     for (event_index_ = 0; event_index_ < event_count_;) {

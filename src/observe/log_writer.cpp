@@ -20,12 +20,14 @@
 #include <utility>
 
 #include "s3gate/base/clock.hpp"
+#include "s3gate/base/descriptor.hpp"
 #include "s3gate/observe/access_log.hpp"
 
 namespace s3gate::observe {
 namespace {
 
 using base::Clock;
+using base::Descriptor;
 using base::TimePoint;
 using std::chrono::milliseconds;
 
@@ -40,26 +42,6 @@ constexpr std::size_t kPollPromise = 4096;
 // Blocks that go round. Their memory is asked for at the start and touched when it is first written
 // to; a thread that lags further behind than this costs allocations, which are given back later.
 constexpr std::size_t kSpareBlocks = 32;
-
-class Descriptor {
-  public:
-    Descriptor() = default;
-    explicit Descriptor(int fd) : fd_(fd) {}
-    Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Descriptor& operator=(Descriptor&& other) noexcept {
-        std::swap(fd_, other.fd_);
-        return *this;
-    }
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            ::close(fd_);
-        }
-    }
-    int get() const { return fd_; }
-
-  private:
-    int fd_ = -1;
-};
 
 // An open target and how it has to be written so that the thread can always be stopped.
 struct Output {

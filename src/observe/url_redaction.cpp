@@ -21,14 +21,6 @@ namespace {
 
 constexpr std::string_view kReplacement = "***";
 
-constexpr int hex_value(char c) {
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    const char lower = base::to_lower(c);
-    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
-}
-
 // One character of a URL as it reads after all its escapes are undone.
 struct Unit {
     char value;
@@ -52,7 +44,7 @@ Unit escape_at(std::string_view text, std::size_t at, unsigned nesting) {
             }
             const Unit next = nesting > 0 && text[end] == '%' ? escape_at(text, end, nesting - 1)
                                                               : Unit{text[end], 1, 0};
-            const int found = hex_value(next.value);
+            const int found = base::hex_value(next.value);
             value = found < 0 ? -1 : value * 16 + found;
             end += next.length;
         }

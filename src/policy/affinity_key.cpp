@@ -181,22 +181,6 @@ AffinityKey affinity_key_of(std::span<const config::KeySource> sources, const Ke
     return key;
 }
 
-std::string to_string(const config::KeySource& source) {
-    switch (source.kind) {
-        case Kind::sessionid:
-            return "sessionid";
-        case Kind::uploadid:
-            return "uploadid";
-        case Kind::fingerprint:
-            return "fingerprint";
-        case Kind::cookie:
-            return "cookie:" + source.name;
-        case Kind::header:
-            return "header:" + source.name;
-    }
-    return {};
-}
-
 bool is_secret(const config::KeySource& source) {
     return source.kind == Kind::cookie || source.kind == Kind::header;
 }

@@ -31,7 +31,7 @@ void add_number(std::string& out, std::uint32_t value) {
 void add_key_sources(std::string& out, const config::Balance& balance) {
     using Kind = config::KeySource::Kind;
     for (const config::KeySource& source : balance.key) {
-        std::string text = to_string(source);
+        std::string text = config::print_key_source(source);
         if (source.kind == Kind::header) {
             std::ranges::transform(text, text.begin(), base::to_lower);  // of names of fields
         }

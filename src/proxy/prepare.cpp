@@ -60,9 +60,9 @@ const std::string& Request::session_text() {
     if (memory_.key.source != nullptr && policy::is_secret(*memory_.key.source)) {
         // A session cookie in a log, or in a field that scripts of a page can read, is a stolen
         // session.
-        static constexpr char kDigits[] = "0123456789abcdef";
-        for (int shift = 28; shift >= 0; shift -= 4) {
-            memory_.session_text += kDigits[memory_.key.hash >> shift & 15];
+        for (int shift = 24; shift >= 0; shift -= 8) {
+            base::append_hex(memory_.session_text,
+                             static_cast<std::uint8_t>(memory_.key.hash >> shift));
         }
     } else {
         const char* const end = memory_.key.key.data() + memory_.key.key.size();
@@ -70,13 +70,11 @@ const std::string& Request::session_text() {
             return memory_.key.key;  // as nearly always: nothing to escape
         }
         // The decoded key may hold anything, also CR and LF: what goes into a header is escaped.
-        static constexpr char kDigits[] = "0123456789ABCDEF";
         for (const char c : memory_.key.key) {
             const auto byte = static_cast<unsigned char>(c);
             if (byte <= 0x20 || byte == 0x7f) {
                 memory_.session_text += '%';
-                memory_.session_text += kDigits[byte >> 4];
-                memory_.session_text += kDigits[byte & 15];
+                base::append_hex(memory_.session_text, byte, base::kUpperHexDigits);
             } else {
                 memory_.session_text += c;
             }

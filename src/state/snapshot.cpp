@@ -107,7 +107,7 @@ Site build_site(const config::Site& config, const Resolution& resolution,
         std::ranges::transform(lower, lower.begin(), base::to_lower);
     }
     for (const config::KeySource& source : config.balance.key) {
-        site.key_sources.push_back(policy::to_string(source));
+        site.key_sources.push_back(config::print_key_source(source));
     }
     site.groups.push_back(build_group(config, resolution, names));
     site.routes.push_back({0});

@@ -26,7 +26,7 @@ MAY_INCLUDE = {
     "observe": {"base", "s3", "state"},
     "proxy": {"base", "s3", "policy", "http", "net", "state", "observe"},
     "control": {"base", "config", "policy", "http", "net", "state", "observe", "proxy"},
-    "app": {"base", "config", "policy", "state", "observe", "control"},
+    "app": {"base", "config", "policy", "net", "state", "observe", "control"},
     # The demo cluster: a program of its own, never part of the daemon.
     "demo": {"base"},
 }

@@ -28,6 +28,31 @@ constexpr std::uint64_t to_lower8(std::uint64_t bytes) {
     return bytes | (is_upper >> 2);
 }
 
+// Value of a hexadecimal digit, -1 for any other byte.
+constexpr int hex_value(char c) {
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    const char lower = to_lower(c);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+// The digits by their value, in either case.
+inline constexpr std::string_view kHexDigits = "0123456789abcdef";
+inline constexpr std::string_view kUpperHexDigits = "0123456789ABCDEF";
+
+// Writes the two hexadecimal digits of a byte and returns the position behind them.
+constexpr char* write_hex(char* out, std::uint8_t byte, std::string_view digits = kHexDigits) {
+    *out++ = digits[byte >> 4];
+    *out++ = digits[byte & 0x0F];
+    return out;
+}
+// The same at the end of `out`.
+inline void append_hex(std::string& out, std::uint8_t byte, std::string_view digits = kHexDigits) {
+    out += digits[byte >> 4];
+    out += digits[byte & 0x0F];
+}
+
 // Eight hexadecimal digits, A to F, as bytes: of the lowest four bits in the lowest byte.
 constexpr std::uint64_t hex8(std::uint32_t value) {
     constexpr std::uint64_t kOnes = 0x0101010101010101ULL;
@@ -119,6 +144,23 @@ class NameFilter {
   private:
     std::array<std::uint32_t, 32> first_letters_{};
 };
+
+// True for tchar (RFC 9110 §5.6.2), what names of fields and methods are made of.
+constexpr bool is_tchar(char c) {
+    constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+    const char lower = to_lower(c);
+    return (lower >= 'a' && lower <= 'z') || (c >= '0' && c <= '9') ||
+           kMarks.find(c) != std::string_view::npos;
+}
+// True for a text of tchar that is not empty.
+constexpr bool is_token(std::string_view text) {
+    for (const char c : text) {
+        if (!is_tchar(c)) {
+            return false;
+        }
+    }
+    return !text.empty();
+}
 
 // Decimal digits only (no sign, no space, no empty text); nullopt when it is not a number or does
 // not fit in 64 bits.

@@ -51,6 +51,9 @@ struct KeySource {
     std::string name;
     bool operator==(const KeySource&) const = default;
 };
+// "sessionid", "uploadid", "fingerprint", "cookie:NAME", "header:NAME": the configuration's words,
+// also for logs and `s3gate route`.
+std::string print_key_source(const KeySource& source);
 
 struct Listen {
     base::SocketAddress address;

@@ -197,10 +197,6 @@ void soften_controls(std::span<char> field_lines);
 // Field lines only (trailers), up to and including the empty line.
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields);
 
-// True for tchar (RFC 9110 §5.6.2).
-bool is_tchar(char c);
-bool is_token(std::string_view text);
-
 // Calls `visit(token)` for each non-empty member of a comma-separated list (RFC 9110 §5.6.1).
 template <class Visit>
 void for_each_list_member(std::string_view list, const Visit& visit) {

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "s3gate/base/address.hpp"
+#include "s3gate/base/descriptor.hpp"
 
 namespace s3gate::net {
 
@@ -17,9 +18,13 @@ struct ProbeResult {
 };
 ProbeResult probe_bind(const base::SocketAddress& address);
 
+// Why the address could not be bound without SO_REUSEPORT; empty when it could. Never listens: no
+// client comes to the socket. Any thread.
+std::string bind_error(const base::SocketAddress& address);
+
 // `count` listening sockets on one address, with the options (TCP_NODELAY, keepalive) that accepted
 // clients inherit; throws std::system_error when one cannot be made. The port actually bound (for
 // port 0 the first socket decides) is written to `address`.
-std::vector<int> open_listeners(base::SocketAddress& address, std::size_t count);
+std::vector<base::Descriptor> open_listeners(base::SocketAddress& address, std::size_t count);
 
 }  // namespace s3gate::net

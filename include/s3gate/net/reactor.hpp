@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "s3gate/base/clock.hpp"
+#include "s3gate/base/descriptor.hpp"
 
 struct epoll_event;
 
@@ -176,8 +177,8 @@ class Reactor {
     void turn_wheel();
     void link(TimerNode& node);
 
-    int epoll_ = -1;
-    int bell_ = -1;  // event descriptor in the set: a message has come
+    base::Descriptor epoll_;
+    base::Descriptor bell_;  // event descriptor in the set: a message has come
     Queue ready_;
     Queue beginners_;
     Queue relays_;

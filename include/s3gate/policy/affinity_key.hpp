@@ -86,9 +86,6 @@ void find_affinity_key(std::span<const config::KeySource> sources, const KeyInpu
 // The same as a value, without a cache.
 AffinityKey affinity_key_of(std::span<const config::KeySource> sources, const KeyInput& input);
 
-// "sessionid", "uploadid", "fingerprint", "cookie:NAME", "header:NAME": for logs and `s3gate route`.
-std::string to_string(const config::KeySource& source);
-
 // True for sources whose values may open a door (session cookies, authorization headers): their keys are never shown, only
 // the CRC-32 that the ring is asked for.
 bool is_secret(const config::KeySource& source);

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "s3gate/base/address.hpp"
+#include "s3gate/base/descriptor.hpp"
 #include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::proxy {
@@ -20,8 +21,7 @@ class Listener {
     // are the listener's from now on. `index`: its place in tables that go by listener; no other
     // listener of the process has it.
     Listener(std::uint32_t index, const state::Address& address, const base::SocketAddress& bound,
-             std::vector<int> sockets);
-    ~Listener();
+             std::vector<base::Descriptor> sockets);
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
@@ -31,15 +31,15 @@ class Listener {
     // As bound: the port is the real one.
     const base::SocketAddress& address() const { return address_; }
     // The socket of that worker; -1 once it is closed.
-    int socket(std::size_t worker) const { return sockets_[worker]; }
+    int socket(std::size_t worker) const { return sockets_[worker].get(); }
     // Closes the socket of that worker. By its own thread, or when no worker runs.
-    void close(std::size_t worker);
+    void close(std::size_t worker) { sockets_[worker].close(); }
 
   private:
     std::uint32_t index_;
     std::string identity_;
     base::SocketAddress address_;
-    std::vector<int> sockets_;  // by worker
+    std::vector<base::Descriptor> sockets_;  // by worker
 };
 
 // Listens on `address` with one socket for each of `workers`; throws std::system_error when one

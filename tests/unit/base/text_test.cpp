@@ -164,5 +164,40 @@ TEST(Iequals, AgreesWithOneByteAtATime) {
     }
 }
 
+TEST(Tokens, AreWhatTheRfcSays) {
+    const std::string_view allowed =
+        "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    for (int c = 0; c < 256; ++c) {
+        const char byte = static_cast<char>(c);
+        EXPECT_EQ(is_tchar(byte), c != 0 && allowed.find(byte) != std::string_view::npos) << c;
+    }
+    EXPECT_TRUE(is_token("x-amz-meta-a_b.c"));
+    EXPECT_FALSE(is_token(""));
+    EXPECT_FALSE(is_token("a b"));
+    EXPECT_FALSE(is_token("a,"));
+}
+
+TEST(HexDigits, AreReadAndWrittenInEitherCase) {
+    for (unsigned value = 0; value < 256; ++value) {
+        const auto byte = static_cast<std::uint8_t>(value);
+        for (const std::string_view digits : {kHexDigits, kUpperHexDigits}) {
+            char text[2];
+            EXPECT_EQ(write_hex(text, byte, digits), text + 2);
+            EXPECT_EQ(hex_value(text[0]) * 16 + hex_value(text[1]), static_cast<int>(value));
+            std::string appended = "x";
+            append_hex(appended, byte, digits);
+            EXPECT_EQ(appended, "x" + std::string(text, 2));
+        }
+        const char c = static_cast<char>(value);
+        EXPECT_EQ(hex_value(c) >= 0, kHexDigits.find(to_lower(c)) != std::string_view::npos)
+            << value;
+    }
+    char text[2];
+    write_hex(text, 0xAF);
+    EXPECT_EQ(std::string_view(text, 2), "af");
+    write_hex(text, 0xAF, kUpperHexDigits);
+    EXPECT_EQ(std::string_view(text, 2), "AF");
+}
+
 }  // namespace
 }  // namespace s3gate::base

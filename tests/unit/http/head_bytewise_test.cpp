@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "s3gate/base/text.hpp"
 #include "s3gate/http/head.hpp"
 
 namespace s3gate::http {
@@ -48,7 +49,7 @@ HeadError read_fields(std::string_view rest, std::vector<PlainField>& fields) {
             return HeadError::obs_fold;
         }
         std::size_t colon = 0;
-        while (colon < rest.size() && is_tchar(rest[colon])) {
+        while (colon < rest.size() && base::is_tchar(rest[colon])) {
             ++colon;
         }
         if (colon == 0 || colon == rest.size() || rest[colon] != ':') {
@@ -99,7 +100,7 @@ Verdict scan_plainly(HeadScanner::Kind kind, std::string_view bytes) {
     if (at == bytes.size()) {
         return verdict;
     }
-    if (is_request ? !is_tchar(bytes[at]) : bytes[at] != 'H') {
+    if (is_request ? !base::is_tchar(bytes[at]) : bytes[at] != 'H') {
         return refuse(HeadError::bad_first_byte);
     }
     for (bool is_first = true;; is_first = false) {

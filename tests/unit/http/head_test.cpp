@@ -570,19 +570,6 @@ TEST(FieldId, IsFoundByNameInAnyCaseAndByNothingElse) {
     EXPECT_EQ(field_id_of(std::string(5000, 'h')), FieldId::other);
 }
 
-TEST(Tokens, AreWhatTheRfcSays) {
-    const std::string_view allowed =
-        "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    for (int c = 0; c < 256; ++c) {
-        const char byte = static_cast<char>(c);
-        EXPECT_EQ(is_tchar(byte), c != 0 && allowed.find(byte) != std::string_view::npos) << c;
-    }
-    EXPECT_TRUE(is_token("x-amz-meta-a_b.c"));
-    EXPECT_FALSE(is_token(""));
-    EXPECT_FALSE(is_token("a b"));
-    EXPECT_FALSE(is_token("a,"));
-}
-
 TEST(ListMembers, AreSplitAtCommasAndTrimmed) {
     const auto members = [](std::string_view list) {
         std::vector<std::string> out;

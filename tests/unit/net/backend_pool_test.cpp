@@ -206,7 +206,7 @@ struct Connects : testing::Test {
 };
 
 TEST_F(Connects, OpenWithTheOptionsOfTheDesign) {
-    const Fd listener(open_listeners(address, 1).front());
+    const base::Descriptor listener = std::move(open_listeners(address, 1).front());
     ASSERT_EQ(run(20), ConnectEnd::connected);
     const int fd = connection.stream.descriptor();
     EXPECT_EQ(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
@@ -228,7 +228,7 @@ TEST_F(Connects, OpenWithTheOptionsOfTheDesign) {
 }
 
 TEST_F(Connects, AreRefusedByADeadAddress) {
-    { const Fd listener(open_listeners(address, 1).front()); }
+    { const base::Descriptor listener = std::move(open_listeners(address, 1).front()); }
     EXPECT_EQ(run(20), ConnectEnd::refused);
     EXPECT_FALSE(connection.stream.is_open());
 }
@@ -262,21 +262,21 @@ TEST_F(Connects, TimeOutWhereNobodyAnswers) {
 
 TEST(ListenSockets, ShareOnePortAndKeepAStrangerOut) {
     base::SocketAddress address = *base::SocketAddress::parse("127.0.0.1:0");
-    const std::vector<int> sockets = open_listeners(address, 3);
+    std::vector<base::Descriptor> sockets = open_listeners(address, 3);
     ASSERT_EQ(sockets.size(), 3u);
     EXPECT_NE(address.port(), 0);
-    for (const int fd : sockets) {
+    for (const base::Descriptor& socket : sockets) {
         sockaddr_storage storage;
         socklen_t length = sizeof storage;
-        ASSERT_EQ(::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length), 0);
+        ASSERT_EQ(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &length), 0);
         EXPECT_EQ(base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length),
                   address);
     }
     EXPECT_FALSE(probe_bind(address).error.empty())
         << "a second instance would silently share the traffic";
-    for (const int fd : sockets) {
-        ::close(fd);
-    }
+    EXPECT_EQ(bind_error(address), probe_bind(address).error);
+    sockets.clear();
+    EXPECT_EQ(bind_error(address), "");
     const ProbeResult free = probe_bind(address);
     EXPECT_EQ(free.error, "");
     EXPECT_FALSE(free.no_ipv6);

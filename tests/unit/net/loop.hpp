@@ -18,6 +18,7 @@
 #include <string_view>
 #include <utility>
 
+#include "s3gate/base/descriptor.hpp"
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/net/stream.hpp"
 
@@ -56,33 +57,14 @@ class Loop {
     Reactor reactor;
 };
 
-class Fd {
+class Fd : public base::Descriptor {
   public:
-    explicit Fd(int fd = -1) : fd_(fd) {}
-    Fd(Fd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-    Fd& operator=(Fd&& other) noexcept {
-        if (this != &other) {
-            close();
-            fd_ = std::exchange(other.fd_, -1);
-        }
-        return *this;
-    }
-    ~Fd() { close(); }
-    int get() const { return fd_; }
-    int release() { return std::exchange(fd_, -1); }
-    void close() {
-        if (fd_ >= 0) {
-            ::close(std::exchange(fd_, -1));
-        }
-    }
+    using base::Descriptor::Descriptor;
     void close_with_reset() {
         const linger hard{1, 0};
-        ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        ::setsockopt(get(), SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
         close();
     }
-
-  private:
-    int fd_;
 };
 
 inline void set_size(int fd, int option, int size) {

@@ -296,11 +296,11 @@ TEST(AffinityKey, WhatMayBeShown) {
 }
 
 TEST(AffinityKey, NamesOfSources) {
-    EXPECT_EQ(to_string(KeySource{Kind::sessionid, {}}), "sessionid");
-    EXPECT_EQ(to_string(KeySource{Kind::uploadid, {}}), "uploadid");
-    EXPECT_EQ(to_string(KeySource{Kind::fingerprint, {}}), "fingerprint");
-    EXPECT_EQ(to_string(KeySource{Kind::cookie, "sid"}), "cookie:sid");
-    EXPECT_EQ(to_string(KeySource{Kind::header, "X-Key"}), "header:X-Key");
+    EXPECT_EQ(config::print_key_source(KeySource{Kind::sessionid, {}}), "sessionid");
+    EXPECT_EQ(config::print_key_source(KeySource{Kind::uploadid, {}}), "uploadid");
+    EXPECT_EQ(config::print_key_source(KeySource{Kind::fingerprint, {}}), "fingerprint");
+    EXPECT_EQ(config::print_key_source(KeySource{Kind::cookie, "sid"}), "cookie:sid");
+    EXPECT_EQ(config::print_key_source(KeySource{Kind::header, "X-Key"}), "header:X-Key");
 }
 
 // nginx's own way: every place where the name stands, preceded by the beginning or '&' and followed
