@@ -317,8 +317,9 @@ def note_slowed(runs):
 
 
 def by_core(runs, workload):
-    """{"quietest third": (limit, {name: (median `cpu_us`, runs)}), "busiest third": ...} of a workload:
-    of all its runs those in which the core was slowed least, up to `limit` times, and most."""
+    """{"quietest third": (limit, {name: (median `cpu_us`, runs)}), "busiest third": ...} of a
+    workload: of all its runs those in which the core was slowed least, up to `limit` times, and
+    most."""
     costs = [
         (run["slowed"], name, run["cpu_us"])
         for name, results in runs.items()

@@ -52,7 +52,8 @@ def build(folder):
 
 
 class Stage:
-    """The nodes and one s3gate before them, for one measurement: nothing is left of earlier ones."""
+    """The nodes and one s3gate before them, for one measurement: nothing is left of earlier
+    ones."""
 
     def __init__(self, arguments, folder, name, limits):
         self.folder, self.name = folder, name

@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Everything that docs/bench.md shows of speed, in one go: a side-by-side table, two workers, and the
-situations of situations.py. Writes the tables between the markers of docs/bench.md and plots below
-docs/img/. Run it through scripts/bench, which builds first and gives it a network of its own. """
+"""Everything that docs/bench.md shows of speed, in one go: a side-by-side table, two workers, and
+the situations of situations.py. Writes the tables between the markers of docs/bench.md and plots
+below docs/img/. Run it through scripts/bench, which builds first and gives it a network of its own.
+"""
 
 import argparse
 import datetime
@@ -75,8 +76,8 @@ def plot_bars(title, groups, names):
 
 
 def plot_lines(title, rows, label, columns):
-    """rows of a table; `label`: the column with the counts, a factor of ten apart; `columns`: {column:
-    (name, colour)}."""
+    """rows of a table; `label`: the column with the counts, a factor of ten apart; `columns`:
+    {column: (name, colour)}."""
     width, height, left, bottom = 640, 300, 60, 260
     most = 1.15 * max(row[column] for row in rows for column in columns)
     xs = [left + 40 + i * (width - left - 190) / (len(rows) - 1) for i in range(len(rows))]
@@ -220,8 +221,8 @@ def measure(options):
     lines, plots, failed = [], {}, []
     begun = datetime.datetime.now().strftime("%Y-%m-%d")
     lines.append(
-        f"Taken on {begun} with `scripts/bench`: Linux {os.uname().release}, {os.cpu_count()} cores, "
-        f"one worker pinned to core 0, origins and generator on core 1, access log on, s3gate as "
+        f"Taken on {begun} with `scripts/bench`: Linux {os.uname().release}, {os.cpu_count()} "
+        f"cores, one worker pinned to core 0, origins and generator on core 1, access log on, s3gate as "
         f"`{options.user}`, medians of {options.rounds} rounds of {options.seconds} s.\n"
     )
     for name, part in PARTS.items():

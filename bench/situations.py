@@ -148,8 +148,8 @@ def beside_streams(options):
 
 
 class Curve:
-    """s3gate, nginx and the kernel's floor (src/floor.cpp) measured in turn, one round after the other
-    over all rows: a slow minute of the machine then falls on every row."""
+    """s3gate, nginx and the kernel's floor (src/floor.cpp) measured in turn, one round after the
+    other over all rows: a slow minute of the machine then falls on every row."""
 
     NAMES = ("nginx-tuned", "s3gate", "floor")
 
@@ -261,8 +261,8 @@ def tasks_that_work(bench, name):
 
 
 def scale(options):
-    """Requests a second with one worker and with two, each held to a quarter of a processor, so that
-    origins and load generator are never what is short. One after the other on one machine."""
+    """Requests a second with one worker and with two, each held to a quarter of a processor, so
+    that origins and load generator are never what is short. One after the other on one machine."""
     period = 10_000_000  # ns
     names = [*PEERS, "s3gate"]
     found = collections.defaultdict(list)
@@ -305,8 +305,8 @@ def scale(options):
 
 
 def constant_rate(options):
-    """Latency that a proxy adds, open loop: at half of what the slowest contender can do, and at half
-    of what s3gate can."""
+    """Latency that a proxy adds, open loop: at half of what the slowest contender can do, and at
+    half of what s3gate can."""
     names = [*PEERS, "s3gate"]
     rows = []
     with Stage(options, [*names, "direct"]) as bench:

@@ -1,4 +1,5 @@
-# Run by cmake --install, last: systemd/s3gate.service with the paths of this prefix (install_folders.cmake) in the place of /usr's.
+# Run by cmake --install, last: systemd/s3gate.service with the paths of this prefix (install_folders.cmake)
+# in the place of /usr's.
 file(READ "${s3gate_source}/systemd/s3gate.service" unit)
 
 # put OLD NEW: in the unit; a unit that has no OLD any more must not be installed with a wrong path.

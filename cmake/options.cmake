@@ -1,10 +1,11 @@
-# Flags that hold for every target of the project: warnings, hardening, sanitizers. Warnings are errors in the developers' presets
-# only (CMAKE_COMPILE_WARNING_AS_ERROR): a compiler that is newer than the code has others.
+# Flags that hold for every target of the project: warnings, hardening, sanitizers. Warnings are errors in the
+# developers' presets only (CMAKE_COMPILE_WARNING_AS_ERROR): a compiler newer than the code has others.
 add_library(s3gate_options INTERFACE)
 target_include_directories(s3gate_options INTERFACE ${PROJECT_SOURCE_DIR}/include)
 target_compile_options(s3gate_options INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
-# Asio: no deprecated names; exceptions of awaitables are not used. spdlog comes compiled from Debian with its external fmt.
+# Asio: no deprecated names; exceptions of awaitables are not used. spdlog comes compiled from Debian with its
+# external fmt.
 target_compile_definitions(s3gate_options INTERFACE
     BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_COROUTINE S3GATE_VERSION="${PROJECT_VERSION}")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
@@ -12,8 +13,10 @@ if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
 endif()
 
 if(S3GATE_SANITIZE STREQUAL "address")
-    # Without the vptr check: it opens a pipe to probe memory and reports falsely when a test runs the daemon out of descriptors.
-    target_compile_options(s3gate_options INTERFACE -fsanitize=address,undefined -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    # Without the vptr check: it opens a pipe to probe memory and reports falsely when a test runs the daemon
+    # out of descriptors.
+    target_compile_options(s3gate_options INTERFACE -fsanitize=address,undefined
+        -fno-sanitize=vptr -fno-sanitize-recover=all -fno-omit-frame-pointer)
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
         # GCC 12 takes what its instrumentation does to std::regex for uses of uninitialized members.
         target_compile_options(s3gate_options INTERFACE -Wno-maybe-uninitialized)

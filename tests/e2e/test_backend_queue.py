@@ -1,5 +1,6 @@
-"""backends.max_connections: a server never has more requests in progress, whatever the workers; what
-comes beyond goes to the next server, or waits in turn, for a bounded time, in a bounded number.
+"""backends.max_connections: a server never has more requests in progress, whatever the workers;
+what comes beyond goes to the next server, or waits in turn, for a bounded time, in a bounded
+number.
 
 Without it a burst piles up inside the servers, where it cannot be seen, bounded or taken back.
 """

@@ -1,7 +1,7 @@
 """Request bodies arrive complete, unchanged and in the framing class they came in, at every size.
 
-Off-by-one errors sit at the sizes of buffers and of the splice threshold (32 KiB left); a length that
-becomes chunked is 411 at MinIO.
+Off-by-one errors sit at the sizes of buffers and of the splice threshold (32 KiB left); a length
+that becomes chunked is 411 at MinIO.
 """
 
 import pytest

@@ -104,7 +104,10 @@ def test_help():
         (["-c", "FILE", "-c", "FILE"], "--config is given more than once"),
         (["--config"], "--config needs a value"),
         (["route", "-c", "FILE"], "route needs a key, a query string or a URL"),
-        (["route", "-c", "FILE", "--ip", "::1", "--ip", "::2", "x"], "--ip is given more than once"),
+        (
+            ["route", "-c", "FILE", "--ip", "::1", "--ip", "::2", "x"],
+            "--ip is given more than once",
+        ),
         (["version", "more"], "more"),
         (["check", "FILE", "--unit", "/nonexistent/x.service"], "/nonexistent/x.service"),
     ],

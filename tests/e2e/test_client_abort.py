@@ -135,7 +135,8 @@ def has_read_all(daemon, client):
 
 @pytest.mark.parametrize("method,body", [("GET", b""), ("PUT", b"abc"), ("DELETE", b"")])
 def test_reset_in_the_same_look_as_the_end_of_the_request(one, method, body):
-    """The rest of a head, the body and the reset are seen at once, by whoever waits for the head."""
+    """The rest of a head, the body and the reset are seen at once, by whoever waits for the
+    head."""
     daemon, backend = one(top={"workers": 1})
     client = daemon.client()
     fields = [("Content-Length", len(body))] if body else []

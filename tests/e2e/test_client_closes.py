@@ -1,7 +1,7 @@
 """A client that closes its connection while it waits is gone: its backend is told at once.
 
-A backend that works on for a minute for a client that was interrupted is lost to all others. Direct,
-the backend would see the same FIN.
+A backend that works on for a minute for a client that was interrupted is lost to all others.
+Direct, the backend would see the same FIN.
 """
 
 import contextlib

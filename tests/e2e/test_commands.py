@@ -191,9 +191,10 @@ def test_route_of_a_named_site(tmp_path):
 
 def test_check_knows_users(tmp_path):
     """A start fails on an unknown user: `check` must say so, with file and line."""
-    site = 'name: a\nlisten: ["127.0.0.1:0"]\nbalance: {salt: q}\nbackends: {servers: ["127.0.0.1:1"]}\n'
-    (tmp_path / "site.yaml").write_text(site)
-    (tmp_path / "main.yaml").write_text("workers: 1\nuser: no-such-user-here\ninclude: [site.yaml]\n")
+    site = 'name: a\nlisten: ["127.0.0.1:0"]\nbalance: {salt: q}\n'
+    (tmp_path / "site.yaml").write_text(site + 'backends: {servers: ["127.0.0.1:1"]}\n')
+    main = "workers: 1\nuser: no-such-user-here\ninclude: [site.yaml]\n"
+    (tmp_path / "main.yaml").write_text(main)
     done = run_command("check", "--config", str(tmp_path / "main.yaml"))
     assert done.returncode == 2
     assert f"{tmp_path / 'main.yaml'}:2: user: " in done.stdout
@@ -201,8 +202,9 @@ def test_check_knows_users(tmp_path):
 
 def test_route_prints_no_control_bytes(tmp_path):
     """Keys come decoded: a newline in one would forge a line of the answer."""
-    site = 'sites: [{name: a, listen: ["127.0.0.1:0"], balance: {salt: q}, backends: {servers: ["127.0.0.1:1"]}}]\n'
-    (tmp_path / "main.yaml").write_text(site)
+    site = 'name: a, listen: ["127.0.0.1:0"], balance: {salt: q}'
+    servers = 'backends: {servers: ["127.0.0.1:1"]}'
+    (tmp_path / "main.yaml").write_text(f"sites: [{{{site}, {servers}}}]\n")
     done = run_command(
         "route", "--config", str(tmp_path / "main.yaml"), "?sessionid=a%0aserver%20x%1b[31m"
     )

@@ -1,4 +1,5 @@
-"""Clients that connect while the daemon is told to stop are answered or turned away, none forgotten.
+"""Clients that connect while the daemon is told to stop are answered or turned away, none
+forgotten.
 
 A worker hands new clients to a less loaded one; handed to one that had ended meanwhile, a client
 was neither served nor closed.

@@ -1,8 +1,8 @@
 """What a 503 says: too much load, which is passed through at once, or a node that cannot serve now,
 after which the next one is asked.
 
-MinIO's SlowDownWrite names no load but a node that sees no quorum: for 8 to 16 s after a restart the
-node beside it writes. Passed through, nearly all of those writes fail for nothing.
+MinIO's SlowDownWrite names no load but a node that sees no quorum: for 8 to 16 s after a restart
+the node beside it writes. Passed through, nearly all of those writes fail for nothing.
 """
 
 import itertools
@@ -153,7 +153,8 @@ def test_the_header_decides(make_backend, gate):
 
 
 def test_an_answer_that_is_whole_is_not_waited_for(one):
-    """No code in it: nothing more can come. The head of the next answer shows that this one went."""
+    """No code in it: nothing more can come. The head of the next answer shows that this one
+    went."""
 
     def handler(exchange):
         exchange.read_body()

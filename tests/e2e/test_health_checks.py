@@ -11,7 +11,8 @@ import pytest
 from support.config import FAST_HEALTH
 from support.waiting import wait_until
 
-# Sixty: the ports, and with them the ring, differ from run to run, and every backend must be the home of one of these.
+# Sixty: the ports, and with them the ring, differ from run to run, and every backend must be the
+# home of one of these.
 KEYS = [f"k{number}" for number in range(60)]
 
 

@@ -30,7 +30,8 @@ def assert_slow_down(response, close):
     assert response.status == 503
     assert response.header("retry-after") == "1"
     assert response.header("content-type") == "application/xml"
-    assert response.data.startswith(b'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>SlowDown<')
+    declaration = b'<?xml version="1.0" encoding="UTF-8"?>\n'
+    assert response.data.startswith(declaration + b"<Error><Code>SlowDown<")
     assert b"<Resource>/b/k</Resource>" in response.data
     assert response.closes == close
 

@@ -65,8 +65,8 @@ def test_a_request_among_them(one):
 
 
 def test_what_they_sent_ahead_is_forgotten(one):
-    """A large head that came together with the end of a body before it: the connection is idle again
-    and keeps none of that memory."""
+    """A large head that came together with the end of a body before it: the connection is idle
+    again and keeps none of that memory."""
     daemon, _ = one(timeouts={"client_idle": "60s"})
     count = 200
     large = [("X-Pad", "p" * 50_000)]

@@ -109,7 +109,8 @@ def test_start_without_some_names(make_backend, gate, names, prefix):
         status={},
         daemon={"prefix": prefix},
     )
-    daemon.wait_stderr(rf"\[warning\] test: {later}:{second.port} is down: cannot resolve {later}: ")
+    said = f"{later}:{second.port} is down: cannot resolve {later}: "
+    daemon.wait_stderr(rf"\[warning\] test: {said}")
     assert f"cannot resolve {known}" not in daemon.stderr
     daemon.wait_stderr(r"\[warning\] in the last \d+ s: 2 name lookups failed")
     assert served(daemon) == {"b1"}

@@ -69,7 +69,8 @@ def test_a_file_gets_timestamps_in_a_service_too(make_backend, gate):
 
 
 def test_the_level_is_said_once(make_backend, gate):
-    """A warning of the start, before there is a logger: a word by hand, a priority in the journal."""
+    """A warning of the start, before there is a logger: a word by hand, a priority in the
+    journal."""
     top = {"upgrade_timeout": "1h"}
     daemon = gate([make_backend(), make_backend()], top=top, daemon={"prefix": AS_JOURNAL})
     daemon.stop()

@@ -1,4 +1,5 @@
-"""A refusal reaches its client, whatever the client is doing: complete, at once, and readable to an SDK.
+"""A refusal reaches its client, whatever the client is doing: complete, at once, and readable to an
+SDK.
 
 Without this a client that was refused sees a reset or a timeout, retries the same request, or reads
 the body of an answer to HEAD as its next answer.
@@ -95,7 +96,8 @@ def test_a_head_that_never_ends(gate, method):
 )
 @pytest.mark.parametrize("apart", [False, True])
 def test_at_once(stage, request_bytes, apart):
-    """What no further byte can mend is refused without waiting for one (`client_head` is a minute)."""
+    """What no further byte can mend is refused without waiting for one (`client_head` is a
+    minute)."""
     daemon, _ = stage
     with Dialogue(daemon.address) as client:
         pieces = [b"%c" % byte for byte in request_bytes] if apart else [request_bytes]

@@ -1,5 +1,5 @@
-"""Every request of a long table is either refused, with nothing of it upstream, or arrives as exactly
-the message it was meant to be.
+"""Every request of a long table is either refused, with nothing of it upstream, or arrives as
+exactly the message it was meant to be.
 
 Without this, s3gate and a backend (or two backends) may read the same bytes as different requests:
 request smuggling. The judge is a backend with a reader of its own that records every byte it gets.

@@ -1,5 +1,5 @@
-"""Every answer of a long table is relayed exactly or visibly broken, and the next client gets its own
-answer.
+"""Every answer of a long table is relayed exactly or visibly broken, and the next client gets its
+own answer.
 
 Without this, a backend that sends more, less or something else than it announced leaves bytes on a
 connection that become another client's answer, or a client takes half an object for a whole one.

@@ -117,7 +117,8 @@ def starting_fixture(make_backend, gate, tmp_path):
 
 
 def test_none_ends_the_start(starting):
-    """Nothing is served yet, and nothing to be lost; but whoever rotates a log now does not know."""
+    """Nothing is served yet, and nothing to be lost; but whoever rotates a log now does not
+    know."""
     for number in IGNORED + ANSWERED + [signal.SIGUSR1]:
         starting.signal(number)
     starting.wait_ready()

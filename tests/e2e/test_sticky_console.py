@@ -1,4 +1,5 @@
-"""A console whose sessions belong to one node: the ring is asked for the session cookie or a header.
+"""A console whose sessions belong to one node: the ring is asked for the session cookie or a
+header.
 
 A cookie that is looked for in the first Cookie field only sends the requests of one page to two
 nodes behind a gateway that splits them; one that is logged as it is hands out sessions.

@@ -595,7 +595,8 @@ def test_refused_or_unambiguous(one, name, data):
     ],
 )
 def test_absolute_form_becomes_origin_form(one, line, target):
-    """RFC 9112 §3.2.2, when its authority is the Host. (In another case it may be refused instead.)"""
+    """RFC 9112 §3.2.2, when its authority is the Host. (In another case it may be refused
+    instead.)"""
     daemon, backend = one()
     with daemon.client() as client:
         client.send(request(line))

@@ -92,8 +92,8 @@ def test_calls_of_an_exchange(gate, tmp_path, method):
 
 @needs_strace
 def test_a_lone_client_costs_two_waits(gate, tmp_path):
-    """One for the request, one for its answer: there is nothing that a second look could find, and a
-    proxy is mostly idle."""
+    """One for the request, one for its answer: there is nothing that a second look could find, and
+    a proxy is mostly idle."""
     backend = Backend()
     daemon = gate([backend], top={"workers": 1}, balance={"salt": "x"})
     if daemon.is_sanitized:

@@ -1,5 +1,5 @@
-"""Answers that wait by nature (bucket notifications, traces, speed tests) have a limit of their own,
-and a stop does not wait for their end.
+"""Answers that wait by nature (bucket notifications, traces, speed tests) have a limit of their
+own, and a stop does not wait for their end.
 
 The limits of ordinary answers would cut every quiet listener; and with one listener connected every
 restart would take all of shutdown_timeout.
@@ -26,8 +26,8 @@ EVENT = b'{"Records":[]}\n'
 
 
 class Stream:
-    """Plays a stream: its head and each of its events come when the test says so. Other requests get
-    no answer."""
+    """Plays a stream: its head and each of its events come when the test says so. Other requests
+    get no answer."""
 
     def __init__(self, content_type="application/json"):
         self.content_type = content_type.encode()

@@ -2,8 +2,8 @@
 """Seeds that mutation alone finds only in hours:  make_seeds.py TARGET FOLDER
 
 config_file: each key of the golden configurations with each of many values.
-exchange: what the other targets' inputs (tests/fuzz/corpus, build/fuzz/collected) look like as what a
-client or a backend says, as scripts of exchange_fuzz.cpp."""
+exchange: what the other targets' inputs (tests/fuzz/corpus, build/fuzz/collected) look like as what
+a client or a backend says, as scripts of exchange_fuzz.cpp."""
 
 import copy
 import hashlib
@@ -114,8 +114,8 @@ def inputs_of(target):
 
 
 def of_exchange():
-    """Operations as Play::operation reads them: 5 adds bytes to what the client says, 7 delivers, 0 is
-    a request, 15 an answer of all backends, 21 lets time pass; 0x80 = no turn of the worker."""
+    """Operations as Play::operation reads them: 5 adds bytes to what the client says, 7 delivers, 0
+    is a request, 15 an answer of all backends, 21 lets time pass; 0x80 = no turn of the worker."""
     options = [b"\0\0", b"\xff\xff", b"\x01\x00", b"\x00\xfc", b"\x02\x10"]
     answer = bytes([15, 0, 0, 0, 0, 0, 1, 0, 0])
     request = bytes(8)

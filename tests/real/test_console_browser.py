@@ -186,7 +186,9 @@ class Browser:
 
     def served(self, what):
         """Names of the nodes that answered `what`, as the page says."""
-        items = self.evaluate("[...document.querySelectorAll('#served li')].map((i) => i.textContent)")
+        items = self.evaluate(
+            "[...document.querySelectorAll('#served li')].map((i) => i.textContent)"
+        )
         return {item.split(": ")[1].split(" ")[0] for item in items if item.startswith(f"{what}: ")}
 
     @property

@@ -85,7 +85,8 @@ class Setup:
             agent = f"drill-{number}"
             answer = self.ask(self.gate.address, self.get(self.gate.address, "read", agent))
             found[answer.header("x-amz-id-2")].append(agent)
-            if len(found) == minio_nodes.NODES and min(map(len, found.values())) >= WRITERS + READERS:
+            are_enough = [len(agents) >= WRITERS + READERS for agents in found.values()]
+            if len(found) == minio_nodes.NODES and all(are_enough):
                 return dict(found)
         pytest.fail(f"no client reaches some nodes: {found}")
 

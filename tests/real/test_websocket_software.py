@@ -1,5 +1,5 @@
-"""WebSockets of real software through the console's site: Node's ws and Python's websockets, each as
-server and as client.
+"""WebSockets of real software through the console's site: Node's ws and Python's websockets, each
+as server and as client.
 
 A tunnel that is right for scripted bytes may still break what these negotiate with each other:
 compression, pings, close codes, fields that a server compares. And a proxy of a console holds
@@ -38,7 +38,8 @@ from support_real import (
 try:
     import websockets
 
-    # The client of Debian 12's version; Debian 13's own has another form and still carries this one.
+    # The client of Debian 12's version; Debian 13's own has another form and still carries this
+    # one.
     from websockets.legacy import client as websockets_client
 except ImportError:
     websockets = None
@@ -216,8 +217,8 @@ def test_messages_of_every_kind_and_size(one):
 
 
 def test_compression_is_the_ends_business(stage, one):
-    """permessage-deflate is offered and accepted through the proxy, and what passes is the compressed
-    form; not offered, it is not there."""
+    """permessage-deflate is offered and accepted through the proxy, and what passes is the
+    compressed form; not offered, it is not there."""
     text = "the same line again and again\n" * (4 * MIB // 30)
     target = f"/ws/deflate-{one[1].kind}"
 
@@ -281,7 +282,8 @@ def test_closes_with_code_and_reason(one):
 
 
 def test_the_server_sees_what_the_browser_sent(one):
-    """CheckOrigin compares Origin with Host, the session is a cookie: byte for byte, once, in order."""
+    """CheckOrigin compares Origin with Host, the session is a cookie: byte for byte, once, in
+    order."""
     fields = [
         ("Cookie", "token=sealed==; theme=dark"),
         ("Accept-Language", "de, en;q=0.8"),

@@ -605,7 +605,8 @@ class Soak:
         )
         result = json.loads(judgement.stdout)
         self.report["judgement"] = result
-        self.problems += [f"{count} {name}" for name, count in result["violations"].items() if count]
+        violations = result["violations"].items()
+        self.problems += [f"{count} {name}" for name, count in violations if count]
         injected = {}
         for node in self.nodes:
             for name, count in node.injected().items():

@@ -654,8 +654,8 @@ def relayed():
     yield Row(
         "hop-by-hop fields",
         OK
-        + b"Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nTE: x\r\n"
-        b"Proxy-Authenticate: Basic\r\n" + BODY,
+        + b"Connection: x-hop\r\nX-Hop: 1\r\nKeep-Alive: 1\r\nProxy-Connection: x\r\n"
+        b"Upgrade: h2c\r\nTE: x\r\nProxy-Authenticate: Basic\r\n" + BODY,
         Relay(
             fields=[(b"Content-Length", b"5")],
             absent=(

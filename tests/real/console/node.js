@@ -1,8 +1,10 @@
-// One node of a stand-in for an object storage's web console: node node.js NAME HOST PORT STORE; prints READY.
+// One node of a stand-in for an object storage's web console: node node.js NAME HOST PORT STORE;
+// prints READY.
 //
-// What matters to a proxy is as the real one does it: sessions live in a sealed cookie that every node understands, pages
-// ask by XMLHttpRequest, uploads are multipart/form-data, live updates come through one WebSocket whose server compares the
-// host of Origin with Host. The nodes of a cluster share the folder STORE.
+// What matters to a proxy is as the real one does it: sessions live in a sealed cookie that every
+// node understands, pages ask by XMLHttpRequest, uploads are multipart/form-data, live updates come
+// through one WebSocket whose server compares the host of Origin with Host. The nodes of a cluster
+// share the folder STORE.
 'use strict';
 
 const crypto = require('crypto');
@@ -12,7 +14,8 @@ const path = require('path');
 const { WebSocketServer } = require('ws');
 
 const [name, host, port, store] = process.argv.slice(2);
-const secret = crypto.pbkdf2Sync(process.env.CONSOLE_PBKDF_PASSPHRASE, 'console', 1000, 32, 'sha256');
+const passphrase = process.env.CONSOLE_PBKDF_PASSPHRASE;
+const secret = crypto.pbkdf2Sync(passphrase, 'console', 1000, 32, 'sha256');
 const sha256 = (data) => crypto.createHash('sha256').update(data).digest('hex');
 
 function seal(session) {
@@ -112,7 +115,8 @@ const server = http.createServer((request, response) => {
 const live = new WebSocketServer({ noServer: true });
 
 server.on('upgrade', (request, socket, head) => {
-    const refuse = (status) => socket.end(`HTTP/1.1 ${status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`);
+    const fields = 'Connection: close\r\nContent-Length: 0\r\n';
+    const refuse = (status) => socket.end(`HTTP/1.1 ${status}\r\n${fields}\r\n`);
     const origin = request.headers.origin;
     if (request.url !== '/ws/objectManager') {
         refuse('404 Not Found');
@@ -121,7 +125,9 @@ server.on('upgrade', (request, socket, head) => {
     } else if (!origin || new URL(origin).host !== request.headers.host) {
         refuse('403 Forbidden');
     } else {
-        live.handleUpgrade(request, socket, head, (webSocket) => live.emit('connection', webSocket));
+        live.handleUpgrade(request, socket, head, (webSocket) => {
+            live.emit('connection', webSocket);
+        });
     }
 });
 

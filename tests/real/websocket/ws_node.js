@@ -1,5 +1,6 @@
-// A WebSocket server of Node's "ws" (Debian: node-ws): echoes, and does what messages that begin with "!" ask for.
-// node ws_node.js NAME HOST PORT; prints READY when it listens. The same conversation as websockets_node.py.
+// A WebSocket server of Node's "ws" (Debian: node-ws): echoes, and does what messages that begin
+// with "!" ask for. node ws_node.js NAME HOST PORT; prints READY when it listens. The same
+// conversation as websockets_node.py.
 'use strict';
 
 const http = require('http');
