@@ -222,8 +222,8 @@ def measure(options):
     begun = datetime.datetime.now().strftime("%Y-%m-%d")
     lines.append(
         f"Taken on {begun} with `scripts/bench`: Linux {os.uname().release}, {os.cpu_count()} "
-        f"cores, one worker pinned to core 0, origins and generator on core 1, access log on, s3gate as "
-        f"`{options.user}`, medians of {options.rounds} rounds of {options.seconds} s.\n"
+        f"cores, one worker pinned to core 0, origins and generator on core 1, access log on, "
+        f"s3gate as `{options.user}`, medians of {options.rounds} rounds of {options.seconds} s.\n"
     )
     for name, part in PARTS.items():
         if name not in options.only:

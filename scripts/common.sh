@@ -14,6 +14,25 @@ fail() {
     exit 1
 }
 
+# stage NAME COMMAND…: runs it under a numbered heading. How long it took stands above the next heading; end_stages prints it
+# for the last one. A script that is a part of another one counts on from S3GATE_STAGE.
+stage() {
+    local title="$1" began=$SECONDS status=0
+    shift
+    end_stages
+    stage_number=$((${stage_number:-${S3GATE_STAGE:-0}} + 1))
+    echo "== stage $stage_number: $title"
+    "$@" || status=$?
+    stage_end="== stage $stage_number: $title: $((SECONDS - began)) s"
+    [ "$status" -eq 0 ] || stage_end+=", FAILED"
+    return "$status"
+}
+
+end_stages() {
+    if [ -n "${stage_end:-}" ]; then echo "$stage_end"; fi
+    stage_end=
+}
+
 # absolute PATH: a path that the user gave means the folder where the user stands.
 absolute() {
     case "$1" in

@@ -161,4 +161,3 @@ def test_header_key(make_backend, start):
     assert (line["key_source"], line["session"]) == ("sessionid", "s9")
     names = {ask(daemon, [("X-Tenant", f"t{number}")]).data for number in range(60)}
     assert len(names) == 6
-

@@ -101,7 +101,7 @@ def machine_fixture(make_checkout, tmp_path):
         ("13", ["libboost-dev", "libboost-json-dev"], ["libboost1.81-dev"]),
     ],
 )
-@pytest.mark.parametrize("kind", [[], ["build"], ["test"], ["bench"], ["fuzz"]])
+@pytest.mark.parametrize("kind", [[], ["build"], ["test"], ["bench"], ["fuzz"], ["style"]])
 def test_names_of_the_release(machine, version, has, has_not, kind):
     machine = machine(DEBIAN.format(version))
     done = machine.run(*kind)

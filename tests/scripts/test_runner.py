@@ -5,6 +5,9 @@ A test run that ends in CMake errors tells a contributor nothing about his chang
 cmake and ctest are programs of the test's own, which note what they are asked.
 """
 
+import re
+import subprocess
+
 import pytest
 
 from support.checkout import MISSING
@@ -68,3 +71,51 @@ def test_compiler_cache(checkout, home, below_build):
     assert done.returncode == 0, done.stderr
     set_to = f"CCACHE_DIR={checkout.root}/build/ccache"
     assert (set_to in checkout.noted("environment")) == below_build
+
+
+def git(checkout, *arguments):
+    subprocess.run(
+        ["git", "-c", "user.name=a", "-c", "user.email=a@example.net", *arguments],
+        cwd=checkout.root,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+
+
+@pytest.mark.parametrize("subject, status", [("Begin", 0), ("x" * 73, 1)])
+def test_stages_of_integration(checkout, subject, status):
+    """The style comes first and hides nothing of what comes behind it; every stage has a number,
+    its seconds and its verdict; ctest's summary stays the end."""
+    git(checkout, "init", "--quiet")
+    git(checkout, "add", "--all")
+    git(checkout, "commit", "--quiet", "--message", subject)
+    done = checkout.run([".ci/run", "--fast"])
+    assert done.returncode == status, done.stdout + done.stderr
+    said = [line for line in done.stdout.splitlines() if line.startswith("== ")]
+    ends = [re.sub(r": \d+ s", ": N s", line) for line in said]
+    assert ends == [
+        "== stage 1: style",
+        "== stage 1: style: N s" + (", FAILED" if status else ""),
+        "== stage 2: packages",
+        "== stage 2: packages: N s",
+        "== stage 3: dev configure",
+        "== stage 3: dev configure: N s",
+        "== stage 4: dev build",
+        "== stage 4: dev build: N s",
+        "== stage 5: dev tests",
+    ]
+    assert done.stdout.splitlines()[-1] == "== stage 5: dev tests"
+    assert ("x" * 73 in done.stdout) == bool(status)
+
+
+def test_stage_that_fails(checkout):
+    """It is named so, and the exit status tells."""
+    checkout.fake("cmake", "#!/bin/sh\nexit 3\n")
+    done = checkout.run(["scripts/test", "--fast"])
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "== stage 2: dev configure"
+    checkout.fake("cmake", '#!/bin/sh\ncase "$*" in *asan*) exit 3 ;; esac\n')
+    done = checkout.run(["scripts/test"])
+    assert done.returncode == 1
+    assert re.search(r"^== stage 2: asan configure: \d+ s, FAILED$", done.stdout, re.MULTILINE)
+    assert "== FAILED so far: asan configure" in done.stdout

@@ -1,0 +1,245 @@
+"""scripts/check-style finds what it promises to find, says where, and nothing else.
+
+A check that passes everything is worse than none; one that complains of what its author did not
+write is switched off.
+
+The checkouts are repositories of the test's own; clang-format is a program of the test's own.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+TOOL = "clang-format-19"
+GOOD = "int main() {}\n"
+
+
+class Repository:
+    def __init__(self, folder):
+        self.root = folder / "a check out"
+        self.bin = folder / "bin"
+        self.bin.mkdir()
+        for name in ("check-style", "common.sh"):
+            self.write(f"scripts/{name}", (ROOT / "scripts" / name).read_text(encoding="utf-8"))
+        (self.root / "scripts/check-style").chmod(0o755)
+        self.write("src/main.cpp", GOOD)
+        self.git("init", "--quiet")
+        self.first = self.commit("Begin")
+
+    def git(self, *arguments):
+        done = subprocess.run(
+            ["git", "-c", "user.name=a", "-c", "user.email=a@example.net", *arguments],
+            cwd=self.root,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def write(self, name, text):
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
+
+    def commit(self, subject):
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", subject)
+        return self.git("rev-parse", "HEAD")
+
+    def fake(self, name, text):
+        path = self.bin / name
+        path.write_text(f"#!/bin/sh\n{text}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+    def without(self, name):
+        """PATH with links to everything that is installed but `name`."""
+        for folder in os.environ["PATH"].split(os.pathsep):
+            for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+                link = self.bin / entry.name
+                if entry.name != name and not os.path.lexists(link):
+                    link.symlink_to(entry.path)
+        return str(self.bin)
+
+    def check(self, *arguments, formatted="no", cwd=None, path=None, **more):
+        """(exit status, what it said)."""
+        done = subprocess.run(
+            [str(self.root / "scripts/check-style"), *arguments],
+            cwd=cwd or self.root,
+            env={
+                **os.environ,
+                "PATH": path or f"{self.bin}:{os.environ['PATH']}",
+                "S3GATE_IS_FORMATTED": formatted,
+                "S3GATE_NO_SKIP": "",
+                **more,
+            },
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        return done.returncode, done.stdout
+
+
+@pytest.fixture(name="repository")
+def repository_fixture(tmp_path):
+    if not shutil.which("git"):
+        pytest.skip("git is not installed")
+    return Repository(tmp_path)
+
+
+def test_nothing_to_say(repository, tmp_path):
+    """Also from a folder that is not the checkout, and with everything that is allowed."""
+    repository.write("a.py", "#" + "ü" * 99 + "\n")
+    repository.write("a.cmake", "#" + "x" * 129 + "\n")
+    repository.write("a.md", "x" * 500 + "\n")
+    repository.write("empty", "")
+    repository.write("picture", b"\0\t \n\n")
+    repository.write("tests/data/x", "\t \n\n\nno end")
+    repository.write("tests/fuzz/corpus/t/x", "\t \n\n\nno end")
+    repository.commit("S" * 72)
+    status, said = repository.check(repository.first, cwd=tmp_path)
+    assert status == 0, said
+    assert said.endswith("check-style: ok\n")
+
+
+@pytest.mark.parametrize(
+    "name, text, rule",
+    [
+        ("a.py", "x = 1\n" + "#" + "ü" * 100 + "\n", "a.py:2:#ü.*"),
+        ("tests/a.js", "/" * 101 + "\n", "tests/a.js:1:/.*"),
+        ("scripts/tool", "#" * 131 + "\n", "scripts/tool:1:#.*"),
+        ("src/CMakeLists.txt", "#" * 131 + "\n", "src/CMakeLists.txt:1:#.*"),
+        ("docs/a.md", "word \nword\n", "docs/a.md:1: trailing whitespace."),
+        ("a.txt", "word\r\n", "a.txt:1: trailing whitespace."),
+        ("a.txt", "word\n\n", "a.txt:2: new blank line at EOF."),
+        ("a.txt", "two\twords\n", "a.txt:1:two\twords"),
+        ("folder/a.txt", "a\nb", "folder/a.txt"),
+    ],
+)
+def test_text(repository, name, text, rule):
+    repository.write(name, text)
+    repository.commit("Write it")
+    status, said = repository.check(repository.first)
+    assert status == 1
+    assert re.search(f"^{rule}$", said, re.MULTILINE), said
+    assert said.endswith("check-style: text: see above\n")
+
+
+def test_what_is_not_committed_yet(repository):
+    """It is run before a commit: what counts is how the file is now."""
+    repository.write("src/main.cpp", "int main() {} \n")
+    status, said = repository.check(repository.first)
+    assert status == 1 and "src/main.cpp:1: trailing whitespace." in said
+    repository.write("src/main.cpp", GOOD)
+    assert repository.check(repository.first)[0] == 0
+
+
+def test_subjects(repository):
+    """Characters count, not bytes, and only from SINCE on."""
+    repository.commit("Ä" * 72)
+    long = repository.commit("x" * 73)
+    status, said = repository.check(repository.first)
+    assert status == 1
+    found = [line for line in said.splitlines() if line.endswith("x" * 73)]
+    assert len(found) == 1 and long.startswith(found[0].split()[0])
+    assert "Ä" not in said and said.endswith("check-style: commits: see above\n")
+    repository.commit("Later")
+    assert repository.check(long)[0] == 0
+
+
+def test_subjects_of_a_clone_that_does_not_reach_back(repository):
+    repository.commit("x" * 73)
+    repository.commit("Short")
+    status, said = repository.check()
+    assert status == 0 and "only the last commit's subject is looked at" in said
+    repository.commit("x" * 73)
+    assert repository.check()[0] == 1
+
+
+def test_format(repository):
+    """The complaint is passed on; one switch in the script decides whether it counts."""
+    repository.fake(TOOL, 'echo "$*"; exit 1')
+    status, said = repository.check(repository.first)
+    assert status == 0 and "not formatted throughout yet" in said
+    status, said = repository.check(repository.first, formatted="yes")
+    assert status == 1
+    assert "--dry-run -Werror src/main.cpp" in said
+    assert said.endswith("check-style: format: see above\n")
+
+
+def test_format_and_long_lines_of_cpp(repository):
+    repository.fake(TOOL, "exit 0")
+    repository.write("src/main.cpp", "/" * 101 + "\n")
+    assert repository.check(repository.first)[0] == 0
+    status, said = repository.check(repository.first, formatted="yes")
+    assert status == 1 and "src/main.cpp:1:/" in said and "text: see above" in said
+
+
+def test_tool_that_is_missing(repository):
+    """It is named with the way to get it; where nothing may be left out it is a failure."""
+    path = repository.without(TOOL)
+    status, said = repository.check(repository.first, formatted="yes", path=path)
+    assert status == 0
+    assert f"left out: {TOOL} is not installed (scripts/install-deps style" in said
+    status, said = repository.check(
+        repository.first, formatted="yes", path=path, S3GATE_NO_SKIP="1"
+    )
+    assert status == 1 and "check-style: format: see above" in said
+
+
+def test_tools_are_those_that_are_installed():
+    """The version stands in two scripts."""
+    version = re.search(
+        r"^llvm=(\d+)$", (ROOT / "scripts/check-style").read_text(encoding="utf-8"), re.MULTILINE
+    ).group(1)
+    packages = (ROOT / "scripts/install-deps").read_text(encoding="utf-8")
+    assert f"style_packages=(git clang-format-{version} clang-tidy-{version})" in packages
+
+
+@pytest.mark.parametrize("arguments", [["--all"], ["a", "b"], ["--tidy", "a", "b"]])
+def test_usage(repository, arguments):
+    status, said = repository.check(*arguments)
+    assert status == 2 and said.startswith("usage: scripts/check-style")
+
+
+def test_a_commit_that_is_none(repository):
+    status, said = repository.check("no-such-commit")
+    assert status == 1 and said == "check-style: no-such-commit is no commit of this clone\n"
+
+
+def test_without_git(repository):
+    shutil.rmtree(repository.root / ".git")
+    status, said = repository.check(GIT_CEILING_DIRECTORIES=str(repository.root.parent))
+    assert status == 1 and len(said.splitlines()) == 1
+    assert "it checks what git tracks" in said
+
+
+def test_tidy(repository):
+    """Only when it is asked for: it takes minutes. With a commit, what changed since."""
+    repository.fake("cmake", "exit 0")
+    repository.fake("clang-tidy-19", 'echo "$*"; exit 1')
+    assert repository.check(repository.first)[0] == 0
+    repository.write("src/b/new.cpp", GOOD)
+    repository.write("tests/c.cpp", GOOD)
+    repository.commit("Write more")
+    status, said = repository.check("--tidy", repository.first)
+    assert status == 1 and said.endswith("check-style: tidy: see above\n")
+    calls = [line.split() for line in said.splitlines() if line.startswith("-p build/style")]
+    assert [call[-1] for call in calls] == ["src/b/new.cpp"]
+    status, said = repository.check("--tidy")
+    assert status == 1 and "src/main.cpp" in said and "src/b/new.cpp" in said
+    repository.fake("clang-tidy-19", "exit 0")
+    assert repository.check("--tidy")[0] == 0
+
+
+def test_tidy_where_the_build_cannot_be_configured(repository):
+    repository.fake("cmake", "echo no compiler; exit 1")
+    repository.fake("clang-tidy-19", "exit 0")
+    status, said = repository.check("--tidy")
+    assert status == 1 and "no compiler" in said and "check-style: tidy: see above" in said
