@@ -1,11 +1,16 @@
 """Fixtures of the tests against real S3 servers: one cluster of each kind per pytest session, and
 s3gate in front of it."""
 
+import pathlib
+import sys
+
 import pytest
 
-import minio_nodes
-import rgw
-from support_real import ADDRESSES, S3gate, s3_site, s3gate_binary
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+
+import minio_nodes  # noqa: E402
+import rgw  # noqa: E402
+from support_real import ADDRESSES, S3gate, s3_site, s3gate_binary  # noqa: E402
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,10 +13,10 @@ import time
 import uuid
 
 import boto3.s3.transfer
-import botocore.config
 import botocore.exceptions
 
 from sigv4 import Signer, escape_path, request_head
+from support.s3 import s3_client
 from support_real import RawClient, exchange
 
 MIB = 1024 * 1024
@@ -85,21 +85,8 @@ class Side:
         self.s3.create_bucket(Bucket=self.bucket)
 
     def client(self, secret=None, **options):
-        config = botocore.config.Config(
-            retries={"max_attempts": 0},
-            read_timeout=20,
-            connect_timeout=5,
-            s3={"addressing_style": "path"},
-            **options,
-        )
-        return boto3.client(
-            "s3",
-            endpoint_url=f"http://{self.address}",
-            aws_access_key_id=self.access_key,
-            aws_secret_access_key=secret or self.secret_key,
-            region_name=self.region,
-            config=config,
-        )
+        secret = secret or self.secret_key
+        return s3_client(self.address, self.access_key, secret, region=self.region, **options)
 
     def path(self, key):
         return f"/{self.bucket}/{escape_path(key)}"

@@ -12,29 +12,12 @@ import uuid
 
 import pytest
 
-boto3 = pytest.importorskip("boto3")
-import botocore.config  # noqa: E402
+pytest.importorskip("boto3")
 
 import rgw  # noqa: E402
+from support.s3 import s3_client  # noqa: E402
 
 MIB = 1024 * 1024
-
-
-def make_client(address):
-    config = botocore.config.Config(
-        retries={"max_attempts": 0},
-        read_timeout=30,
-        connect_timeout=5,
-        s3={"addressing_style": "path"},
-    )
-    return boto3.client(
-        "s3",
-        endpoint_url=f"http://{address}",
-        aws_access_key_id=rgw.ACCESS_KEY,
-        aws_secret_access_key=rgw.SECRET_KEY,
-        region_name="default",
-        config=config,
-    )
 
 
 def gateways_of(lines):
@@ -43,7 +26,7 @@ def gateways_of(lines):
 
 
 def test_upload_survives_its_gateway(cluster, gate):
-    s3 = make_client(gate.address)
+    s3 = s3_client(gate.address, rgw.ACCESS_KEY, rgw.SECRET_KEY)
     bucket = f"drill-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket)
     parts = [hashlib.sha512(bytes([number])).digest() * (8 * MIB // 64) for number in range(8)]
@@ -92,7 +75,7 @@ def test_upload_survives_its_gateway(cluster, gate):
 def test_key_comes_home_when_its_gateway_is_back(cluster, gate):
     """The ring does not change with health: the upload's own gateway serves it again after it
     returned."""
-    s3 = make_client(gate.address)
+    s3 = s3_client(gate.address, rgw.ACCESS_KEY, rgw.SECRET_KEY)
     bucket = f"home-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket)
     upload_id = s3.create_multipart_upload(Bucket=bucket, Key="object")["UploadId"]
