@@ -188,7 +188,8 @@ def test_odd_framing_of_a_switch(make_backend, gate, odd):
     daemon = gate([make_backend(handler)], type="http", upgrade=True)
     with daemon.client() as client:
         client.send(client.head(fields=[("Connection", "upgrade"), ("Upgrade", "websocket")]))
-        raw, _, status, _, _ = client.read_head()
-        assert status == 101
-        assert b"content-length" not in raw.lower() and b"transfer-encoding" not in raw.lower()
+        answer = client.read_head()
+        assert answer.status == 101
+        raw = answer.raw_head.lower()
+        assert b"content-length" not in raw and b"transfer-encoding" not in raw
         assert client.reader.exactly(5, "tunnel") == b"hello"

@@ -40,7 +40,7 @@ def tunnel_or_name(exchange):
 
 def open_tunnel(client, target="/ws"):
     client.send(client.head("GET", target, UPGRADE))
-    assert client.read_head()[2] == 101
+    assert client.read_head().status == 101
 
 
 def states(daemon):

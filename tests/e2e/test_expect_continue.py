@@ -65,7 +65,7 @@ def test_100_only_once(one):
     daemon, _ = one(handler)
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [EXPECT, ("Content-Length", "1")]))
-        assert client.read_head()[2] == 100
+        assert client.read_head().status == 100
         client.send(b"x")
         response = client.read_response()
         assert response.status == 200
@@ -115,7 +115,7 @@ def test_100_before_a_refusal(one):
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [EXPECT, ("Content-Length", "10")]))
         response = client.read_response()
-        assert [status for status, _ in response.interim] == [100]
+        assert [interim.status for interim in response.interim] == [100]
         assert (response.status, response.data) == (403, b"no")
 
 
@@ -176,7 +176,7 @@ def test_client_that_does_nothing_with_its_100(one):
     daemon, backend = one(handler, timeouts={"client_body": "300ms"})
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [EXPECT, ("Content-Length", "5")]))
-        assert client.read_head()[2] == 100
+        assert client.read_head().status == 100
         data, _ = client.read_until_close()
         assert not data or data.startswith(b"HTTP/1.1 408 ")
     assert backend.count("/b/k") == 1
@@ -215,7 +215,7 @@ def test_large_upload_after_100(one):
     data = wire.payload(3 * 1024 * 1024)
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [EXPECT, ("Transfer-Encoding", "chunked")]))
-        assert client.read_head()[2] == 100
+        assert client.read_head().status == 100
         sender = client.send_in_background(wire.chunked(data))
         assert client.read_response().status == 200
         sender.join()
@@ -235,7 +235,7 @@ def test_waiting_for_a_late_100_is_no_stall(one):
     daemon, backend = one(handler, timeouts={"client_body": "300ms"})
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [EXPECT, ("Content-Length", "5")]))
-        assert client.read_head()[2] == 100
+        assert client.read_head().status == 100
         client.send(b"hello")
         assert client.read_response().status == 200
     assert backend.requests[0].body.data == b"hello"

@@ -16,7 +16,8 @@ def test_synth100(one):
         for number in range(3):
             client.send(client.head("PUT", f"/b/{number}", FIELDS))
             response = client.read_response()
-            assert [raw for _, raw in response.interim] == [b"HTTP/1.1 100 Continue\r\n\r\n"]
+            heads = [interim.raw_head for interim in response.interim]
+            assert heads == [b"HTTP/1.1 100 Continue\r\n\r\n"]
             assert response.status == 200
             assert not response.closes
     assert [request.target for request in backend.requests] == ["/b/0", "/b/1", "/b/2"]
@@ -31,14 +32,14 @@ def test_synth100_is_not_added_to_the_backends_own(one):
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", FIELDS))
         response = client.read_response()
-        assert [status for status, _ in response.interim] == [100]
+        assert [interim.status for interim in response.interim] == [100]
 
 
 def test_synth100_is_the_default(one):
     daemon, _ = one()
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", FIELDS))
-        assert [status for status, _ in client.read_response().interim] == [100]
+        assert [interim.status for interim in client.read_response().interim] == [100]
 
 
 def test_close(one):

@@ -15,8 +15,8 @@ def test_102_and_103_are_relayed(one):
     with daemon.client() as client:
         for _ in range(2):
             response = client.request()
-            assert [status for status, _ in response.interim] == [102, 103]
-            assert b"Link: </a.css>; rel=preload\r\n" in response.interim[1][1]
+            assert [interim.status for interim in response.interim] == [102, 103]
+            assert b"Link: </a.css>; rel=preload\r\n" in response.interim[1].raw_head
             assert (response.status, response.data) == (200, b"done")
     assert len(backend.data_connections) == 1
 
@@ -31,7 +31,7 @@ def test_interim_glued_to_the_final_response(one):
     daemon, _ = one(handler)
     with daemon.client() as client:
         response = client.request()
-        assert [status for status, _ in response.interim] == [102]
+        assert [interim.status for interim in response.interim] == [102]
         assert response.data == b"ok"
 
 
@@ -100,5 +100,5 @@ def test_several_large_ones_at_once(one):
     daemon, _ = one(handler)
     with daemon.client() as client:
         response = client.request()
-        assert [status for status, _ in response.interim] == [103] * 5
+        assert [interim.status for interim in response.interim] == [103] * 5
         assert (response.status, response.data) == (200, b"ok")

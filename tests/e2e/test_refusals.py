@@ -37,7 +37,7 @@ def stage_fixture(gate):
 def check(answer, status):
     assert answer.status == status
     assert answer.reason.strip()
-    assert b"close" in answer.options()
+    assert answer.closes
     assert answer.values(b"content-type") == [b"application/xml"]
     assert re.fullmatch(rb"[0-9A-F]{16}", answer.values(b"x-amz-request-id")[0])
     assert len(answer.values(b"date")) == 1
@@ -60,7 +60,7 @@ def test_get_and_head(stage, name):
             assert not parser.is_inside, bytes(parser.buffer)
             lengths.append(parser.messages[0].values(b"content-length"))
             if method == b"GET":
-                root = xml.etree.ElementTree.fromstring(bytes(parser.messages[0].body))
+                root = xml.etree.ElementTree.fromstring(parser.messages[0].data)
                 assert [child.tag for child in root][:2] == ["Code", "Message"]
                 found = root.find("RequestId").text.encode()
                 assert [found] == parser.messages[0].values(b"x-amz-request-id")
@@ -142,5 +142,5 @@ def test_resource(stage, target, resource):
         client.send(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n")
         parser = client.responses([b"GET"], until_end=True)
         check(parser.messages[0], 400)
-        root = xml.etree.ElementTree.fromstring(bytes(parser.messages[0].body))
+        root = xml.etree.ElementTree.fromstring(parser.messages[0].data)
         assert root.find("Resource").text == resource

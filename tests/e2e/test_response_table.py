@@ -31,7 +31,7 @@ class Stage:
         self.checks = 0
 
     def answer(self, message):
-        if message.target != b"/row":
+        if message.target != "/row":
             return None
         return Answer(self.row.pieces or self.row.data, self.row.then)
 
@@ -51,7 +51,7 @@ class Stage:
                 wait_until(
                     lambda: number not in self.backend.open, what="the connection is dropped"
                 )
-            kept = bool(parser.messages) and b"close" not in parser.messages[0].options()
+            kept = bool(parser.messages) and not parser.messages[0].closes
             self.check_next(row, number, client if kept else None)
 
     @staticmethod
@@ -60,7 +60,7 @@ class Stage:
         assert parser.messages, f"{client.ended}, {bytes(client.raw[:200])!r}"
         message = parser.messages[0]
         assert message.status == want.status, message
-        assert bytes(message.body) == want.body
+        assert message.data == want.body
         assert message.trailers == want.trailers
         assert tuple(found.status for found in parser.interim) == want.interim
         if want.reason is not None:
@@ -79,7 +79,7 @@ class Stage:
         if parser.messages:
             message = parser.messages[0]
             assert message.status == 502, f"a clean end: {message}"
-            assert row.method == b"HEAD" or b"<Code>InternalError</Code>" in message.body
+            assert row.method == b"HEAD" or b"<Code>InternalError</Code>" in message.data
             return
         assert not row.want.must_502, f"no 502: {client.ended} {bytes(client.raw[:200])!r}"
         assert client.raw, "nothing was sent, so a 502 was possible"
@@ -101,7 +101,7 @@ class Stage:
                 asker.send(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n")
                 parser = asker.responses([b"GET"])
                 assert parser.messages, f"no answer to the next request: {asker.ended}"
-                body = bytes(parser.messages[0].body)
+                body = parser.messages[0].data
                 assert body.endswith(b" GET " + target), body
                 connections.append(int(body.split()[0]))
         if row.reuse:
@@ -177,7 +177,7 @@ def test_bytes_on_a_parked_connection(stage):
         stage.row = table.Row("good", table.GOOD, table.Relay())
         with Dialogue(stage.daemon.address) as client:
             client.send(b"GET /row HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert client.responses([b"GET"]).messages[0].body == b"hello"
+            assert client.responses([b"GET"]).messages[0].data == b"hello"
             number = stage.backend.messages[-1].connection
             stage.backend.open[number].sendall(junk)
             wait_until(lambda: number not in stage.backend.open, what="the connection is dropped")

@@ -91,7 +91,7 @@ def test_websocket_goes_where_the_session_is(stage):
     fields = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Cookie", f"token={TOKEN}")]
     with daemon.client() as client:
         client.send(client.head("GET", "/ws/objectManager", fields))
-        assert client.read_head()[2] == 101
+        assert client.read_head().status == 101
         assert client.reader.exactly(len(home), "tunnel").decode() == home
 
 

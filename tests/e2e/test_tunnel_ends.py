@@ -29,7 +29,7 @@ def echo(exchange):
 def opened(daemon, path="/ws"):
     client = daemon.client()
     client.send(client.head("GET", path, OFFER))
-    assert client.read_head()[2] == 101
+    assert client.read_head().status == 101
     return client
 
 

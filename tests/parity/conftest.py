@@ -1,11 +1,12 @@
-"""Finds the support of tests/real, which these tests share."""
+"""Finds the support of all tests, and that of tests/real, which these tests share."""
 
 import pathlib
 import sys
 
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "real"))
+TESTS = pathlib.Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "real")]
 
 from support_real import require_program, s3gate_binary  # noqa: E402
 

@@ -8,7 +8,8 @@ import pytest
 
 from nginx import Nginx
 from nodes import Node, stop_all
-from support_real import ADDRESSES, S3gate, exchange, s3_site
+from support.client import exchange
+from support_real import ADDRESSES, S3gate, s3_site
 
 HOST = "Bucket.S3.example.test:9000"
 
@@ -97,11 +98,11 @@ def ways():
 
 def received(address, request):
     """Request line and fields as the backend saw them."""
-    host, port = address.rsplit(":", 1)
-    source = host.rsplit(".", 1)[0] + ".250"  # so that X-Forwarded-For is the same both ways
-    response = exchange(host, int(port), request, source=source)
+    # So that X-Forwarded-For is the same both ways.
+    source = address.rsplit(":", 1)[0].rsplit(".", 1)[0] + ".250"
+    response = exchange(address, request, source=source)
     assert response.status == 200, response
-    line, *fields = response.body.decode("utf-8").removesuffix("\r\n\r\n").split("\r\n")
+    line, *fields = response.data.decode("utf-8").removesuffix("\r\n\r\n").split("\r\n")
     return line, fields
 
 

@@ -15,7 +15,8 @@ import pytest
 
 from nginx import Nginx
 from nodes import Node, stop_all
-from support_real import ADDRESSES, RawClient, S3gate, s3_site, wait_until
+from support.client import RawClient, exchange
+from support_real import ADDRESSES, S3gate, s3_site, wait_until
 
 UNRESERVED = string.ascii_letters + string.digits + "-._~"
 SALT = "ZRVdfTSDRTvadFAd"
@@ -131,9 +132,8 @@ def gate(pairs):
 
 def answers(address, requests, source=None):
     """The responses to these (target, fields) requests over one connection."""
-    host, port = address.rsplit(":", 1)
     found = []
-    with RawClient(host, int(port), source=source) as client:
+    with RawClient(address, source) as client:
         for target, fields in requests:
             lines = [f"GET {target} HTTP/1.1", "Host: s3.example.test:9000"]
             lines += [f"{name}: {value}" for name, value in fields.items()]
@@ -221,10 +221,8 @@ def test_which_argument_is_the_key(pairs, gate):
 
 def states(pair):
     """Node states of this site's group on s3gate's status page, which shows all groups."""
-    host, port = pair.gate.rsplit(":", 1)
-    with RawClient(host, int(port)) as client:
-        client.send(b"GET /upstream/health/ HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n")
-        page = client.read_response().body.decode()
+    request = b"GET /upstream/health/ HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n"
+    page = exchange(pair.gate, request).data.decode()
     group = next(part for part in page.split("\n\n") if part.startswith(f"Upstream {pair.name}\n"))
     rows = [line.split() for line in group.splitlines() if line.startswith(" " * 8)]
     return {row[0]: row[1] for row in rows}

@@ -9,13 +9,13 @@ configuration's ngx.say added. """
 import pytest
 
 from nodes import Node, stop_all
-from support_real import ADDRESSES, S3gate, exchange, s3_site, wait_until
+from support.client import exchange
+from support_real import ADDRESSES, S3gate, s3_site, wait_until
 
 
 def page(address, path="/upstream/health/", source=None):
-    host, port = address.rsplit(":", 1)
     request = f"GET {path} HTTP/1.1\r\nHost: s3\r\nConnection: close\r\n\r\n"
-    return exchange(host, int(port), request.encode(), source=source)
+    return exchange(address, request.encode(), source=source)
 
 
 @pytest.fixture(scope="module")
@@ -72,19 +72,19 @@ def test_text(setup):
     nodes, servers, address, friend = setup
     response = page(address, source=friend)
     assert response.status == 200
-    assert response.body.decode() == expected(servers, "UP")
+    assert response.data.decode() == expected(servers, "UP")
     assert response.header("content-type").split(";")[0] == "text/plain"
     nodes[2].kill()
     try:
         wait_until(
-            lambda: page(address, source=friend).body.decode() == expected(servers, "DOWN"),
+            lambda: page(address, source=friend).data.decode() == expected(servers, "DOWN"),
             15,
             "the page shows the dead node",
         )
     finally:
         nodes[2].revive()
     wait_until(
-        lambda: page(address, source=friend).body.decode() == expected(servers, "UP"),
+        lambda: page(address, source=friend).data.decode() == expected(servers, "UP"),
         15,
         "the page shows the node back",
     )
@@ -101,7 +101,7 @@ def test_path_is_a_prefix_and_nothing_more(setup):
     left to the bucket "upstream"."""
     _, servers, address, friend = setup
     below = page(address, "/upstream/health/anything?x=1", source=friend)
-    assert below.body.decode() == expected(servers, "UP")
+    assert below.data.decode() == expected(servers, "UP")
     bare = page(address, "/upstream/health", source=friend)
     assert (bare.status, bare.header("location")) == (301, "/upstream/health/")
     assert page(address, "/upstream/healthy", source=friend).header("x-node") is not None
@@ -132,7 +132,7 @@ def test_passive_marks_show_as_down(setup):
             assert page(address, f"/b/o?sessionid={key}").header("x-node") == "n1"
             gate.wait_entries(lambda entry: entry["tries"] == 2, 1)
             assert page(address, f"/b/o?sessionid={key}").header("x-node") == "n1"
-            shown = page(address, source=friend).body.decode()
+            shown = page(address, source=friend).data.decode()
         finally:
             nodes[0].revive()
     assert f"        {servers[0]} DOWN\n" in shown

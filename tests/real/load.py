@@ -4,7 +4,8 @@ import dataclasses
 import threading
 import time
 
-from support_real import RawClient
+from support import wire
+from support.client import RawClient
 
 TIMEOUT = 30
 
@@ -43,8 +44,7 @@ class Client(threading.Thread):
     def __init__(self, address, make_request, pause=0.0, node_field="x-node"):
         super().__init__(daemon=True)
         self.answers = []
-        self._host, port = address.rsplit(":", 1)
-        self._port = int(port)
+        self._address = address
         self._make_request = make_request
         self._pause = pause
         self._node_field = node_field
@@ -59,27 +59,27 @@ class Client(threading.Thread):
             answer = Answer(method, test_id, time.monotonic(), 0.0)
             try:
                 if connection is None:
-                    connection = RawClient(self._host, self._port, timeout=TIMEOUT)
+                    connection = RawClient(self._address, timeout=TIMEOUT)
                 connection.send(request)
                 response = connection.read_response(method)
                 answer.status = response.status
                 answer.node = response.header(self._node_field) or ""
                 answer.content_type = response.header("content-type") or ""
-                answer.body = response.body
-                if (response.header("connection") or "").lower() == "close":
-                    connection.socket.close()
+                answer.body = response.data
+                if response.closes:
+                    connection.close()
                     connection = None
-            except (OSError, ValueError) as error:
+            except (OSError, wire.Truncated, wire.WireError, wire.ReadTimeout) as error:
                 answer.error = repr(error)
                 if connection is not None:
-                    connection.socket.close()
+                    connection.close()
                     connection = None
             answer.ended = time.monotonic()
             self.answers.append(answer)
             if self._pause:
                 self._ended.wait(self._pause)
         if connection is not None:
-            connection.socket.close()
+            connection.close()
 
     def finish(self):
         self._ended.set()

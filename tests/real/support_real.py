@@ -1,10 +1,8 @@
-"""What the tests against real software share: addresses, processes, the s3gate daemon, a raw HTTP
-client.
+"""What the tests against real software share: addresses, processes, the s3gate daemon.
 
 Everything stays on loopback (or in a network namespace that the test makes itself), every wait has
 a deadline, and every process is ended by its own pid. """
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -147,8 +145,6 @@ class S3gate:
         for number, site in enumerate(sites):
             (self.dir / "sites" / f"{number:02}-{site['name']}.yaml").write_text(json.dumps(site))
         self.address = sites[0]["listen"][0]
-        self.host, port = self.address.rsplit(":", 1)
-        self.port = int(port)
         self.url = f"http://{self.address}"
         self.process = None
         self._start(ready_timeout)
@@ -211,129 +207,6 @@ class S3gate:
         if kind is not None:
             print(f"--- s3gate's log:\n{tail(self.stderr)}")
         self.stop()
-
-
-@dataclasses.dataclass
-class Response:
-    """A response as it came off the wire. `interim` holds the statuses of the 1xx responses before
-    it."""
-
-    version: str
-    status: int
-    reason: str
-    headers: list
-    body: bytes
-    interim: list
-
-    def header(self, name):
-        values = [value for field, value in self.headers if field.lower() == name.lower()]
-        return ", ".join(values) if values else None
-
-
-class RawClient:
-    """A client that sends exactly the bytes it is given and reads responses by the framing rules of
-    RFC 9112 §6."""
-
-    def __init__(self, host, port, timeout=20, source=None):
-        self.socket = socket.create_connection(
-            (host, port), timeout=timeout, source_address=(source, 0) if source else None
-        )
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = b""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *unused):
-        self.socket.close()
-
-    def send(self, data):
-        self.socket.sendall(data)
-
-    def _more(self):
-        data = self.socket.recv(65536)
-        self._buffer += data
-        return bool(data)
-
-    def _line(self):
-        while b"\r\n" not in self._buffer:
-            if not self._more():
-                raise ConnectionError(f"closed within a line: {self._buffer[:200]!r}")
-        line, _, self._buffer = self._buffer.partition(b"\r\n")
-        return line
-
-    def _exactly(self, length):
-        while len(self._buffer) < length:
-            if not self._more():
-                raise ConnectionError(
-                    f"closed {length - len(self._buffer)} bytes before the end of the body"
-                )
-        data, self._buffer = self._buffer[:length], self._buffer[length:]
-        return data
-
-    def read_head(self):
-        """Status line and fields of one response, interim or final."""
-        version, _, rest = self._line().decode("latin-1").partition(" ")
-        status, _, reason = rest.partition(" ")
-        headers = []
-        while True:
-            line = self._line().decode("latin-1")
-            if not line:
-                return Response(version, int(status), reason, headers, b"", [])
-            name, _, value = line.partition(":")
-            headers.append((name, value.strip()))
-
-    def read_response(self, method="GET"):
-        interim = []
-        while True:
-            response = self.read_head()
-            if response.status >= 200 or response.status == 101:
-                break
-            interim.append(response.status)
-        response.interim = interim
-        response.body = self._read_body(method, response)
-        return response
-
-    def _read_body(self, method, response):
-        if method == "HEAD" or response.status in (101, 204, 304):
-            return b""
-        if (response.header("transfer-encoding") or "").lower() == "chunked":
-            parts = []
-            while True:
-                size = int(self._line().split(b";")[0], 16)
-                if size == 0:
-                    break
-                parts.append(self._exactly(size))
-                assert self._exactly(2) == b"\r\n"
-            while self._line():
-                pass
-            return b"".join(parts)
-        if response.header("content-length") is not None:
-            return self._exactly(int(response.header("content-length")))
-        while self._more():
-            pass
-        data, self._buffer = self._buffer, b""
-        return data
-
-    def nothing_within(self, seconds):
-        """True if the peer sends nothing for that long."""
-        if self._buffer:
-            return False
-        old = self.socket.gettimeout()
-        self.socket.settimeout(seconds)
-        try:
-            return not self._more() and not self._buffer
-        except socket.timeout:
-            return True
-        finally:
-            self.socket.settimeout(old)
-
-
-def exchange(host, port, request, method="GET", timeout=20, source=None):
-    """One request on a connection of its own."""
-    with RawClient(host, port, timeout, source) as client:
-        client.send(request)
-        return client.read_response(method)
 
 
 def report(name, figures):

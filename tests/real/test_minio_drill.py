@@ -19,7 +19,8 @@ import pytest
 import minio_nodes
 from load import Client, Load
 from sigv4 import Signer, request_head
-from support_real import ADDRESSES, RawClient, S3gate, report, wait_until
+from support.client import exchange
+from support_real import ADDRESSES, S3gate, report, wait_until
 
 # Clients of each node, by where their fingerprint leads. Few, and with pauses: what fails must fail
 # because no node writes, not because the machine has no processor left.
@@ -70,11 +71,8 @@ class Setup:
 
     @staticmethod
     def ask(address, request):
-        host, port = address.rsplit(":", 1)
-        with RawClient(host, int(port)) as client:
-            client.send(request)
-            response = client.read_response(request.partition(b" ")[0].decode())
-        assert response.status == 200, response.body
+        response = exchange(address, request, request.partition(b" ")[0].decode())
+        assert response.status == 200, response.data
         return response
 
     def _find_agents(self):
@@ -121,9 +119,8 @@ class Setup:
         ]
 
     def shows(self, number, state):
-        with RawClient(self.gate.host, self.gate.port) as client:
-            client.send(b"GET /upstream/health/ HTTP/1.1\r\nHost: s3\r\n\r\n")
-            page = client.read_response().body.decode()
+        request = b"GET /upstream/health/ HTTP/1.1\r\nHost: s3\r\n\r\n"
+        page = exchange(self.gate.address, request).data.decode()
         return f" {self.cluster.addresses[number]} {state}\n" in page
 
     def all_are(self, state):

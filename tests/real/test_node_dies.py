@@ -15,14 +15,8 @@ import pytest
 from load import Client, Load
 from namespace import Namespace
 from nodes import Node, stop_all
-from support_real import (
-    ADDRESSES,
-    RawClient,
-    S3gate,
-    report,
-    s3_site,
-    wait_until,
-)
+from support.client import RawClient
+from support_real import ADDRESSES, S3gate, report, s3_site, wait_until
 
 NODES = 6
 # Of a frozen or cut-off node's clients this many wait at once. Those who wait are moved by a retry,
@@ -72,7 +66,7 @@ class Setup:
 
     def _find_keys(self):
         found = collections.defaultdict(list)
-        with RawClient(self.gate.host, self.gate.port) as client:
+        with RawClient(self.gate.address) as client:
             for number in itertools.count():
                 key = f"key-{number}"
                 client.send(get(key)[2])
@@ -93,15 +87,15 @@ class Setup:
         return self.keys[node.name][0]
 
     def ask(self, key):
-        with RawClient(self.gate.host, self.gate.port) as client:
+        with RawClient(self.gate.address) as client:
             client.send(get(key)[2])
             return client.read_response()
 
     def shows(self, node, state):
         """True if the status page shows the node in this state."""
-        with RawClient(self.gate.host, self.gate.port) as client:
+        with RawClient(self.gate.address) as client:
             client.send(b"GET /upstream/health/ HTTP/1.1\r\nHost: s3\r\n\r\n")
-            return f" {node.address} {state}\n" in client.read_response().body.decode()
+            return f" {node.address} {state}\n" in client.read_response().data.decode()
 
     def all_up(self):
         return all(self.shows(node, "UP") for node in self.nodes)

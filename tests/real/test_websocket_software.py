@@ -23,12 +23,11 @@ import time
 import pytest
 
 from load import Client, Load
+from support.client import RawClient, exchange
 from support_real import (
     ADDRESSES,
-    RawClient,
     S3gate,
     end_process,
-    exchange,
     report,
     require,
     require_program,
@@ -80,9 +79,8 @@ class Server:
             pytest.fail(f"{kind} {name} did not start on {self.address}")
 
     def ask(self, path):
-        host, port = self.address.rsplit(":", 1)
         head = f"GET {path} HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n"
-        return exchange(host, int(port), head.encode()).body
+        return exchange(self.address, head.encode()).data
 
     @property
     def open(self):
@@ -515,4 +513,4 @@ def test_stop_with_tunnels_open(doomed):
     assert "stopping at once: shutdown_timeout is over" in log
     assert "30 tunnels were still open at the end of the drain and cut" in log
     with pytest.raises(OSError):
-        RawClient(gate.host, gate.port, timeout=5)
+        RawClient(gate.address, timeout=5)

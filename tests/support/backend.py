@@ -14,37 +14,25 @@ import threading
 import traceback
 
 from support import wire
+from support.message import Message
 from support.waiting import DEADLINE, wait_until
 
 
-class Request:
-    """A request as the backend saw it."""
-
-    def __init__(self, raw_head, connection):
-        self.raw_head = raw_head
-        self.connection = connection
-        start, self.lines, self.fields = wire.parse_head(raw_head, "request")
-        match = wire.REQUEST_LINE.match(start)
-        if not match:
-            raise wire.WireError(f"request line {start!r}")
-        self.method, self.target = match.group(1).decode(), match.group(2).decode("latin-1")
-        self.version = b"1." + match.group(3)
-        self.framing, self.length = wire.framing_of(self.fields, "request")
-        hosts = wire.values_of(self.fields, "host")
-        if len(hosts) != 1:
-            raise wire.WireError(f"{len(hosts)} Host fields")
-        self.body = wire.Body()
-
-    def values(self, name):
-        return [value.decode("latin-1") for value in wire.values_of(self.fields, name)]
-
-    def header(self, name):
-        found = self.values(name)
-        assert len(found) <= 1, f"{name} is repeated: {found}"
-        return found[0] if found else None
-
-    def __repr__(self):
-        return f"<Request {self.method} {self.target} on {self.connection}>"
+def request_of(raw_head, connection):
+    """The message that this head begins; its body is still to be read."""
+    request = Message()
+    request.raw_head, request.connection = raw_head, connection
+    request.start, request.lines, request.fields = wire.parse_head(raw_head, "request")
+    match = wire.REQUEST_LINE.match(request.start)
+    if not match:
+        raise wire.WireError(f"request line {request.start!r}")
+    request.method, request.target = match.group(1).decode(), match.group(2).decode("latin-1")
+    request.version = b"1." + match.group(3)
+    request.framing, request.length = wire.framing_of(request.fields, "request")
+    hosts = request.values("host")
+    if len(hosts) != 1:
+        raise wire.WireError(f"{len(hosts)} Host fields")
+    return request
 
 
 class Exchange:
@@ -290,7 +278,7 @@ class ScriptedBackend:
             if not self.strict and reader.buffer:
                 break
         raw = reader.until(b"\r\n\r\n", 1 << 21, "request head")
-        request = Request(raw, connection)
+        request = request_of(raw, connection)
         if request.target.partition("?")[0] == self.health.path:
             return self._serve_health(connection, request)
         with self._lock:

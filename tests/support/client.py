@@ -9,42 +9,8 @@ import termios
 import threading
 
 from support import wire
+from support.message import Message
 from support.waiting import DEADLINE
-
-
-class Response:
-    """A final response with the interim ones before it."""
-
-    def __init__(self):
-        self.interim = []  # [(status, raw head)]
-        self.raw_head = b""
-        self.status = 0
-        self.reason = b""
-        self.version = b""
-        self.fields = []
-        self.framing = None
-        self.body = wire.Body()
-
-    def values(self, name):
-        return [value.decode("latin-1") for value in wire.values_of(self.fields, name)]
-
-    def header(self, name):
-        found = self.values(name)
-        assert len(found) <= 1, f"{name} is repeated: {found}"
-        return found[0] if found else None
-
-    @property
-    def data(self):
-        return self.body.data
-
-    @property
-    def closes(self):
-        """True when the daemon announced that it closes the connection."""
-        options = ",".join(self.values("connection")).lower().replace(" ", "").split(",")
-        return "close" in options or (self.version == b"1.0" and "keep-alive" not in options)
-
-    def __repr__(self):
-        return f"<Response {self.status} {self.fields}>"
 
 
 def split_address(address):
@@ -154,36 +120,36 @@ class RawClient:
     # Receiving
 
     def read_head(self):
-        """The next head: (raw, version, status, reason, fields)."""
-        raw = self.reader.until(b"\r\n\r\n", 1 << 21, "response head")
-        start, _, fields = wire.parse_head(raw, "response")
-        match = wire.STATUS_LINE.match(start)
+        """The next head, of an interim or a final response, as a message without its body."""
+        response = Message()
+        response.raw_head = self.reader.until(b"\r\n\r\n", 1 << 21, "response head")
+        response.start, response.lines, response.fields = wire.parse_head(
+            response.raw_head, "response"
+        )
+        match = wire.STATUS_LINE.match(response.start)
         if not match:
-            raise wire.WireError(f"status line {start!r}")
-        version, status, reason = match.groups()
-        if not reason.strip():
-            raise wire.WireError(f"empty reason phrase: {start!r}")
-        return raw, b"1." + version, int(status), reason, fields
+            raise wire.WireError(f"status line {response.start!r}")
+        version, status, response.reason = match.groups()
+        response.version, response.status = b"1." + version, int(status)
+        if not response.reason.strip():
+            raise wire.WireError(f"empty reason phrase: {response.start!r}")
+        response.framing, response.length = wire.framing_of(response.fields, "response")
+        return response
 
     def begin_response(self, method="GET"):
         """Reads heads up to the final one; the body is left to finish_response()."""
-        response = Response()
+        interim = []
         while True:
-            raw, version, status, reason, fields = self.read_head()
-            kind, length = wire.framing_of(fields, "response")
+            response = self.read_head()
+            status, kind = response.status, response.framing
+            if (100 <= status < 200 or status == 204) and kind:
+                raise wire.WireError(f"{status} with framing fields")
             if 100 <= status < 200 and status != 101:
-                if kind:
-                    raise wire.WireError(f"{status} with framing fields")
-                response.interim.append((status, raw))
+                interim.append(response)
                 continue
-            response.raw_head, response.version, response.status = raw, version, status
-            response.reason, response.fields = reason, fields
-            if method == "HEAD" or status in (101, 204, 304):
-                if status in (101, 204) and kind:
-                    raise wire.WireError(f"{status} with framing fields")
-                response.framing, response.length = "none", length
-            else:
-                response.framing, response.length = kind or "close", length
+            response.interim = interim
+            has_body = method != "HEAD" and status not in (101, 204, 304)
+            response.framing = (kind or "close") if has_body else "none"
             return response
 
     def finish_response(self, response):
@@ -218,3 +184,10 @@ class RawClient:
     def has_input(self, wait=0.0):
         """True if a byte or the end of the connection can be read now."""
         return bool(self.reader.buffer) or bool(select.select([self.sock], [], [], wait)[0])
+
+
+def exchange(address, request, method="GET", source=None):
+    """One request, given as bytes, on a connection of its own."""
+    with RawClient(address, source) as client:
+        client.send(request)
+        return client.read_response(method)

@@ -1,7 +1,7 @@
 """A judge of what s3gate sends: a second, small and pedantic reader of HTTP/1.1 (RFC 9112), and a
 backend that records everything that arrives on its sockets.
 
-It shares no code with support.wire, so that one mistake cannot hide in both. It does not try to
+It shares no reading with support.wire, so that one mistake cannot hide in both. It does not try to
 understand what it is not sure about: whatever could be read in two ways is a problem, and a problem
 is never forgotten.
 """
@@ -13,6 +13,7 @@ import socket
 import threading
 import time
 
+from support.message import Message
 from support.waiting import DEADLINE, wait_until
 
 TOKEN_BYTES = frozenset(
@@ -46,34 +47,6 @@ def demand(condition, text, data=b""):
 def letters_of(name):
     """A name as the sloppiest reader sees it: letters and digits only."""
     return bytes(byte for byte in name.lower() if 97 <= byte <= 122 or byte in DIGITS)
-
-
-class Message:
-    """One message. `fields` are (name, value) with the white space around values removed, in
-    order."""
-
-    def __init__(self):
-        self.start = b""
-        self.method = self.target = b""
-        self.status = 0
-        self.reason = b""
-        self.fields = []
-        self.framing = None  # None | length | chunked | close
-        self.length = 0
-        self.body = bytearray()
-        self.trailers = []
-        self.connection = 0
-
-    def values(self, name):
-        return [value for key, value in self.fields if key.lower() == name]
-
-    def options(self):
-        """Connection options, lower case."""
-        joined = b",".join(self.values(b"connection")).lower()
-        return [option.strip(b" \t") for option in joined.split(b",") if option.strip(b" \t")]
-
-    def __repr__(self):
-        return f"<{bytes(self.start)!r} {self.fields} {len(self.body)} bytes>"
 
 
 class Parser:
@@ -118,7 +91,7 @@ class Parser:
         if line is None:
             return False
         self.message = Message()
-        self.message.start = line
+        self.message.start, self.message.version = line, b"1.1"
         self.start_line(self.message, line)
         self.state = "field"
         return True
@@ -137,7 +110,7 @@ class Parser:
         if framing is None or (framing == "length" and self.message.length == 0):
             self._finish()
         else:
-            self.left = self.message.length
+            self.left = self.message.length or 0
             self.state = {"length": "data", "chunked": "size", "close": "rest"}[framing]
         return True
 
@@ -146,14 +119,14 @@ class Parser:
             return False
         piece = self.buffer[: self.left]
         del self.buffer[: self.left]
-        self.message.body += piece
+        self.message.body.add(piece)
         self.left -= len(piece)
         if self.left == 0:
             self._finish()
         return True
 
     def _rest(self):
-        self.message.body += self.buffer
+        self.message.body.add(self.buffer)
         self.buffer.clear()
         return False
 
@@ -170,7 +143,7 @@ class Parser:
     def _chunk(self):
         if len(self.buffer) < self.left + 2:
             return False
-        self.message.body += self.buffer[: self.left]
+        self.message.body.add(self.buffer[: self.left])
         demand(self.buffer[self.left : self.left + 2] == b"\r\n", "chunk end", self.buffer)
         del self.buffer[: self.left + 2]
         self.state = "size"
@@ -245,7 +218,7 @@ class RequestParser(Parser):
         demand(version == b"HTTP/1.1", "version", line)
         demand(target.startswith(b"/") or (target == b"*" and method == b"OPTIONS"), "target", line)
         demand(all(byte > 0x20 and byte not in (0x23, 0x7F) for byte in target), "target", line)
-        message.method, message.target = method, target
+        message.method, message.target = method.decode(), target.decode("latin-1")
 
     def on_head(self, message):
         hosts = message.values(b"host")
@@ -318,9 +291,9 @@ class Answer:
 
 def own_answer(message):
     """200 whose body says which request it answers."""
-    body = b"%d %s %s" % (message.connection, message.method, message.target)
+    body = f"{message.connection} {message.method} {message.target}".encode("latin-1")
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
-    return Answer(head + (b"" if message.method == b"HEAD" else body))
+    return Answer(head + (b"" if message.method == "HEAD" else body))
 
 
 class RecordingBackend:
@@ -364,7 +337,7 @@ class RecordingBackend:
 
     def _serve(self, sock, number):
         def expect(message):
-            has_body = message.framing == "chunked" or message.length > 0
+            has_body = message.framing == "chunked" or bool(message.length)
             if message.values(b"expect") and has_body:
                 sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
 
@@ -479,7 +452,7 @@ class Dialogue:
             seen = len(self.raw)
             if len(parser.messages) >= len(methods):
                 last = parser.messages[-1] if parser.messages else None
-                if not until_end or (last and b"close" not in last.options()):
+                if not until_end or (last and not last.closes):
                     return parser
             try:
                 more = self.receive()

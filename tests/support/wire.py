@@ -12,6 +12,7 @@ import re
 import socket
 import time
 
+from support.message import Body, values_of
 from support.waiting import DEADLINE
 
 TOKEN = re.compile(rb"^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$")
@@ -22,8 +23,6 @@ STATUS_LINE = re.compile(rb"^HTTP/1\.([01]) ([1-9][0-9]{2}) ([\t\x20-\x7e\x80-\x
 REQUEST_LINE = re.compile(
     rb"^([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([\x21-\x7e\x80-\xff]+) HTTP/1\.([01])$"
 )
-# Bodies up to this size are kept; of longer ones only length and digest.
-KEEP = 2 * 1024 * 1024
 
 
 class WireError(AssertionError):
@@ -156,11 +155,6 @@ def parse_head(block, where):
     return lines[0], lines[1:], fields
 
 
-def values_of(fields, name):
-    name = name.lower().encode() if isinstance(name, str) else name.lower()
-    return [value for key, value in fields if key.lower() == name]
-
-
 def framing_of(fields, where):
     """('chunked', None), ('length', n) or (None, None); every ambiguity is an error."""
     codings = values_of(fields, b"transfer-encoding")
@@ -178,34 +172,6 @@ def framing_of(fields, where):
             raise WireError(f"{where}: Content-Length {lengths[0]!r}")
         return "length", int(lengths[0])
     return None, None
-
-
-class Body:
-    """A message body as received: length, digest and, when it is small enough, the bytes."""
-
-    def __init__(self):
-        self._digest = hashlib.sha256()
-        self._kept = bytearray()
-        self.length = 0
-        self.trailers = []
-        self.complete = False
-        self.chunks = 0
-
-    def add(self, piece):
-        self._digest.update(piece)
-        self.length += len(piece)
-        if self.length <= KEEP:
-            self._kept += piece
-
-    @property
-    def data(self):
-        if self.length > KEEP:
-            raise ValueError("body too long to be kept")
-        return bytes(self._kept)
-
-    @property
-    def sha256(self):
-        return self._digest.hexdigest()
 
 
 def read_body(reader, kind, length, where, body=None, allow_extensions=False):
