@@ -267,13 +267,7 @@ asio::awaitable<bool> Node::serve_one(Connection& connection) {
         request.headers.emplace_back(field.name_string(), field.value());
     }
 
-    std::optional<Response> response = health_answer(request);
-    if (!response) {
-        response = fault_answer(request);
-    }
-    if (!response) {
-        response = service_.refuse_early(request);
-    }
+    std::optional<Response> response = early_answer(request);
     if (response) {
         // Answered before the body: as Go does, the connection is not used again if there is one.
         const bool has_body = !parser.is_done();
@@ -376,6 +370,16 @@ asio::awaitable<bool> Node::send(Connection& connection, const Request& request,
         }
     }
     co_return keep_alive;
+}
+
+std::optional<Response> Node::early_answer(const Request& request) {
+    if (auto answer = health_answer(request)) {
+        return answer;
+    }
+    if (auto answer = fault_answer(request)) {
+        return answer;
+    }
+    return service_.refuse_early(request);
 }
 
 std::optional<Response> Node::health_answer(const Request& request) const {

@@ -69,6 +69,8 @@ class Node {
                                                               const Request& request, Body& body);
     boost::asio::awaitable<bool> send(Connection& connection, const Request& request,
                                       const Response& response, bool keep_alive);
+    // What a request gets before its body is read, if anything.
+    std::optional<Response> early_answer(const Request& request);
     std::optional<Response> health_answer(const Request& request) const;
     std::optional<Response> fault_answer(const Request& request) const;
 

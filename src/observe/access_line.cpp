@@ -189,6 +189,32 @@ void AccessLine::write_target(Writer& out, std::string_view target) {
     out.plain(written.empty() ? kAbsent : written);
 }
 
+// What it took, and how it ended.
+void AccessLine::write_outcome(Writer& out, const RequestRecord& record) {
+    out.literal(R"(","tries":)");
+    out.number(record.tries);
+    out.literal(R"(,"bytes_in":)");
+    out.number(record.bytes_in);
+    out.literal(R"(,"ttfb":)");
+    // A number that does not exist is null: "-" would make the field a string in some lines only.
+    const auto number_or_null = [&out](std::int64_t value) {
+        if (value < 0) {
+            out.literal("null");
+        } else {
+            out.number(value);
+        }
+    };
+    number_or_null(record.ttfb_ms);
+    out.literal(R"(,"queued":)");
+    number_or_null(record.queued_ms);
+    out.literal(R"(,"error":")");
+    out.text(record.error);
+    out.literal(R"(","request_id":")");
+    out.text(record.request_id);
+    out.literal(R"(","backend_request_id":")");
+    out.text(record.backend_request_id);
+}
+
 AccessLine::AccessLine(std::string hostname) : hostname_(std::move(hostname)) {}
 
 void AccessLine::start_second(std::int64_t second) {
@@ -249,28 +275,7 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.text(record.key_source);
     out.literal(R"(","session":")");
     out.url(record.session);  // the client chose it: it may be part of a URL
-    out.literal(R"(","tries":)");
-    out.number(record.tries);
-    out.literal(R"(,"bytes_in":)");
-    out.number(record.bytes_in);
-    out.literal(R"(,"ttfb":)");
-    // A number that does not exist is null: "-" would make the field a string in some lines only.
-    const auto number_or_null = [&out](std::int64_t value) {
-        if (value < 0) {
-            out.literal("null");
-        } else {
-            out.number(value);
-        }
-    };
-    number_or_null(record.ttfb_ms);
-    out.literal(R"(,"queued":)");
-    number_or_null(record.queued_ms);
-    out.literal(R"(,"error":")");
-    out.text(record.error);
-    out.literal(R"(","request_id":")");
-    out.text(record.request_id);
-    out.literal(R"(","backend_request_id":")");
-    out.text(record.backend_request_id);
+    write_outcome(out, record);
     static_assert(kAccessLogVersion == 1);
     out.literal("\",\"log_version\":1}\n");
 }

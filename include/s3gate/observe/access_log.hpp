@@ -29,6 +29,7 @@ class AccessLine {
     void start_second(std::int64_t second);
     static void write_attempts(Writer& out, const RequestRecord& record, std::size_t count);
     static void write_target(Writer& out, std::string_view target);
+    static void write_outcome(Writer& out, const RequestRecord& record);
     void write(Writer& out, const RequestRecord& record, std::size_t attempts, std::int64_t milliseconds) const;
 
     std::string hostname_;
