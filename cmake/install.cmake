@@ -7,6 +7,6 @@ install(SCRIPT cmake/install_folders.cmake)
 
 install(TARGETS s3gate RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 # As in the checkout, so that the links of the pages lead somewhere.
-install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES README.md CHANGELOG.md SECURITY.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs config DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(SCRIPT cmake/install_unit.cmake)

@@ -120,9 +120,11 @@ def test_pages_licence_and_samples(tmp_path):
     for folder in ("docs", "config"):
         there = {path.relative_to(ROOT) for path in (ROOT / folder).rglob("*")}
         assert {path.relative_to(pages) for path in (pages / folder).rglob("*")} == there
+    assert (pages / "CHANGELOG.md").exists() and (pages / "SECURITY.md").exists()
     # Links lead somewhere; those to the sources stay behind with them.
-    for page in [pages / "README.md", *(pages / "docs").glob("*.md")]:
+    stay_behind = ("CONTRIBUTING.md", "bench", "tests", "scripts", "src", "systemd")
+    for page in [*pages.glob("*.md"), *(pages / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             at = (page.parent / link).resolve().relative_to(pages.resolve())
-            if at.parts[0] not in ("bench", "tests", "scripts", "src", "systemd"):
+            if at.parts[0] not in stay_behind:
                 assert (pages / at).exists(), f"{page.name}: {link}"
