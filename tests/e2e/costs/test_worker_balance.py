@@ -6,9 +6,10 @@ import pathlib
 import signal
 import sys
 
+from support.checkout import ROOT
 from support.waiting import wait_until
 
-sys.path.insert(1, str(pathlib.Path(__file__).resolve().parents[2] / "bench"))
+sys.path.insert(1, str(ROOT / "bench"))
 
 from accounting import connections_of_workers  # noqa: E402
 

@@ -15,10 +15,11 @@ import tempfile
 
 import pytest
 
+from support.checkout import ROOT
 from support.config import dead_address, free_port, make_config, make_site, to_yaml
 from support.daemon import binary, run_command
 
-SHIPPED = pathlib.Path(__file__).resolve().parents[2] / "systemd" / "s3gate.service"
+SHIPPED = ROOT / "systemd" / "s3gate.service"
 
 
 @pytest.fixture

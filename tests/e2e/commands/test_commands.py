@@ -5,16 +5,16 @@ A check that passes what a start refuses, or names no line, makes every roll-out
 """
 
 import csv
-import pathlib
 import re
 
 import pytest
 
 from support.backend import answer_ok
+from support.checkout import ROOT
 from support.config import dead_address, make_config, make_site, to_yaml
 from support.daemon import run_command
 
-VECTORS = pathlib.Path(__file__).resolve().parents[1] / "data" / "ketama-nginx.tsv"
+VECTORS = ROOT / "tests" / "data" / "ketama-nginx.tsv"
 SIX = [f"cluster01-{number}.minio.xunku.in:9000" for number in range(1, 7)]
 RINGS = {
     "six": SIX,

@@ -8,12 +8,13 @@ import struct
 import subprocess
 
 import pytest
+from support.checkout import ROOT
 from support.daemon import binary
 from support.lockstep import Backend, Lockstep
 
 WIDTH = 4
 ROUNDS = 2500  # of WIDTH exchanges
-SHIM = pathlib.Path(__file__).resolve().parents[1] / "support" / "count_allocations.c"
+SHIM = ROOT / "tests" / "support" / "count_allocations.c"
 
 
 @pytest.fixture

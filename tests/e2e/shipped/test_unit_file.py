@@ -4,13 +4,13 @@ A unit that promises a reload which does nothing, or restarts a typo until syste
 start, costs its operator the night. How systemd takes it: tests/real/test_unit.py.
 """
 
-import pathlib
 import shutil
 import subprocess
 
 import pytest
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
+from support.checkout import ROOT
+
 CHANGES = {
     "as shipped": ("", "", True),
     "reload": ("KillSignal=", "ExecReload=/bin/kill -HUP $MAINPID\nKillSignal=", False),

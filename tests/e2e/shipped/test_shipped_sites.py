@@ -5,17 +5,17 @@ Files that merely load may still check the console's nodes at a port that answer
 header that nobody asked for to signed requests.
 """
 
-import pathlib
 import re
 
 import pytest
 
 from support.backend import answer_ok
+from support.checkout import ROOT
 from support.client import RawClient
 from support.config import free_port
 from support.waiting import wait_until
 
-CONFIG = pathlib.Path(__file__).resolve().parents[2] / "config"
+CONFIG = ROOT / "config"
 NODES = [f"127.0.61.{number}" for number in range(1, 7)]
 SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
 UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Cookie", "token=t")]
