@@ -302,15 +302,15 @@ ServerList read_backends(const Section& site, Backends& out) {
     }
     assign(out.keepalive, backends->number("keepalive", {0, 65536, "off", OnWord::means_default}));
     assign(out.idle_timeout, backends->duration("idle_timeout", {Duration{1}, hours{1}}));
+    assign(out.max_connections, backends->number("max_connections", kMaxConnections));
+    assign(out.queue, backends->number("queue", {1, 100'000, "off", OnWord::means_default}));
+    assign(out.queue_timeout,
+           backends->duration("queue_timeout", {Duration{1}, std::chrono::minutes{5}}));
     if (!backends->has("servers")) {
         backends->report().problem(backends->line(), backends->path_of("servers"),
                                    "is missing; a site needs the servers it stands for");
         return ServerList::partial;
     }
-    assign(out.max_connections, backends->number("max_connections", kMaxConnections));
-    assign(out.queue, backends->number("queue", {1, 100'000, "off", OnWord::means_default}));
-    assign(out.queue_timeout,
-           backends->duration("queue_timeout", {Duration{1}, std::chrono::minutes{5}}));
     Server defaults;
     defaults.max_connections = out.max_connections;
     const ServerList servers = read_servers(*backends, defaults, out.servers);
