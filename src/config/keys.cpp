@@ -1,108 +1,13 @@
 #include "keys.hpp"
 
 #include <array>
+#include <vector>
+
+#include "row.hpp"
 
 namespace s3gate::config {
 
 namespace {
-
-constexpr auto kKnown = std::to_array<std::string_view>({
-    "main.workers",
-    "main.cpu_affinity",
-    "main.include",
-    "main.log",
-    "main.log.level",
-    "main.log.target",
-    "main.access_log",
-    "main.access_log.target",
-    "main.admin",
-    "main.admin.listen",
-    "main.admin.allow",
-    "main.admin.socket",
-    "main.limits",
-    "main.limits.connections",
-    "main.limits.pipes",
-    "main.limits.replay_memory",
-    "main.shutdown_timeout",
-    "main.upgrade_timeout",
-    "main.user",
-    "main.sites",
-    "site.name",
-    "site.enabled",
-    "site.type",
-    "site.listen",
-    "site.listen[].address",
-    "site.balance",
-    "site.balance.method",
-    "site.balance.key",
-    "site.balance.salt",
-    "site.backends",
-    "site.backends.name",
-    "site.backends.servers",
-    "site.backends.servers[].address",
-    "site.backends.servers[].weight",
-    "site.backends.servers[].backup",
-    "site.backends.servers[].down",
-    "site.backends.servers[].drained",
-    "site.backends.servers[].max_connections",
-    "site.backends.keepalive",
-    "site.backends.idle_timeout",
-    "site.backends.max_connections",
-    "site.backends.queue",
-    "site.backends.queue_timeout",
-    "site.health",
-    "site.health.path",
-    "site.health.method",
-    "site.health.host",
-    "site.health.port",
-    "site.health.interval",
-    "site.health.timeout",
-    "site.health.fall",
-    "site.health.rise",
-    "site.health.expect_status",
-    "site.health.reject_headers",
-    "site.health.concurrency",
-    "site.passive",
-    "site.passive.max_fails",
-    "site.passive.fail_timeout",
-    "site.retry",
-    "site.retry.on",
-    "site.retry.max_tries",
-    "site.retry.max_time",
-    "site.retry.replay_buffer",
-    "site.retry.unanswered_writes",
-    "site.timeouts",
-    "site.timeouts.connect",
-    "site.timeouts.client_head",
-    "site.timeouts.client_idle",
-    "site.timeouts.client_body",
-    "site.timeouts.client_write",
-    "site.timeouts.backend_head",
-    "site.timeouts.backend_body",
-    "site.timeouts.backend_stream",
-    "site.timeouts.tunnel_idle",
-    "site.limits",
-    "site.limits.head",
-    "site.limits.response_head",
-    "site.limits.connections",
-    "site.limits.per_client",
-    "site.limits.requests_per_client",
-    "site.limits.requests_per_client.rate",
-    "site.limits.requests_per_client.burst",
-    "site.forwarded",
-    "site.forwarded.mode",
-    "site.forwarded.trusted",
-    "site.headers",
-    "site.headers.set",
-    "site.upgrade",
-    "site.expect_empty_body",
-    "site.client_half_close",
-    "site.status",
-    "site.status.path",
-    "site.status.allow",
-    "site.session_header",
-    "site.when_all_down",
-});
 
 constexpr auto kLater = std::to_array<std::string_view>({
     "main.tls",
@@ -118,9 +23,93 @@ constexpr auto kLater = std::to_array<std::string_view>({
     "site.backends.slow_start",
 });
 
+// As an operator writes it inside brackets: in quotes only where YAML or a reader would stumble.
+std::string in_flow(const std::string& text) {
+    const bool is_plain = !text.empty() && text.find_first_of("{}[],:#\"'") == std::string::npos &&
+                          std::string_view("*&!@%`|>?- ").find(text.front()) == std::string::npos;
+    return is_plain ? text : "\"" + text + "\"";
+}
+
+struct InFlow {
+    std::string operator()(const Word& word) const { return word.text; }
+    std::string operator()(const Text& text) const { return in_flow(text.text); }
+    std::string operator()(const Texts& texts) const {
+        std::string out;
+        for (const std::string& item : texts.items) {
+            out += (out.empty() ? "" : ", ") + in_flow(item);
+        }
+        return "[" + out + "]";
+    }
+    std::string operator()(const Fields& fields) const {
+        std::string out;
+        for (const auto& [name, value] : fields.items) {
+            out += (out.empty() ? "" : ", ") + in_flow(name) + ": " + in_flow(value);
+        }
+        return "{" + out + "}";
+    }
+};
+
+template <class Model>
+std::string default_of(const Row<Model>& row) {
+    const Model model;
+    if (!row.no_default.empty()) {
+        return std::string(row.no_default);
+    }
+    if (row.value.print) {
+        return "`" + std::visit(InFlow(), row.value.print(model)) + "`";
+    }
+    if (row.value.is_on) {
+        return row.value.is_on(model) ? "`on`" : "`off`";
+    }
+    return {};
+}
+
+template <class Model>
+void add(const Row<Model>& row, std::vector<KeyReference>& out) {
+    out.push_back({row.path, default_of(row), row.value.range, row.meaning});
+}
+
+std::vector<KeyReference> make_reference() {
+    std::vector<KeyReference> out;
+    for (const auto& row : rows<Config>()) {
+        add(row, out);
+    }
+    for (const auto& row : rows<Site>()) {
+        add(row, out);
+        if (row.path == "site.backends.servers") {
+            for (const auto& server : rows<Server>()) {
+                add(server, out);
+            }
+        }
+    }
+    return out;
+}
+
+std::vector<std::string_view> paths_of(std::span<const KeyReference> keys) {
+    std::vector<std::string_view> out;
+    for (const KeyReference& key : keys) {
+        out.push_back(key.path);
+    }
+    return out;
+}
+
 }  // namespace
 
+std::optional<std::string_view> name_below(std::string_view table, std::string_view path) {
+    if (path.size() <= table.size() + 1 || !path.starts_with(table) || path[table.size()] != '.' ||
+        path.find('.', table.size() + 1) != std::string_view::npos) {
+        return std::nullopt;
+    }
+    return path.substr(table.size() + 1);
+}
+
+std::span<const KeyReference> key_reference() {
+    static const std::vector<KeyReference> kReference = make_reference();
+    return kReference;
+}
+
 std::span<const std::string_view> known_keys() {
+    static const std::vector<std::string_view> kKnown = paths_of(key_reference());
     return kKnown;
 }
 

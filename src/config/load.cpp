@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "main_reader.hpp"
+#include "row.hpp"
 #include "rules.hpp"
 #include "section.hpp"
 #include "site_reader.hpp"
@@ -28,8 +29,6 @@ namespace fs = std::filesystem;
 
 // Far above any real configuration, far below what would take noticeable time.
 constexpr std::size_t kMaxFileBytes = kMiB;
-
-constexpr std::string_view kDefaultInclude = "sites/*.yaml";
 
 struct FileText {
     std::string text;
@@ -193,7 +192,7 @@ class Loader {
         }
         Report report(file, result_);
         const Section main(*root, {}, "main", report);
-        read_main(main, directory_of(file), result_.config);
+        read_keys(main, result_.config);
         if (main.has("sites")) {
             if (main.has("include")) {
                 main.problem("sites",
@@ -392,11 +391,11 @@ class Loader {
     }
 
     void add_site(const Section& section) {
-        SiteRead read = read_site(section);
+        Site site = read_site(section);
         ++sites_seen_;
-        check_site(read.site, read.servers, result_);
-        if (read.site.enabled) {
-            result_.config.sites.push_back(std::move(read.site));
+        check_site(site, result_);
+        if (site.enabled) {
+            result_.config.sites.push_back(std::move(site));
         }
     }
 

@@ -5,7 +5,6 @@
 
 #include "s3gate/base/text.hpp"
 #include "s3gate/config/load.hpp"
-#include "site_reader.hpp"
 
 namespace s3gate::config {
 

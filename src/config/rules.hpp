@@ -3,11 +3,10 @@
 #pragma once
 
 #include "s3gate/config/load.hpp"
-#include "site_reader.hpp"
 
 namespace s3gate::config {
 
-void check_site(const Site& site, ServerList servers, LoadResult& result);
+void check_site(const Site& site, LoadResult& result);
 
 void check_between_sites(const Config& config, LoadResult& result);
 

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "keys.hpp"
+#include "row.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::config {
@@ -21,11 +22,8 @@ std::vector<std::string_view> children_of(std::string_view table,
                                           std::span<const std::string_view> keys) {
     std::vector<std::string_view> out;
     for (const std::string_view key : keys) {
-        if (key.size() > table.size() + 1 && key.starts_with(table) && key[table.size()] == '.') {
-            const std::string_view rest = key.substr(table.size() + 1);
-            if (rest.find('.') == std::string_view::npos) {
-                out.push_back(rest);
-            }
+        if (const auto name = name_below(table, key)) {
+            out.push_back(*name);
         }
     }
     return out;

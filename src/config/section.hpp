@@ -1,6 +1,6 @@
 // One mapping of a configuration file under its key path: hands out typed values, reports what is
-// wrong with them, and refuses keys that keys.cpp does not list. Readers keep their default
-// whenever a getter returns nothing.
+// wrong with them, and refuses keys that have no row. Readers keep their default whenever a getter
+// returns nothing.
 #pragma once
 
 #include <cstdint>
@@ -84,9 +84,12 @@ class Section {
     const Node* find(std::string_view key) const;
     // The line of the key if it is written, else of the mapping.
     int line_of(std::string_view key) const;
+    // The same with the file.
+    Location location_of(std::string_view key) const { return report_.at(line_of(key)); }
     std::string path_of(std::string_view key) const;
     int line() const { return node_.line; }
     const std::string& path() const { return path_; }
+    const std::string& table() const { return table_; }
     Report& report() const { return report_; }
 
     // True if the value is the word off (or its YAML 1.1 twins false and no, which other tools

@@ -1,27 +1,50 @@
-// One site's mapping → Site, with every default. Rules that look at a single key are applied here,
-// rules between keys in validate.cpp.
+// One site's mapping → Site. The rows of site_rows.cpp name the readers of the keys that are more
+// than a word or a number; `key` is the key's name in the section. Rules that look at a single key
+// are applied here, rules between keys in validate.cpp.
 #pragma once
+
+#include <array>
 
 #include "section.hpp"
 
 namespace s3gate::config {
 
-// Whether every server written made it into the site: rules that count servers are silent
-// otherwise.
-enum class ServerList { complete, partial };
+// What may lead to another attempt, by the words of retry.on.
+inline constexpr std::array<std::pair<std::string_view, bool RetryOn::*>, 6> kRetryReasons = {
+    {{"error", &RetryOn::error},
+     {"timeout", &RetryOn::timeout},
+     {"500", &RetryOn::http_500},
+     {"502", &RetryOn::http_502},
+     {"503", &RetryOn::http_503},
+     {"504", &RetryOn::http_504}}};
 
-struct SiteRead {
-    Site site;
-    ServerList servers = ServerList::complete;
-};
+Site read_site(const Section& section);
 
-SiteRead read_site(const Section& section);
+void read_name(const Section& site, std::string_view key, Site& out);
+void read_site_listen(const Section& site, std::string_view key, Site& out);
+void read_balance(const Section& site, std::string_view key, Site& out);
+void read_key_sources(const Section& balance, std::string_view key, Site& out);
+void read_backends(const Section& site, std::string_view key, Site& out);
+void read_health(const Section& site, std::string_view key, Site& out);
+void read_passive(const Section& site, std::string_view key, Site& out);
+void read_retry(const Section& site, std::string_view key, Site& out);
+void read_retry_on(const Section& retry, std::string_view key, Site& out);
+void read_requests_per_client(const Section& limits, std::string_view key, Site& out);
+void read_rate(const Section& section, std::string_view key, Site& out);
+void read_trusted(const Section& forwarded, std::string_view key, Site& out);
+void read_headers(const Section& site, std::string_view key, Site& out);
+void read_header_fields(const Section& headers, std::string_view key, Site& out);
+void read_status_page(const Section& site, std::string_view key, Site& out);
+void read_status_allow(const Section& status, std::string_view key, Site& out);
+void read_session_header(const Section& site, std::string_view key, Site& out);
 
-// Shared with the main file: addresses to listen on, address blocks (with the loopback default),
-// names of header fields that carry the message itself and so may never be configured.
-std::vector<Listen> read_listen(const Section& section);
-std::vector<base::Cidr> read_blocks(const Section& section, std::string_view key);
-std::vector<base::Cidr> loopback_blocks();
-bool is_reserved_field(std::string_view name);
+// Report what is wrong with a text.
+void check_name(const Section& section, std::string_view key, const std::string& name);
+void check_health_path(const Section& health, std::string_view key, const std::string& path);
+void check_health_host(const Section& health, std::string_view key, const std::string& host);
+void check_status_path(const Section& status, std::string_view key, const std::string& path);
+
+// True if max_fails is 0, reported as a problem.
+bool is_zero_fails(const Section& passive, std::string_view key);
 
 }  // namespace s3gate::config

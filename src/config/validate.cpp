@@ -252,9 +252,9 @@ std::string key_of(const Site& site, std::string_view key) {
     return site.path.empty() ? std::string(key) : site.path + "." + std::string(key);
 }
 
-void check_site(const Site& site, ServerList servers, LoadResult& result) {
+void check_site(const Site& site, LoadResult& result) {
     check_servers(site, result);
-    if (servers == ServerList::complete) {
+    if (!site.backends.is_partial && !site.backends.servers.empty()) {
         check_server_count(site, result);
     }
     check_backends(site, result);
@@ -277,10 +277,8 @@ void validate(const Config& config, LoadResult& result) {
         if (site.backends.servers.empty()) {
             result.problems.push_back({site.where, key_of(site, "backends.servers"),
                                        "is empty; a site needs at least one server"});
-            check_site(site, ServerList::partial, result);
-        } else {
-            check_site(site, ServerList::complete, result);
         }
+        check_site(site, result);
     }
     check_between_sites(config, result);
 }

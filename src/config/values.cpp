@@ -299,6 +299,10 @@ Parsed<std::vector<std::string>> expand_ranges(std::string_view text) {
     return {std::move(out), {}};
 }
 
+bool all_digits(std::string_view text) {
+    return !text.empty() && std::ranges::all_of(text, is_digit);
+}
+
 bool is_token(std::string_view text) {
     constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
     return !text.empty() && std::ranges::all_of(text, [&](char c) {

@@ -47,6 +47,8 @@ Parsed<std::string> substitute(std::string_view text, const Environment& environ
 // runs fastest; a leading zero in the first number pads all of them to its width.
 Parsed<std::vector<std::string>> expand_ranges(std::string_view text);
 
+// True if there is at least one digit and nothing else.
+bool all_digits(std::string_view text);
 // RFC 9110 §5.6.2: what a field name consists of.
 bool is_token(std::string_view text);
 // RFC 9110 §5.5: no controls but the tab, no space or tab at the ends.

@@ -1,5 +1,5 @@
-// The configuration as plain values, with every default. Nothing else: reading is yaml_reader's work, rules between keys are
-// validate's. Built once at start (or reload), immutable afterwards, read by any thread.
+// The configuration as plain values, with every default. Nothing else: how a key is read, printed and described stands in its
+// row (src/config/main_rows.cpp, site_rows.cpp), rules between keys are validate's. Built once at start (or reload), immutable afterwards, read by any thread.
 #pragma once
 
 #include <chrono>
@@ -43,6 +43,9 @@ enum class EmptyExpect { synth100, close };
 enum class AllDown { try_anyway, refuse };
 enum class HalfClose { cut, serve };
 enum class LogLevel { debug, info, warn, error };
+
+// 127.0.0.0/8 and ::1/128: who may see what is for the operator alone.
+std::vector<base::Cidr> loopback_blocks();
 
 // What ties a request to a backend. `name` is set for cookie and header only.
 struct KeySource {
@@ -90,6 +93,9 @@ struct Backends {
     unsigned max_connections = 0;  // of each server that does not say otherwise; 0 = off
     unsigned queue = 1024;         // requests of the group that wait for room at once
     Duration queue_timeout = seconds{1};
+    // True if a server that is written has a problem and is not in `servers`: rules that count
+    // servers are silent then.
+    bool is_partial = false;
     Location where = {};  // the line of the key; 0 when it was not written
 };
 
@@ -172,7 +178,7 @@ struct Forwarded {
 struct StatusPage {
     bool enabled = false;
     std::string path = "/upstream/health/";
-    std::vector<base::Cidr> allow;  // default 127.0.0.0/8 and ::1/128, filled in by the reader
+    std::vector<base::Cidr> allow = loopback_blocks();
     Location where = {};  // the line of the key; 0 when it was not written
 };
 
@@ -214,7 +220,7 @@ struct AccessLog {
 struct Admin {
     bool enabled = false;
     std::vector<Listen> listen;
-    std::vector<base::Cidr> allow;  // default 127.0.0.0/8 and ::1/128
+    std::vector<base::Cidr> allow = loopback_blocks();
     std::string socket;
     Location where = {};  // the line of the key; 0 when it was not written
 };

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "config_page.hpp"
 #include "keys.hpp"
 #include "s3gate/config/load.hpp"
 #include "temp_files.hpp"
@@ -199,6 +200,22 @@ TEST(ConfigReference, HasARowForEveryKeyAndForNothingElse) {
     const std::string text = read_all(kSource / "docs/config.md");
     EXPECT_EQ(documented_keys(text, "## Main file"), known_below("main."));
     EXPECT_EQ(documented_keys(text, "## Site file"), known_below("site."));
+}
+
+TEST(ConfigReference, HasTheTablesThatTheRowsMake) {
+    const std::string text = read_all(kSource / "docs/config.md");
+    EXPECT_EQ(text, with_tables(text))
+        << "cmake --build --preset dev --target config-page writes the tables anew";
+}
+
+// A mark that names a key twice, or in two tables, would describe it twice.
+TEST(ConfigReference, DescribesEveryKeyOnce) {
+    std::size_t rows = 0;
+    std::istringstream lines(read_all(kSource / "docs/config.md"));
+    for (std::string line; std::getline(lines, line);) {
+        rows += line.starts_with("| `") ? 1 : 0;
+    }
+    EXPECT_EQ(rows, known_keys().size());
 }
 
 TEST(ConfigReference, NamesTheKeysOfLaterReleases) {

@@ -1,0 +1,103 @@
+// The keys of the main file.
+#include <array>
+
+#include "main_reader.hpp"
+#include "row.hpp"
+
+namespace s3gate::config {
+
+namespace {
+
+bool never(const Config&) {
+    return false;
+}
+
+const auto kRows = std::to_array<Row<Config>>({
+    {"main.workers", number<&Config::workers>({1, 1024, "auto"}),
+     "event loops. `auto`: as many as the CPU affinity and the cgroup's quota allow"},
+    {"main.cpu_affinity", choice<&Config::cpu_affinity>({{"off", false}, {"auto", true}}),
+     "`auto` (or `on`) binds each event loop to a processor of its own"},
+    {"main.include",
+     {.range = "list",
+      .print = [](const Config&) { return Texts{{std::string(kDefaultInclude)}}; }},
+     "site files: names or patterns with `*`, `?`, `[…]`, relative to this file. "
+     "Only the main file includes",
+     {},
+     never},
+
+    {"main.log", section<&Config::log>("a mapping such as {level: info}"),
+     "what the daemon has to say about itself"},
+    {"main.log.level",
+     unless(is_above_error,
+            choice<&Config::log, &Log::level>(
+                {{"debug", LogLevel::debug},
+                 {"info", LogLevel::info},
+                 {"warn", LogLevel::warn},
+                 {"error", LogLevel::error}},
+                {{"warning", "warn"}, {"err", "error"}, {"notice", "info"}, {"trace", "debug"}})),
+     "the least important message that is written. Words of syslog and nginx are taken: `warning` "
+     "is `warn`, `err` is `error`, `notice` is `info`"},
+    {"main.log.target",
+     custom<&Config::log, &Log::target>("`stderr`, a path", read_log_target, print_text),
+     "where to"},
+
+    {"main.access_log", section_of<Config>("`off`, mapping", read_access_log),
+     "one JSON object for every request"},
+    {"main.access_log.target",
+     custom<&Config::access_log, &AccessLog::target>("`off`, `stdout`, a path",
+                                                     read_access_log_target, print_text),
+     "where to; the packaged main file says `/var/log/s3gate/access.log`"},
+
+    {"main.admin", switched_section<&Config::admin, &Admin::enabled>("`off`, mapping", read_admin),
+     "status, metrics and commands; a mapping needs `listen`, `socket` or both. Not served yet: "
+     "the keys are checked, nothing listens, and a warning says so"},
+    {"main.admin.listen",
+     custom<&Config::admin, &Admin::listen>("list of addresses", read_admin_listen, print_listen),
+     "HTTP, read-only: `/status`, `/metrics`, `/healthz`. Example `[\"127.0.0.1:9180\"]`", "none",
+     never},
+    {"main.admin.allow",
+     custom<&Config::admin, &Admin::allow>("list of address blocks", read_admin_allow,
+                                           print_blocks),
+     "who may connect to `admin.listen`"},
+    {"main.admin.socket",
+     custom<&Config::admin, &Admin::socket>("a path of at most 107 bytes", read_admin_socket,
+                                            print_text),
+     "unix socket for commands. Example `/run/s3gate/ctl.sock`", "none", never},
+
+    {"main.limits", section<&Config::limits>("a mapping such as {replay_memory: 64MiB}"),
+     "bounds of the whole process"},
+    {"main.limits.connections",
+     number<&Config::limits, &Limits::connections>({1, 10'000'000, "auto"}),
+     "client connections. `auto`: what the limit of open files carries"},
+    {"main.limits.pipes", number<&Config::limits, &Limits::pipes>({1, 1'000'000, "auto"}),
+     "pipes for moving bodies without copying. `auto`: what the kernel's `pipe-user-pages-soft` "
+     "carries"},
+    {"main.limits.replay_memory",
+     size<&Config::limits, &Limits::replay_memory>({0, 64 * kKiB* kMiB}),
+     "memory for all `retry.replay_buffer` together; 0: no body is ever kept for a second attempt"},
+
+    {"main.shutdown_timeout", duration<&Config::shutdown_timeout>({Duration{0}, hours{24}}),
+     "how long open exchanges may go on after SIGTERM; 0 cuts them at once"},
+    {"main.upgrade_timeout",
+     with_warning("is checked, but not used yet: this version cannot upgrade in place",
+                  duration<&Config::upgrade_timeout>({seconds{1}, hours{24 * 7}})),
+     "how long the old process serves on after a live upgrade. Not used yet: checked only, and a "
+     "warning says so",
+     {},
+     never},
+    {"main.user", custom<&Config::user>("a user name", read_user, print_text),
+     "when started as root: the user to become after binding"},
+    {"main.sites", mappings<Config>("list of sites"),
+     "sites written right here, for small setups; each item has the keys of a site file. Not "
+     "together with `include`",
+     "–"},
+});
+
+}  // namespace
+
+template <>
+std::span<const Row<Config>> rows() {
+    return kRows;
+}
+
+}  // namespace s3gate::config

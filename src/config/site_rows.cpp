@@ -1,0 +1,346 @@
+// The keys of a site file, and those of a server in it.
+#include <algorithm>
+#include <array>
+#include <chrono>
+
+#include "row.hpp"
+#include "site_reader.hpp"
+
+namespace s3gate::config {
+
+namespace {
+
+using std::chrono::minutes;
+
+// What a server may have in progress: a number, or off for none.
+constexpr NumberRule kMaxConnections{1, 1'000'000, "off"};
+constexpr DurationRule kUpToADay{Duration{1}, hours{24}};
+constexpr DurationRule kUpToAWeek{Duration{1}, hours{24 * 7}};
+
+Texts print_key_sources(const std::vector<KeySource>& sources) {
+    Texts out;
+    std::ranges::transform(sources, std::back_inserter(out.items), print_key_source);
+    return out;
+}
+
+Texts print_statuses(const std::vector<int>& statuses) {
+    Texts out;
+    for (const int status : statuses) {
+        out.items.push_back(std::to_string(status));
+    }
+    return out;
+}
+
+Texts print_reasons(const RetryOn& on) {
+    Texts out;
+    for (const auto& [word, member] : kRetryReasons) {
+        if (on.*member) {
+            out.items.emplace_back(word);
+        }
+    }
+    return out;
+}
+
+Word print_rate_alone(const RequestRate& rate) {
+    RequestRate alone = rate;
+    alone.burst = alone.requests;
+    return {print_rate(alone)};
+}
+
+Printed print_session_header(const std::string& name) {
+    return name.empty() ? Printed(Word{"off"}) : Printed(Text{name});
+}
+
+Fields print_fields(const std::vector<std::pair<std::string, std::string>>& fields) {
+    return {fields};
+}
+
+bool uses_keys(const Site& site) {
+    return site.balance.method == BalanceMethod::ketama;
+}
+
+bool may_queue(const Site& site) {
+    return std::ranges::any_of(site.backends.servers,
+                               [](const Server& server) { return server.max_connections > 0; });
+}
+
+bool is_http(const Site& site) {
+    return site.type == SiteType::http;
+}
+
+const auto kServerRows = std::to_array<Row<Server>>({
+    {"site.backends.servers[].address", custom<&Server::text>("`host:port`", nullptr, print_text),
+     "ranges work here too; the other keys then hold for all of them", "required in a mapping"},
+    {"site.backends.servers[].weight", number<&Server::weight>({1, 1000}), "share of the requests"},
+    {"site.backends.servers[].backup", boolean<&Server::backup>(),
+     "used when no other server is; not with `ketama`, and never all of them"},
+    {"site.backends.servers[].down", boolean<&Server::down>(),
+     "never used, but keeps its place on the ring"},
+    {"site.backends.servers[].drained", boolean<&Server::drained>(), "gets no new requests"},
+    {"site.backends.servers[].max_connections", number<&Server::max_connections>(kMaxConnections),
+     "the same for this server only; where the entry is a range, for each server of it",
+     "`backends.max_connections`"},
+});
+
+const auto kSiteRows = std::to_array<Row<Site>>({
+    {"site.name", custom<&Site::name>("1…128 letters, digits, `. _ : -`", read_name, print_text),
+     "the site's name in logs and metrics; two enabled sites never share one", "required"},
+    {"site.enabled", boolean<&Site::enabled>(),
+     "`false`: the file is read and checked, but not served"},
+    {"site.type", choice<&Site::type>({{"s3", SiteType::s3}, {"http", SiteType::http}}),
+     "`http` is for the console and other plain sites: `health` is off unless written, "
+     "`headers.set` is allowed"},
+    {"site.listen", custom<&Site::listen>("list of addresses", read_site_listen, print_listen),
+     "where the site listens; an item may also be a mapping", "required"},
+    {"site.listen[].address",
+     {.range = "an address"},
+     "the same in a mapping: `{address: \"0.0.0.0:9000\"}`",
+     "required in a mapping"},
+
+    {"site.balance", section_of<Site>("mapping", read_balance), "which server gets a request"},
+    {"site.balance.method",
+     choice<&Site::balance, &Balance::method>({{"ketama", BalanceMethod::ketama},
+                                               {"least_conn", BalanceMethod::least_conn},
+                                               {"round_robin", BalanceMethod::round_robin}}),
+     "`ketama`: the consistent ring of nginx's `hash … consistent`. `least_conn`: fewest requests "
+     "in progress for their weight. `round_robin`: in turn, by weight"},
+    {"site.balance.key",
+     custom<&Site::balance, &Balance::key>(
+         "list of `sessionid`, `uploadid`, `fingerprint`, `cookie:NAME`, `header:NAME`",
+         read_key_sources, print_key_sources),
+     "what ties a client to a server: the first source with a value decides. `ketama` needs at "
+     "least one; without `ketama`: a warning",
+     {},
+     uses_keys},
+    {"site.balance.salt",
+     text<&Site::balance, &Balance::salt>("a text", "text"),
+     "part of the fingerprint. All proxies of a site need the same; empty while the ring uses "
+     "fingerprints is a warning, and so is any without `ketama`",
+     {},
+     uses_keys},
+
+    {"site.backends", section_of<Site>("mapping", read_backends), "the servers of the site",
+     "required"},
+    {"site.backends.name",
+     text<&Site::backends, &Backends::name>("a name", "as `name`", check_name),
+     "the group's name on the status page; no two groups share one", "the site's `name`"},
+    {"site.backends.servers", mappings<Site>("list of `host:port` or mappings, at most 1024"),
+     "a server without a port is reached at 80. The ring hashes the text exactly as it stands here "
+     "after variables and ranges: `h` and `h:80` are one server (a warning) with different places. "
+     "The same text twice is a problem, and so is a site's own listener (a loop); another site's "
+     "is a warning",
+     "required"},
+    {"site.backends.keepalive",
+     number<&Site::backends, &Backends::keepalive>({0, 65536, "off", OnWord::means_default}),
+     "idle connections kept per server and event loop; all together at most a quarter of the open "
+     "files. Above 1024: a warning"},
+    {"site.backends.idle_timeout",
+     duration<&Site::backends, &Backends::idle_timeout>({Duration{1}, hours{1}}),
+     "how long one is kept; from 30s on a warning on S3 sites, because MinIO closes first"},
+    {"site.backends.max_connections",
+     number<&Site::backends, &Backends::max_connections>(kMaxConnections),
+     "requests (and WebSockets) in progress at one server at a time, over all event loops and all "
+     "of its addresses. A server that has so many is passed over like an unusable one; if every "
+     "usable server has, a request waits"},
+    {"site.backends.queue",
+     number<&Site::backends, &Backends::queue>({1, 100'000, "off", OnWord::means_default}),
+     "requests of the site that wait for room at a server at once, over all event loops. Further "
+     "ones get 503 `SlowDown` at once; `off`: nobody waits. Without any `max_connections`: a "
+     "warning",
+     {},
+     may_queue},
+    {"site.backends.queue_timeout",
+     duration<&Site::backends, &Backends::queue_timeout>({Duration{1}, minutes{5}}),
+     "how long one waits before it gets 503 `SlowDown`",
+     {},
+     may_queue},
+
+    {"site.health",
+     switched_section<&Site::health, &Health::enabled>("`off`, `on`, mapping", read_health),
+     "active checks; `on` or `{}` is on with every default", "on for `type: s3`, off for `http`"},
+    {"site.health.path",
+     text<&Site::health, &Health::path>("a path", "begins with `/`", check_health_path),
+     "what is asked for; a query is allowed"},
+    {"site.health.method",
+     choice<&Site::health, &Health::method>(
+         {{"GET", "GET"}, {"HEAD", "HEAD"}, {"OPTIONS", "OPTIONS"}}),
+     "how"},
+    {"site.health.host",
+     text<&Site::health, &Health::host>("a host", "name or address", check_health_host),
+     "the Host field of a check"},
+    {"site.health.port", number<&Site::health, &Health::port>({0, 65535}),
+     "the port to check; 0 is the server's own. The console says 9000: the API of the same node"},
+    {"site.health.interval", duration<&Site::health, &Health::interval>({Duration{10}, hours{1}}),
+     "between two checks of a server"},
+    {"site.health.timeout", duration<&Site::health, &Health::timeout>({Duration{10}, minutes{5}}),
+     "for the whole check. Above `health.interval`: a warning"},
+    {"site.health.fall", number<&Site::health, &Health::fall>({1, 100}),
+     "failures in a row that take a server down"},
+    {"site.health.rise", number<&Site::health, &Health::rise>({1, 100}),
+     "passes in a row that bring it back"},
+    {"site.health.expect_status",
+     custom<&Site::health, &Health::expect_status>("list of 100…599", nullptr, print_statuses),
+     "statuses that pass"},
+    {"site.health.reject_headers",
+     custom<&Site::health, &Health::reject_headers>("mapping of names to patterns with `*`",
+                                                    nullptr, print_fields),
+     "an answer with such a header fails whatever its status; `{}` for servers that are not MinIO"},
+    {"site.health.concurrency", number<&Site::health, &Health::concurrency>({1, 1024}),
+     "checks under way at once"},
+
+    {"site.passive",
+     switched_section<&Site::passive, &Passive::enabled>("`off`, mapping", read_passive),
+     "marks from live traffic: failed connects, connections broken before an answer"},
+    {"site.passive.max_fails",
+     unless(is_zero_fails, number<&Site::passive, &Passive::max_fails>({1, 255})),
+     "failures within `passive.fail_timeout` that set a mark"},
+    {"site.passive.fail_timeout", duration<&Site::passive, &Passive::fail_timeout>(kUpToADay),
+     "how long they count, and how long the mark stays until one trial request"},
+
+    {"site.retry", section_of<Site>("mapping", read_retry), "attempts on a further server"},
+    {"site.retry.on",
+     custom<&Site::retry, &Retry::on>("list of these", read_retry_on, print_reasons),
+     "what leads to one, where it is safe; `[]` or `off` for never. nginx's `http_500`, "
+     "`http_502`, `http_503` and `http_504` mean the same"},
+    {"site.retry.max_tries", number<&Site::retry, &Retry::max_tries>({1, 100}),
+     "attempts with something sent; those that the server refused because it is not ready do not "
+     "count ([architecture.md](architecture.md), \"Retry\")"},
+    {"site.retry.max_time", duration<&Site::retry, &Retry::max_time>({Duration{1}, hours{1}}),
+     "no new attempt after this"},
+    {"site.retry.replay_buffer", size<&Site::retry, &Retry::replay_buffer>({0, kMiB}),
+     "how much of a body is kept for another attempt"},
+    {"site.retry.unanswered_writes", boolean<&Site::retry, &Retry::unanswered_writes>(),
+     "a PutObject or DeleteObject (path style, unconditional, no copy, body kept whole) that was "
+     "sent and not answered goes once more, to another server, as nginx does "
+     "([docs/migration.md](migration.md), \"Retries and timeouts\"); `type: s3` only"},
+
+    {"site.timeouts", section<&Site::timeouts>("a mapping such as {connect: 2s}"),
+     "each bounds a time without progress"},
+    {"site.timeouts.connect", duration<&Site::timeouts, &Timeouts::connect>(kUpToADay),
+     "connecting to a server"},
+    {"site.timeouts.client_head", duration<&Site::timeouts, &Timeouts::client_head>(kUpToADay),
+     "a request's head, from its first byte"},
+    {"site.timeouts.client_idle", duration<&Site::timeouts, &Timeouts::client_idle>(kUpToADay),
+     "a kept connection between two requests"},
+    {"site.timeouts.client_body", duration<&Site::timeouts, &Timeouts::client_body>(kUpToADay),
+     "waiting for more of a request's body"},
+    {"site.timeouts.client_write", duration<&Site::timeouts, &Timeouts::client_write>(kUpToADay),
+     "waiting for the client to take more"},
+    {"site.timeouts.backend_head", duration<&Site::timeouts, &Timeouts::backend_head>(kUpToADay),
+     "waiting for a response's head; MinIO is silent while it completes large uploads"},
+    {"site.timeouts.backend_body", duration<&Site::timeouts, &Timeouts::backend_body>(kUpToADay),
+     "waiting for more of a response's body"},
+    {"site.timeouts.backend_stream",
+     duration<&Site::timeouts, &Timeouts::backend_stream>(kUpToAWeek),
+     "instead of `backend_head` and `backend_body` for answers that wait by nature: bucket "
+     "notifications (`?events=`), `mc admin trace`, `logs`, `speedtest` and their like, MinIO's "
+     "long reports (heal, profile, health), and any `text/event-stream`"},
+    {"site.timeouts.tunnel_idle", duration<&Site::timeouts, &Timeouts::tunnel_idle>(kUpToAWeek),
+     "a WebSocket with nothing to say (`upgrade: true`)"},
+
+    {"site.limits", section<&Site::limits>("a mapping such as {head: 128KiB}"),
+     "bounds of this site"},
+    // 4 KiB: below, ordinary signed requests would be refused. 1 MiB: what Go's servers, MinIO
+    // among them, take at most.
+    {"site.limits.head", size<&Site::limits, &SiteLimits::head>({4 * kKiB, kMiB}),
+     "a request's head"},
+    // The whole head has to fit into the one buffer that a response passes through
+    // (net::kBufferSize).
+    {"site.limits.response_head",
+     size<&Site::limits, &SiteLimits::response_head>({4 * kKiB, 256 * kKiB}), "a response's head"},
+    {"site.limits.connections",
+     number<&Site::limits, &SiteLimits::connections>({1, 10'000'000, "off"}),
+     "client connections of this site"},
+    {"site.limits.per_client",
+     number<&Site::limits, &SiteLimits::per_client>({1, 1'000'000, "off"}),
+     "of them, connections of one client address, over all event loops. An IPv6 network of 64 bits "
+     "is one address. Not below `limits.connections`: a warning"},
+    {"site.limits.requests_per_client",
+     switched_section<&Site::limits, &SiteLimits::requests_per_client, &RequestRate::requests>(
+         "`off`, a rate, mapping", read_requests_per_client),
+     "requests of one client address, over all its connections and event loops. A rate alone has a "
+     "burst of its own number: `100/s` is `{rate: 100/s, burst: 100}`"},
+    {"site.limits.requests_per_client.rate",
+     custom<&Site::limits, &SiteLimits::requests_per_client>("a rate", read_rate, print_rate_alone),
+     "how many in the long run", "required in a mapping"},
+    {"site.limits.requests_per_client.burst",
+     number<&Site::limits, &SiteLimits::requests_per_client, &RequestRate::burst>({1, 1'000'000}),
+     "how many at once after a pause", "the number of the rate"},
+
+    {"site.forwarded", section<&Site::forwarded>("a mapping such as {mode: set}"),
+     "`X-Real-IP`, `X-Forwarded-For`, `X-Forwarded-Proto`"},
+    {"site.forwarded.mode",
+     choice<&Site::forwarded, &Forwarded::mode>(
+         {{"set", ForwardedMode::set}, {"append", ForwardedMode::append}}),
+     "`set` replaces them; `append` keeps what a trusted peer sent"},
+    {"site.forwarded.trusted",
+     custom<&Site::forwarded, &Forwarded::trusted>("list of address blocks", read_trusted,
+                                                   print_blocks),
+     "whom `append` trusts"},
+
+    {"site.headers",
+     section_of<Site>("mapping", read_headers),
+     "`type: http` only, `check` refuses it on S3 sites: a client may have signed any field "
+     "(`X-Amz-*`, `Content-*`, `Date`, `Range`, …), so S3 requests go out as they came",
+     {},
+     is_http},
+    {"site.headers.set",
+     custom<&Site::headers_set>("mapping of names to one-line texts of at most 1024 bytes",
+                                read_header_fields, print_fields),
+     "fields added to every request, in place of those of the same name that the client sent: "
+     "`{X-NginX-Proxy: \"true\"}`. Not those that frame, route or forward a message: `Host`, "
+     "`Connection`, `Content-Length`, `Transfer-Encoding`, `TE`, `Trailer`, `Upgrade`, "
+     "`Keep-Alive`, `Expect`, `Forwarded`, `X-Real-IP`, `X-Forwarded-*`, `Proxy-*`, "
+     "`Sec-WebSocket-*`, `HTTP2-Settings`"},
+
+    {"site.upgrade", boolean<&Site::upgrade>(), "relay WebSockets and other upgrades"},
+    {"site.expect_empty_body",
+     choice<&Site::expect_empty_body>(
+         {{"synth100", EmptyExpect::synth100}, {"close", EmptyExpect::close}}),
+     "what a request with `Expect: 100-continue` and an empty body gets when the server is silent "
+     "about it"},
+    {"site.client_half_close",
+     choice<&Site::client_half_close>({{"cut", HalfClose::cut}, {"serve", HalfClose::serve}}),
+     "what a client is that closes its sending side (FIN) while it waits for its answer: gone, or "
+     "still reading"},
+
+    {"site.status",
+     switched_section<&Site::status, &StatusPage::enabled>("`off`, `on`, mapping",
+                                                           read_status_page),
+     "the servers' health as a page of this site; `on` or `{}` is on with the defaults. Hides "
+     "objects of a bucket with the path's first name"},
+    {"site.status.path",
+     text<&Site::status, &StatusPage::path>("a path", "begins with `/`, plain characters",
+                                            check_status_path),
+     "a prefix; never `/` alone. The same without the slash at its end redirects to it, for `GET` "
+     "and `HEAD` of who may see it. Without `/` at its end, or below `/minio/` on an S3 site: a "
+     "warning"},
+    {"site.status.allow",
+     custom<&Site::status, &StatusPage::allow>("list of address blocks", read_status_allow,
+                                               print_blocks),
+     "who may see it; others get 403"},
+    {"site.session_header",
+     custom<&Site::session_header>("`off`, a header name", read_session_header,
+                                   print_session_header),
+     "the response field that shows the key (of a cookie or a header: its CRC-32): "
+     "`X-Session-ID`, for which `on` stands too. Not a field with a meaning of its own. Without "
+     "`ketama` there is no key: a warning"},
+    {"site.when_all_down",
+     choice<&Site::when_all_down>({{"try", AllDown::try_anyway}, {"refuse", AllDown::refuse}}),
+     "when no server is usable: try those that are neither `down` nor `drained` all the same, or "
+     "answer 503"},
+});
+
+}  // namespace
+
+template <>
+std::span<const Row<Site>> rows() {
+    return kSiteRows;
+}
+
+template <>
+std::span<const Row<Server>> rows() {
+    return kServerRows;
+}
+
+}  // namespace s3gate::config
