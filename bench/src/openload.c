@@ -41,7 +41,7 @@ struct options {
     bool fresh;
     bool timeline;
     uint64_t deadline; /* ns */
-    const char *path;
+    const char* path;
 };
 
 enum state { idle, connecting, busy, unused };
@@ -49,8 +49,8 @@ enum state { idle, connecting, busy, unused };
 struct connection {
     int fd;
     enum state state;
-    unsigned next;    /* in a free list */
-    uint64_t due;     /* when its request was due */
+    unsigned next; /* in a free list */
+    uint64_t due;  /* when its request was due */
     uint64_t sequence;
     uint64_t body_left;
     size_t have;
@@ -68,12 +68,12 @@ struct histogram {
 };
 
 static struct options options;
-static struct connection *connections;
-static unsigned *idle_stack;
+static struct connection* connections;
+static unsigned* idle_stack;
 static unsigned idle_count;
 static unsigned unused_head;
 static int epoll_fd;
-static uint64_t *waiting; /* due times of requests without a connection, a ring */
+static uint64_t* waiting; /* due times of requests without a connection, a ring */
 static size_t waiting_first, waiting_count, waiting_room;
 static uint64_t sequence;
 static uint64_t sent, good, late, refused, other_status, failed, connect_failed;
@@ -87,7 +87,7 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void die(const char *what) {
+static void die(const char* what) {
     perror(what);
     exit(1);
 }
@@ -108,13 +108,13 @@ static double middle_us(unsigned bucket) {
     return (double)(((uint64_t)32 + bucket % 32) << (power - 5)) * (1 + 1.0 / 64) / 1000.0;
 }
 
-static void record(struct histogram *h, uint64_t ns) {
+static void record(struct histogram* h, uint64_t ns) {
     ++h->count[bucket_of(ns)];
     ++h->total;
     h->most = ns > h->most ? ns : h->most;
 }
 
-static double quantile_us(const struct histogram *h, double q) {
+static double quantile_us(const struct histogram* h, double q) {
     const uint64_t wanted = (uint64_t)(q * (double)h->total);
     uint64_t seen = 0;
     for (unsigned i = 0; i < kHistogram; ++i) {
@@ -129,7 +129,7 @@ static double quantile_us(const struct histogram *h, double q) {
 static void push_waiting(uint64_t due) {
     if (waiting_count == waiting_room) {
         const size_t room = waiting_room ? waiting_room * 2 : 4096;
-        uint64_t *grown = malloc(room * sizeof *grown);
+        uint64_t* grown = malloc(room * sizeof *grown);
         if (!grown) {
             die("malloc");
         }
@@ -159,7 +159,7 @@ static void close_connection(unsigned index) {
 }
 
 /* An answer, or its absence, is counted once per request. */
-static void count_answer(struct connection *c, int status) {
+static void count_answer(struct connection* c, int status) {
     const uint64_t now = now_ns();
     const uint64_t took = now > c->due ? now - c->due : 0;
     if (status >= 200 && status < 300) {
@@ -182,12 +182,11 @@ static void count_answer(struct connection *c, int status) {
 }
 
 static void send_request(unsigned index) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     char head[1024];
-    const int length = snprintf(head, sizeof head,
-                                "GET %s?sessionid=k%llu HTTP/1.1\r\nHost: bench\r\n%s\r\n",
-                                options.path, (unsigned long long)c->sequence % 100003,
-                                options.fresh ? "Connection: close\r\n" : "");
+    const int length = snprintf(
+        head, sizeof head, "GET %s?sessionid=k%llu HTTP/1.1\r\nHost: bench\r\n%s\r\n", options.path,
+        (unsigned long long)c->sequence % 100003, options.fresh ? "Connection: close\r\n" : "");
     c->state = busy;
     c->have = 0;
     c->in_body = false;
@@ -198,7 +197,7 @@ static void send_request(unsigned index) {
 }
 
 static void open_connection(unsigned index) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         die("socket");
@@ -207,10 +206,9 @@ static void open_connection(unsigned index) {
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     if (options.source != 0) {
         struct sockaddr_in from = {.sin_family = AF_INET};
-        from.sin_addr.s_addr =
-            htonl(options.source + (uint32_t)(c->sequence % options.sources));
+        from.sin_addr.s_addr = htonl(options.source + (uint32_t)(c->sequence % options.sources));
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
-        if (bind(fd, (struct sockaddr *)&from, sizeof from) != 0) {
+        if (bind(fd, (struct sockaddr*)&from, sizeof from) != 0) {
             die("bind");
         }
     }
@@ -220,7 +218,7 @@ static void open_connection(unsigned index) {
     if (epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0) {
         die("epoll_ctl");
     }
-    if (connect(fd, (struct sockaddr *)&options.server, sizeof options.server) != 0 &&
+    if (connect(fd, (struct sockaddr*)&options.server, sizeof options.server) != 0 &&
         errno != EINPROGRESS) {
         ++connect_failed;
         count_answer(c, 0);
@@ -229,7 +227,7 @@ static void open_connection(unsigned index) {
 }
 
 static void begin_request(unsigned index, uint64_t due) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     c->due = due;
     c->sequence = sequence++;
     ++sent;
@@ -260,7 +258,7 @@ static void serve_waiting(void) {
 }
 
 static void end_answer(unsigned index) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     count_answer(c, c->status);
     if (c->closes || options.fresh) {
         close_connection(index);
@@ -274,17 +272,17 @@ static void end_answer(unsigned index) {
 }
 
 /* Strict enough for the servers of this bench: a Content-Length in every answer. */
-static bool parse_head(struct connection *c, size_t length) {
+static bool parse_head(struct connection* c, size_t length) {
     c->input[length - 1] = '\0';
     c->status = strncmp(c->input, "HTTP/1.", 7) == 0 ? atoi(c->input + 9) : 0;
-    const char *field = strcasestr(c->input, "\r\ncontent-length:");
+    const char* field = strcasestr(c->input, "\r\ncontent-length:");
     c->closes = strcasestr(c->input, "\r\nconnection: close") != NULL;
     c->body_left = field ? strtoull(field + 17, NULL, 10) : 0;
     return c->status != 0 && (field || c->status == 204 || c->status == 304);
 }
 
 static void fail(unsigned index) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     const bool was_idle = c->state == idle;
     if (was_idle) {
         for (unsigned i = 0; i < idle_count; ++i) {
@@ -297,14 +295,13 @@ static void fail(unsigned index) {
         count_answer(c, 0);
     }
     close_connection(index);
-    if (!was_idle && options.closed &&
-        now_ns() - begin_time < (uint64_t)(options.seconds * 1e9)) {
+    if (!was_idle && options.closed && now_ns() - begin_time < (uint64_t)(options.seconds * 1e9)) {
         push_waiting(now_ns());
     }
 }
 
 static void read_answer(unsigned index) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     for (;;) {
         if (c->state == busy && c->in_body && c->body_left == 0) {
             end_answer(index);
@@ -328,7 +325,7 @@ static void read_answer(unsigned index) {
             continue;
         }
         c->have += (size_t)got;
-        const char *end = memmem(c->input, c->have, "\r\n\r\n", 4);
+        const char* end = memmem(c->input, c->have, "\r\n\r\n", 4);
         if (!end) {
             if (c->have == kInput - 1) {
                 fail(index);
@@ -349,7 +346,7 @@ static void read_answer(unsigned index) {
 }
 
 static void on_event(unsigned index, uint32_t events) {
-    struct connection *c = &connections[index];
+    struct connection* c = &connections[index];
     if (c->state == unused) {
         return;
     }
@@ -375,7 +372,7 @@ static void on_event(unsigned index, uint32_t events) {
     }
 }
 
-static const char *value_of(int argc, char **argv, const char *name, const char *otherwise) {
+static const char* value_of(int argc, char** argv, const char* name, const char* otherwise) {
     const size_t length = strlen(name);
     for (int i = 1; i < argc; ++i) {
         if (strncmp(argv[i], name, length) == 0 && argv[i][length] == '=') {
@@ -385,11 +382,11 @@ static const char *value_of(int argc, char **argv, const char *name, const char 
     return otherwise;
 }
 
-static void read_options(int argc, char **argv) {
+static void read_options(int argc, char** argv) {
     options.server.sin_family = AF_INET;
     options.server.sin_port = htons((uint16_t)atoi(value_of(argc, argv, "port", "9000")));
-    if (inet_pton(AF_INET, value_of(argc, argv, "host", "127.0.0.1"),
-                  &options.server.sin_addr) != 1 ||
+    if (inet_pton(AF_INET, value_of(argc, argv, "host", "127.0.0.1"), &options.server.sin_addr) !=
+            1 ||
         (ntohl(options.server.sin_addr.s_addr) >> 24) != 127) {
         fprintf(stderr, "openload: host must be a loopback address\n");
         exit(2);
@@ -416,7 +413,7 @@ static void read_options(int argc, char **argv) {
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     read_options(argc, argv);
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
@@ -446,15 +443,14 @@ int main(int argc, char **argv) {
     struct epoll_event events[512];
     for (;;) {
         const uint64_t now = now_ns();
-        while (scheduled < total &&
-               begin_time + (uint64_t)((double)scheduled * interval) <= now) {
+        while (scheduled < total && begin_time + (uint64_t)((double)scheduled * interval) <= now) {
             push_waiting(begin_time + (uint64_t)((double)scheduled * interval));
             ++scheduled;
         }
         serve_waiting();
         const uint64_t answered = good + late + refused + other_status + failed;
-        if (now >= last || (now >= end && scheduled == total && waiting_count == 0 &&
-                            answered == sent)) {
+        if (now >= last ||
+            (now >= end && scheduled == total && waiting_count == 0 && answered == sent)) {
             break;
         }
         struct timespec wait = {0, 10000000};
@@ -471,18 +467,19 @@ int main(int argc, char **argv) {
     const uint64_t answered = good + late + refused + other_status + failed;
     const uint64_t unanswered = sent - answered + waiting_count;
     const double seconds = options.seconds;
-    printf("{\"offered\": %llu, \"good\": %llu, \"late\": %llu, \"refused\": %llu, "
-           "\"other\": %llu, \"failed\": %llu, \"connect_failed\": %llu, \"unanswered\": %llu, "
-           "\"seconds\": %.3f, \"goodput\": %.1f, \"p50_us\": %.0f, \"p99_us\": %.0f, "
-           "\"p999_us\": %.0f, \"max_us\": %.0f, \"refused_p50_us\": %.0f, "
-           "\"refused_p99_us\": %.0f",
-           (unsigned long long)(sent + waiting_count), (unsigned long long)good,
-           (unsigned long long)late, (unsigned long long)refused,
-           (unsigned long long)other_status, (unsigned long long)failed,
-           (unsigned long long)connect_failed, (unsigned long long)unanswered, seconds,
-           (double)good / seconds, quantile_us(&good_times, 0.5), quantile_us(&good_times, 0.99),
-           quantile_us(&good_times, 0.999), (double)good_times.most / 1000.0,
-           quantile_us(&refused_times, 0.5), quantile_us(&refused_times, 0.99));
+    printf(
+        "{\"offered\": %llu, \"good\": %llu, \"late\": %llu, \"refused\": %llu, "
+        "\"other\": %llu, \"failed\": %llu, \"connect_failed\": %llu, \"unanswered\": %llu, "
+        "\"seconds\": %.3f, \"goodput\": %.1f, \"p50_us\": %.0f, \"p99_us\": %.0f, "
+        "\"p999_us\": %.0f, \"max_us\": %.0f, \"refused_p50_us\": %.0f, "
+        "\"refused_p99_us\": %.0f",
+        (unsigned long long)(sent + waiting_count), (unsigned long long)good,
+        (unsigned long long)late, (unsigned long long)refused, (unsigned long long)other_status,
+        (unsigned long long)failed, (unsigned long long)connect_failed,
+        (unsigned long long)unanswered, seconds, (double)good / seconds,
+        quantile_us(&good_times, 0.5), quantile_us(&good_times, 0.99),
+        quantile_us(&good_times, 0.999), (double)good_times.most / 1000.0,
+        quantile_us(&refused_times, 0.5), quantile_us(&refused_times, 0.99));
     if (options.timeline) {
         printf(", \"by_second\": [");
         for (unsigned i = 0; i < (unsigned)seconds; ++i) {

@@ -1,6 +1,6 @@
 /* Storage nodes with a known capacity, for overload.py: each serves `slots` requests at a time,
- * each for a fixed time, and lets the others wait in the order they came, without bound, as a disk's
- * queue does. What they can carry is therefore nodes × slots / time, whatever is offered.
+ * each for a fixed time, and lets the others wait in the order they came, without bound, as a
+ * disk's queue does. What they can carry is therefore nodes × slots / time, whatever is offered.
  *
  *     slownode PORT NODES SLOTS SERVICE_US LIFETIME_S
  *
@@ -31,7 +31,7 @@ struct request {
 };
 
 struct queue {
-    struct request *items;
+    struct request* items;
     size_t first, count, room;
 };
 
@@ -42,7 +42,7 @@ struct slot {
 
 struct node {
     struct queue waiting;
-    struct slot *slots;
+    struct slot* slots;
     unsigned busy;
 };
 
@@ -50,7 +50,7 @@ struct connection {
     uint32_t generation;
     unsigned node;
     size_t have;
-    char *input;
+    char* input;
 };
 
 static struct node nodes[kMostNodes];
@@ -68,15 +68,15 @@ static uint64_t now_ns(void) {
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void die(const char *what) {
+static void die(const char* what) {
     perror(what);
     exit(1);
 }
 
-static void push(struct queue *q, struct request request) {
+static void push(struct queue* q, struct request request) {
     if (q->count == q->room) {
         const size_t room = q->room ? q->room * 2 : 1024;
-        struct request *grown = malloc(room * sizeof *grown);
+        struct request* grown = malloc(room * sizeof *grown);
         if (!grown) {
             die("malloc");
         }
@@ -91,9 +91,9 @@ static void push(struct queue *q, struct request request) {
     q->items[(q->first + q->count++) % q->room] = request;
 }
 
-static void start_waiting(struct node *node, uint64_t now) {
+static void start_waiting(struct node* node, uint64_t now) {
     while (node->busy < slot_count && node->waiting.count > 0) {
-        struct slot *slot = &node->slots[node->busy++];
+        struct slot* slot = &node->slots[node->busy++];
         slot->request = node->waiting.items[node->waiting.first];
         slot->end = now + service;
         node->waiting.first = (node->waiting.first + 1) % node->waiting.room;
@@ -109,10 +109,10 @@ static void end_connection(int fd) {
 }
 
 /* Returns when the next request of this node ends; 0 = never. */
-static uint64_t finish(struct node *node, uint64_t now) {
+static uint64_t finish(struct node* node, uint64_t now) {
     uint64_t next = 0;
     for (unsigned i = 0; i < node->busy;) {
-        struct slot *slot = &node->slots[i];
+        struct slot* slot = &node->slots[i];
         if (slot->end <= now) {
             const struct request request = slot->request;
             *slot = node->slots[--node->busy];
@@ -133,7 +133,7 @@ static uint64_t finish(struct node *node, uint64_t now) {
 }
 
 static void read_requests(int fd) {
-    struct connection *c = &connections[fd];
+    struct connection* c = &connections[fd];
     for (;;) {
         const ssize_t got = recv(fd, c->input + c->have, kInput - c->have, MSG_DONTWAIT);
         if (got < 0 && errno == EAGAIN) {
@@ -144,7 +144,7 @@ static void read_requests(int fd) {
             return;
         }
         c->have += (size_t)got;
-        const char *end;
+        const char* end;
         while ((end = memmem(c->input, c->have, "\r\n\r\n", 4)) != NULL) {
             const size_t length = (size_t)(end - c->input) + 4;
             if (memmem(c->input, length, "/health/", 8)) {
@@ -163,7 +163,7 @@ static void read_requests(int fd) {
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char** argv) {
     if (argc != 6) {
         fprintf(stderr, "slownode PORT NODES SLOTS SERVICE_US LIFETIME_S\n");
         return 2;
@@ -195,7 +195,7 @@ int main(int argc, char **argv) {
         struct sockaddr_in address = {.sin_family = AF_INET};
         address.sin_port = htons((uint16_t)atoi(argv[1]));
         address.sin_addr.s_addr = htonl(0x7f000200u + i + 1);
-        if (bind(listeners[i], (struct sockaddr *)&address, sizeof address) != 0 ||
+        if (bind(listeners[i], (struct sockaddr*)&address, sizeof address) != 0 ||
             listen(listeners[i], 4096) != 0) {
             die("listen");
         }
@@ -225,7 +225,8 @@ int main(int argc, char **argv) {
             }
             const unsigned node = (unsigned)(events[i].data.u64 >> 32);
             for (;;) {
-                const int client = accept4(listeners[node], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+                const int client =
+                    accept4(listeners[node], NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
                 if (client < 0) {
                     break;
                 }

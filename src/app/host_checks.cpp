@@ -128,16 +128,14 @@ void check_log(const std::string& target, config::Problem place,
         return;
     }
     if (const std::string error = write_error(target); !error.empty()) {
-        place.message =
-            target + " cannot be written by the user who runs this check: " + error;
+        place.message = target + " cannot be written by the user who runs this check: " + error;
         warnings.push_back(std::move(place));
         return;
     }
-    const std::string obstacle =
-        user ? find_obstacle(target, *user, Access::write) : std::string();
+    const std::string obstacle = user ? find_obstacle(target, *user, Access::write) : std::string();
     if (!obstacle.empty()) {
-        place.message = target + " cannot be opened anew by " + user->user +
-                        " after a rotation: " + obstacle;
+        place.message =
+            target + " cannot be opened anew by " + user->user + " after a rotation: " + obstacle;
         warnings.push_back(std::move(place));
     }
 }

@@ -46,8 +46,8 @@ struct CommandLine {
 };
 
 CommandLine::CommandLine() {
-    config = app.add_option("-c,-f,--config", file, "The main configuration file")
-                 ->type_name("FILE");
+    config =
+        app.add_option("-c,-f,--config", file, "The main configuration file")->type_name("FILE");
     app.add_flag("-t,--test", is_test, "The same as the command check")->disable_flag_override();
     app.add_flag("-T", is_dump, "The same as check --dump")->disable_flag_override();
     app.set_version_flag("-v,-V,--version", "s3gate " S3GATE_VERSION, "Print the version");
@@ -63,8 +63,8 @@ CommandLine::CommandLine() {
 void CommandLine::add_check() {
     check = app.add_subcommand("check", "Check the configuration and say what it amounts to");
     check->fallthrough();  // --config is accepted after the subcommand as well
-    check_file = check->add_option("FILE", check_options.file, "The main configuration file")
-                     ->type_name("");
+    check_file =
+        check->add_option("FILE", check_options.file, "The main configuration file")->type_name("");
     check->add_flag("--strict", check_options.is_strict, "Warnings are failures: exit code 2")
         ->disable_flag_override();
     check->add_flag("--json", check_options.as_json, "Print one JSON object")
@@ -131,9 +131,8 @@ int usage_error(const std::string& message) {
 int print_help(const CommandLine& line) {
     const CLI::App* of = &line.app;
     if (!line.help_for.empty()) {
-        const auto commands = line.app.get_subcommands([&](const CLI::App* command) {
-            return command->get_name() == line.help_for;
-        });
+        const auto commands = line.app.get_subcommands(
+            [&](const CLI::App* command) { return command->get_name() == line.help_for; });
         if (commands.empty()) {
             return usage_error("there is no command \"" + line.help_for + "\"");
         }
@@ -171,9 +170,9 @@ std::string find_mistake(const CommandLine& line) {
         return {};
     }
     const auto commands = line.app.get_subcommands();  // those that were given
-    return commands.empty() ? "there is no command \"" + extras.front() + "\""
-                            : commands.front()->get_name() + " does not take \"" +
-                                  extras.front() + "\"";
+    return commands.empty()
+               ? "there is no command \"" + extras.front() + "\""
+               : commands.front()->get_name() + " does not take \"" + extras.front() + "\"";
 }
 
 // The file that was named, in whichever way, or the default.
@@ -186,7 +185,7 @@ std::string config_file(const CommandLine& line) {
     }
     if (::access(app::kDefaultFile, F_OK) != 0) {
         app::complain("no FILE is named, and the default " + std::string(app::kDefaultFile) +
-                 " does not exist; name one with --config FILE");
+                      " does not exist; name one with --config FILE");
     }
     return app::kDefaultFile;
 }

@@ -7,9 +7,9 @@
 
 #include "commands.hpp"
 #include "s3gate/base/digest.hpp"
+#include "s3gate/control/server.hpp"
 #include "s3gate/policy/affinity_key.hpp"
 #include "s3gate/policy/selection.hpp"
-#include "s3gate/control/server.hpp"
 #include "s3gate/state/slot_directory.hpp"
 #include "s3gate/state/snapshot.hpp"
 
@@ -70,7 +70,7 @@ Request parse_argument(const std::string& argument) {
 
 struct Key {
     std::string text;
-    std::string source;  // where it came from, or why there is none
+    std::string source;          // where it came from, or why there is none
     bool needs_address = false;  // a fingerprint, and nobody said whose
 };
 
@@ -100,7 +100,9 @@ std::string state_of(const config::Server& server) {
     return server.down ? " (down in the configuration)" : server.drained ? " (drained)" : "";
 }
 
-bool is_out(const config::Server& server) { return server.down || server.drained; }
+bool is_out(const config::Server& server) {
+    return server.down || server.drained;
+}
 
 // A group as the configuration alone shows it: every server is well, has room and one address.
 class GroupAsConfigured {

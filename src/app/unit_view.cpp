@@ -220,11 +220,11 @@ std::string print(UnitView::Home home) {
 }
 
 // The folders that systemd makes for a unit and gives to its user.
-constexpr auto kOwnFolders = std::to_array<std::pair<std::string_view, std::string_view>>(
-    {{"LogsDirectory", "/var/log/"},
-     {"StateDirectory", "/var/lib/"},
-     {"CacheDirectory", "/var/cache/"},
-     {"RuntimeDirectory", "/run/"}});
+constexpr auto kOwnFolders =
+    std::to_array<std::pair<std::string_view, std::string_view>>({{"LogsDirectory", "/var/log/"},
+                                                                  {"StateDirectory", "/var/lib/"},
+                                                                  {"CacheDirectory", "/var/cache/"},
+                                                                  {"RuntimeDirectory", "/run/"}});
 
 struct Capabilities {
     bool ambient = false;
@@ -290,8 +290,8 @@ UnitView view_of(const std::string& file, const std::vector<std::string>& drop_i
         unit.has_private_tmp = true;
     }
     const bool is_root = unit.user.empty() || unit.user == "root" || unit.user == "0";
-    unit.may_bind_low_ports = capabilities.bounding &&
-                              (capabilities.ambient || (is_root && !unit.has_dynamic_user));
+    unit.may_bind_low_ports =
+        capabilities.bounding && (capabilities.ambient || (is_root && !unit.has_dynamic_user));
     return unit;
 }
 
@@ -335,7 +335,7 @@ Class class_of(const struct stat& status, const Identity& who) {
         return Class::owner;
     }
     return std::ranges::find(who.groups, status.st_gid) != who.groups.end() ? Class::member
-                                                                           : Class::other;
+                                                                            : Class::other;
 }
 
 bool may(const struct stat& status, const Identity& who, unsigned wanted) {
@@ -384,8 +384,8 @@ std::string run_as(const Identity& who, const std::string& command) {
 std::string give(const std::string& path, const struct stat& status, const Identity& who,
                  const std::string& letters) {
     const std::string shown = shell_word(path);
-    const std::string by_group = run_as(
-        who, "chgrp " + who.group + " " + shown + " && chmod g+" + letters + " " + shown);
+    const std::string by_group =
+        run_as(who, "chgrp " + who.group + " " + shown + " && chmod g+" + letters + " " + shown);
     if (who.is_made_up) {
         return "; " + by_group + "; or, if everybody may, run: chmod o+" + letters + " " + shown;
     }
@@ -402,8 +402,8 @@ std::string give(const std::string& path, const struct stat& status, const Ident
 
 // The command that makes a folder for logs: whole folders such as /var/log are not given away.
 std::string make_folder(const std::string& folder, const Identity& who) {
-    return run_as(who, "install -d -m 0750 -o " + who.user + " -g " + who.group + " " +
-                           shell_word(folder));
+    return run_as(
+        who, "install -d -m 0750 -o " + who.user + " -g " + who.group + " " + shell_word(folder));
 }
 
 // Empty when all folders from `from` on to `path` let this user through, or nobody can tell.
@@ -412,7 +412,7 @@ std::string find_closed_folder(const std::string& path, const Identity& who,
     std::size_t slash = from == "/" ? 0 : from.size();
     for (; slash < path.size(); slash = path.find('/', slash + 1)) {
         const std::string folder = slash == 0 ? "/" : path.substr(0, slash);
-        struct stat status {};
+        struct stat status{};
         if (::stat(folder.c_str(), &status) != 0) {
             return {};
         }
@@ -425,7 +425,7 @@ std::string find_closed_folder(const std::string& path, const Identity& who,
 
 std::string find_closed(const std::string& path, const Identity& who, unsigned wanted,
                         const std::string& letters) {
-    struct stat status {};
+    struct stat status{};
     if (::stat(path.c_str(), &status) != 0 || may(status, who, wanted) || has_access_list(path)) {
         return {};
     }
@@ -433,7 +433,7 @@ std::string find_closed(const std::string& path, const Identity& who, unsigned w
 }
 
 bool is_missing(const std::string& folder) {
-    struct stat status {};
+    struct stat status{};
     return ::stat(folder.c_str(), &status) != 0 && errno == ENOENT;
 }
 
@@ -443,7 +443,7 @@ std::string own_folder_in(const std::string& folder) {
 
 // Empty when a file can be made there.
 std::string find_closed_to_files(const std::string& folder, const Identity& who) {
-    struct stat status {};
+    struct stat status{};
     if (::stat(folder.c_str(), &status) != 0) {
         return errno == ENOENT ? "there is no folder " + folder + "; " + make_folder(folder, who)
                                : std::string();
@@ -518,8 +518,7 @@ void Judge::check_user() const {
     warn(config.user_where, "user",
          config.user == who_.user
              ? started
-             : started + ", and for another user " +
-                   drop_in({"User=" + config.user, kStaticUser}));
+             : started + ", and for another user " + drop_in({"User=" + config.user, kStaticUser}));
 }
 
 void Judge::check_port(const config::Listen& listen, const std::string& key) const {
@@ -565,8 +564,7 @@ void Judge::check_files() const {
         const std::string obstacle =
             find_obstacle(absolute, who_, access, first_folder_of(absolute));
         if (!obstacle.empty()) {
-            warn({path, 0}, {},
-                 "cannot be " + verb + " by " + whose_user() + ": " + obstacle);
+            warn({path, 0}, {}, "cannot be " + verb + " by " + whose_user() + ": " + obstacle);
         }
     };
     for (const std::string& folder : result_.folders) {
@@ -602,10 +600,9 @@ std::string Judge::find_protection(const std::string& path) const {
         return "ProtectHome=" + print(unit_.home);
     }
     const bool is_system = is_below_any(path, std::array{"/usr", "/boot", "/efi"});
-    const bool is_read_only =
-        unit_.system == UnitView::System::strict ||
-        (unit_.system == UnitView::System::full && is_below(path, "/etc")) ||
-        (unit_.system >= UnitView::System::partly && is_system);
+    const bool is_read_only = unit_.system == UnitView::System::strict ||
+                              (unit_.system == UnitView::System::full && is_below(path, "/etc")) ||
+                              (unit_.system >= UnitView::System::partly && is_system);
     return is_read_only ? "ProtectSystem=" + print(unit_.system) : std::string();
 }
 
@@ -667,8 +664,9 @@ std::string Judge::refusal_of(const std::string& path, Purpose purpose) const {
         }
         way = may_be_bound(path) ? way_to(path, std::move(lines), "BindPaths") : std::string();
     } else if (is_private(path)) {
-        reason = "goes to a /tmp of the unit's own (PrivateTmp=yes): nobody else sees it, and it "
-                 "is gone when the service stops";
+        reason =
+            "goes to a /tmp of the unit's own (PrivateTmp=yes): nobody else sees it, and it "
+            "is gone when the service stops";
         std::vector<std::string> lines = {"PrivateTmp=no"};
         if (unit_.has_dynamic_user) {  // which implies PrivateTmp=yes, whatever another line says
             lines.insert(lines.begin(), kStaticUser);
@@ -689,8 +687,7 @@ std::string Judge::refusal_of(const std::string& path, Purpose purpose) const {
 std::string Judge::first_folder_of(const std::string& path) const {
     const auto bound = std::ranges::find_if(
         unit_.bound, [&](const std::string& folder) { return is_below(path, folder); });
-    const bool is_in_empty_home =
-        unit_.home == UnitView::Home::empty && is_below_any(path, kHomes);
+    const bool is_in_empty_home = unit_.home == UnitView::Home::empty && is_below_any(path, kHomes);
     return is_in_empty_home && bound != unit_.bound.end() ? *bound : "/";
 }
 
@@ -720,9 +717,8 @@ void Judge::check_target(const std::string& target, const config::Location& wher
         const fs::path real = fs::weakly_canonical(path, failed);
         path = failed ? path : real.string();
     }
-    if (const std::string refusal = is_below_any(path, unit_.own_folders)
-                                        ? std::string()
-                                        : refusal_of(path, purpose);
+    if (const std::string refusal =
+            is_below_any(path, unit_.own_folders) ? std::string() : refusal_of(path, purpose);
         !refusal.empty()) {
         warn(where, key, path + " " + refusal);
         return;
@@ -780,7 +776,7 @@ std::string find_obstacle(const std::string& path, const Identity& who, Access a
         case Access::write:
             break;
     }
-    struct stat status {};
+    struct stat status{};
     if (::stat(target.c_str(), &status) == 0) {
         return find_closed(target, who, 2, "w");
     }
@@ -824,9 +820,9 @@ std::optional<UnitView> installed_unit() {
     constexpr std::string_view kName = "s3gate.service";
     std::string file;
     std::vector<std::string> folders;
-    for (const std::string root : {"/etc/systemd/system/", "/run/systemd/system/",
-                                   "/usr/local/lib/systemd/system/", "/usr/lib/systemd/system/",
-                                   "/lib/systemd/system/"}) {
+    for (const std::string root :
+         {"/etc/systemd/system/", "/run/systemd/system/", "/usr/local/lib/systemd/system/",
+          "/usr/lib/systemd/system/", "/lib/systemd/system/"}) {
         const std::string path = root + std::string(kName);
         if (file.empty() && std::ifstream(path)) {
             file = path;

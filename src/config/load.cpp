@@ -61,7 +61,7 @@ FileText read_file(const std::string& path) {
     if (fd.get() < 0) {
         return {{}, system_message(errno)};
     }
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0) {
         return {{}, system_message(errno)};
     }
@@ -117,9 +117,9 @@ bool is_left_over(std::string_view path) {
     const std::string_view name = path.substr(path.rfind('/') + 1);
     const auto ends = [&](std::string_view suffix) { return name.ends_with(suffix); };
     constexpr auto kSuffixes = std::to_array<std::string_view>(
-        {"~", ".bak", ".old", ".orig", ".rej", ".save", ".tmp", ".swp", ".swo", ".swx",
-         ".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-bak", ".dpkg-tmp", ".ucf-old", ".ucf-new",
-         ".ucf-dist", ".rpmsave", ".rpmnew", ".rpmorig"});
+        {"~",         ".bak",     ".old",     ".orig",     ".rej",      ".save",      ".tmp",
+         ".swp",      ".swo",     ".swx",     ".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-bak",
+         ".dpkg-tmp", ".ucf-old", ".ucf-new", ".ucf-dist", ".rpmsave",  ".rpmnew",    ".rpmorig"});
     return name.starts_with(".#") || (name.starts_with('#') && ends("#")) ||
            std::ranges::any_of(kSuffixes, ends);
 }
@@ -241,8 +241,9 @@ class Loader {
         identities_.insert(fs::canonical(file, ignored).string());
         ParsedYaml yaml = parse_yaml(content.text);
         if (yaml.error) {
-            Report(file, result_).problem(yaml.error->line, std::move(yaml.error->key),
-                                          std::move(yaml.error->message));
+            Report(file, result_)
+                .problem(yaml.error->line, std::move(yaml.error->key),
+                         std::move(yaml.error->message));
             return std::nullopt;
         }
         Report report(file, result_);
@@ -414,7 +415,7 @@ class Loader {
     const Environment& environment_;
     LoadResult& result_;
     std::string main_file_;
-    std::vector<std::string> files_;    // in the order they were read
+    std::vector<std::string> files_;  // in the order they were read
     // A pattern's twin with the other ending, and where the pattern stands.
     struct PassedOver {
         std::string pattern;

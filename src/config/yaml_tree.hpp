@@ -22,8 +22,8 @@ struct Node {
     int line = 0;
     bool unusable = false;  // its problem was reported already: readers skip it silently
     std::string text;
-    std::string unquoted;  // the words of the file, where only quotes would make them a text for
-                           // YAML; else empty
+    std::string unquoted;     // the words of the file, where only quotes would make them a text for
+                              // YAML; else empty
     std::vector<Key> keys;    // mapping: as many as items
     std::vector<Node> items;  // list and mapping
 };

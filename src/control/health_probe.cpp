@@ -36,8 +36,7 @@ constexpr std::size_t kMaxReasonValue = 100;
 // Header values come from the network; the log shows them on one line.
 std::string printable(std::string_view text) {
     std::string out(text.substr(0, kMaxReasonValue));
-    std::ranges::replace_if(
-        out, [](char c) { return c < ' ' || c > '~'; }, '?');
+    std::ranges::replace_if(out, [](char c) { return c < ' ' || c > '~'; }, '?');
     return out;
 }
 

@@ -56,7 +56,7 @@ spdlog::level::level_enum level_of(config::LogLevel level) {
 class StandardError {
   public:
     StandardError() {
-        struct stat status {};
+        struct stat status{};
         is_socket_ = ::fstat(STDERR_FILENO, &status) == 0 && S_ISSOCK(status.st_mode);
     }
 

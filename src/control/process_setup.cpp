@@ -148,7 +148,7 @@ SignalsBlocked::~SignalsBlocked() {
 namespace {
 
 void use_if_default(int number, void (*handler)(int)) {
-    struct sigaction present {};
+    struct sigaction present{};
     if (::sigaction(number, nullptr, &present) == 0 && present.sa_handler == SIG_DFL) {
         ::signal(number, handler);
     }

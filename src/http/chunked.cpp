@@ -130,8 +130,7 @@ bool is_kept_trailer(const Field& field) {
     }
     // '_' and '.' read as '-' in servers that map names to variables.
     std::string plain(field.name);
-    std::replace_if(
-        plain.begin(), plain.end(), [](char c) { return c == '_' || c == '.'; }, '-');
+    std::replace_if(plain.begin(), plain.end(), [](char c) { return c == '_' || c == '.'; }, '-');
     if (base::istarts_with(plain, "x-amz-")) {
         return base::istarts_with(field.name, "x-amz-checksum-") ||
                base::iequals(field.name, "x-amz-trailer-signature");

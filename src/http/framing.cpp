@@ -369,8 +369,8 @@ ResponseMeaning meaning_of(const ResponseHead& head, bool to_head) {
         meaning.error = HeadError::too_many_fields;
         return meaning;
     }
-    meaning.keep_alive = !options.close && !meaning.is_oddly_framed &&
-                         (head.minor == 1 || options.keep_alive);
+    meaning.keep_alive =
+        !options.close && !meaning.is_oddly_framed && (head.minor == 1 || options.keep_alive);
     if (has_body && meaning.body.kind == BodyKind::none) {
         meaning.body.kind = BodyKind::until_close;
         meaning.keep_alive = false;

@@ -101,8 +101,9 @@ void append_local_reply(std::string& out, const LocalReply& reply, std::string_v
         out.append("Retry-After: ").append(std::to_string(reply.retry_after)).append("\r\n");
     }
     if (reply.page) {
-        out += "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
-               "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n";
+        out +=
+            "Cache-Control: no-store\r\nX-Content-Type-Options: nosniff\r\n"
+            "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n";
     }
     append_head_end(out, reply.page ? "text/html; charset=utf-8" : "application/xml", body.size(),
                     date, reply.close);

@@ -10,7 +10,7 @@ namespace s3gate::observe {
 
 bool is_journal(int descriptor) {
     const char* const stream = std::getenv("JOURNAL_STREAM");
-    struct stat status {};
+    struct stat status{};
     if (stream == nullptr || ::fstat(descriptor, &status) != 0) {
         return false;
     }

@@ -62,7 +62,7 @@ struct Output {
 }
 
 Output output_of(Descriptor fd, Output::Kind kind, const std::string& name) {
-    struct stat status {};
+    struct stat status{};
     if (::fstat(fd.get(), &status) != 0) {
         throw_errno(name);
     }
@@ -79,7 +79,7 @@ Output open_path(const std::string& path) {
     if (fd.get() < 0 && !is_lonely_fifo) {
         throw_errno(path);
     }
-    struct stat status {};
+    struct stat status{};
     if (is_lonely_fifo || (::fstat(fd.get(), &status) == 0 && S_ISFIFO(status.st_mode))) {
         Descriptor both(::open(path.c_str(), O_RDWR | O_NONBLOCK | O_CLOEXEC | O_NOCTTY));
         if (both.get() >= 0) {
@@ -99,7 +99,7 @@ Output open_path(const std::string& path) {
 // are.
 Output open_stdout() {
     const std::string name = "stdout";
-    struct stat status {};
+    struct stat status{};
     if (::fstat(STDOUT_FILENO, &status) != 0) {
         throw_errno(name);
     }

@@ -39,18 +39,18 @@ RetryVerdict give_up(const AttemptFacts& facts, int row) {
     return {.action = has_answer(facts) ? RetryAction::relay : RetryAction::fail, .row = row};
 }
 
-// True for answers by which a backend says that it cannot serve now, as MinIO's do for seconds after
-// a restart. They cost it next to nothing. Were they limited, the limits would be spent while no
-// backend serves, and requests would fail when the first one does.
+// True for answers by which a backend says that it cannot serve now, as MinIO's do for seconds
+// after a restart. They cost it next to nothing. Were they limited, the limits would be spent while
+// no backend serves, and requests would fail when the first one does.
 bool is_refusal(const AttemptFacts& facts) {
     const auto* const answer = std::get_if<Answer>(&facts.end);
     return answer != nullptr && answer->not_ready;
 }
 
 // True for refusals, which end when every backend was asked once, and for attempts whose backend
-// went away: its death hits everything in flight there at one moment, and a budget made for backends
-// that answer badly would fail most of it. Row 7 bounds these by itself, one further backend per
-// request.
+// went away: its death hits everything in flight there at one moment, and a budget made for
+// backends that answer badly would fail most of it. Row 7 bounds these by itself, one further
+// backend per request.
 bool is_exempt_from_budget(const AttemptFacts& facts, int row) {
     if (is_refusal(facts)) {
         return true;
@@ -86,8 +86,7 @@ RetryVerdict next_if_within_limits(const AttemptFacts& facts, const config::Retr
 
 // Row 2: nothing was sent, so any method may go on; what bounds it is the number of backends.
 RetryVerdict after_not_sent(const AttemptFacts& facts, const config::Retry& retry) {
-    const bool is_on =
-        failed_by(facts, Cause::connect_timeout) ? retry.on.timeout : retry.on.error;
+    const bool is_on = failed_by(facts, Cause::connect_timeout) ? retry.on.timeout : retry.on.error;
     if (is_on && facts.candidate_left && is_in_time(facts, retry)) {
         return {.action = RetryAction::next_backend, .row = 2};
     }
@@ -142,8 +141,7 @@ RetryVerdict after_silence(const AttemptFacts& facts, const Failure& failure,
         retry.unanswered_writes && facts.object_write && !facts.conditional && !facts.copy;
     const bool may_repeat =
         is_bare_read || ((facts.upload_part || is_wanted_write) && facts.in_hand);
-    return may_go_blind && may_repeat ? next_if_within_limits(facts, retry, 7)
-                                      : give_up(facts, 7);
+    return may_go_blind && may_repeat ? next_if_within_limits(facts, retry, 7) : give_up(facts, 7);
 }
 
 // Row 4 asked for a fresh connection to the same backend, and that is refused: the first break was

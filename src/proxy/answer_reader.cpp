@@ -37,10 +37,9 @@ AnswerHead AnswerReader::receive(net::Stream& stream, bool is_uploading) {
     if (fill_ == net::Buffer::size()) {
         return refuse("response head too large");
     }
-    const std::size_t first =
-        context_.client.had_long_answer ? kFirstReadOfLong : kFirstRead;
-    const ssize_t got = stream.receive(buffer_.data() + fill_,
-                                       std::min(first, net::Buffer::size() - fill_));
+    const std::size_t first = context_.client.had_long_answer ? kFirstReadOfLong : kFirstRead;
+    const ssize_t got =
+        stream.receive(buffer_.data() + fill_, std::min(first, net::Buffer::size() - fill_));
     if (got > 0) {
         fill_ += static_cast<std::size_t>(got);
         has_begun_ = true;
@@ -61,9 +60,8 @@ AnswerHead AnswerReader::scan(bool is_uploading) {
     if (state == http::HeadScanner::State::incomplete) {
         return bytes.size() >= limit ? refuse("response head too large") : AnswerHead::pending;
     }
-    const http::HeadError error = state == http::HeadScanner::State::complete
-                                      ? parse(bytes, limit)
-                                      : scanner_.error();
+    const http::HeadError error =
+        state == http::HeadScanner::State::complete ? parse(bytes, limit) : scanner_.error();
     if (error != http::HeadError::none) {
         return refuse("malformed response");
     }
@@ -79,14 +77,13 @@ inline http::HeadError AnswerReader::parse(std::string_view bytes, std::size_t l
         return http::HeadError::too_many_fields;
     }
     if (memory_.head.raw.empty()) {
-        const http::HeadError error = http::parse_response_head_softly(
-            {buffer_.data() + begin_, raw.size()}, memory_.head);
+        const http::HeadError error =
+            http::parse_response_head_softly({buffer_.data() + begin_, raw.size()}, memory_.head);
         if (error != http::HeadError::none) {
             return error;
         }
     }
-    meaning_ =
-        http::meaning_of(memory_.head, request_.method() == policy::MethodClass::head);
+    meaning_ = http::meaning_of(memory_.head, request_.method() == policy::MethodClass::head);
     return meaning_.error;
 }
 
@@ -141,8 +138,7 @@ bool AnswerReader::is_code_open() {
         return false;
     }
     const ErrorBody body = error_body();
-    return !body.is_whole && s3::error_code_in(body.text).empty() &&
-           fill_ < net::Buffer::size();
+    return !body.is_whole && s3::error_code_in(body.text).empty() && fill_ < net::Buffer::size();
 }
 
 ssize_t AnswerReader::receive_more(net::Stream& stream) {

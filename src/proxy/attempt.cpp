@@ -46,8 +46,8 @@ Attempt::~Attempt() {
 
 net::task<policy::AttemptEnd> Attempt::run() {
     if (!take_parked()) {
-        const net::ConnectEnd end = co_await net::connect_backend(*backend_, peer_.address,
-                                                                  context_.ticks().connect);
+        const net::ConnectEnd end =
+            co_await net::connect_backend(*backend_, peer_.address, context_.ticks().connect);
         if (end != net::ConnectEnd::connected) {
             co_return connect_failure(end);
         }
@@ -122,9 +122,8 @@ inline void Attempt::begin_upload() {
     phase_ = Phase::awaiting_head;
     Worker& worker = context_.worker;
     ++backend_->requests;
-    net::BodyRelay& up =
-        up_.emplace(request_.body(), stream(),
-                    net::RelayMeans{worker.buffers, worker.pipes, lists_});
+    net::BodyRelay& up = up_.emplace(request_.body(), stream(),
+                                     net::RelayMeans{worker.buffers, worker.pipes, lists_});
     up.head = &request_.pieces();
     up.replay = request_.replay();
     up.resend = up.replay != nullptr && up.replay->size() > 0;
@@ -308,8 +307,8 @@ Failure Attempt::failure(Cause cause, std::string_view error, Side side) const {
 Failure Attempt::closed() const {
     // Where the connection had died before the first byte left us, nothing was executed, whatever
     // the method. (Reads go to the same backend again: row 4.)
-    const bool is_dead = !up_->any_sent && !answer_.has_begun() && !request_.is_read() &&
-                         request_.may_start_over();
+    const bool is_dead =
+        !up_->any_sent && !answer_.has_begun() && !request_.is_read() && request_.may_start_over();
     // A backend that gave up on a client which sent nothing is not to blame.
     const bool is_client_silent = is_uploading_ && context_.client.stream.has_reader();
     return failure(is_dead ? Cause::dead : Cause::closed,

@@ -83,8 +83,7 @@ class Attempt {
     net::detached upload_half();
     // True if ended_early() has something to look at.
     bool is_interrupted() const {
-        return context_.is_abandoned() || was_taken_down_ ||
-               upload_end_ != net::RelayEnd::complete;
+        return context_.is_abandoned() || was_taken_down_ || upload_end_ != net::RelayEnd::complete;
     }
     std::optional<policy::Failure> ended_early() const;
     std::optional<policy::Failure> failure_of_upload() const;

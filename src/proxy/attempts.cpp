@@ -31,9 +31,8 @@ Attempts::Attempts(ExchangeContext& context, Request& request, Response& respons
       choice_(context.worker, context.group, context.group_state, request.key().place(),
               memory.selection) {
     // Each client request pays for a part of a retry (policy/retry_tokens).
-    change_tokens([this](std::int32_t balance) {
-        return policy::after_deposit(balance, most_tokens());
-    });
+    change_tokens(
+        [this](std::int32_t balance) { return policy::after_deposit(balance, most_tokens()); });
 }
 
 net::task<Attempts::End> Attempts::run() {
@@ -268,9 +267,8 @@ inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
     const std::uint32_t group = context_.group.cell;
     const std::int64_t least =
         answer != nullptr ? policy::kLeastStatusRetries : policy::kLeastRetries;
-    means.budget_left =
-        retry_hold_ ||
-        board.group_retries(group) < policy::retry_budget(board.group_requests(group), least);
+    means.budget_left = retry_hold_ || board.group_retries(group) <
+                                           policy::retry_budget(board.group_requests(group), least);
     means.token_left = answer == nullptr || policy::has_token(board.all_retry_tokens(group));
     return means;
 }

@@ -107,7 +107,7 @@ class Attempts {
     bool repeats_backend_ = false;  // the next attempt, or the present one, is row 4's repetition
     bool was_repeat_used_ = false;  // row 4 was used
     bool was_blind_used_ = false;   // a blind retry was made (policy::RetryVerdict::is_blind)
-    bool needs_fresh_ = false;  // the next attempt must not end on a stale connection
+    bool needs_fresh_ = false;      // the next attempt must not end on a stale connection
     std::optional<policy::Failure> decisive_;  // what the client is told of if nothing is left
     std::optional<Attempt> attempt_;
 };

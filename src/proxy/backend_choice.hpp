@@ -37,9 +37,9 @@ class GroupNow {
 
     bool is_well(std::uint32_t address) const {
         const std::uint32_t slot = group_->peers[address].slot;
-        return board().is_up(slot) && policy::verdict(board().passive(slot), group_->passive,
-                                                      worker_->reactor.now_ms()) !=
-                                          policy::PassiveVerdict::marked;
+        return board().is_up(slot) &&
+               policy::verdict(board().passive(slot), group_->passive, worker_->reactor.now_ms()) !=
+                   policy::PassiveVerdict::marked;
     }
     bool may_be_recovering(std::uint32_t address) const {
         const std::uint32_t slot = group_->peers[address].slot;

@@ -30,7 +30,7 @@ struct ClientConnection : ClientHook {
     bool cut = false;              // the worker stops
     bool had_long_answer = false;  // the last GET's: long enough to be spliced behind a short read
     state::ClientTable::Admission admission = state::ClientTable::Admission::served;
-    std::uint32_t site = 0;               // cell of the site whose connection count it is in
+    std::uint32_t site = 0;                      // cell of the site whose connection count it is in
     state::ClientTable::Entry* entry = nullptr;  // where the site limits its clients
     std::array<char, 46> ip_text{};
     std::uint8_t ip_length = 0;
@@ -39,7 +39,7 @@ struct ClientConnection : ClientHook {
     std::uint8_t local_length = 0;
     std::uint16_t local_port = 0;
     policy::FingerprintCache fingerprint;  // of the last request
-    std::string leftover;  // bytes of the next, pipelined request
+    std::string leftover;                  // bytes of the next, pipelined request
 
     void set_awaits_request(bool awaits) {
         awaits_request = awaits;

@@ -28,8 +28,7 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
 
     // The client's next request. `asked_at`: when its first byte arrived; what arrived behind the
     // request before it is in client.leftover.
-    Exchange(Worker& worker, ClientConnection& client, base::TimePoint asked_at,
-             Memory& memory);
+    Exchange(Worker& worker, ClientConnection& client, base::TimePoint asked_at, Memory& memory);
     ~Exchange();
     Exchange(const Exchange&) = delete;
     Exchange& operator=(const Exchange&) = delete;

@@ -88,9 +88,9 @@ class ExchangeContext {
     }
     // Why the client has not got all of its answer.
     std::string_view client_error() const {
-        return is_cut_                                ? "cut at shutdown"
+        return is_cut_                               ? "cut at shutdown"
                : client_fault_ == ClientFault::stuck ? "client write timeout"
-                                                      : "client closed";
+                                                     : "client closed";
     }
 
     base::Duration since(base::TimePoint begin) const {

@@ -35,8 +35,7 @@ LocalAnswer answer_to_long_head(ExchangeContext& context, const Request& request
 
 }  // namespace
 
-LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& request,
-                                   HeadRead why) {
+LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& request, HeadRead why) {
     if (why == HeadRead::timed_out) {
         return {408, "RequestTimeout", "The request head was not received within the timeout.",
                 true, "client head timeout"};
@@ -82,9 +81,8 @@ LocalAnswer answer_to_failure(const policy::Failure* decisive) {
     }
     switch (decisive->cause) {
         case Cause::client_stalled:
-            return {408, "RequestTimeout",
-                    "The request body was not received within the timeout.", true,
-                    decisive->error};
+            return {408, "RequestTimeout", "The request body was not received within the timeout.",
+                    true, decisive->error};
         case Cause::client_malformed:
             return {400, "InvalidRequest", "The chunked request body is malformed.", true,
                     decisive->error};

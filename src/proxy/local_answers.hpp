@@ -10,9 +10,9 @@ namespace s3gate::proxy {
 
 struct LocalAnswer {
     int status;
-    std::string_view code;     // of S3's error document
-    std::string_view message;  // the same
-    bool close = false;        // the connection ends with it
+    std::string_view code;        // of S3's error document
+    std::string_view message;     // the same
+    bool close = false;           // the connection ends with it
     std::string_view error = {};  // for the log; empty = what was noted before stays
 };
 

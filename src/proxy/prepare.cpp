@@ -129,8 +129,7 @@ inline void Request::find_traits() {
                           !policy::find_argument(meaning_.query, "uploadid").empty() &&
                           !policy::find_argument(meaning_.query, "partnumber").empty();
     if (context_.group.retry->unanswered_writes && context_.is_s3()) {
-        const std::string_view operation =
-            s3::operation_of(head.method, head.target, traits_.copy);
+        const std::string_view operation = s3::operation_of(head.method, head.target, traits_.copy);
         traits_.object_write = (operation == "PutObject" || operation == "DeleteObject") &&
                                !depends_on_state(head, meaning_.query);
     }
@@ -140,9 +139,8 @@ inline void Request::find_traits() {
 inline void Request::reserve_replay() {
     const bool has_length = meaning_.body.kind == http::BodyKind::length;
     const std::size_t limit = context_.group.retry->replay_buffer;
-    const bool fits =
-        !body_->complete && !(has_length && meaning_.body.length > limit) &&
-        context_.worker.replay_used + limit <= context_.worker.shared.replay_memory;
+    const bool fits = !body_->complete && !(has_length && meaning_.body.length > limit) &&
+                      context_.worker.replay_used + limit <= context_.worker.shared.replay_memory;
     const std::size_t wanted = has_length ? meaning_.body.length : limit;
     if (fits && wanted > 0) {
         replay_hold_.emplace(context_.worker, wanted);

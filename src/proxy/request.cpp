@@ -189,9 +189,8 @@ void Request::understand() {
     record.target = head.target;
     record.host = meaning_.host;
     traits_.method = method_class_of(head.method);
-    waiting_ = context_.is_s3()
-                   ? policy::waiting_of(head.method, meaning_.path, meaning_.query)
-                   : policy::Waiting::no;
+    waiting_ = context_.is_s3() ? policy::waiting_of(head.method, meaning_.path, meaning_.query)
+                                : policy::Waiting::no;
     for (const http::Field& field : head.fields) {
         if (field.id == http::FieldId::user_agent) {
             record.user_agent = field.value;
@@ -222,11 +221,10 @@ std::string_view Request::path() const {
 }
 
 bool Request::is_head() const {
-    return memory_.head.method.empty()
-               ? std::string_view(memory_.head_buffer.data(), head_fill_)
-                     .substr(scanner_.begin())
-                     .starts_with("HEAD ")
-               : memory_.head.method == "HEAD";
+    return memory_.head.method.empty() ? std::string_view(memory_.head_buffer.data(), head_fill_)
+                                             .substr(scanner_.begin())
+                                             .starts_with("HEAD ")
+                                       : memory_.head.method == "HEAD";
 }
 
 }  // namespace s3gate::proxy

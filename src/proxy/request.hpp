@@ -23,8 +23,8 @@ namespace s3gate::proxy {
 enum class HeadRead : std::uint8_t {
     incomplete,  // more is to come
     complete,
-    ended,     // the client closed, or the connection was idle for too long: close
-    broken,    // the connection broke, or a stop cut it: reset
+    ended,   // the client closed, or the connection was idle for too long: close
+    broken,  // the connection broke, or a stop cut it: reset
     too_long,
     timed_out,
     malformed,  // Request::head_error() says how

@@ -66,8 +66,8 @@ net::task<bool> Response::send_interim() {
 }
 
 net::task<bool> Response::send_text() {
-    const net::RelayEnd end = co_await net::send_all(context_.client.stream, memory_.text,
-                                                     context_.ticks().client_write);
+    const net::RelayEnd end =
+        co_await net::send_all(context_.client.stream, memory_.text, context_.ticks().client_write);
     co_return context_.note_client_end(end);
 }
 
@@ -128,9 +128,8 @@ inline void Response::begin_download(Attempt& attempt) {
         source, context_.client.stream,
         net::RelayMeans{context_.worker.buffers, context_.worker.pipes, memory_.lists});
     down.head = &memory_.pieces;
-    down.chunked_out =
-        request_.head().minor == 1 &&
-        (body_kind_ == http::BodyKind::until_close || body_kind_ == http::BodyKind::chunked);
+    down.chunked_out = request_.head().minor == 1 && (body_kind_ == http::BodyKind::until_close ||
+                                                      body_kind_ == http::BodyKind::chunked);
     if (request_.waiting() == policy::Waiting::no && !is_of_known_length(body_kind_) &&
         has_event_stream(answer.head())) {
         // MinIO sends reports that do end as event streams too; those of other servers do not end.
@@ -155,9 +154,8 @@ inline void Response::remember_length(const Attempt& attempt) {
 void Response::release_backend(Attempt& attempt) {
     context_.record.bytes_out = down_->payload_sent;
     const http::ResponseMeaning& meaning = attempt.answer().meaning();
-    const bool has_unasked =
-        down_->error != 0 ||
-        (meaning.body.kind == http::BodyKind::none && !download_->prefix.empty());
+    const bool has_unasked = down_->error != 0 || (meaning.body.kind == http::BodyKind::none &&
+                                                   !download_->prefix.empty());
     const bool is_expect_settled = !request_.meaning().expects_continue ||
                                    attempt.has_continued() || request_.is_empty_by_length();
     if (has_unasked) {
@@ -196,15 +194,14 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
                                    end == net::RelayEnd::source_malformed;
     if (is_backends_fault && !down_->any_sent && !context_.is_abandoned()) {
         // Nothing reached the client yet: it can still be told in words.
-        co_await reply(answer_to_broken_body(end == net::RelayEnd::source_timed_out,
-                                             context_.record.error));
+        co_await reply(
+            answer_to_broken_body(end == net::RelayEnd::source_timed_out, context_.record.error));
         co_return;
     }
     state::bump(context_.worker.counters.aborted_responses);
     // A message that says its length is visibly cut by a FIN, and the client gets every byte there
     // was. One that lasts until the connection closes is cut by a reset only.
-    const bool is_self_delimiting =
-        down_->chunked_out || body_kind_ == http::BodyKind::length;
+    const bool is_self_delimiting = down_->chunked_out || body_kind_ == http::BodyKind::length;
     fate_ = is_backends_fault && is_self_delimiting ? ClientFate::cut : ClientFate::reset;
 }
 

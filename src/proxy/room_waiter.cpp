@@ -31,8 +31,7 @@ void Worker::end_waiting(RoomWaiter& waiter) {
     queue.erase(queue.iterator_to(waiter));
     --waiting_count_;
     if (was_first) {
-        shared.board->set_first_waiting(index, group,
-                                        queue.empty() ? 0 : queue.front().since());
+        shared.board->set_first_waiting(index, group, queue.empty() ? 0 : queue.front().since());
     }
     shared.board->add_waiting(group, -1);
 }

@@ -30,7 +30,7 @@ void settle(ExchangeContext& context, Request& request, Response& response) {
     const ClientFault fault = context.client_fault();
     if (fault != ClientFault::none && !context.is_cut() && !client.cut) {
         state::bump(fault == ClientFault::stuck ? counters.client_write_timeouts
-                                         : counters.clients_gone);
+                                                : counters.clients_gone);
     }
     if (response.fate() == ClientFate::keep && (client.stream.is_broken() || context.is_cut())) {
         response.set_fate(ClientFate::reset);

@@ -100,8 +100,8 @@ void Worker::use_snapshot(std::shared_ptr<const state::Snapshot> snapshot) {
 }
 
 void Worker::retire_old(const Generation& used) {
-    const auto place = std::ranges::find(old_generations_, &used,
-                                         &std::unique_ptr<Generation>::get);
+    const auto place =
+        std::ranges::find(old_generations_, &used, &std::unique_ptr<Generation>::get);
     std::unique_ptr<Generation> old = std::move(*place);
     old_generations_.erase(place);
     retire(std::move(old));

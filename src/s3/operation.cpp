@@ -173,7 +173,7 @@ struct QueryFacts {
 };
 
 // Names are compared as they are: S3 servers do not fold their case, and no client escapes them.
-QueryFacts read_query(std::string_view query, std::string_view Subresource::*meaning) {
+QueryFacts read_query(std::string_view query, std::string_view Subresource::* meaning) {
     QueryFacts facts;
     while (!query.empty()) {
         const std::size_t end = std::min(query.find('&'), query.size());

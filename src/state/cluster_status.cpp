@@ -18,8 +18,7 @@ AddressStatus status_of(const Peer& peer, const Board& board) {
     };
 }
 
-ServerStatus status_of(const Group& group, const GroupServer& server,
-                                const Board& board) {
+ServerStatus status_of(const Group& group, const GroupServer& server, const Board& board) {
     ServerStatus status{
         .text = server.config->text,
         .weight = server.config->weight,

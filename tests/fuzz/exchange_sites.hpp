@@ -1,5 +1,5 @@
-// The sites of the exchange target, by options. Apart from the script and its judge, because of what
-// its headers cost to compile.
+// The sites of the exchange target, by options. Apart from the script and its judge, because of
+// what its headers cost to compile.
 #pragma once
 
 #include <memory>

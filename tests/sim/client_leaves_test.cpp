@@ -103,8 +103,8 @@ TEST_P(Leaves, InTheBody) {
 
 TEST_P(Leaves, InAChunkedBody) {
     Stage stage(3, serve_one_try);
-    ClientPeer& client = stage.ask(
-        request("PUT", "/bucket/key", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\n5\r\nwo");
+    ClientPeer& client = stage.ask(request("PUT", "/bucket/key", "Transfer-Encoding: chunked\r\n") +
+                                   "5\r\nhello\r\n5\r\nwo");
     EXPECT_NE(stage.visit('a').heard().find("hello"), std::string::npos);
     leave(stage, client);
     expect_gone(stage, client, 499, "a");
@@ -114,8 +114,8 @@ TEST_P(Leaves, InAChunkedBody) {
 TEST_P(Leaves, WhileItWaitsForAContinue) {
     Stage stage(3, serve_one_try);
     stage.node('a').usual = silence();
-    ClientPeer& client = stage.ask(request(
-        "PUT", "/bucket/key", "Expect: 100-continue\r\nContent-Length: 20\r\n"));
+    ClientPeer& client =
+        stage.ask(request("PUT", "/bucket/key", "Expect: 100-continue\r\nContent-Length: 20\r\n"));
     leave(stage, client);
     expect_gone(stage, client, 499, "a");
 }
@@ -242,9 +242,7 @@ TEST_P(Leaves, BehindAnEarlyAnswer) {
 // ---- client_half_close: serve ------------------------------------------------------------------
 
 TEST(HalfClose, IsServedWhereAskedFor) {
-    Stage stage(3, [](config::Site& site) {
-        site.client_half_close = config::HalfClose::serve;
-    });
+    Stage stage(3, [](config::Site& site) { site.client_half_close = config::HalfClose::serve; });
     stage.node('a').usual = silence();
     ClientPeer& client = stage.ask(request("GET"));
     stage.fin(client);
@@ -257,9 +255,7 @@ TEST(HalfClose, IsServedWhereAskedFor) {
 }
 
 TEST(HalfClose, AResetIsNoneOfIt) {
-    Stage stage(3, [](config::Site& site) {
-        site.client_half_close = config::HalfClose::serve;
-    });
+    Stage stage(3, [](config::Site& site) { site.client_half_close = config::HalfClose::serve; });
     stage.node('a').usual = silence();
     ClientPeer& client = stage.ask(request("GET"));
     stage.fin(client);

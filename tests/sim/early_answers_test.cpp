@@ -99,8 +99,8 @@ TEST(EarlyAnswers, A503DuringAnUploadInHandGoesOn) {
 
 TEST(EarlyAnswers, AMalformedBodyIsRefusedAndCut) {
     Stage stage;
-    ClientPeer& client = stage.ask(
-        request("PUT", "/bucket/key", "Transfer-Encoding: chunked\r\n") + "5\r\nhello\r\nzz\r\n");
+    ClientPeer& client = stage.ask(request("PUT", "/bucket/key", "Transfer-Encoding: chunked\r\n") +
+                                   "5\r\nhello\r\nzz\r\n");
     expect_ours(client, 400, "InvalidRequest");
     EXPECT_TRUE(stage.visit('a').is_cut());
     EXPECT_FALSE(stage.visit('a').heard().ends_with("0\r\n\r\n"));
@@ -110,9 +110,9 @@ TEST(EarlyAnswers, AMalformedBodyIsRefusedAndCut) {
 // It is the client's doing, so no other node is asked, whatever may be repeated otherwise.
 TEST(EarlyAnswers, AMalformedBodyIsRefusedWhateverMayBeRepeated) {
     Stage stage;
-    ClientPeer& client = stage.ask(request("PUT", "/bucket/key?partNumber=1&uploadId=U",
-                                           "Transfer-Encoding: chunked\r\n") +
-                                   "5\r\nhello\r\nzz\r\n");
+    ClientPeer& client = stage.ask(
+        request("PUT", "/bucket/key?partNumber=1&uploadId=U", "Transfer-Encoding: chunked\r\n") +
+        "5\r\nhello\r\nzz\r\n");
     expect_ours(client, 400, "InvalidRequest");
     EXPECT_TRUE(stage.visit('a').is_cut());
     EXPECT_EQ(stage.visits('b'), 0u);

@@ -61,9 +61,8 @@ TEST_P(Expect, ASecondNodesContinueIsWithheld) {
     Stage stage;
     stage.split = GetParam();
     stage.node('a').usual = silence();
-    ClientPeer& client = stage.ask(
-        request("PUT", "/bucket/key?partNumber=1&uploadId=U",
-                "Expect: 100-continue\r\nContent-Length: 20\r\n"));
+    ClientPeer& client = stage.ask(request("PUT", "/bucket/key?partNumber=1&uploadId=U",
+                                           "Expect: 100-continue\r\nContent-Length: 20\r\n"));
     stage.say(stage.visit('a'), kContinue);
     stage.say(client, kBody);
     stage.rst(stage.visit('a'));
@@ -76,8 +75,8 @@ TEST_P(Expect, ASecondNodesContinueIsWithheld) {
 TEST_P(Expect, OtherInterimAnswersAreRelayed) {
     Stage stage;
     stage.split = GetParam();
-    stage.node('a').usual = says("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" +
-                                 answer(200, "from a"));
+    stage.node('a').usual =
+        says("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + answer(200, "from a"));
     ClientPeer& client = stage.ask(request("GET"));
     expect_from(client, 'a');
     EXPECT_EQ(client.answers.back().interims, std::vector<int>{103});
@@ -120,8 +119,8 @@ TEST_P(Expect, AConnectionWhoseContinueIsStillDueIsNotUsedAgain) {
 TEST_P(Expect, OfAnEmptyBodyIsAnsweredByUs) {
     Stage stage;
     stage.split = GetParam();
-    ClientPeer& client = stage.ask(
-        request("PUT", "/bucket/key", "Expect: 100-continue\r\nContent-Length: 0\r\n"));
+    ClientPeer& client =
+        stage.ask(request("PUT", "/bucket/key", "Expect: 100-continue\r\nContent-Length: 0\r\n"));
     expect_from(client, 'a');
     EXPECT_EQ(client.answers.back().interims, std::vector<int>{100});
     EXPECT_FALSE(client.answers.back().message().lists("connection", "close"));
@@ -130,13 +129,11 @@ TEST_P(Expect, OfAnEmptyBodyIsAnsweredByUs) {
 }
 
 TEST_P(Expect, OfAnEmptyBodyClosesWhereAskedFor) {
-    Stage stage(3, [](config::Site& site) {
-        site.expect_empty_body = config::EmptyExpect::close;
-    });
+    Stage stage(3, [](config::Site& site) { site.expect_empty_body = config::EmptyExpect::close; });
     stage.split = GetParam();
     stage.node('a').usual.asks = false;
-    ClientPeer& client = stage.ask(
-        request("PUT", "/bucket/key", "Expect: 100-continue\r\nContent-Length: 0\r\n"));
+    ClientPeer& client =
+        stage.ask(request("PUT", "/bucket/key", "Expect: 100-continue\r\nContent-Length: 0\r\n"));
     EXPECT_TRUE(client.answers.back().interims.empty());
     EXPECT_TRUE(client.answers.back().message().lists("connection", "close"));
     EXPECT_TRUE(client.is_finished());

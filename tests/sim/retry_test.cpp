@@ -191,8 +191,8 @@ TEST(Row2, AReadThatEndsWithoutANodeGets503) {
         stage.node('a').usual = dies();
         stage.node('b').door = stage.node('c').door = Node::Door::refuse;
         const std::string target = "/bucket/key?partNumber=1&uploadId=U";
-        ClientPeer& client = stage.ask(request_with(std::string(method) == "GET" ? "" : kBody,
-                                                    method, target));
+        ClientPeer& client =
+            stage.ask(request_with(std::string(method) == "GET" ? "" : kBody, method, target));
         EXPECT_EQ(client.status(), std::string(method) == "GET" ? 503 : 502);
         EXPECT_EQ(stage.record().nodes, "abc");
     }
@@ -476,11 +476,10 @@ TEST_P(Row5, A503IsRelayedForOtherWrites) {
     const std::string if_match = "If-Match: \"e\"\r\n";
     const std::string if_none_match = "If-None-Match: *\r\n";
     const std::string copy = "x-amz-copy-source: /b/other\r\n";
-    for (const std::string& text :
-         {request("POST"), request("PATCH"), request_with(kBody, "POST"),
-          request("DELETE", "/bucket/key", if_match),
-          request_with(kBody, "PUT", "/bucket/key", if_none_match),
-          request_with("", "PUT", "/bucket/key", copy)}) {
+    for (const std::string& text : {request("POST"), request("PATCH"), request_with(kBody, "POST"),
+                                    request("DELETE", "/bucket/key", if_match),
+                                    request_with(kBody, "PUT", "/bucket/key", if_none_match),
+                                    request_with("", "PUT", "/bucket/key", copy)}) {
         Stage stage;
         stage.split = GetParam();
         stage.node('a').usual = says(error_answer(503, "Unknown"));
@@ -542,8 +541,8 @@ TEST_P(Row5, TheCodeMayBeInAChunkedBody) {
 }
 
 TEST(Row5, TheCodeIsWaitedForUpToASecond) {
-    for (const auto& [wait, status] : {std::pair(milliseconds{750}, 503),
-                                       std::pair(milliseconds{1500}, 200)}) {
+    for (const auto& [wait, status] :
+         {std::pair(milliseconds{750}, 503), std::pair(milliseconds{1500}, 200)}) {
         Stage stage;
         stage.node('a').usual = silence();
         ClientPeer& client = stage.ask(request("GET"));
@@ -704,9 +703,8 @@ SIM_SPLIT_SUITE(Row7);
 
 TEST_P(Row7, ReadsAndPartsInHandGoOn) {
     for (const Reply::Then how : {Reply::Then::fin, Reply::Then::rst}) {
-        for (const std::string& text :
-             {request("GET"), request("HEAD"), request("OPTIONS"),
-              request_with(kBody, "PUT", kPart)}) {
+        for (const std::string& text : {request("GET"), request("HEAD"), request("OPTIONS"),
+                                        request_with(kBody, "PUT", kPart)}) {
             Stage stage;
             stage.split = GetParam();
             stage.node('a').usual = dies(how);

@@ -19,11 +19,11 @@ inline std::string split_name(const testing::TestParamInfo<Split>& info) {
     return kNames[static_cast<int>(info.param)];
 }
 
-#define SIM_SPLIT_SUITE(suite)                                                                  \
-    INSTANTIATE_TEST_SUITE_P(                                                                   \
-        Segments, suite,                                                                        \
-        testing::Values(::s3gate::sim::Split::whole, ::s3gate::sim::Split::bytes,               \
-                        ::s3gate::sim::Split::cuts),                                            \
+#define SIM_SPLIT_SUITE(suite)                                                    \
+    INSTANTIATE_TEST_SUITE_P(                                                     \
+        Segments, suite,                                                          \
+        testing::Values(::s3gate::sim::Split::whole, ::s3gate::sim::Split::bytes, \
+                        ::s3gate::sim::Split::cuts),                              \
         ::s3gate::sim::split_name)
 
 // The one request since the last look ended with this status, was tried at these nodes in this

@@ -44,8 +44,8 @@ SimulatedWorker::SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot
     const state::Address& address = snapshot->addresses.front();
     std::vector<base::Descriptor> sockets;
     sockets.emplace_back(setup.listener);
-    std::vector<std::shared_ptr<proxy::Listener>> listeners = {std::make_shared<proxy::Listener>(
-        0, address, address.address, std::move(sockets))};
+    std::vector<std::shared_ptr<proxy::Listener>> listeners = {
+        std::make_shared<proxy::Listener>(0, address, address.address, std::move(sockets))};
     parts_->worker =
         std::make_unique<proxy::Worker>(0, shared, std::move(snapshot), std::move(listeners));
     if (setup.begins_per_round > 0) {

@@ -1,8 +1,8 @@
 /* Counts what the threads of a process ask the allocator for, all but the first: in the daemon that
- * is the control thread, which works by the second and not by the request. Preloaded into a daemon by
- * tests/e2e/costs/test_no_allocations.py, which reads the count from the file that COUNT_ALLOCATIONS
- * names: two words, the count and a switch. While the switch is on, the first allocations also
- * print their stack, so that a failure says who it was.
+ * is the control thread, which works by the second and not by the request. Preloaded into a daemon
+ * by tests/e2e/costs/test_no_allocations.py, which reads the count from the file that
+ * COUNT_ALLOCATIONS names: two words, the count and a switch. While the switch is on, the first
+ * allocations also print their stack, so that a failure says who it was.
  *
  * glibc's own entry points do the work, so nothing here needs dlsym(), which allocates. */
 #define _GNU_SOURCE

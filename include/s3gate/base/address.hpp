@@ -1,4 +1,5 @@
-// Addresses: one IP with a port, CIDR blocks, host:port texts. Value types without I/O; name resolution is elsewhere.
+// Addresses: one IP with a port, CIDR blocks, host:port texts. Value types without I/O; name
+// resolution is elsewhere.
 #pragma once
 
 #include <netinet/in.h>
@@ -40,7 +41,8 @@ class SocketAddress {
   public:
     SocketAddress() = default;
     SocketAddress(const IpAddress& ip, std::uint16_t port) : ip_(ip), port_(port) {}
-    // From what accept or getsockname filled in; nullopt for families other than AF_INET and AF_INET6.
+    // From what accept or getsockname filled in; nullopt for families other than AF_INET and
+    // AF_INET6.
     static std::optional<SocketAddress> from_sockaddr(const sockaddr* address, socklen_t length);
     // Accepts "1.2.3.4:80" and "[::1]:80" (numeric only); nullopt for all else.
     static std::optional<SocketAddress> parse(std::string_view text);
@@ -58,12 +60,15 @@ class SocketAddress {
     std::uint16_t port_ = 0;
 };
 
-// A block of addresses: "10.0.0.0/8", "::1/128", or one address without a slash. Host bits must be zero.
+// A block of addresses: "10.0.0.0/8", "::1/128", or one address without a slash. Host bits must be
+// zero.
 class Cidr {
   public:
-    // nullopt when the text is not a block, the length is out of range, or bits beyond the prefix are set.
+    // nullopt when the text is not a block, the length is out of range, or bits beyond the prefix
+    // are set.
     static std::optional<Cidr> parse(std::string_view text);
-    // True if `ip` lies in the block; an IPv4 block never contains an IPv6 address and the other way round.
+    // True if `ip` lies in the block; an IPv4 block never contains an IPv6 address and the other
+    // way round.
     bool contains(const IpAddress& ip) const;
     std::string to_string() const;
 
@@ -81,8 +86,9 @@ struct HostPort {
     std::optional<std::uint16_t> port;  // absent when the text has none
 };
 
-// Accepts "name", "name:80", "1.2.3.4", "1.2.3.4:80", "[::1]", "[::1]:80". Host names: letters, digits, '-', '_', '.', not
-// empty, at most 253 bytes. nullopt for all else (also port 0 or above 65535).
+// Accepts "name", "name:80", "1.2.3.4", "1.2.3.4:80", "[::1]", "[::1]:80". Host names: letters,
+// digits, '-', '_', '.', not empty, at most 253 bytes. nullopt for all else (also port 0 or above
+// 65535).
 std::optional<HostPort> parse_host_port(std::string_view text);
 
 }  // namespace s3gate::base

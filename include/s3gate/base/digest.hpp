@@ -1,4 +1,5 @@
-// CRC-32 and MD5 over bytes, by zlib and OpenSSL. Not for security: they reproduce nginx's ring and the seed's fingerprint.
+// CRC-32 and MD5 over bytes, by zlib and OpenSSL. Not for security: they reproduce nginx's ring and
+// the seed's fingerprint.
 #pragma once
 
 #include <array>

@@ -1,5 +1,6 @@
-// The configuration as plain values, with every default. Nothing else: how a key is read, printed and described stands in its
-// row (src/config/main_rows.cpp, site_rows.cpp), rules between keys are validate's. Built once at start (or reload), immutable afterwards, read by any thread.
+// The configuration as plain values, with every default. Nothing else: how a key is read, printed
+// and described stands in its row (src/config/main_rows.cpp, site_rows.cpp), rules between keys are
+// validate's. Built once at start (or reload), immutable afterwards, read by any thread.
 #pragma once
 
 #include <chrono>
@@ -111,7 +112,8 @@ struct Health {
     unsigned rise = 3;
     std::vector<int> expect_status = {200};
     // Name and glob of the value; a match fails the check.
-    std::vector<std::pair<std::string, std::string>> reject_headers = {{"x-minio-server-status", "*offline*"}};
+    std::vector<std::pair<std::string, std::string>> reject_headers = {
+        {"x-minio-server-status", "*offline*"}};
     unsigned concurrency = 64;
     Location where = {};  // the line of the key; 0 when it was not written
 };
@@ -195,7 +197,8 @@ struct Site {
     Timeouts timeouts;
     SiteLimits limits;
     Forwarded forwarded;
-    std::vector<std::pair<std::string, std::string>> headers_set;  // type http only: fields added to every request
+    std::vector<std::pair<std::string, std::string>>
+        headers_set;  // type http only: fields added to every request
     bool upgrade = false;
     EmptyExpect expect_empty_body = EmptyExpect::synth100;
     HalfClose client_half_close = HalfClose::cut;
@@ -203,18 +206,19 @@ struct Site {
     std::string session_header;  // empty = off
     AllDown when_all_down = AllDown::try_anyway;
     Location where;
-    std::string path = {};  // what problems put before its keys: "sites[2]" in the main file, empty in a file of its own
+    std::string path = {};  // what problems put before its keys: "sites[2]" in the main file, empty
+                            // in a file of its own
 };
 
 struct Log {
     LogLevel level = LogLevel::info;
     std::string target = "stderr";  // or an absolute path
-    Location where = {};  // the line of the key; 0 when it was not written
+    Location where = {};            // the line of the key; 0 when it was not written
 };
 
 struct AccessLog {
     std::string target = "off";  // off | stdout | absolute path
-    Location where = {};  // the line of the key; 0 when it was not written
+    Location where = {};         // the line of the key; 0 when it was not written
 };
 
 struct Admin {
@@ -244,7 +248,8 @@ struct Config {
     Duration upgrade_timeout = hours{1};
     std::string user;
     Location user_where = {};  // the line of the key; 0 when it was not written
-    std::vector<Site> sites;  // enabled ones only, in the order of the configuration (include files bytewise)
+    std::vector<Site>
+        sites;  // enabled ones only, in the order of the configuration (include files bytewise)
 };
 
 }  // namespace s3gate::config

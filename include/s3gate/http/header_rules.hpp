@@ -42,8 +42,8 @@ struct ResponseRules {
     // allowed, or oddly framed; or the coding was removed).
     bool drop_framing = false;
     std::optional<std::uint64_t> stated_length;  // add this Content-Length behind drop_framing
-    bool drop_coding = false;  // leave out Transfer-Encoding: HTTP/1.0 knows none (RFC 9112 §6.1)
-    bool relay_upgrade = false;     // 101: Connection and Upgrade stay
+    bool drop_coding = false;    // leave out Transfer-Encoding: HTTP/1.0 knows none (RFC 9112 §6.1)
+    bool relay_upgrade = false;  // 101: Connection and Upgrade stay
     std::string_view session_name;  // header to add, empty = none
     std::string_view session_value;
     std::string_view

@@ -83,8 +83,8 @@ class Reactor {
     // Registers a descriptor for all events, edge-triggered. False (with errno) when the kernel
     // refuses.
     bool add(int descriptor, EventTarget& target);
-    // From now on reports only these EPOLL… bits, edge-triggered, and at once those of them that are
-    // true now; errors and hang-ups always. Like add() otherwise.
+    // From now on reports only these EPOLL… bits, edge-triggered, and at once those of them that
+    // are true now; errors and hang-ups always. Like add() otherwise.
     bool watch(int descriptor, EventTarget& target, std::uint32_t events);
     // Must be called before `target` ends; the descriptor leaves the set when it is closed.
     void forget(const EventTarget& target);

@@ -13,8 +13,8 @@ namespace s3gate::policy {
 struct Answer {
     int status = 0;
     bool is_load = false;    // row 5: 429, or the answer's code says load (error_code.hpp)
-    bool not_ready = false;  // a 503 whose code says that this backend cannot serve now: nothing was
-                             // executed, and the next one may serve (error_code.hpp)
+    bool not_ready = false;  // a 503 whose code says that this backend cannot serve now: nothing
+                             // was executed, and the next one may serve (error_code.hpp)
     bool is_well = true;     // it shows that its backend is well: a passive mark goes
 };
 
@@ -51,8 +51,8 @@ struct Failure {
     Cause cause = Cause::refused;
     Side side = Side::backend;
     Stage stage = Stage::connect;
-    bool is_reused = false;     // the connection had been parked
-    bool has_sent_body = false;  // a body byte was sent to this backend
+    bool is_reused = false;       // the connection had been parked
+    bool has_sent_body = false;   // a body byte was sent to this backend
     std::string_view error = {};  // for the log; static; empty = it adds nothing
 
     bool answer_begun() const { return stage == Stage::answer; }

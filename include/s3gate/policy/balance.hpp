@@ -1,5 +1,5 @@
-// Selection among candidates without a ring: smooth weighted round robin and least connections. The caller owns the state
-// (one per worker, no locks) and passes only candidates that are usable.
+// Selection among candidates without a ring: smooth weighted round robin and least connections. The
+// caller owns the state (one per worker, no locks) and passes only candidates that are usable.
 #pragma once
 
 #include <cstdint>
@@ -14,17 +14,20 @@ struct SmoothWeight {
 };
 
 struct Candidate {
-    std::uint32_t peer = 0;       // caller's index, returned by the pickers; also the index into the SmoothWeight span
+    std::uint32_t peer =
+        0;  // caller's index, returned by the pickers; also the index into the SmoothWeight span
     unsigned weight = 1;
-    std::int64_t in_flight = 0;   // requests and tunnels in progress on all workers
+    std::int64_t in_flight = 0;  // requests and tunnels in progress on all workers
 };
 
 // Picks by smooth weighted round robin among `candidates`; nullopt when there is none.
-std::optional<std::uint32_t> pick_round_robin(std::span<const Candidate> candidates, std::span<SmoothWeight> state);
+std::optional<std::uint32_t> pick_round_robin(std::span<const Candidate> candidates,
+                                              std::span<SmoothWeight> state);
 
-// Least in_flight/weight (compared by cross-multiplication); ties by smooth weighted round robin among the tied. Up to 16
-// candidates a full scan from a random start, above that the better of two random ones. `random` is any 64 random bits.
-std::optional<std::uint32_t> pick_least_conn(std::span<const Candidate> candidates, std::span<SmoothWeight> state,
-                                             std::uint64_t random);
+// Least in_flight/weight (compared by cross-multiplication); ties by smooth weighted round robin
+// among the tied. Up to 16 candidates a full scan from a random start, above that the better of two
+// random ones. `random` is any 64 random bits.
+std::optional<std::uint32_t> pick_least_conn(std::span<const Candidate> candidates,
+                                             std::span<SmoothWeight> state, std::uint64_t random);
 
 }  // namespace s3gate::policy

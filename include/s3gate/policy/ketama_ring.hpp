@@ -1,9 +1,10 @@
-// nginx's `hash … consistent`, bit for bit: 160 points per weight on the server's configured text. Built once from the
-// configured set; health never changes it, look-ups walk past what is unusable. Immutable, read by any thread.
+// nginx's `hash … consistent`, bit for bit: 160 points per weight on the server's configured text.
+// Built once from the configured set; health never changes it, look-ups walk past what is unusable.
+// Immutable, read by any thread.
 #pragma once
 
-#include <cstdint>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -26,8 +27,8 @@ class KetamaRing {
     KetamaRing() = default;
     explicit KetamaRing(std::span<const RingServer> servers);
 
-    // Index of the first point whose hash is not below `hash`; wraps to 0. The ring must not be empty. About two cache
-    // lines, however many points there are.
+    // Index of the first point whose hash is not below `hash`; wraps to 0. The ring must not be
+    // empty. About two cache lines, however many points there are.
     std::size_t lookup(std::uint32_t hash) const;
     const std::vector<Point>& points() const { return points_; }
     bool empty() const { return points_.empty(); }
@@ -36,13 +37,15 @@ class KetamaRing {
     void index_points();
 
     std::vector<Point> points_;
-    // The circle in equal arcs, a power of two, one to two points in each on average: where the points of an arc begin, and
-    // at the end how many points there are. CRC32 spreads them evenly, so a search within an arc is short.
+    // The circle in equal arcs, a power of two, one to two points in each on average: where the
+    // points of an arc begin, and at the end how many points there are. CRC32 spreads them evenly,
+    // so a search within an arc is short.
     std::vector<std::uint32_t> arcs_;
     unsigned arc_bits_ = 0;  // bits of a hash that lie within an arc
 };
 
-// Where one request stands on the ring; kept over all attempts of that request, never reset (as nginx does).
+// Where one request stands on the ring; kept over all attempts of that request, never reset (as
+// nginx does).
 struct RingWalk {
     std::size_t index = 0;
     unsigned tries = 0;
@@ -56,10 +59,11 @@ RingWalk start_walk(const KetamaRing& ring, std::string_view key);
 // The same for a key whose CRC32 is known.
 RingWalk start_walk(const KetamaRing& ring, std::uint32_t hash);
 
-// The next server for which `is_usable(server index)` is true; nullopt once 21 points of this request were unusable: the
-// caller then uses round robin over all usable servers.
+// The next server for which `is_usable(server index)` is true; nullopt once 21 points of this
+// request were unusable: the caller then uses round robin over all usable servers.
 template <class IsUsable>
-std::optional<std::uint32_t> walk_to_usable(const KetamaRing& ring, RingWalk& walk, const IsUsable& is_usable) {
+std::optional<std::uint32_t> walk_to_usable(const KetamaRing& ring, RingWalk& walk,
+                                            const IsUsable& is_usable) {
     while (walk.tries <= kMaxUnusablePoints) {
         const std::uint32_t server = ring.points()[walk.index % ring.points().size()].server;
         if (is_usable(server)) {

@@ -1,5 +1,6 @@
-// Passive failure marks (max_fails within fail_timeout, then one trial request), as a value that fits in 64 bits so that all
-// workers can share it by compare-and-swap. Times are milliseconds of the monotonic clock since the process began.
+// Passive failure marks (max_fails within fail_timeout, then one trial request), as a value that
+// fits in 64 bits so that all workers can share it by compare-and-swap. Times are milliseconds of
+// the monotonic clock since the process began.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +8,7 @@
 namespace s3gate::policy {
 
 struct PassiveRule {
-    unsigned max_fails = 3;              // 1…255; 0 = never marks
+    unsigned max_fails = 3;  // 1…255; 0 = never marks
     std::uint64_t fail_timeout_ms = 30000;
 };
 
@@ -19,7 +20,7 @@ struct PassiveState {
 // What a selection may do with a backend.
 enum class PassiveVerdict {
     usable,
-    trial,   // its time is over: this one request may try it; store after_pick() so that others wait
+    trial,  // its time is over: this one request may try it; store after_pick() so that others wait
     marked,
 };
 
@@ -28,9 +29,10 @@ PassiveVerdict verdict(PassiveState state, const PassiveRule& rule, std::uint64_
 // State after a selection got `trial`: everybody else sees `marked` for another fail_timeout.
 PassiveState after_trial_pick(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms);
 
-// State after a failure that counts. A failure older than fail_timeout no longer adds up. `may_mark` false (a third of the
-// group is marked already) counts but does not mark.
-PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms, bool may_mark);
+// State after a failure that counts. A failure older than fail_timeout no longer adds up.
+// `may_mark` false (a third of the group is marked already) counts but does not mark.
+PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms,
+                           bool may_mark);
 
 // State after a request ended well: failures forgotten, mark cleared.
 PassiveState after_success(PassiveState state);

@@ -27,7 +27,7 @@ struct RequestTraits {
 struct RetryHistory {
     unsigned sent_attempts = 1;  // attempts with something sent that were not answered `not_ready`,
                                  // this one included unless it is not_sent or not_ready
-    bool after_stale = false;       // this attempt is the fresh connection that row 4 asked for
+    bool after_stale = false;    // this attempt is the fresh connection that row 4 asked for
     bool free_retry_used = false;   // row 4 was used by this request
     bool blind_retry_used = false;  // a retry of this request was blind (RetryVerdict::is_blind)
     base::Duration elapsed{0};      // since the first attempt began
@@ -65,8 +65,8 @@ struct RetryVerdict {
     bool counts_budget = false;  // this retry takes one from the group's budget
     bool takes_token = false;    // this retry takes a token: the answer's status caused it
     bool budget_spent = false;   // a retry was due but the budget is spent: count it
-    bool is_blind = false;  // this retry follows an attempt that was sent and got no answer, and may
-                            // have killed its node: a request has one
+    bool is_blind = false;  // this retry follows an attempt that was sent and got no answer, and
+                            // may have killed its node: a request has one
 };
 
 RetryVerdict retry_rule(const AttemptFacts& facts, const config::Retry& retry);

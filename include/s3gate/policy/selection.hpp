@@ -22,8 +22,8 @@ namespace s3gate::policy {
 // index, `address` counts their resolved addresses, which lie side by side. A small value; it is
 // copied.
 template <class Group>
-concept SelectableGroup = std::copyable<Group> &&
-    requires(const Group& group, std::uint32_t server, std::uint32_t address) {
+concept SelectableGroup = std::copyable<Group> && requires(const Group& group, std::uint32_t server,
+                                                           std::uint32_t address) {
     // As configured.
     { group.method() } -> std::same_as<config::BalanceMethod>;
     { group.when_all_down() } -> std::same_as<config::AllDown>;
@@ -182,8 +182,8 @@ bool Selection<Group>::may_ignore_health(Sent sent) const {
         return false;
     }
     return sent == Sent::nothing || std::ranges::none_of(addresses(), [&](std::uint32_t address) {
-        return !group_.is_out(address) && group_.is_well(address);
-    });
+               return !group_.is_out(address) && group_.is_well(address);
+           });
 }
 
 // A check that fails everywhere at once must not take the storage offline (docs/architecture.md).
@@ -230,9 +230,9 @@ std::optional<std::uint32_t> Selection<Group>::by_turn(Health health) {
                                       is_least_conn ? group_.in_flight(address) : 0});
             }
         }
-        const auto picked =
-            is_least_conn ? pick_least_conn(candidates, group_.weights(), group_.random())
-                          : pick_round_robin(candidates, group_.weights());
+        const auto picked = is_least_conn
+                                ? pick_least_conn(candidates, group_.weights(), group_.random())
+                                : pick_round_robin(candidates, group_.weights());
         if (picked) {
             return picked;
         }

@@ -22,9 +22,9 @@ void bump(std::atomic<T>& cell, T by = 1) {
 struct WorkerCounterCells {
     // Clients
     Counter accepted{0};
-    Counter handed_over{0};    // accepted here, served by another worker
-    Counter accept_paused{0};  // out of descriptors (or memory) while accepting
-    Counter shed{0};           // refused for limits.connections
+    Counter handed_over{0};       // accepted here, served by another worker
+    Counter accept_paused{0};     // out of descriptors (or memory) while accepting
+    Counter shed{0};              // refused for limits.connections
     Counter shed_per_client{0};   // refused or dropped for limits.per_client
     Counter requests_limited{0};  // refused for limits.requests_per_client
     Counter requests{0};
@@ -51,9 +51,9 @@ struct WorkerCounterCells {
     Counter backend_unasked_bytes{0};   // connections closed for bytes that belong to no answer
     Counter backend_taken_down{0};      // requests that waited when checks took it down
     Counter no_backend{0};              // requests that found nobody to go to
-    Counter queued{0};                // requests that waited for room at a server
-    Counter queue_timeouts{0};        // of them, those that waited in vain
-    Counter queue_full{0};            // requests that found no place to wait
+    Counter queued{0};                  // requests that waited for room at a server
+    Counter queue_timeouts{0};          // of them, those that waited in vain
+    Counter queue_full{0};              // requests that found no place to wait
     Counter retries{0};
     Counter budget_spent{0};  // retries not made because the budget was spent
     Counter passive_marks_set{0};
@@ -98,12 +98,12 @@ struct CounterText {
 };
 
 struct WorkerCounterRow {
-    Counter WorkerCounterCells::*cell;
+    Counter WorkerCounterCells::* cell;
     CounterText text;
 };
 
 struct ControlCounterRow {
-    Counter ControlCounterCells::*cell;
+    Counter ControlCounterCells::* cell;
     CounterText text;
 };
 

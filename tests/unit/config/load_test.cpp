@@ -529,10 +529,10 @@ sites:
 }
 
 TEST(OnAndOff, OnIsTheSectionWithItsDefaults) {
-    const LoadResult result =
-        load_site("type: http\nhealth: on\npassive: Yes\nstatus: on\nsession_header: on\n"
-                  "retry: {on: on, replay_buffer: on}\n"
-                  "backends: {servers: [\"n1:1\", \"n2:1\"], keepalive: on, queue: true}\n");
+    const LoadResult result = load_site(
+        "type: http\nhealth: on\npassive: Yes\nstatus: on\nsession_header: on\n"
+        "retry: {on: on, replay_buffer: on}\n"
+        "backends: {servers: [\"n1:1\", \"n2:1\"], keepalive: on, queue: true}\n");
     ASSERT_TRUE(result.ok()) << result.problems.front().to_string();
     const Site& site = result.config.sites.front();
     EXPECT_TRUE(site.health.enabled);  // off by default on sites of type http
@@ -644,10 +644,9 @@ TEST(Include, TakesALeftOverThatIsAskedFor) {
 }
 
 TEST(Variables, HoldUtf8) {
-    const LoadResult result =
-        load_site("session_header: ${A}\n", [](const std::string& /*name*/) {
-            return std::optional<std::string>("X-\xff");
-        });
+    const LoadResult result = load_site("session_header: ${A}\n", [](const std::string& /*name*/) {
+        return std::optional<std::string>("X-\xff");
+    });
     EXPECT_THAT(messages(result.problems),
                 ElementsAre("session_header: a variable in it holds bytes that are not UTF-8"));
 }

@@ -179,9 +179,8 @@ TEST(ShippedFiles, PromiseNoReload) {
         }
     }
     const std::regex promise(R"(\breloads?\b)");
-    const std::regex denial(
-        R"(cannot reload|no reload|this version|reload s3gate` is refused|)"
-        "a reload of the configuration");
+    const std::regex denial(R"(cannot reload|no reload|this version|reload s3gate` is refused|)"
+                            "a reload of the configuration");
     for (const fs::path& file : files) {
         if (!fs::is_regular_file(file) || file.extension() == ".svg") {
             continue;

@@ -425,7 +425,9 @@ TEST(TrailerFilter, RefusesWhatIsNoFieldSection) {
 }
 
 TEST(TrailerFilter, SoftensControlsOfBackendsOnly) {
-    const std::string lines = "X-Sum: a\x01" "b\x7f\r\nx-amz-checksum-crc32: AA==\r\n";
+    const std::string lines =
+        "X-Sum: a\x01"
+        "b\x7f\r\nx-amz-checksum-crc32: AA==\r\n";
     std::string out;
     EXPECT_FALSE(filter_trailers(lines, TrailersOf::client, out));
     EXPECT_EQ(out, "");

@@ -270,8 +270,8 @@ TEST(ResponseFraming, OddFieldsOfABodylessResponseAreNoError) {
         }
     }
     const std::string old = "HTTP/1.0 200 OK\r\nConnection: keep-alive\r\n";
-    EXPECT_TRUE(meaning_of(response(old + "Transfer-Encoding: chunked\r\n\r\n"), true)
-                    .is_oddly_framed);
+    EXPECT_TRUE(
+        meaning_of(response(old + "Transfer-Encoding: chunked\r\n\r\n"), true).is_oddly_framed);
     const ResponseMeaning closing =
         meaning_of(response("HTTP/1.1 204 N\r\nConnection: close\r\n\r\n"), false);
     EXPECT_FALSE(closing.is_oddly_framed);

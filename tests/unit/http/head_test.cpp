@@ -420,18 +420,20 @@ const std::vector<SoftRow>& soft_rows() {
     constexpr HeadError kGood = HeadError::none;
     static const std::vector<SoftRow> rows = {
         {"A: b\r\nB:\tc\t\r\n", kGood},
-        {"A: \x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\r\n", kGood,
-         "A:             \r\n"},
+        {"A: \x01\x02\x03\x04\x05\x06\x07\x08\x0b\x0c\x0e\x0f\r\n", kGood, "A:             \r\n"},
         {"A: \x10\x11\x12\x13\x14\x15\x16\x17\x18\x19\x1a\x1b\x1c\x1d\x1e\x1f\x7f\r\n", kGood,
          "A:                  \r\n"},
-        {"A: b\x01" "c\r\nx-amz-meta-b:\x7f\xc3\xa4\t\x1b[31m\r\n", kGood,
-         "A: b c\r\nx-amz-meta-b: \xc3\xa4\t [31m\r\n"},
+        {"A: b\x01"
+         "c\r\nx-amz-meta-b:\x7f\xc3\xa4\t\x1b[31m\r\n",
+         kGood, "A: b c\r\nx-amz-meta-b: \xc3\xa4\t [31m\r\n"},
         {"A: b:\x01:c\r\n", kGood, "A: b: :c\r\n"},
         {"Set-Cookie:\x01\r\nSet-Cookie: a=b\x02\r\n", kGood,
          "Set-Cookie: \r\nSet-Cookie: a=b \r\n"},
         // in what frames a message it must not vanish
         {"Content-Length: 5\x0b\r\n", kGood, "Content-Length: 5?\r\n"},
-        {"CONTENT-LENGTH:\x01" "5\r\n", kGood, "CONTENT-LENGTH:?5\r\n"},
+        {"CONTENT-LENGTH:\x01"
+         "5\r\n",
+         kGood, "CONTENT-LENGTH:?5\r\n"},
         {"Transfer-Encoding: chunked\x7f\r\n", kGood, "Transfer-Encoding: chunked?\r\n"},
         {"transfer-encoding: gzip\x01,chunked\r\n", kGood, "transfer-encoding: gzip?,chunked\r\n"},
         {"x-amz-meta-content-length: 5\x0b\r\n", kGood, "x-amz-meta-content-length: 5 \r\n"},
@@ -445,10 +447,18 @@ const std::vector<SoftRow>& soft_rows() {
         {"A: b\nB: c\x01\r\n", HeadError::bad_line_end},
         {"A: b\x01\nB: c\r\n", HeadError::bad_line_end},
         {"A: b\x01\r\n c\r\n", HeadError::obs_fold, "A: b \r\n c\r\n"},
-        {"A: b\x01\r\n\x0b" "c: d\r\n", HeadError::bad_field_name, "A: b \r\n\x0b" "c: d\r\n"},
-        {"\x0b" "A: b\x01\r\n", HeadError::bad_field_name},
+        {"A: b\x01\r\n\x0b"
+         "c: d\r\n",
+         HeadError::bad_field_name,
+         "A: b \r\n\x0b"
+         "c: d\r\n"},
+        {"\x0b"
+         "A: b\x01\r\n",
+         HeadError::bad_field_name},
         {"A\x01: b\r\n", HeadError::bad_field_name},
-        {"A\x7f" "B: c\x01\r\n", HeadError::bad_field_name},
+        {"A\x7f"
+         "B: c\x01\r\n",
+         HeadError::bad_field_name},
         {"A: b\x01\r\n: c\x01\r\n", HeadError::bad_field_name, "A: b \r\n: c\x01\r\n"},
         {"A: b\x01\r\nc\x01\r\n", HeadError::bad_field_name, "A: b \r\nc\x01\r\n"},
     };
@@ -485,7 +495,9 @@ TEST(ResponseHead, ControlsInValuesBecomeSpaces) {
 TEST(ResponseHead, ControlsElsewhereAreRefused) {
     for (std::string raw :
          {"HTTP/1.1 200 O\x01K\r\nA: b\x01\r\n\r\n"s, "HTTP/1.1 200 O\x7fK\r\n\r\n"s,
-          "HTTP/1.1\x0b" "200 OK\r\n\r\n"s, "HTTP/1.1 200\x01OK\r\n\r\n"s}) {
+          "HTTP/1.1\x0b"
+          "200 OK\r\n\r\n"s,
+          "HTTP/1.1 200\x01OK\r\n\r\n"s}) {
         SCOPED_TRACE(escaped(raw));
         const std::string before = raw;
         ResponseHead head;

@@ -228,7 +228,9 @@ TEST_F(Connects, OpenWithTheOptionsOfTheDesign) {
 }
 
 TEST_F(Connects, AreRefusedByADeadAddress) {
-    { const base::Descriptor listener = std::move(open_listeners(address, 1).front()); }
+    {
+        const base::Descriptor listener = std::move(open_listeners(address, 1).front());
+    }
     EXPECT_EQ(run(20), ConnectEnd::refused);
     EXPECT_FALSE(connection.stream.is_open());
 }

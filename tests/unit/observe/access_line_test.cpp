@@ -84,21 +84,22 @@ RequestRecord full_record() {
 
 TEST(AccessLine, PrintsEveryFieldInItsPlace) {
     const TimeZone zone("UTC0");
-    EXPECT_EQ(line_of(full_record()),
-              R"({"@timestamp":"2023-11-14T22:13:20+00:00","@msec":"1700000000.123",)"
-              R"("@source":"10.0.0.1","hostname":"host-a","ip":"1.2.3.4, 5.6.7.8",)"
-              R"("client":"10.10.3.4","request_method":"PUT","scheme":"https",)"
-              R"("domain":"s3.example.com","referer":"http://example.com/",)"
-              R"("request":"/photos/a%20b.jpg?partNumber=1&uploadId=2~x",)"
-              R"("args":"partNumber=1&uploadId=2~x","size":17,"status":200,)"
-              R"("responsetime":1.234,"upstreamtime":"0.001, 0.004",)"
-              R"("upstreamaddr":"10.1.0.1:9000, 10.1.0.2:9000",)"
-              R"("http_user_agent":"aws-cli/2.9","https":"on","site":"cluster01-minio",)"
-              R"("op":"UploadPart","bucket":"photos","key_source":"uploadid",)"
-              R"("session":"2~x","tries":2,"bytes_in":5242880,"ttfb":12,"queued":7,"error":"reset",)"
-              R"("request_id":"ABCDEF0123456789","backend_request_id":"17F1",)"
-              R"("log_version":1})"
-              "\n");
+    EXPECT_EQ(
+        line_of(full_record()),
+        R"({"@timestamp":"2023-11-14T22:13:20+00:00","@msec":"1700000000.123",)"
+        R"("@source":"10.0.0.1","hostname":"host-a","ip":"1.2.3.4, 5.6.7.8",)"
+        R"("client":"10.10.3.4","request_method":"PUT","scheme":"https",)"
+        R"("domain":"s3.example.com","referer":"http://example.com/",)"
+        R"("request":"/photos/a%20b.jpg?partNumber=1&uploadId=2~x",)"
+        R"("args":"partNumber=1&uploadId=2~x","size":17,"status":200,)"
+        R"("responsetime":1.234,"upstreamtime":"0.001, 0.004",)"
+        R"("upstreamaddr":"10.1.0.1:9000, 10.1.0.2:9000",)"
+        R"("http_user_agent":"aws-cli/2.9","https":"on","site":"cluster01-minio",)"
+        R"("op":"UploadPart","bucket":"photos","key_source":"uploadid",)"
+        R"("session":"2~x","tries":2,"bytes_in":5242880,"ttfb":12,"queued":7,"error":"reset",)"
+        R"("request_id":"ABCDEF0123456789","backend_request_id":"17F1",)"
+        R"("log_version":1})"
+        "\n");
 }
 
 TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
@@ -124,21 +125,36 @@ TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
 // new field goes to the end and raises kAccessLogVersion, nothing else in this list ever changes.
 using FieldList = std::vector<std::pair<std::string, std::string>>;
 const FieldList kFields = {
-    {"@timestamp", "text"},     {"@msec", "text"},
-    {"@source", "text"},        {"hostname", "text"},
-    {"ip", "text"},             {"client", "text"},
-    {"request_method", "text"}, {"scheme", "text"},
-    {"domain", "text"},         {"referer", "text"},
-    {"request", "text"},        {"args", "text"},
-    {"size", "number"},         {"status", "number"},
-    {"responsetime", "number"}, {"upstreamtime", "text"},
-    {"upstreamaddr", "text"},   {"http_user_agent", "text"},
-    {"https", "text"},          {"site", "text"},
-    {"op", "text"},             {"bucket", "text"},
-    {"key_source", "text"},     {"session", "text"},
-    {"tries", "number"},        {"bytes_in", "number"},
-    {"ttfb", "number"},         {"queued", "number"},
-    {"error", "text"},          {"request_id", "text"},
+    {"@timestamp", "text"},
+    {"@msec", "text"},
+    {"@source", "text"},
+    {"hostname", "text"},
+    {"ip", "text"},
+    {"client", "text"},
+    {"request_method", "text"},
+    {"scheme", "text"},
+    {"domain", "text"},
+    {"referer", "text"},
+    {"request", "text"},
+    {"args", "text"},
+    {"size", "number"},
+    {"status", "number"},
+    {"responsetime", "number"},
+    {"upstreamtime", "text"},
+    {"upstreamaddr", "text"},
+    {"http_user_agent", "text"},
+    {"https", "text"},
+    {"site", "text"},
+    {"op", "text"},
+    {"bucket", "text"},
+    {"key_source", "text"},
+    {"session", "text"},
+    {"tries", "number"},
+    {"bytes_in", "number"},
+    {"ttfb", "number"},
+    {"queued", "number"},
+    {"error", "text"},
+    {"request_id", "text"},
     {"backend_request_id", "text"},
     {"log_version", "number"},
 };

@@ -181,7 +181,9 @@ TEST_F(LogWriterTest, EndWithAStuckTargetTakesAboutASecond) {
     };
     // A first thread that comes and goes: the thread sanitizer starts one of its own with it, which
     // stays.
-    { const LogWriter first(path("first")); }
+    {
+        const LogWriter first(path("first"));
+    }
     const auto threads_before = thread_count();
     auto writer = std::make_unique<LogWriter>(fifo);
     writer->submit(numbered_lines(0, 1024, 1024), 1024);

@@ -77,8 +77,7 @@ RetryVerdict decide(const Case& facts, const config::Retry& retry = kRetry) {
     return retry_rule(facts, retry);
 }
 
-void expect(const Case& facts, RetryAction action, int row,
-            const config::Retry& retry = kRetry) {
+void expect(const Case& facts, RetryAction action, int row, const config::Retry& retry = kRetry) {
     const RetryVerdict verdict = decide(facts, retry);
     EXPECT_EQ(verdict.action, action);
     EXPECT_EQ(verdict.row, row);
@@ -191,8 +190,7 @@ TEST(RetryRuleRow1, PartOfAResponseWasRelayed) {
 }
 
 TEST(RetryRuleRow1, WhatTheClientEndedIsNotRepeated) {
-    for (const Cause cause :
-         {Cause::abandoned, Cause::client_stalled, Cause::client_malformed}) {
+    for (const Cause cause : {Cause::abandoned, Cause::client_stalled, Cause::client_malformed}) {
         for (const Case& like :
              {upload_part(Outcome::broken), silent(MethodClass::get, Outcome::broken),
               expecting(MethodClass::put, Outcome::broken)}) {
@@ -779,8 +777,8 @@ TEST(RetryRuleLimits, RetriesThatAStatusCausesNeedAToken) {
     }
 }
 
-// A backend that says it cannot serve now: whatever the limits of other answers say, the next one is
-// asked, as long as there is one and the time lasts.
+// A backend that says it cannot serve now: whatever the limits of other answers say, the next one
+// is asked, as long as there is one and the time lasts.
 TEST(RetryRuleLimits, ARefusalIsBoundByTimeAndCandidatesOnly) {
     for (const MethodClass method : {MethodClass::get, MethodClass::put, MethodClass::delete_}) {
         Case facts = answered(method, 503);
@@ -896,8 +894,8 @@ TEST(RetryRuleProperty, AWriteThatWasSentIsRepeatedByThreeRowsOnly) {
                         facts.outcome == Outcome::answered);
         } else {
             EXPECT_EQ(verdict.row, 7);
-            const bool is_wanted = retry.unanswered_writes && facts.object_write &&
-                                   !facts.conditional && !facts.copy;
+            const bool is_wanted =
+                retry.unanswered_writes && facts.object_write && !facts.conditional && !facts.copy;
             EXPECT_TRUE((facts.upload_part || is_wanted) && facts.in_hand);
         }
     });
@@ -1008,10 +1006,10 @@ TEST(RetryRuleProperty, EveryRequestEnds) {
             facts.sent_attempts = sent;
             const RetryVerdict verdict = retry_rule(facts, retry);
             after_stale = verdict.action == RetryAction::same_backend;
-            EXPECT_EQ(verdict.is_blind, verdict.action == RetryAction::next_backend &&
-                                            (verdict.row == 7 ||
-                                             (verdict.row == 3 &&
-                                              facts.outcome != Outcome::answered)));
+            EXPECT_EQ(
+                verdict.is_blind,
+                verdict.action == RetryAction::next_backend &&
+                    (verdict.row == 7 || (verdict.row == 3 && facts.outcome != Outcome::answered)));
             if (verdict.action == RetryAction::next_backend) {
                 --untried;
                 blind += verdict.is_blind;

@@ -106,7 +106,9 @@ TestGroup in_turn(std::size_t servers, BalanceMethod method = BalanceMethod::rou
     return TestGroup(method, std::vector<std::uint32_t>(servers, 1));
 }
 
-std::uint32_t hash_of(int key) { return base::crc32("key-" + std::to_string(key)); }
+std::uint32_t hash_of(int key) {
+    return base::crc32("key-" + std::to_string(key));
+}
 
 // The servers in the order in which the ring has them from the key's point on, each once.
 std::vector<std::uint32_t> ring_order(const TestGroup& group, std::uint32_t hash) {
@@ -234,10 +236,10 @@ TEST(SelectionOnTheRing, TheLimitCountsOverAllAttempts) {
     }
     int together = 0;
     for (int key = 0; key < 1000; ++key) {
-        const std::size_t near = std::min(distance_to(group, hash_of(key), 3),
-                                          distance_to(group, hash_of(key), 17));
-        const std::size_t far = std::max(distance_to(group, hash_of(key), 3),
-                                         distance_to(group, hash_of(key), 17));
+        const std::size_t near =
+            std::min(distance_to(group, hash_of(key), 3), distance_to(group, hash_of(key), 17));
+        const std::size_t far =
+            std::max(distance_to(group, hash_of(key), 3), distance_to(group, hash_of(key), 17));
         if (near > kMaxUnusablePoints) {
             continue;
         }
