@@ -189,8 +189,8 @@ void AccessLine::write_target(Writer& out, std::string_view target) {
     out.plain(written.empty() ? kAbsent : written);
 }
 
-// What it took, and how it ended.
-void AccessLine::write_outcome(Writer& out, const RequestRecord& record) {
+// What it took, and how it ended. Inline: called once, for each line.
+inline void AccessLine::write_outcome(Writer& out, const RequestRecord& record) {
     out.literal(R"(","tries":)");
     out.number(record.tries);
     out.literal(R"(,"bytes_in":)");

@@ -336,11 +336,6 @@ void Attempt::cut() {
     }
 }
 
-void Attempt::park() {
-    context_.worker.pool.park(std::move(backend_), context_.group.backends->keepalive,
-                              context_.group_state.pool_idle);
-}
-
 void Attempt::close() {
     stream().close();
     backend_.reset();

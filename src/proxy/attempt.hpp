@@ -68,7 +68,10 @@ class Attempt {
     }
 
     // Gives the connection to the pool.
-    void park();
+    void park() {
+        context_.worker.pool.park(std::move(backend_), context_.group.backends->keepalive,
+                                  context_.group_state.pool_idle);
+    }
     // Closes it without a reset.
     void close();
     // Hands the room over to the next attempt at the same server.
