@@ -14,7 +14,8 @@ from support.waiting import SCALE
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Without tests/: what builds no tests needs no folder of them. Without build/: it is made there.
 PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "config", "docs"]
-PARTS += [".ci", "CHANGELOG.md", "SECURITY.md", "demo", "include", "scripts", "src", "systemd"]
+PARTS += [".ci", ".clang-format", "CHANGELOG.md", "SECURITY.md"]
+PARTS += ["demo", "include", "scripts", "src", "systemd"]
 PROXIES = {
     name: "http://127.0.0.1:9"
     for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")
