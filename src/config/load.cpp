@@ -17,6 +17,8 @@
 #include "main_reader.hpp"
 #include "row.hpp"
 #include "rules.hpp"
+#include "s3gate/base/descriptor.hpp"
+#include "s3gate/base/utf8.hpp"
 #include "section.hpp"
 #include "site_reader.hpp"
 #include "yaml_tree.hpp"
@@ -39,25 +41,9 @@ std::string system_message(int code) {
     return std::generic_category().message(code);
 }
 
-class Descriptor {
-  public:
-    explicit Descriptor(int fd) : fd_(fd) {}
-    ~Descriptor() {
-        if (fd_ >= 0) {
-            ::close(fd_);
-        }
-    }
-    Descriptor(const Descriptor&) = delete;
-    Descriptor& operator=(const Descriptor&) = delete;
-    int get() const { return fd_; }
-
-  private:
-    int fd_;
-};
-
 // O_NONBLOCK and regular files only: a FIFO that nobody writes must not hang a reload.
 FileText read_file(const std::string& path) {
-    const Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
+    const base::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (fd.get() < 0) {
         return {{}, system_message(errno)};
     }
@@ -260,7 +246,7 @@ class Loader {
         }
         if (node.kind == Node::Kind::text && node.text.find("${") != std::string::npos) {
             auto replaced = substitute(node.text, environment_);
-            if (replaced.value && is_utf8(*replaced.value)) {
+            if (replaced.value && base::is_utf8(*replaced.value)) {
                 node.text = std::move(*replaced.value);
             } else if (replaced.value) {
                 node.unusable = true;

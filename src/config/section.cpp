@@ -314,8 +314,8 @@ std::optional<std::vector<std::pair<Item, std::string>>> Section::fields(
         const Node::Key& name = value->keys[i];
         const Node& item = value->items[i];
         std::string path =
-            path_of(key) + "." + (is_token(name.text) ? name.text : in_quotes(name.text));
-        if (!name.is_text || !is_token(name.text)) {
+            path_of(key) + "." + (base::is_token(name.text) ? name.text : in_quotes(name.text));
+        if (!name.is_text || !base::is_token(name.text)) {
             report_.problem(name.line, std::move(path), "is not a header name");
         } else if (std::ranges::any_of(
                        seen, [&](auto other) { return base::iequals(other, name.text); })) {

@@ -26,7 +26,7 @@ std::optional<KeySource> parse_key_source(std::string_view text) {
     }
     for (const auto& [prefix, kind] : {std::pair{std::string_view("cookie:"), Kind::cookie},
                                        std::pair{std::string_view("header:"), Kind::header}}) {
-        if (text.starts_with(prefix) && is_token(text.substr(prefix.size()))) {
+        if (text.starts_with(prefix) && base::is_token(text.substr(prefix.size()))) {
             return KeySource{kind, std::string(text.substr(prefix.size()))};
         }
     }
@@ -428,7 +428,7 @@ void read_session_header(const Section& site, std::string_view key, Site& out) {
     if (site.is_on(key)) {
         out.session_header = "X-Session-ID";  // as the samples and nginx configurations call it
     } else if (const auto name = site.text(key, "off or a header name")) {
-        if (!is_token(*name)) {
+        if (!base::is_token(*name)) {
             site.problem(key,
                          in_quotes(*name) +
                              " is not a header name; write off or a name such as X-Session-ID");

@@ -303,13 +303,6 @@ bool all_digits(std::string_view text) {
     return !text.empty() && std::ranges::all_of(text, is_digit);
 }
 
-bool is_token(std::string_view text) {
-    constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
-    return !text.empty() && std::ranges::all_of(text, [&](char c) {
-        return is_alnum(c) || kMarks.find(c) != std::string_view::npos;
-    });
-}
-
 bool is_field_value(std::string_view text) {
     return base::trim_ows(text) == text && std::ranges::all_of(text, [](char c) {
                const auto byte = static_cast<unsigned char>(c);

@@ -49,8 +49,6 @@ Parsed<std::vector<std::string>> expand_ranges(std::string_view text);
 
 // True if there is at least one digit and nothing else.
 bool all_digits(std::string_view text);
-// RFC 9110 §5.6.2: what a field name consists of.
-bool is_token(std::string_view text);
 // RFC 9110 §5.5: no controls but the tab, no space or tab at the ends.
 bool is_field_value(std::string_view text);
 // Letters, digits and . _ : - only, at most 128: safe on the status page and as a metric label.

@@ -12,6 +12,8 @@
 #include <sstream>
 #include <utility>
 
+#include "s3gate/base/utf8.hpp"
+
 namespace s3gate::config {
 
 namespace {
@@ -262,30 +264,6 @@ std::string TreeBuilder::open_key(int line) const {
     return out;
 }
 
-// Bytes of the well-formed UTF-8 sequence at the beginning of `text` (Unicode 15, table 3-7), 0
-// when there is none.
-std::size_t utf8_length(std::string_view text) {
-    const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-    const unsigned char first = byte(0);
-    if (first < 0x80) {
-        return 1;
-    }
-    const std::size_t length = first >= 0xF0 ? 4 : first >= 0xE0 ? 3 : 2;
-    if (first < 0xC2 || first > 0xF4 || text.size() < length) {
-        return 0;
-    }
-    for (std::size_t i = 1; i < length; ++i) {
-        if ((byte(i) & 0xC0) != 0x80) {
-            return 0;
-        }
-    }
-    const unsigned char second = byte(1);
-    const bool overlong = (first == 0xE0 && second < 0xA0) || (first == 0xF0 && second < 0x90);
-    const bool surrogate = first == 0xED && second > 0x9F;
-    const bool too_high = first == 0xF4 && second > 0x8F;
-    return overlong || surrogate || too_high ? 0 : length;
-}
-
 // yaml-cpp replaces or passes on such bytes without a word; a value must be what the operator sees
 // in the editor.
 std::optional<SyntaxError> find_odd_byte(std::string_view text) {
@@ -297,7 +275,7 @@ std::optional<SyntaxError> find_odd_byte(std::string_view text) {
         } else if ((c < 0x20 && c != '\t' && c != '\r') || c == 0x7F) {
             return SyntaxError{line, "holds a control character; is this a text file?"};
         }
-        const std::size_t length = utf8_length(text.substr(i));
+        const std::size_t length = base::utf8_length(text.substr(i));
         if (length == 0) {
             return SyntaxError{line, "holds bytes that are not UTF-8"};
         }
@@ -372,17 +350,6 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
 }
 
 }  // namespace
-
-bool is_utf8(std::string_view text) {
-    while (!text.empty()) {
-        const std::size_t length = utf8_length(text);
-        if (length == 0) {
-            return false;
-        }
-        text.remove_prefix(length);
-    }
-    return true;
-}
 
 std::string quote_it(std::string_view unquoted) {
     std::string_view why = "YAML takes it for something else";

@@ -43,8 +43,6 @@ struct ParsedYaml {
 // document, and what grows beyond any sensible configuration through aliases.
 ParsedYaml parse_yaml(const std::string& text);
 
-bool is_utf8(std::string_view text);
-
 // What to do about a text without quotes that YAML reads as something else.
 std::string quote_it(std::string_view unquoted);
 

@@ -43,13 +43,12 @@ void add_peers(Group& group, std::uint32_t server_index, const Resolution& resol
 }
 
 // All addresses of a server have one number of requests together.
-void add_room(Group& group, GroupServer& server, SlotDirectory::Names& names) {
+void add_room(const Group& group, GroupServer& server, SlotDirectory::Names& names) {
     if (server.config->max_connections == 0) {
         return;
     }
     server.room = names.room(group.name, server.config->text);
     server.max_connections = server.config->max_connections;
-    group.has_bounded_servers = true;
 }
 
 // The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk

@@ -68,7 +68,6 @@ struct Group {
     std::vector<Peer> peers;           // in the order of the servers
     policy::KetamaRing ring;           // empty unless balance.method is ketama
     policy::PassiveRule passive;
-    bool has_bounded_servers = false;  // some server has max_connections
     bool has_backups = false;
 
     CellId id() const { return {cell, epoch}; }
