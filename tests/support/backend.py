@@ -151,6 +151,25 @@ def answer_ok(exchange):
     exchange.respond(200, [("X-Backend", exchange.backend.name)], exchange.backend.name.encode())
 
 
+def die(exchange):
+    """The request came whole, and then the connection is reset."""
+    exchange.read_body()
+    exchange.reset()
+
+
+def close(exchange):
+    """The same with an orderly end."""
+    exchange.read_body()
+    exchange.close()
+
+
+def hang(exchange):
+    """No answer until the client of the connection ends it."""
+    exchange.read_body()
+    exchange.wait_closed()
+    exchange.close()
+
+
 class ScriptedBackend:
     def __init__(self, handler=answer_ok, name="b1", host="127.0.0.1", strict=True, port=0):
         self.handler = handler

@@ -14,7 +14,7 @@ import threading
 import pytest
 
 from support import wire
-from support.backend import answer_ok, script
+from support.backend import answer_ok, hang, script
 from support.config import FAST_HEALTH, Blackhole, dead_address
 from support.waiting import wait_until
 
@@ -23,12 +23,6 @@ ORDINARY = {"requests", "connections", "connection accepted"}
 ORDINARY |= {f"{kind} handed to another worker" for kind in ("connection", "connections")}
 OWN = {"answer of our own": 1}
 CUT = {"response cut short": 1}
-
-
-def hang(exchange):
-    exchange.read_body()
-    exchange.wait_closed()
-    exchange.close()
 
 
 def faults(daemon):

@@ -10,6 +10,7 @@ import threading
 import pytest
 
 from support import wire
+from support.backend import close, die, hang
 from support.config import Blackhole, dead_address
 
 ids = itertools.count(1)
@@ -64,22 +65,6 @@ def status(code, body=b"<Error/>", fields=(), read=True):
         exchange.respond(code, fields, body, "Reason")
 
     return handler
-
-
-def die(exchange):
-    exchange.read_body()
-    exchange.reset()
-
-
-def close(exchange):
-    exchange.read_body()
-    exchange.close()
-
-
-def hang(exchange):
-    exchange.read_body()
-    exchange.wait_closed()
-    exchange.close()
 
 
 READS = ["GET", "HEAD", "OPTIONS"]

@@ -7,23 +7,9 @@ versions.
 
 import pytest
 
+from support.backend import close, die, hang
+
 ON = {"unanswered_writes": True, "max_tries": 100}
-
-
-def die(exchange):
-    exchange.read_body()
-    exchange.reset()
-
-
-def close(exchange):
-    exchange.read_body()
-    exchange.close()
-
-
-def hang(exchange):
-    exchange.read_body()
-    exchange.wait_closed()
-    exchange.close()
 
 
 def send(daemon, backends, method, target, fields=(), body=None):
