@@ -102,7 +102,7 @@ class Checkout:
     def environment(self, changes):
         """`changes` with None take a variable away."""
         names = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", **(changes or {})}
-        for inherited in ("CCACHE_DIR", "CI", "DESTDIR", "S3GATE_JOBS", *PROXIES):
+        for inherited in ("CCACHE_DIR", "CI", "DESTDIR", "S3GATE_JOBS", "S3GATE_STAGE", *PROXIES):
             if inherited not in (changes or {}):
                 names.pop(inherited, None)
         return {name: value for name, value in names.items() if value is not None}
