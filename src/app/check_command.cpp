@@ -15,8 +15,8 @@
 namespace s3gate::app {
 namespace {
 
-// The unit that counts: the one asked for; else the installed one, when it runs this file or when
-// root asks, who has the service in mind. A developer's run on the own files has none.
+// The unit to judge by: the named one, else the installed one. The installed one counts only if it
+// runs this file or root asks; a developer's check of another file is not about the service.
 std::optional<UnitView> unit_for(const CheckOptions& options) {
     if (!options.unit.empty()) {
         return read_unit(options.unit);
@@ -63,7 +63,7 @@ int run_check(const CheckOptions& options) {
         std::fputs(to_json(result, options.file, code).c_str(), stdout);
         return code;
     }
-    // What is dumped has to be loadable.
+    // The dump on stdout must be loadable, so the findings go to stderr.
     print_findings(result, options.with_dump ? stderr : stdout);
     if (result.ok()) {
         options.with_dump ? print_dump(result.config) : print_summary(result.config);

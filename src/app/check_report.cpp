@@ -11,7 +11,8 @@ namespace {
 
 namespace json = boost::json;
 
-// File names and variables may hold any bytes, JSON may not: those beyond ASCII become '?' then.
+// File names and variables may hold any bytes, but JSON must be UTF-8: in invalid text each byte
+// beyond ASCII becomes '?'.
 json::string text_of(std::string_view text) {
     json::string out(text);
     boost::system::error_code error;

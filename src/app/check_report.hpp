@@ -7,8 +7,7 @@
 
 namespace s3gate::app {
 
-// One line with its end; valid whatever stands in the files. The keys are those of
-// docs/operations.md.
+// One line with its newline; valid JSON for any file content. docs/operations.md lists the keys.
 std::string to_json(const config::LoadResult& result, const std::string& file, int exit_code);
 
 }  // namespace s3gate::app

@@ -1,4 +1,4 @@
-// The commands of the program, one file each. Called by main() with the options parsed; each
+// The commands of the program, one file each. main() calls them with the parsed options; each
 // returns the exit code.
 #pragma once
 
@@ -11,18 +11,18 @@
 
 namespace s3gate::app {
 
-// What every command reads unless another file is named.
+// The file of every command that names none.
 inline constexpr const char* kDefaultFile = "/etc/s3gate/s3gate.yaml";
 
-// What keeps a command from its work, on standard error: an error where that is the journal.
+// Prints an error to standard error; with error priority where that is the journal.
 void complain(const std::string& message);
 
-// Loads `file`; on problems prints each as `file:line: key.path: message` to `out` and returns
-// null. Warnings go to `out` as well, after the word "warning" or, where `out` is the journal, with
-// that priority.
+// Loads `file`. Prints each problem as `file:line: key.path: message` to `out` and returns null.
+// Prints warnings to `out` as well, with the word "warning" before them, or with that priority
+// where `out` is the journal.
 std::shared_ptr<const config::Config> load_or_report(const std::string& file, std::FILE* out);
 
-// The lines of load_or_report().
+// Prints the problems and warnings as load_or_report() does.
 void print_findings(const config::LoadResult& result, std::FILE* out);
 
 // `s3gate --config FILE`: serves until told to stop.
@@ -30,24 +30,24 @@ int run_daemon(const std::string& file);
 
 struct CheckOptions {
     std::string file;
-    bool is_strict = false;  // warnings are failures
+    bool is_strict = false;  // warnings count as failures
     bool as_json = false;
     bool with_dump = false;  // print the values in effect instead of the summary
-    std::string unit;        // the unit file to look with; empty = the installed one
+    std::string unit;        // unit file to judge by; empty = the installed one
 };
 
-// `s3gate check [FILE]`: everything a start does except listening and serving.
+// `s3gate check [FILE]`: the checks of a start, without listening and serving.
 int run_check(const CheckOptions& options);
 
 struct RouteOptions {
     std::string site;               // empty = every site
-    std::optional<std::string> ip;  // of the client; the fingerprint needs it
+    std::optional<std::string> ip;  // of the client, for the fingerprint
     std::string user_agent;
     std::string accept_language;
     std::vector<std::string> arguments;  // keys, query strings, URLs
 };
 
-// `s3gate route --config FILE …`: where requests go, and why.
+// `s3gate route --config FILE …`: prints the server that requests go to, and the reason.
 int run_route(const std::string& file, const RouteOptions& options);
 
 }  // namespace s3gate::app

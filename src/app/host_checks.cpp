@@ -19,7 +19,7 @@
 namespace s3gate::app {
 namespace {
 
-// As long as a start waits for its names.
+// The same limit as in a start.
 constexpr std::chrono::seconds kResolveLimit{5};
 
 std::string system_message(int code) {
@@ -28,8 +28,8 @@ std::string system_message(int code) {
 
 enum class Place { here, elsewhere, unknown };
 
-// Where an address is. The kernel answers a local destination from that very address; binding would
-// tell nothing on a host with net.ipv4.ip_nonlocal_bind.
+// Tells by routing whether an address is local: the kernel answers a local destination from the
+// same address. A bind proves nothing on a host with net.ipv4.ip_nonlocal_bind.
 Place place_of(const base::IpAddress& ip) {
     if (config::is_loopback(ip)) {
         return Place::here;
@@ -58,7 +58,7 @@ Place place_of(const base::IpAddress& ip) {
 void check_listeners(const std::vector<config::Listen>& listeners, const std::string& key,
                      std::vector<config::Problem>& warnings) {
     for (const config::Listen& listen : listeners) {
-        // `check` never listens, or it would take clients from nobody knows whom.
+        // `check` never listens: it would take clients from the running daemon.
         const std::string error = net::bind_error(listen.address);
         const base::IpAddress& ip = listen.address.ip();
         if (!error.empty()) {
@@ -86,8 +86,8 @@ void check_names(const config::Config& config, const control::ResolveOutcome& ou
     }
 }
 
-// Loops that only this host's names and addresses make: a warning, because a start, which must not
-// depend on name servers, goes on with them.
+// Loops that only this host's names and addresses reveal. They are warnings: a start must not
+// depend on name servers and goes on.
 void check_own_servers(const config::Config& config, const control::ResolveOutcome& outcome,
                        std::vector<config::Problem>& warnings) {
     const auto addresses_of = [&](const config::Server& server) {
@@ -106,7 +106,7 @@ void check_own_servers(const config::Config& config, const control::ResolveOutco
     }
 }
 
-// A file that exists must take more; one that does not must be possible to make.
+// An existing file must be writable; a missing one must be possible to create.
 std::string write_error(const std::string& path) {
     if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0) {
         return {};
@@ -121,7 +121,7 @@ std::string write_error(const std::string& path) {
                : system_message(errno);
 }
 
-// `user` is whom a start as root becomes.
+// `user` is the user that a start as root switches to.
 void check_log(const std::string& target, config::Problem place,
                const std::optional<Identity>& user, std::vector<config::Problem>& warnings) {
     if (!target.starts_with('/')) {
@@ -152,7 +152,7 @@ void check_logs(const config::Config& config, std::vector<config::Problem>& warn
 
 void check_host(config::LoadResult& result, const std::optional<UnitView>& unit) {
     const config::Config& config = result.config;
-    // A start would fail on a user that does not exist.
+    // A start fails when the user does not exist.
     if (!config.user.empty() && ::getpwnam(config.user.c_str()) == nullptr) {
         result.problems.push_back(
             {config.user_where, "user", "there is no user " + config.user + " on this host"});
@@ -168,7 +168,8 @@ void check_host(config::LoadResult& result, const std::optional<UnitView>& unit)
     if (unit) {
         check_unit(*unit, result);
     }
-    // A unit that starts s3gate as root leaves it to `user` who opens logs anew.
+    // check_unit() has judged the logs with the unit's identity. If that is root, `user` reopens
+    // them after a rotation.
     if (!unit || (unit->identity().is_root && !config.user.empty())) {
         check_logs(config, result.warnings);
     }

@@ -1,5 +1,5 @@
-// What `s3gate check` finds out about this host beyond the files: users, names, addresses, logs.
-// Blocking; appends to the problems and warnings of a configuration that load() accepted.
+// The checks of `s3gate check` that need this host: users, names, addresses, logs. Blocking.
+// Appends to the problems and warnings of a configuration that load() accepted.
 #pragma once
 
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace s3gate::app {
 
-// `unit` is the systemd unit that runs this configuration, if there is one.
+// `unit` is the systemd unit that runs this configuration, if any.
 void check_host(config::LoadResult& result, const std::optional<UnitView>& unit);
 
 }  // namespace s3gate::app

@@ -22,7 +22,7 @@ void print_findings(const config::LoadResult& result, std::FILE* out) {
                      problem.to_string().c_str());
     }
     for (const config::Problem& warning : result.warnings) {
-        // The word is for those who see no priority.
+        // The word is for readers that see no priority.
         const std::string journal = prefix(observe::Priority::warning);
         std::fprintf(out, "%s%s\n", journal.empty() ? "warning: " : journal.c_str(),
                      warning.to_string().c_str());

@@ -17,7 +17,7 @@ namespace {
 
 using namespace s3gate;
 
-// The command line as CLI11 describes it, and what was found on it.
+// The command line for CLI11, and the values it found.
 struct CommandLine {
     CLI::App app{
         "S3-aware reverse proxy. Without a command: serve, in the foreground.\n"
@@ -31,7 +31,8 @@ struct CommandLine {
     CLI::Option* check_file = nullptr;
 
     std::string file;
-    // -t and -T where expand_habits() left them: in one word with others, as in -tc FILE.
+    // True for -t and -T that expand_habits() left in place: in one word with other options, as in
+    // -tc FILE.
     bool is_test = false;
     bool is_dump = false;
     app::CheckOptions check_options;
@@ -51,7 +52,7 @@ CommandLine::CommandLine() {
     app.add_flag("-t,--test", is_test, "The same as the command check")->disable_flag_override();
     app.add_flag("-T", is_dump, "The same as check --dump")->disable_flag_override();
     app.set_version_flag("-v,-V,--version", "s3gate " S3GATE_VERSION, "Print the version");
-    app.allow_extras();  // run() says what is wrong with them
+    app.allow_extras();  // run() reports them
     app.require_subcommand(0, 1);
     add_check();
     add_route();
@@ -99,8 +100,7 @@ void CommandLine::add_route() {
         ->type_name("");
 }
 
-// `-t` and `-T` are commands to people who come from nginx: they stand for check and check --dump,
-// whatever the order of the options.
+// nginx's `-t` and `-T` become the commands check and check --dump, in any order of the options.
 std::vector<std::string> expand_habits(int argc, char** argv) {
     std::vector<std::string> out(argv + 1, argv + argc);
     for (auto word = out.begin(); word != out.end(); ++word) {
@@ -109,7 +109,7 @@ std::vector<std::string> expand_habits(int argc, char** argv) {
         if (is_command) {
             return out;
         }
-        // HAProxy's `-c -f FILE`; our own -c could not do without a FILE.
+        // HAProxy's `-c -f FILE`; our own -c requires a FILE.
         const bool is_haproxy = *word == "-c" && word + 1 != out.end() && word[1] == "-f";
         if (*word == "-t" || *word == "--test" || *word == "-T" || is_haproxy) {
             const bool with_dump = *word == "-T";
@@ -144,7 +144,7 @@ int print_help(const CommandLine& line) {
     return control::kExitOk;
 }
 
-// What of the command line nobody asked for; empty when there is nothing.
+// The message about a mistake on the command line; empty if there is none.
 std::string find_mistake(const CommandLine& line) {
     const std::vector<std::string> extras = line.app.remaining(true);  // of all commands
     const app::CheckOptions& check = line.check_options;
@@ -155,7 +155,7 @@ std::string find_mistake(const CommandLine& line) {
         (!line.file.empty() && !check.file.empty() && line.file != check.file)) {
         return "check takes one FILE";
     }
-    // As of a script's variable that is not set: the default file is not what it means.
+    // An empty argument comes from an unset variable of a script; the default file is not meant.
     if ((line.config->count() > 0 && line.file.empty()) ||
         (line.check_file->count() > 0 && check.file.empty())) {
         return "the FILE has an empty name";
@@ -169,13 +169,13 @@ std::string find_mistake(const CommandLine& line) {
     if (extras.empty()) {
         return {};
     }
-    const auto commands = line.app.get_subcommands();  // those that were given
+    const auto commands = line.app.get_subcommands();  // the given ones
     return commands.empty()
                ? "there is no command \"" + extras.front() + "\""
                : commands.front()->get_name() + " does not take \"" + extras.front() + "\"";
 }
 
-// The file that was named, in whichever way, or the default.
+// The file from the command line, else the default.
 std::string config_file(const CommandLine& line) {
     if (!line.file.empty()) {
         return line.file;
@@ -225,7 +225,7 @@ std::string explain(const CLI::ParseError& error) {
         return option + " is given more than once";
     }
     if (said.ends_with(" flag override")) {
-        // Here it comes without its dashes.
+        // CLI11 leaves out the dashes here.
         return (option.size() == 1 ? "-" : "--") + option + " takes no value";
     }
     return said;
@@ -234,11 +234,11 @@ std::string explain(const CLI::ParseError& error) {
 int dispatch(int argc, char** argv) {
     CommandLine line;
     std::vector<std::string> words = expand_habits(argc, argv);
-    std::ranges::reverse(words);  // as CLI11 wants them
+    std::ranges::reverse(words);  // CLI11 expects the reverse order
     try {
         line.app.parse(std::move(words));
     } catch (const CLI::ParseError& error) {
-        // Help and version come this way too.
+        // CLI11 reports help and version as errors too.
         return error.get_exit_code() == 0 ? line.app.exit(error) : usage_error(explain(error));
     }
     return run(line);

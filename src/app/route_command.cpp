@@ -16,7 +16,8 @@
 namespace s3gate::app {
 namespace {
 
-// Keys come decoded and may hold anything; a terminal and the next line are not theirs to write to.
+// Keys come decoded and may hold control bytes, which must not reach the terminal or begin another
+// line.
 std::string printable(const std::string& text) {
     std::string out;
     for (const char c : text) {
@@ -42,10 +43,10 @@ std::string hex(std::uint32_t value) {
     return text;
 }
 
-// What an argument says of a request.
+// The parts of a request that an argument gives.
 struct Request {
     std::string query;
-    std::string key;  // set when the argument is a key itself
+    std::string key;  // set if the argument is itself a key
 };
 
 Request parse_argument(const std::string& argument) {
@@ -70,8 +71,8 @@ Request parse_argument(const std::string& argument) {
 
 struct Key {
     std::string text;
-    std::string source;          // where it came from, or why there is none
-    bool needs_address = false;  // a fingerprint, and nobody said whose
+    std::string source;          // the key's source, or why there is no key
+    bool needs_address = false;  // needs a fingerprint, but no --ip was given
 };
 
 Key key_of(const config::Site& site, const RouteOptions& options, const Request& request) {
@@ -104,7 +105,7 @@ bool is_out(const config::Server& server) {
     return server.down || server.drained;
 }
 
-// A group as the configuration alone shows it: every server is well, has room and one address.
+// A group according to the configuration alone: every server is up, has room and has one address.
 class GroupAsConfigured {
   public:
     GroupAsConfigured(const state::Group& group, std::span<policy::SmoothWeight> weights)
@@ -135,7 +136,7 @@ class GroupAsConfigured {
     std::span<policy::SmoothWeight> weights_;
 };
 
-// The server that a request goes to next; the selection goes on behind it.
+// The server that a request goes to next; the selection then continues after it.
 std::string next_server(const state::Group& group,
                         policy::Selection<GroupAsConfigured>& selection) {
     const policy::Selected next = selection.select(policy::Sent::nothing);
@@ -143,7 +144,7 @@ std::string next_server(const state::Group& group,
         return "none: no other server is left";
     }
     if (!next.is_by_key) {
-        // Whose turn it is depends on the requests before.
+        // The next server depends on earlier requests.
         return "round robin over the others (" + std::to_string(policy::kMaxUnusablePoints + 1) +
                " ring points in a row were unusable)";
     }
@@ -185,7 +186,7 @@ void print_route(const state::Site& site, const std::optional<Key>& key,
     }
 }
 
-// Prints the answer, or on standard error why there is none.
+// Prints the answer, or the error to standard error.
 bool answer(const state::Site& site, const RouteOptions& options, const std::string& argument,
             bool is_first) {
     const config::Site& config = *site.config;
@@ -222,7 +223,7 @@ int run_route(const std::string& file, const RouteOptions& options) {
         complain("no site is called " + options.site);
         return control::kExitFailure;
     }
-    // The same rings as the daemon builds; no name needs resolving for them.
+    // Builds the same rings as the daemon; they need no name resolution.
     state::Board board(1);
     state::SlotDirectory directory(board);
     const auto snapshot = state::build_snapshot(config, {}, directory);

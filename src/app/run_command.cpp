@@ -8,8 +8,7 @@
 namespace s3gate::app {
 namespace {
 
-// sd_notify() does nothing and succeeds without NOTIFY_SOCKET: started by hand, or by another
-// manager.
+// Without NOTIFY_SOCKET (no service manager) sd_notify() does nothing and succeeds.
 
 struct Systemd {
     bool has_watchdog = false;

@@ -29,7 +29,7 @@ namespace fs = std::filesystem;
 
 constexpr std::string_view kLowPorts = "CAP_NET_BIND_SERVICE";
 
-// UIDS-GIDS of systemd: for users of DynamicUser=.
+// The user ids that systemd reserves for DynamicUser= (its UIDS-GIDS document).
 bool is_made_up_number(uid_t uid) {
     return uid >= 61184 && uid <= 65519;
 }
@@ -56,7 +56,7 @@ std::vector<std::string> words_of(const std::string& text) {
     return out;
 }
 
-// NAME=PATH as words_of() and systemd read it.
+// NAME=PATH in the syntax that words_of() and systemd read.
 std::string setting_of(std::string_view name, const std::string& path) {
     std::ostringstream out;
     out << name << '=';
@@ -69,7 +69,7 @@ std::string setting_of(std::string_view name, const std::string& path) {
     return out.str();
 }
 
-// One word of a command to be pasted into a shell.
+// Quotes one word of a command for a shell.
 std::string shell_word(const std::string& path) {
     const bool is_plain = std::ranges::all_of(path, [](char c) {
         return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
@@ -83,7 +83,7 @@ struct Setting {
     std::string value;
 };
 
-// The settings of [Service], in their order; lines that end in a backslash go on.
+// The settings of [Service], in their order. A backslash at the end of a line continues it.
 void read_settings(const std::string& file, std::vector<Setting>& out) {
     std::ifstream in(file);
     bool is_service = false;
@@ -109,7 +109,7 @@ void read_settings(const std::string& file, std::vector<Setting>& out) {
     }
 }
 
-// A list that grows with each line, and an empty value that begins it anew.
+// Each line adds to the list; an empty value clears it.
 void add_to(std::vector<std::string>& list, const std::string& value,
             const std::function<std::string(std::string)>& item_of) {
     if (value.empty()) {
@@ -122,12 +122,12 @@ void add_to(std::vector<std::string>& list, const std::string& value,
     }
 }
 
-// Without what stands before a path: it may be missing, it is below RootDirectory=.
+// The path without the prefixes "-" (may be missing) and "+" (below RootDirectory=).
 std::string path_of(std::string word) {
     return word.substr(std::min(word.find_first_not_of("-+"), word.size()));
 }
 
-// SOURCE[:DESTINATION[:OPTIONS]]: the path that stays where it is; empty when it is moved.
+// SOURCE[:DESTINATION[:OPTIONS]]: the path if source and destination are the same, else empty.
 std::string bound_path_of(std::string word) {
     const std::string whole = path_of(std::move(word));
     const std::size_t colon = whole.find(':');
@@ -140,7 +140,8 @@ std::string bound_path_of(std::string word) {
     return stays ? source : std::string();
 }
 
-// Whether the capability is in a set that each line adds to, or takes from with "~".
+// Applies a line to a set of capabilities: it adds to the set, or removes from it with "~". `has`
+// tells whether the set has kLowPorts.
 void change_set(bool& has, const std::string& value) {
     const bool takes_away = value.starts_with('~');
     const auto names = words_of(takes_away ? value.substr(1) : value);
@@ -155,7 +156,7 @@ void change_set(bool& has, const std::string& value) {
     }
 }
 
-// "program --config FILE …": the file, or the default when none is named.
+// "program --config FILE …": the file, or the default if the command names none.
 std::string config_of(const std::string& command) {
     const auto words = words_of(command);
     for (std::size_t i = 0; i + 1 < words.size(); ++i) {
@@ -219,7 +220,7 @@ std::string print(UnitView::Home home) {
     return {};
 }
 
-// The folders that systemd makes for a unit and gives to its user.
+// The folders that systemd creates for a unit and gives to its user.
 constexpr auto kOwnFolders =
     std::to_array<std::pair<std::string_view, std::string_view>>({{"LogsDirectory", "/var/log/"},
                                                                   {"StateDirectory", "/var/lib/"},
@@ -263,7 +264,7 @@ void apply(UnitView& unit, Capabilities& capabilities, const Setting& setting) {
     } else if (name == "AmbientCapabilities") {
         change_set(capabilities.ambient, value);
     } else if (name == "CapabilityBoundingSet") {
-        // The first line replaces the full set that holds without any.
+        // The first line replaces the full set, which applies without any line.
         const bool is_first = !std::exchange(capabilities.bounding_is_set, true);
         if (is_first && !value.starts_with('~')) {
             capabilities.bounding = false;
@@ -295,7 +296,7 @@ UnitView view_of(const std::string& file, const std::vector<std::string>& drop_i
     return unit;
 }
 
-// By name, as systemd takes them; of one name the first folder's counts.
+// In the order of names, as in systemd. Of files with the same name the first folder's counts.
 std::vector<std::string> drop_ins_of(const std::vector<std::string>& folders) {
     std::map<std::string, std::string> by_name;
     for (const std::string& folder : folders) {
@@ -347,7 +348,7 @@ bool may(const struct stat& status, const Identity& who, unsigned wanted) {
     return (status.st_mode >> shift & wanted) == wanted;
 }
 
-// An access list can grant what the mode does not show.
+// An access list can grant rights that the mode does not show.
 bool has_access_list(const std::string& path) {
     return ::getxattr(path.c_str(), "system.posix_acl_access", nullptr, 0) > 0;
 }
@@ -362,7 +363,7 @@ std::string name_of_group(gid_t gid) {
     return entry == nullptr ? std::to_string(gid) : entry->gr_name;
 }
 
-// What stands in the way.
+// The message about a closed file or folder.
 std::string describe(const std::string& path, const struct stat& status) {
     std::array<char, 16> mode{};
     std::snprintf(mode.data(), mode.size(), "%04o", static_cast<unsigned>(status.st_mode) & 07777);
@@ -370,8 +371,8 @@ std::string describe(const std::string& path, const struct stat& status) {
            name_of_group(status.st_gid) + " with mode " + mode.data();
 }
 
-// A command that names this user. One whom systemd makes up has the name only while the service
-// runs, and with a number of that time: a user of the host has to take it first.
+// A command that names this user. A user of DynamicUser= has a name only while the service runs,
+// and a temporary number, so a user of the host must take the name first.
 std::string run_as(const Identity& who, const std::string& command) {
     if (!who.is_made_up) {
         return "run: " + command;
@@ -380,7 +381,7 @@ std::string run_as(const Identity& who, const std::string& command) {
            (command.empty() ? "" : " && " + command);
 }
 
-// The command that gives the rights in `letters`, to nobody else if that can be.
+// The command that grants the rights in `letters`, if possible to this user alone.
 std::string give(const std::string& path, const struct stat& status, const Identity& who,
                  const std::string& letters) {
     const std::string shown = shell_word(path);
@@ -400,13 +401,13 @@ std::string give(const std::string& path, const struct stat& status, const Ident
     return "; " + by_group;
 }
 
-// The command that makes a folder for logs: whole folders such as /var/log are not given away.
+// The command that makes a folder for logs: a shared folder such as /var/log keeps its owner.
 std::string make_folder(const std::string& folder, const Identity& who) {
     return run_as(
         who, "install -d -m 0750 -o " + who.user + " -g " + who.group + " " + shell_word(folder));
 }
 
-// Empty when all folders from `from` on to `path` let this user through, or nobody can tell.
+// Empty if every folder from `from` to `path` lets this user through, or if that is unknown.
 std::string find_closed_folder(const std::string& path, const Identity& who,
                                const std::string& from) {
     std::size_t slash = from == "/" ? 0 : from.size();
@@ -441,7 +442,7 @@ std::string own_folder_in(const std::string& folder) {
     return (folder == "/" ? "" : folder) + "/s3gate";
 }
 
-// Empty when a file can be made there.
+// Empty if this user can make a file there.
 std::string find_closed_to_files(const std::string& folder, const Identity& who) {
     struct stat status{};
     if (::stat(folder.c_str(), &status) != 0) {
@@ -498,7 +499,7 @@ class Judge {
     config::LoadResult& result_;
 };
 
-// What helps: lines for the unit.
+// The advice: lines for a drop-in of the unit.
 std::string Judge::drop_in(const std::vector<std::string>& lines) const {
     std::string shown;
     for (const std::string& line : lines) {
@@ -546,7 +547,8 @@ void Judge::check_ports() const {
     }
 }
 
-// Only those that the unit itself reads: a draft elsewhere need not be its user's.
+// Judges only the configuration that the unit reads. Other files, such as a draft, need not be
+// readable for its user.
 void Judge::check_files() const {
     std::error_code ignored;
     if (!fs::equivalent(unit_.config_file, result_.config.file, ignored)) {
@@ -575,7 +577,7 @@ void Judge::check_files() const {
     }
 }
 
-// An empty /root lets only root through, since some systemd between 252 and 257.
+// Since a systemd version between 252 and 257 an empty /root admits only root.
 bool Judge::may_be_bound(const std::string& path) const {
     return who_.is_root || !is_below(path, "/root");
 }
@@ -591,7 +593,7 @@ bool Judge::is_private(const std::string& path) const {
            !is_below_any(path, unit_.bound);
 }
 
-// The setting that makes a path read-only; empty when it can be written.
+// The setting that makes a path read-only; empty if it is writable.
 std::string Judge::find_protection(const std::string& path) const {
     if (is_below_any(path, unit_.writable) || is_below_any(path, unit_.bound)) {
         return {};
@@ -606,7 +608,8 @@ std::string Judge::find_protection(const std::string& path) const {
     return is_read_only ? "ProtectSystem=" + print(unit_.system) : std::string();
 }
 
-// Below the unit's own folder for such files, and the line that makes one where there is none.
+// Advises a file below the unit's own folder for this purpose, with the line that makes such a
+// folder where there is none.
 std::string Judge::choose_below(Purpose purpose) const {
     const auto& [name, base] = purpose == Purpose::log ? kOwnFolders.front() : kOwnFolders.back();
     for (const std::string& own : unit_.own_folders) {
@@ -618,8 +621,8 @@ std::string Judge::choose_below(Purpose purpose) const {
     return drop_in({setting_of(name, own)}) + " and choose a file below " + std::string(base) + own;
 }
 
-// How the unit's user comes to write beside `path`: `lines` for the unit and one more that is
-// `setting` with a folder. Empty when no way but the unit's own folder is left.
+// Advises how the unit's user can write beside `path`: `lines` for the unit, and a line that sets
+// `setting` to a folder. Empty if only the unit's own folder is possible.
 std::string Judge::way_to(const std::string& path, std::vector<std::string> lines,
                           std::string_view setting) const {
     std::string folder = folder_of(path);
@@ -639,7 +642,7 @@ std::string Judge::way_to(const std::string& path, std::vector<std::string> line
     if (!setting.empty()) {
         lines.push_back(setting_of(setting, folder));
     }
-    // systemd does not start a unit whose lines name a folder that is not there.
+    // systemd refuses to start a unit whose lines name a missing folder.
     std::string first;
     if (!find_closed_to_files(folder, who_).empty()) {
         first = make_folder(folder, who_) + ", and ";
@@ -649,7 +652,7 @@ std::string Judge::way_to(const std::string& path, std::vector<std::string> line
     return elsewhere + first + drop_in(lines);
 }
 
-// Why the unit's mounts forbid writing there, with the line that helps; empty when they do not.
+// The reason why the unit's mounts forbid writing there, with advice; empty if they do not.
 std::string Judge::refusal_of(const std::string& path, Purpose purpose) const {
     std::string reason;
     std::string way;
@@ -668,7 +671,7 @@ std::string Judge::refusal_of(const std::string& path, Purpose purpose) const {
             "goes to a /tmp of the unit's own (PrivateTmp=yes): nobody else sees it, and it "
             "is gone when the service stops";
         std::vector<std::string> lines = {"PrivateTmp=no"};
-        if (unit_.has_dynamic_user) {  // which implies PrivateTmp=yes, whatever another line says
+        if (unit_.has_dynamic_user) {  // implies PrivateTmp=yes, also against another line
             lines.insert(lines.begin(), kStaticUser);
         }
         const bool is_strict = unit_.system == UnitView::System::strict;
@@ -682,8 +685,8 @@ std::string Judge::refusal_of(const std::string& path, Purpose purpose) const {
     return reason + "; " + choose_below(purpose) + (way.empty() ? way : ", or " + way);
 }
 
-// Where the way to a path begins in the unit: folders above one that is mounted into an empty home
-// are systemd's, and let everybody through.
+// The first folder of the path to judge. Folders above a bind mount in an empty home are systemd's
+// and admit every user.
 std::string Judge::first_folder_of(const std::string& path) const {
     const auto bound = std::ranges::find_if(
         unit_.bound, [&](const std::string& folder) { return is_below(path, folder); });
@@ -691,8 +694,7 @@ std::string Judge::first_folder_of(const std::string& path) const {
     return is_in_empty_home && bound != unit_.bound.end() ? *bound : "/";
 }
 
-// systemd makes the unit's own folders and gives them to its user; what is in them is another
-// matter.
+// systemd makes the unit's own folders and gives them to its user, but not the files in them.
 std::string Judge::find_write_obstacle(const std::string& path) const {
     if (!is_below_any(path, unit_.own_folders)) {
         return find_obstacle(path, who_, Access::write, first_folder_of(path));
@@ -702,7 +704,7 @@ std::string Judge::find_write_obstacle(const std::string& path) const {
         is_missing(folder)) {
         return "there is no folder " + folder + "; " + make_folder(folder, who_);
     }
-    // The files of a user who was made up pass to the next one.
+    // Files of a user of DynamicUser= pass to the next such user.
     return who_.is_made_up ? std::string() : find_closed(path, who_, 2, "w");
 }
 
@@ -711,7 +713,7 @@ void Judge::check_target(const std::string& target, const config::Location& wher
     if (!target.starts_with('/')) {
         return;
     }
-    // The unit's own folders may be links to where systemd keeps those of made-up users.
+    // The unit's own folders may be links to the place of folders for DynamicUser=.
     std::string path = fs::path(target).lexically_normal().string();
     if (std::error_code failed; !is_below_any(path, unit_.own_folders)) {
         const fs::path real = fs::weakly_canonical(path, failed);
@@ -788,8 +790,7 @@ Identity UnitView::identity() const {
     if (!user.empty() || has_dynamic_user) {
         const std::string name = user.empty() ? fs::path(file).stem().string() : user;
         auto found = identity_of(name);
-        // While the service runs, the user whom systemd made up has a number, which is of no use
-        // after it.
+        // While the service runs, a user of DynamicUser= has a number, which is invalid afterwards.
         if (found && !(has_dynamic_user && is_made_up_number(found->uid))) {
             out = std::move(*found);
         } else {

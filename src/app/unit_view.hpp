@@ -1,5 +1,5 @@
-// What a systemd unit lets s3gate do: read from the unit's file and its drop-ins, without asking
-// systemd. Judges a configuration with the eyes of the user whom the unit starts.
+// The rights that a systemd unit gives s3gate, read from the unit's file and its drop-ins without
+// asking systemd. Judges a configuration with the rights of the unit's user.
 #pragma once
 
 #include <sys/types.h>
@@ -12,7 +12,7 @@
 
 namespace s3gate::app {
 
-// Whose rights count. A user whom systemd makes up for the time of the service owns nothing.
+// The user whose rights count. A user that systemd makes up while the service runs owns no files.
 struct Identity {
     std::string user = "root";
     std::string group = "root";
@@ -25,9 +25,9 @@ struct Identity {
 // nullopt when there is no such user.
 std::optional<Identity> identity_of(const std::string& user);
 
-// Why `path` cannot be opened for reading or writing with these rights, and the command that helps:
-// every folder on the way is looked at. Empty when it can, or when nobody can tell. A file to be
-// written may be missing if its folder may be written. `from` is the first folder looked at.
+// The reason why `path` cannot be opened with these rights, and the command that helps. Judges
+// every folder of the path from `from` on. Empty if the path can be opened, or if that is unknown.
+// A file to be written may be missing if its folder is writable.
 enum class Access { read, write, list };
 std::string find_obstacle(const std::string& path, const Identity& who, Access access,
                           const std::string& from = "/");
@@ -45,9 +45,9 @@ struct UnitView {
     bool has_private_tmp = false;
     System system = System::writable;
     Home home = Home::visible;
-    std::vector<std::string> own_folders;  // LogsDirectory= and its like: systemd makes them
+    std::vector<std::string> own_folders;  // LogsDirectory= and the like; systemd makes them
     std::vector<std::string> writable;     // ReadWritePaths=
-    std::vector<std::string> bound;        // BindPaths= that lead to where they come from
+    std::vector<std::string> bound;        // BindPaths= with the same source and destination
     bool may_bind_low_ports = false;
 
     Identity identity() const;
@@ -59,7 +59,7 @@ std::optional<UnitView> read_unit(const std::string& file);
 // The unit s3gate.service of this host, with all its drop-ins; nullopt when there is none.
 std::optional<UnitView> installed_unit();
 
-// Warnings of all that the unit would refuse.
+// Adds a warning for each thing that the unit would refuse.
 void check_unit(const UnitView& unit, config::LoadResult& result);
 
 }  // namespace s3gate::app

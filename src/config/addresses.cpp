@@ -6,7 +6,7 @@ namespace s3gate::config {
 
 namespace {
 
-// Why `text` cannot be listened on, told for the mistakes people make.
+// Explains why `text` is no address to listen on, for the usual mistakes.
 std::string explain_listen(std::string_view text) {
     const std::string_view bare = text.starts_with('*') ? text.substr(1) : text;
     const std::string_view port = bare.starts_with(':') ? bare.substr(1) : bare;
@@ -16,7 +16,7 @@ std::string explain_listen(std::string_view text) {
                "\" and \"[::]:" + p + "\"";
     }
     if (base::IpAddress::parse(text)) {
-        // "::1:9000" is an address too, so what was meant to be the port cannot be told.
+        // "::1:9000" is an address too, so the intended port is unknown.
         return text.find(':') == std::string_view::npos
                    ? in_quotes(text) + " lacks the port; write \"" + std::string(text) + ":9000\""
                    : in_quotes(text) +

@@ -11,8 +11,8 @@ namespace {
 
 constexpr std::string_view kNoServers = "is missing; a site needs the servers it stands for";
 
-// As the WHATWG URL standard: a host whose last label is a number is an IPv4 address or a mistake,
-// never a name.
+// The rule of the WHATWG URL standard: a host whose last label is a number is an IPv4 address or a
+// mistake, never a name.
 bool is_broken_ipv4(std::string_view host) {
     const std::size_t dot = host.rfind('.');
     const std::string_view last = dot == std::string_view::npos ? host : host.substr(dot + 1);
@@ -24,7 +24,7 @@ bool has_bad_label(std::string_view host) {
         return false;  // an IPv6 address, already parsed
     }
     if (host.ends_with('.')) {
-        host.remove_suffix(1);  // fully qualified
+        host.remove_suffix(1);  // trailing dot of a fully qualified name
     }
     while (true) {
         const std::size_t dot = host.find('.');
@@ -62,7 +62,7 @@ std::optional<base::HostPort> parse_server_address(const std::string& text, std:
     return address;
 }
 
-// Adds every server one entry stands for; false when the entry has a problem.
+// Adds every server of one entry; false if the entry has a problem.
 bool add_servers(const Item& at, const std::string& text, const Server& common, Report& report,
                  std::vector<Server>& out) {
     auto texts = expand_ranges(text);
@@ -74,7 +74,7 @@ bool add_servers(const Item& at, const std::string& text, const Server& common, 
         std::string error;
         const auto address = parse_server_address(one, error);
         if (!address) {
-            // One range, one mistake: the next server of it would only repeat the message.
+            // One message per range: further servers of it would repeat the message.
             report.problem(at.node.line, at.path, std::move(error));
             return false;
         }
@@ -108,7 +108,7 @@ bool add_server_mapping(const Item& item, const Server& defaults, Report& report
            report.result().problems.size() == problems;
 }
 
-// False when a server that is written is not among those added.
+// False if a configured server was left out.
 bool read_servers(const Section& backends, const Server& defaults, std::vector<Server>& out) {
     Report& report = backends.report();
     const auto items = backends.list("servers", "a list of host:port");
@@ -138,7 +138,7 @@ bool read_servers(const Section& backends, const Server& defaults, std::vector<S
     return complete;
 }
 
-// A queue in front of servers that take any number of requests.
+// Warns of a queue for servers without a limit on requests.
 void warn_of_idle_queue(const Section& backends, const std::vector<Server>& servers) {
     if (std::ranges::any_of(servers, [](const Server& s) { return s.max_connections > 0; })) {
         return;

@@ -12,7 +12,7 @@ namespace s3gate::config {
 
 namespace {
 
-// "${" would be replaced when the text is read again.
+// Escapes "${", which the reader would replace.
 std::string escaped(std::string_view text) {
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
@@ -21,7 +21,7 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
-// Writes keys and values in the order it is told; texts of the operator always in quotes.
+// Writes keys and values in the order of the calls. Texts of the operator are always quoted.
 class Writer {
   public:
     Writer() { out_.SetIndent(2); }
@@ -67,7 +67,7 @@ class Writer {
 template <class Model>
 void write_keys(Writer& out, std::string_view table, const Model& model);
 
-// The items of the one list of mappings that the model has.
+// The items of the model's only list of mappings.
 void write_items(Writer& out, const Config& config) {
     for (const Site& site : config.sites) {
         out.open_item();
@@ -111,7 +111,7 @@ void write_row(Writer& out, std::string_view key, const Row<Model>& row, const M
     }
 }
 
-// The keys directly below the table, and everything in them.
+// Writes the keys directly below the table, with their contents.
 template <class Model>
 void write_keys(Writer& out, std::string_view table, const Model& model) {
     for (const Row<Model>& row : rows<Model>()) {

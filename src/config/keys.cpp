@@ -23,7 +23,8 @@ constexpr auto kLater = std::to_array<std::string_view>({
     "site.backends.slow_start",
 });
 
-// As an operator writes it inside brackets: in quotes only where YAML or a reader would stumble.
+// A list item as an operator writes it inside brackets: quoted only where YAML or a reader would
+// need it.
 std::string in_flow(const std::string& text) {
     const bool is_plain = !text.empty() && text.find_first_of("{}[],:#\"'") == std::string::npos &&
                           std::string_view("*&!@%`|>?- ").find(text.front()) == std::string::npos;

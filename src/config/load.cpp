@@ -29,19 +29,19 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Far above any real configuration, far below what would take noticeable time.
+// Far above any real configuration; such a file still loads without noticeable delay.
 constexpr std::size_t kMaxFileBytes = kMiB;
 
 struct FileText {
     std::string text;
-    std::string error;  // empty = read
+    std::string error;  // empty if the file was read
 };
 
 std::string system_message(int code) {
     return std::generic_category().message(code);
 }
 
-// O_NONBLOCK and regular files only: a FIFO that nobody writes must not hang a reload.
+// O_NONBLOCK and regular files only: a FIFO without a writer must not hang a reload.
 FileText read_file(const std::string& path) {
     const base::Descriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY));
     if (fd.get() < 0) {
@@ -72,7 +72,7 @@ FileText read_file(const std::string& path) {
     return {{}, "it is larger than " + std::to_string(kMaxFileBytes / kMiB) + " MiB"};
 }
 
-// "dir/" of "dir/file", "" of "file": what stands before every relative name in that file.
+// "dir/" of "dir/file", "" of "file": the base of relative names in that file.
 std::string directory_of(const std::string& file) {
     const std::size_t slash = file.rfind('/');
     return slash == std::string::npos ? std::string() : file.substr(0, slash + 1);
@@ -86,7 +86,7 @@ bool is_pattern(std::string_view text) {
     return text.find_first_of("*?[") != std::string_view::npos;
 }
 
-// The directory is a name, not part of the pattern.
+// Escapes the directory for use in a pattern.
 std::string escaped(std::string_view text) {
     std::string out;
     for (const char c : text) {
@@ -98,7 +98,7 @@ std::string escaped(std::string_view text) {
     return out;
 }
 
-// What editors and package managers leave beside a file; a site is never kept under such a name.
+// True for leftovers of editors and package managers; such a file is never a site.
 bool is_left_over(std::string_view path) {
     const std::string_view name = path.substr(path.rfind('/') + 1);
     const auto ends = [&](std::string_view suffix) { return name.ends_with(suffix); };
@@ -110,7 +110,7 @@ bool is_left_over(std::string_view path) {
            std::ranges::any_of(kSuffixes, ends);
 }
 
-// The same name with the other ending that YAML files have; nullopt for one that has neither.
+// The same name with the other ending of YAML files; nullopt for a name with neither.
 std::optional<std::string> with_other_ending(const std::string& name) {
     for (const auto& [mine, other] : {std::pair(".yaml", ".yml"), {".yml", ".yaml"}}) {
         if (name.ends_with(mine)) {
@@ -120,8 +120,8 @@ std::optional<std::string> with_other_ending(const std::string& name) {
     return std::nullopt;
 }
 
-// glob() hands its error callback no context; loading happens on one thread at a time, but tests
-// may use several.
+// glob() passes no context to its error callback. Loading uses one thread at a time, but tests may
+// use several.
 struct GlobError {
     std::string path;
     int code = 0;
@@ -137,7 +137,7 @@ GlobResult find_files(const std::string& directory, const std::string& pattern) 
     glob_error = {};
     const auto on_error = [](const char* path, int code) {
         if (code == ENOENT || code == ENOTDIR) {
-            return 0;  // a directory that is not there matches nothing
+            return 0;  // a missing directory matches nothing
         }
         glob_error = {path, code};
         return 1;
@@ -208,8 +208,8 @@ class Loader {
     }
 
   private:
-    // The tree with its variables replaced; nullopt when the file's problem is reported. `from` is
-    // where the file is named.
+    // The tree with its variables replaced; nullopt if a problem of the file was reported. `from`
+    // is the place that names the file.
     std::optional<Node> parse(const std::string& file, const Location& from,
                               const std::string& key) {
         FileText content = read_file(file);
@@ -237,7 +237,7 @@ class Loader {
         return std::move(yaml.root);
     }
 
-    // Replaces variables; what needs quotes is reported.
+    // Replaces variables; reports values that need quotes.
     void prepare(Node& node, const std::string& path, Report& report) {
         if (!node.unquoted.empty()) {
             node.unusable = true;
@@ -325,7 +325,7 @@ class Loader {
         }
     }
 
-    // Files that a pattern leaves out for their ending alone, and that no other pattern takes.
+    // Warns of files that a pattern misses only because of their ending.
     void warn_of_passed_over() {
         std::set<std::string> told;
         for (const PassedOver& passed : passed_over_) {
@@ -388,7 +388,7 @@ class Loader {
 
     void check() {
         check_between_sites(result_.config, result_);
-        // With other problems about, sites may be missing only because of those.
+        // Another problem may be the reason for missing sites.
         if (result_.config.sites.empty() && result_.problems.empty()) {
             result_.problems.push_back(
                 {{main_file_, 0},
@@ -402,7 +402,7 @@ class Loader {
     LoadResult& result_;
     std::string main_file_;
     std::vector<std::string> files_;  // in the order they were read
-    // A pattern's twin with the other ending, and where the pattern stands.
+    // A pattern with the other ending, and the place of the original pattern.
     struct PassedOver {
         std::string pattern;
         std::string taken;

@@ -10,9 +10,9 @@ namespace s3gate::config {
 
 namespace {
 
-// An absolute path, or nullopt with a reported problem. A relative one is taken from the folder of
-// `file`, the main file. A text without a slash is taken for a
-// misspelt word: a file of that name next to the configuration is hardly ever meant.
+// An absolute path, or nullopt with a reported problem. A relative path is based on the folder of
+// `file`, the main file. A text without a slash is taken for a misspelt word: a log file beside the
+// configuration is hardly ever intended.
 std::optional<std::string> read_path(const Section& section, std::string_view key,
                                      const std::string& file, const std::string& text,
                                      const std::string& words) {
@@ -42,7 +42,7 @@ std::optional<std::string> read_path(const Section& section, std::string_view ke
 }  // namespace
 
 bool is_above_error(const Section& log, std::string_view key) {
-    // nginx and syslog know more levels than are written here.
+    // Levels of nginx and syslog above error.
     for (const std::string_view word : {"crit", "critical", "alert", "emerg", "fatal", "none"}) {
         const Node* const value = log.find(key);
         if (value != nullptr && value->kind == Node::Kind::text &&

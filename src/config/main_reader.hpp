@@ -1,12 +1,12 @@
-// Keys of the main file that are more than a word or a number. The rows of main_rows.cpp name these
-// readers; `key` is the key's name in the section.
+// Readers of the main file's keys that are more than a word or a number. The rows of main_rows.cpp
+// name them; `key` is the key's name in the section.
 #pragma once
 
 #include "section.hpp"
 
 namespace s3gate::config {
 
-// What `include` is when neither it nor `sites` is written.
+// Default of `include` if neither it nor `sites` is written.
 inline constexpr std::string_view kDefaultInclude = "sites/*.yaml";
 
 // True if log.level is a level above error, reported as a problem.

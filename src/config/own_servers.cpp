@@ -10,13 +10,13 @@ namespace s3gate::config {
 
 namespace {
 
-// True if a connect to `ip` and `port` arrives at the listener.
+// True if a connection to `ip` and `port` reaches the listener.
 bool do_meet(const base::IpAddress& ip, std::uint16_t port, const base::SocketAddress& listener,
              const IsLocal& is_local) {
     if (port != listener.port() || ip.is_v6() != listener.ip().is_v6()) {
         return false;
     }
-    if (is_wildcard(ip)) {  // Linux connects to the loopback address then
+    if (is_wildcard(ip)) {  // Linux then connects to the loopback address
         return is_wildcard(listener.ip()) || is_loopback(listener.ip());
     }
     return ip == listener.ip() || (is_wildcard(listener.ip()) && is_local(ip));
@@ -86,7 +86,7 @@ std::vector<OwnServer> find_own_servers(const Config& config, const AddressesOf&
     std::vector<OwnServer> out;
     for (const Site& site : config.sites) {
         for (const Server& server : site.backends.servers) {
-            if (!server.down) {  // else nothing is ever sent to it
+            if (!server.down) {  // a server that is down gets no requests
                 add_edges(config, site, server, addresses_of(server), is_local, out);
             }
         }

@@ -42,7 +42,7 @@ std::string range_of(const DurationRule& rule) {
 }
 
 std::string range_of(const SizeRule& rule) {
-    // Section::size() takes off for 0.
+    // Section::size() accepts off for 0.
     return (rule.min == 0 ? in_code("off") + ", " : "") + print_size(rule.min) + "…" +
            print_size(rule.max);
 }

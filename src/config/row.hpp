@@ -1,7 +1,7 @@
-// One row for each key of the configuration: its path, its member with the rule and the printer,
-// and what docs/config.md says of it. Reading, the list of known keys, `check --dump` and the
-// tables of the page go over the rows, so a new key is a new row in main_rows.cpp or site_rows.cpp.
-// The tables are built before main() and constant afterwards.
+// One row per key of the configuration: its path, its member, the rule, the printer, and its text
+// in docs/config.md. The reader, the list of known keys, `check --dump` and the tables of the page
+// use the rows, so a new key is a new row in main_rows.cpp or site_rows.cpp. The tables are built
+// before main() and constant afterwards.
 #pragma once
 
 #include <functional>
@@ -19,8 +19,8 @@
 
 namespace s3gate::config {
 
-// A value as a configuration file holds it: a word (also a number, a duration or a size) needs no
-// quotes, a text is the operator's and gets them.
+// A value in the syntax of a configuration file. A word (also a number, a duration or a size) needs
+// no quotes; a text comes from the operator and is quoted.
 struct Word {
     std::string text;
     bool operator==(const Word&) const = default;
@@ -41,18 +41,18 @@ using Printed = std::variant<Word, Text, Texts, Fields>;
 
 enum class Form { scalar_or_list, section, mappings };
 
-// How a key is read and printed.
+// The reader and the printer of a key.
 template <class Model>
 struct Value {
     using Read = std::function<void(const Section& section, std::string_view key, Model& out)>;
 
     Form form = Form::scalar_or_list;
     std::string range = {};  // as the page shows it
-    // Puts a good value into the member, reports a bad one, and keeps the default if the key is not
-    // written. Empty where the section's own reader does this, after it has read the other keys.
+    // Reads a good value into the member and reports a bad one; keeps the default if the key is not
+    // written. Empty if the section's own reader reads this key, after the others.
     Read read = {};
-    std::function<Printed(const Model&)> print = {};  // of scalar_or_list only
-    std::function<bool(const Model&)> is_on = {};     // of a section that can be off
+    std::function<Printed(const Model&)> print = {};  // for scalar_or_list only
+    std::function<bool(const Model&)> is_on = {};     // for a section that can be off
 };
 
 template <class Model>
@@ -60,15 +60,15 @@ struct Row {
     std::string_view path;  // as known_keys() has it
     Value<Model> value;
     std::string_view meaning;  // Markdown without a line break
-    // What the page says where the default is no value of the key, such as "required".
+    // The page's text where there is no default value, such as "required".
     std::string_view no_default = {};
-    // True if `check --dump` writes the key although it has its default; null = always. False where
-    // a written default would be a warning or a problem.
+    // True if `check --dump` writes the key even with its default; null = always. False if a
+    // written default would cause a warning or a problem.
     bool (*is_default_written)(const Model&) = nullptr;
 };
 
-// In the order of `check --dump`. Config has the keys of the main file, Site those of a site file,
-// Server those of a mapping in backends.servers.
+// The rows in the order of `check --dump`. Config has the keys of the main file, Site those of a
+// site file, Server those of a mapping in backends.servers.
 template <class Model>
 std::span<const Row<Model>> rows();
 template <>
@@ -82,7 +82,7 @@ std::span<const Row<Server>> rows();
 // directly below the table.
 std::optional<std::string_view> name_below(std::string_view table, std::string_view path);
 
-// Reads every key of the section whose row has a reader, in the order of the rows.
+// Reads the keys of the section whose rows have a reader, in the order of the rows.
 template <class Model>
 void read_keys(const Section& section, Model& out) {
     for (const Row<Model>& row : rows<Model>()) {
@@ -92,21 +92,21 @@ void read_keys(const Section& section, Model& out) {
     }
 }
 
-// The parts of the kinds of values below, not for use elsewhere.
+// Parts of the kinds of values below; not for use elsewhere.
 namespace detail {
 
-// Declared only, to ask for the class of a pointer to a member.
+// Never defined; deduces the class of a pointer to a member.
 template <class Class, class Member>
 Class class_of(Member Class::*);
 template <auto First, auto... Rest>
 struct BeginOf {
     using Model = decltype(class_of(First));
 };
-// The model that a path of members begins in: Site for <&Site::retry, &Retry::max_tries>.
+// The model that a path of members starts from: Site for <&Site::retry, &Retry::max_tries>.
 template <auto... Path>
 using ModelOf = typename BeginOf<Path...>::Model;
 
-// Follows the pointers to members one after another: model.*First.*Second.
+// Follows the pointers to members in turn: model.*First.*Second.
 template <auto... Path>
 auto& member(auto& model) {
     return (model.*....*Path);
@@ -137,8 +137,8 @@ Value<ModelOf<Path...>> scalar(std::string range, Get get, Print print) {
 
 }  // namespace detail
 
-// The kinds of values. Path is the way from the model to the member: <&Site::upgrade>, or
-// <&Site::retry, &Retry::max_tries>.
+// The kinds of values. Path leads from the model to the member: <&Site::upgrade>, or <&Site::retry,
+// &Retry::max_tries>.
 
 template <auto... Path>
 auto boolean() {
@@ -176,8 +176,8 @@ auto size(const SizeRule& rule) {
         [](std::uint64_t value) { return Word{print_size(value)}; });
 }
 
-// One word of several. The member is an enumeration, a string that holds the word, or a bool, for
-// which on and off are taken too.
+// One of several words. The member is an enumeration, a string that holds the word, or a bool,
+// which also accepts on and off.
 template <auto... Path>
 auto choice(const Choices<detail::MemberOf<Path...>>& choices, const Synonyms& synonyms = {}) {
     using T = detail::MemberOf<Path...>;
@@ -210,8 +210,8 @@ Text print_text(const std::string& text);
 Texts print_listen(const std::vector<Listen>& listen);
 Texts print_blocks(const std::vector<base::Cidr>& blocks);
 
-// `what` completes "expected …". `check` reports what is wrong with the text, which is kept all the
-// same: a problem forbids the start, and the rules between keys still want to see it.
+// `what` completes "expected …". `check` reports a bad text. The text is kept: the problem forbids
+// the start, and the rules between keys still examine it.
 template <auto... Path>
 auto text(std::string_view what, std::string range,
           void (*check)(const Section&, std::string_view key, const std::string&) = nullptr) {
@@ -257,13 +257,13 @@ auto section(std::string_view what) {
                         }};
 }
 
-// The same with a reader of its own.
+// The same with its own reader.
 template <class Model>
 Value<Model> section_of(std::string range, void (*read)(const Section&, std::string_view, Model&)) {
     return {.form = Form::section, .range = std::move(range), .read = read};
 }
 
-// A section that can be off, and is while the member (a bool or a number) is false or 0.
+// A section that can be off: the member (a bool or a number) is false or 0 then.
 template <auto... Path>
 auto switched_section(std::string range,
                       void (*read)(const Section&, std::string_view, detail::ModelOf<Path...>&)) {
@@ -276,13 +276,13 @@ auto switched_section(std::string range,
                         }};
 }
 
-// A list of mappings that have rows too.
+// A list of mappings that have rows as well.
 template <class Model>
 Value<Model> mappings(std::string range) {
     return {.form = Form::mappings, .range = std::move(range)};
 }
 
-// The value is not read if `refuses` has reported a problem and returns true.
+// Skips the value if `refuses` has reported a problem and returns true.
 template <class Model>
 Value<Model> unless(bool (*refuses)(const Section&, std::string_view key), Value<Model> value) {
     value.read = [refuses, read = std::move(value.read)](const Section& section,
@@ -294,7 +294,7 @@ Value<Model> unless(bool (*refuses)(const Section&, std::string_view key), Value
     return value;
 }
 
-// A good value is a warning.
+// Warns of a good value.
 template <class Model>
 Value<Model> with_warning(std::string_view warning, Value<Model> value) {
     value.read = [warning, read = std::move(value.read)](const Section& section,

@@ -33,7 +33,7 @@ bool contains(const std::vector<std::string_view>& words, std::string_view word)
     return std::ranges::find(words, word) != words.end();
 }
 
-// Other places where a key of this name is known, as an operator would write them.
+// Other sections that have a key of this name, as an operator would write them.
 std::vector<std::string_view> homes_of(std::string_view key, std::string_view kind) {
     std::vector<std::string_view> out;
     for (const std::string_view known : known_keys()) {
@@ -45,7 +45,7 @@ std::vector<std::string_view> homes_of(std::string_view key, std::string_view ki
     return out;
 }
 
-// Where a key that is known nowhere near `table` belongs; empty when nobody can tell.
+// The likely place of a key that is unknown near `table`; empty if there is none.
 std::string other_place(std::string_view key, std::string_view table) {
     constexpr std::size_t kFewEnough = 3;
     if (table == "site" && contains(children_of("main", known_keys()), key)) {
@@ -54,7 +54,7 @@ std::string other_place(std::string_view key, std::string_view table) {
     if (table == "main" && contains(children_of("site", known_keys()), key)) {
         return "it belongs to a site";
     }
-    // An item of a list (a server, an address) has nothing in common with the sections around it.
+    // A list item (a server, an address) shares no keys with the sections around it.
     if (table.find('[') == std::string_view::npos) {
         const auto homes = homes_of(key, table.substr(0, 4));  // "main" or "site"
         if (!homes.empty() && homes.size() <= kFewEnough) {
@@ -243,7 +243,7 @@ std::optional<std::uint64_t> Section::size(std::string_view key, const SizeRule&
         return 0;
     }
     if (rule.min == 0 && is_on(key)) {
-        return std::nullopt;  // as off, so on: the default
+        return std::nullopt;  // on, like off, means the default
     }
     auto parsed = parse_size(*value);
     if (!parsed.value) {

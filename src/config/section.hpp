@@ -1,6 +1,6 @@
-// One mapping of a configuration file under its key path: hands out typed values, reports what is
-// wrong with them, and refuses keys that have no row. Readers keep their default whenever a getter
-// returns nothing.
+// One mapping of a configuration file and its key path. It returns typed values, reports bad
+// values, and refuses keys without a row. If a getter returns nothing, the reader keeps the
+// default.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@
 
 namespace s3gate::config {
 
-// Where the problems of one file go.
+// Collects the problems of one file.
 class Report {
   public:
     Report(std::string file, LoadResult& result) : file_(std::move(file)), result_(result) {}
@@ -38,16 +38,16 @@ class Report {
     LoadResult& result_;
 };
 
-// One text with the place it came from; for the items of lists.
+// A list item's text and its place.
 struct Item {
     const Node& node;
     std::string path;
 };
 
-// What the word on means where off is a value.
+// Meaning of the word on for a key that accepts off.
 enum class OnWord { refused, means_default };
 
-// What a number may be; `word` stands for 0 where it is not empty ("auto", "off").
+// Range of a number; a `word` that is not empty means 0 ("auto", "off").
 struct NumberRule {
     std::uint64_t min = 0;
     std::uint64_t max = 0;
@@ -68,23 +68,23 @@ struct SizeRule {
 template <class T>
 using Choices = std::vector<std::pair<std::string_view, T>>;
 
-// Other programs' words for a choice: taken, but never proposed.
+// Other programs' words for a choice. They are accepted but never suggested.
 using Synonyms = std::vector<std::pair<std::string_view, std::string_view>>;
 
 class Section {
   public:
-    // `node` is a mapping and outlives the section. `path` is what problems show (empty at the top
-    // of a file), `table` the path in known_keys(). Reports repeated, unknown and empty keys at
+    // `node` is a mapping and outlives the section. `path` appears in problems (empty at the top of
+    // a file); `table` is the path in known_keys(). Reports repeated, unknown and empty keys at
     // once.
     Section(const Node& node, std::string path, std::string table, Report& report);
 
-    // True if the key is written, usable or not.
+    // True if the key is written, valid or not.
     bool has(std::string_view key) const;
-    // The value; null when it is not written, or its problem is already reported.
+    // The value; null if it is not written, or if its problem was reported.
     const Node* find(std::string_view key) const;
-    // The line of the key if it is written, else of the mapping.
+    // The line of the key if written, else of the mapping.
     int line_of(std::string_view key) const;
-    // The same with the file.
+    // The same line with the file.
     Location location_of(std::string_view key) const { return report_.at(line_of(key)); }
     std::string path_of(std::string_view key) const;
     int line() const { return node_.line; }
@@ -92,10 +92,10 @@ class Section {
     const std::string& table() const { return table_; }
     Report& report() const { return report_; }
 
-    // True if the value is the word off (or its YAML 1.1 twins false and no, which other tools
-    // write for it), in any case of letters.
+    // True if the value is off, false or no (YAML 1.1, written by other tools), in any case of
+    // letters.
     bool is_off(std::string_view key) const;
-    // The same for on, true and yes.
+    // True for on, true and yes.
     bool is_on(std::string_view key) const;
 
     // `what` completes "expected …".
@@ -105,11 +105,11 @@ class Section {
     std::optional<Duration> duration(std::string_view key, const DurationRule& rule) const;
     std::optional<std::uint64_t> size(std::string_view key, const SizeRule& rule) const;
     std::optional<Section> mapping(std::string_view key, std::string_view what) const;
-    // For sections that the word on switches on with their defaults: nullopt then, too.
+    // For sections that the word on enables with their defaults; nullopt in that case too.
     std::optional<Section> mapping_or_on(std::string_view key, std::string_view what) const;
-    // The usable items of a list; nullopt when the key is missing or holds no list.
+    // The valid items of a list; nullopt if the key is missing or holds no list.
     std::optional<std::vector<Item>> list(std::string_view key, std::string_view what) const;
-    // Names and texts of a mapping with free keys; repeated names (any case) are reported.
+    // Names and texts of a mapping with free keys. Reports repeated names, in any case of letters.
     std::optional<std::vector<std::pair<Item, std::string>>> fields(std::string_view key) const;
 
     template <class T>
@@ -140,7 +140,7 @@ class Section {
     Report& report_;
 };
 
-// The text of a list item; reports and returns nullopt when it is a list, a mapping or nothing.
+// The text of a list item; reports a list, a mapping or an empty item and returns nullopt.
 std::optional<std::string> item_text(const Item& item, std::string_view what, Report& report);
 
 }  // namespace s3gate::config

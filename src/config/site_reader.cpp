@@ -33,7 +33,7 @@ std::optional<KeySource> parse_key_source(std::string_view text) {
     return std::nullopt;
 }
 
-// What other proxies call a reason to retry, and what to write here.
+// Explains other proxies' words for retry reasons: names ours.
 std::string explain_reason(std::string_view word) {
     constexpr auto kElsewhere = std::to_array<std::pair<std::string_view, std::string_view>>({
         {"invalid_header", "a malformed answer is part of error"},
@@ -66,15 +66,15 @@ std::string explain_reason(std::string_view word) {
     return "one of error, timeout, 500, 502, 503 or 504";
 }
 
-// The word without the "http_" that nginx's proxy_next_upstream puts before a status.
+// The word without the "http_" of nginx's proxy_next_upstream.
 std::string_view bare_reason(std::string_view word) {
     constexpr std::string_view kPrefix = "http_5";
     return word.starts_with(kPrefix) ? word.substr(kPrefix.size() - 1) : word;
 }
 
-// True if the field carries the message itself, so that nobody may set it.
+// True if the field is part of the message framing, so operators must not set it.
 bool is_reserved_field(std::string_view name) {
-    // RFC 9110 §7.6.1 (connection), RFC 9112 §6 (framing), and what s3gate writes itself.
+    // RFC 9110 §7.6.1 (connection), RFC 9112 §6 (framing), and fields that s3gate writes itself.
     for (const std::string_view known :
          {"Host", "Connection", "Content-Length", "Content_Length", "Transfer-Encoding",
           "Transfer_Encoding", "TE", "Trailer", "Upgrade", "Keep-Alive", "Expect", "Forwarded",
@@ -87,7 +87,7 @@ bool is_reserved_field(std::string_view name) {
            base::istarts_with(name, "Sec-WebSocket-");
 }
 
-// Fields of a response that an extra one of ours would contradict.
+// True for fields of a response that an extra copy of ours would contradict.
 bool is_response_field(std::string_view name) {
     for (const std::string_view known :
          {"Accept-Ranges", "Cache-Control", "Content-Disposition", "Content-Encoding",
@@ -204,7 +204,7 @@ void read_key_sources(const Section& balance, std::string_view key, Site& out) {
         } else if (std::ranges::find(sources, *source) != sources.end()) {
             report.problem(item.node.line, item.path, *text + " is listed a second time");
         } else {
-            // A fingerprint always yields a key, so what stands behind it never has its turn.
+            // A fingerprint always gives a key, so later sources are never used.
             if (!sources.empty() && sources.back().kind == KeySource::Kind::fingerprint) {
                 report.warning(item.node.line, item.path,
                                *text + " stands behind fingerprint and is never reached");
@@ -237,7 +237,7 @@ void read_health(const Section& site, std::string_view key, Site& out) {
 }
 
 void check_health_path(const Section& health, std::string_view key, const std::string& path) {
-    // The query is part of what a check may ask for; the rest as in any request target.
+    // A check may have a query; the rest of the rules are those of any request target.
     const std::size_t query = path.find('?');
     if (!is_url_path(path.substr(0, query)) ||
         !is_url_path("/" + path.substr(std::min(path.size(), query + 1)))) {
@@ -247,7 +247,7 @@ void check_health_path(const Section& health, std::string_view key, const std::s
 }
 
 void check_health_host(const Section& health, std::string_view key, const std::string& host) {
-    // What a Host field may hold; no port of its own is needed.
+    // The value must suit a Host field; a port is optional.
     if (!base::parse_host_port(host)) {
         health.problem(
             key, in_quotes(host) + " cannot stand in a Host field; write a name or an address");
@@ -426,7 +426,7 @@ void read_session_header(const Section& site, std::string_view key, Site& out) {
         return;
     }
     if (site.is_on(key)) {
-        out.session_header = "X-Session-ID";  // as the samples and nginx configurations call it
+        out.session_header = "X-Session-ID";  // the name in the samples and in nginx configurations
     } else if (const auto name = site.text(key, "off or a header name")) {
         if (!base::is_token(*name)) {
             site.problem(key,

@@ -1,6 +1,6 @@
-// One site's mapping → Site. The rows of site_rows.cpp name the readers of the keys that are more
-// than a word or a number; `key` is the key's name in the section. Rules that look at a single key
-// are applied here, rules between keys in validate.cpp.
+// Reads one site's mapping into a Site. The rows of site_rows.cpp name these readers for keys that
+// are more than a word or a number; `key` is the key's name in the section. Rules for a single key
+// are here; rules between keys are in validate.cpp.
 #pragma once
 
 #include <array>
@@ -9,7 +9,7 @@
 
 namespace s3gate::config {
 
-// What may lead to another attempt, by the words of retry.on.
+// The reasons for another attempt, by the words of retry.on.
 inline constexpr std::array<std::pair<std::string_view, bool RetryOn::*>, 6> kRetryReasons = {
     {{"error", &RetryOn::error},
      {"timeout", &RetryOn::timeout},
@@ -38,13 +38,13 @@ void read_status_page(const Section& site, std::string_view key, Site& out);
 void read_status_allow(const Section& status, std::string_view key, Site& out);
 void read_session_header(const Section& site, std::string_view key, Site& out);
 
-// Report what is wrong with a text.
+// Report a bad text.
 void check_name(const Section& section, std::string_view key, const std::string& name);
 void check_health_path(const Section& health, std::string_view key, const std::string& path);
 void check_health_host(const Section& health, std::string_view key, const std::string& host);
 void check_status_path(const Section& status, std::string_view key, const std::string& path);
 
-// True if max_fails is 0, reported as a problem.
+// Reports a max_fails of 0 as a problem; returns true then.
 bool is_zero_fails(const Section& passive, std::string_view key);
 
 }  // namespace s3gate::config

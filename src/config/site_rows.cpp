@@ -12,7 +12,7 @@ namespace {
 
 using std::chrono::minutes;
 
-// What a server may have in progress: a number, or off for none.
+// Limit on a server's requests in progress; off for none.
 constexpr NumberRule kMaxConnections{1, 1'000'000, "off"};
 constexpr DurationRule kUpToADay{Duration{1}, hours{24}};
 constexpr DurationRule kUpToAWeek{Duration{1}, hours{24 * 7}};
@@ -240,12 +240,11 @@ const auto kSiteRows = std::to_array<Row<Site>>({
 
     {"site.limits", section<&Site::limits>("a mapping such as {head: 128KiB}"),
      "bounds of this site"},
-    // 4 KiB: below, ordinary signed requests would be refused. 1 MiB: what Go's servers, MinIO
-    // among them, take at most.
+    // Below 4 KiB ordinary signed requests would be refused. Go's servers, MinIO among them, accept
+    // at most 1 MiB.
     {"site.limits.head", size<&Site::limits, &SiteLimits::head>({4 * kKiB, kMiB}),
      "a request's head"},
-    // The whole head has to fit into the one buffer that a response passes through
-    // (net::kBufferSize).
+    // The whole head must fit into one buffer (net::kBufferSize).
     {"site.limits.response_head",
      size<&Site::limits, &SiteLimits::response_head>({4 * kKiB, 256 * kKiB}), "a response's head"},
     {"site.limits.connections",

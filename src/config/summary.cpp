@@ -71,7 +71,7 @@ std::string print_blocks(const std::vector<base::Cidr>& blocks) {
                           : joined(blocks, [](const base::Cidr& b) { return b.to_string(); });
 }
 
-// Those on clients; empty when there is none.
+// The limits on clients; empty if there are none.
 std::string print_limits(const SiteLimits& limits) {
     std::string out;
     const auto add = [&](const std::string& text) { out += (out.empty() ? "" : "; ") + text; };

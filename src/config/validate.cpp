@@ -15,7 +15,7 @@ std::string place(const Location& where) {
     return where.line > 0 ? where.file + ":" + std::to_string(where.line) : where.file;
 }
 
-// The line of a section, or of its site when the section is left to its defaults.
+// The line of a section, or of its site if the section is not written.
 Location place_of(const Location& section, const Site& site) {
     return section.line > 0 ? section : site.where;
 }
@@ -32,8 +32,8 @@ void check_servers(const Site& site, LoadResult& result) {
     for (const Server& server : site.backends.servers) {
         const auto [same, is_new] = by_text.emplace(server.text, &server);
         if (!is_new) {
-            // Health and drains are kept by (group, text): two servers of one text cannot be told
-            // apart.
+            // Health and drains are kept by (group, text), so two servers with the same text would
+            // share them.
             result.problems.push_back({server.where, key_of(site, "backends.servers"),
                                        server.text + " is listed already in " +
                                            place(same->second->where) +
@@ -52,7 +52,7 @@ void check_servers(const Site& site, LoadResult& result) {
     if (site.balance.method == BalanceMethod::ketama) {
         for (const Server& server : site.backends.servers) {
             if (server.backup) {
-                // As nginx does: "balancing method does not support parameter backup".
+                // nginx refuses this too: "balancing method does not support parameter backup".
                 result.problems.push_back({server.where, key_of(site, "backends.servers"),
                                            server.text +
                                                " is a backup, which ketama does not know; the ring "
@@ -154,7 +154,7 @@ void check_status_page(const Site& site, LoadResult& result) {
     }
 }
 
-// One address to listen on, with the name of who does.
+// An address to listen on, with its owner's name.
 struct Listener {
     const Listen* listen;
     std::string key;
@@ -174,7 +174,7 @@ std::vector<Listener> listeners_of(const Config& config) {
     return out;
 }
 
-// Every socket is IPV6_V6ONLY, so [::] and 0.0.0.0 never meet.
+// Every socket is IPV6_V6ONLY, so [::] and 0.0.0.0 never overlap.
 bool do_overlap(const base::SocketAddress& a, const base::SocketAddress& b) {
     return a.port() == b.port() && a.ip().is_v6() == b.ip().is_v6() && !(a.ip() == b.ip()) &&
            (is_wildcard(a.ip()) || is_wildcard(b.ip()));
@@ -185,7 +185,7 @@ void check_listeners(const Config& config, LoadResult& result) {
     for (std::size_t i = 0; i < all.size(); ++i) {
         const base::SocketAddress& address = all[i].listen->address;
         if (address.port() == 0) {
-            continue;  // the kernel gives each its own
+            continue;  // the kernel chooses a free port for each
         }
         for (std::size_t j = 0; j < i; ++j) {
             const Listener& other = all[j];
@@ -214,7 +214,7 @@ void check_names(const Config& config, LoadResult& result) {
             result.problems.push_back(
                 {site.where, key_of(site, "name"),
                  "another site is called " + site.name + ": " + place(same->second->where)});
-            continue;  // the group's name follows the site's
+            continue;  // the group's name is derived from the site's
         }
         const auto [group, is_other] = groups.emplace(site.backends.name, &site);
         if (!is_other && !site.backends.name.empty()) {
@@ -239,7 +239,7 @@ void check_replay_memory(const Config& config, LoadResult& result) {
     }
 }
 
-// Only what is written: names and addresses of the host are not the same on every host.
+// Checks only the written addresses: host names and local addresses depend on the host.
 void check_own_servers(const Config& config, LoadResult& result) {
     for (const OwnServer& own : find_own_servers(config, written_addresses, is_loopback)) {
         (own.is_loop ? result.problems : result.warnings).push_back(explain(own));

@@ -45,7 +45,7 @@ constexpr std::array<Unit, 4> kDurations = {
 constexpr std::array<Unit, 4> kSizes = {
     {{"GiB", 1024 * kMiB}, {"MiB", kMiB}, {"KiB", kKiB}, {"", 1}}};
 
-// The product, nullopt when the unit is unknown or the product leaves int64 (durations are signed).
+// The product; nullopt if the unit is unknown or the product exceeds int64 (durations are signed).
 template <std::size_t N>
 std::optional<std::uint64_t> scale(const Quantity& quantity, const std::array<Unit, N>& units) {
     constexpr auto kMax = static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
@@ -132,7 +132,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
     return row[b.size()];
 }
 
-// Case and '-' for '_' are the commonest slips and count as none.
+// Ignores case and '-' for '_', the commonest slips.
 std::string folded(std::string_view text) {
     std::string out(text);
     for (char& c : out) {

@@ -1,5 +1,5 @@
-// Texts of single values → values: durations, sizes, ranges in addresses, variables, names. Pure
-// functions without file or line; what is wrong comes back as a sentence for the operator.
+// Parsers and printers of single values: durations, sizes, ranges in addresses, variables, names.
+// Pure functions without file or line; an error is a sentence for the operator.
 #pragma once
 
 #include <cstdint>
@@ -13,41 +13,40 @@
 
 namespace s3gate::config {
 
-// A value, or why there is none.
+// A value, or the reason why there is none.
 template <class T>
 struct Parsed {
     std::optional<T> value;
     std::string error;  // empty when there is a value
 };
 
-// At most this many servers come out of one text; more is taken for a slip of the pen.
+// Limit on the servers from one text; more are taken for a typing error.
 inline constexpr std::size_t kMaxExpansion = 1024;
 
-// The text in quotes, control bytes escaped, long ones cut: for messages.
+// The text in quotes for messages: control bytes escaped, long texts cut.
 std::string in_quotes(std::string_view text);
 
-// "250ms", "3s", "5m", "1h"; whole numbers with a unit. A bare "0" is a duration too.
+// "250ms", "3s", "5m", "1h": whole numbers with a unit. A bare "0" is valid too.
 Parsed<Duration> parse_duration(std::string_view text);
 // "64KiB", "1MiB", "1GiB" or plain bytes.
 Parsed<std::uint64_t> parse_size(std::string_view text);
-// "100/s" or "6000/m": requests in a second or a minute, 1 to 1,000,000. The burst is the number
-// itself.
+// "100/s" or "6000/m": requests per second or minute, 1 to 1,000,000. The burst equals the number.
 Parsed<RequestRate> parse_rate(std::string_view text);
-// In the unit that reads best: "250ms", "3s", "5m", "1h"; "64KiB".
+// In the largest unit that fits: "250ms", "3s", "5m", "1h"; "64KiB".
 std::string print_duration(Duration duration);
 std::string print_size(std::uint64_t size);
-// As parse_rate() reads it, with the burst where it is another number: "100/s, burst 200".
+// In the syntax of parse_rate(), with the burst if it differs from the number: "100/s, burst 200".
 std::string print_rate(const RequestRate& rate);
 
-// Replaces every ${NAME}; "$${" stands for "${", every other '$' for itself. What a variable holds
-// is not searched again.
+// Replaces every ${NAME}; "$${" stands for "${", any other '$' for itself. A variable's value is
+// not scanned again.
 Parsed<std::string> substitute(std::string_view text, const Environment& environment);
 
-// "node{1...3}:9000" → node1:9000, node2:9000, node3:9000. Several groups multiply, the last one
-// runs fastest; a leading zero in the first number pads all of them to its width.
+// "node{1...3}:9000" → node1:9000, node2:9000, node3:9000. Several ranges multiply; the last one
+// varies fastest. A leading zero in the first number pads all numbers to its width.
 Parsed<std::vector<std::string>> expand_ranges(std::string_view text);
 
-// True if there is at least one digit and nothing else.
+// True for one or more digits and no other character.
 bool all_digits(std::string_view text);
 // RFC 9110 §5.5: no controls but the tab, no space or tab at the ends.
 bool is_field_value(std::string_view text);
@@ -56,7 +55,7 @@ bool is_plain_name(std::string_view text);
 // Begins with '/'; visible ASCII without '?', '#', '\\' and '"'.
 bool is_url_path(std::string_view text);
 
-// The nearest of `candidates` that a slip of the pen could have meant; nullopt when none is near.
+// The nearest of `candidates` within a typing error; nullopt if none is near.
 std::optional<std::string_view> nearest(std::string_view text,
                                         const std::vector<std::string_view>& candidates);
 

@@ -18,14 +18,14 @@ namespace s3gate::config {
 
 namespace {
 
-// Aliases of aliases grow without bound ("billion laughs"); no real configuration comes near this.
+// Nested aliases can grow exponentially ("billion laughs"); no real configuration comes near this.
 constexpr std::size_t kMaxTreeBytes = std::size_t{128} * 1024 * 1024;
 
 int line_of(const YAML::Mark& mark) {
     return mark.is_null() ? 0 : mark.line + 1;
 }
 
-// The lines of a file, and the words in them as an editor shows them.
+// The lines of a file, and words in them by line and column.
 class Lines {
   public:
     explicit Lines(std::string_view text) : text_(text) {
@@ -36,7 +36,7 @@ class Lines {
         }
     }
 
-    // Without the end of the line; 1-based, empty when there is no such line.
+    // The line without its end; 1-based, empty if there is no such line.
     std::string_view at(int line) const {
         if (line < 1 || static_cast<std::size_t>(line) > begins_.size()) {
             return {};
@@ -46,9 +46,9 @@ class Lines {
         return out.ends_with('\r') ? out.substr(0, out.size() - 1) : out;
     }
 
-    // The word with balanced brackets in which the 0-based column lies: empty when there is none.
+    // The word around the 0-based column, with balanced brackets; empty if there is none.
     std::string_view word_at(int line, int column) const;
-    // The same from that column on.
+    // The same, from that column on.
     std::string_view word_from(int line, int column) const;
 
   private:
@@ -56,7 +56,7 @@ class Lines {
     std::vector<std::size_t> begins_;
 };
 
-// Longer ones are no address that somebody forgot to quote.
+// A longer word is no unquoted address.
 constexpr std::size_t kLongestWord = 256;
 
 std::string_view Lines::word_at(int line, int column) const {
@@ -107,7 +107,7 @@ std::string_view Lines::word_from(int line, int column) const {
         }
     }
     std::string_view out = all.substr(first, end - first);
-    // "key:" with nothing behind it is no text.
+    // "key:" without a value is no text.
     return depth == 0 && !out.ends_with(':') ? out : std::string_view();
 }
 
@@ -117,9 +117,9 @@ class TreeBuilder final : public YAML::EventHandler {
 
     Node take_root() { return std::move(root_); }
 
-    // The path of the innermost key whose value is not read yet or ends in `line`.
+    // The path of the innermost key whose value is incomplete or ends in `line`.
     std::string open_key(int line) const;
-    // Where the innermost value began that is not read yet.
+    // The line where the innermost incomplete value began.
     int open_line() const { return stack_.empty() ? 0 : stack_.back().node.line; }
 
     void OnDocumentStart(const YAML::Mark& /*mark*/) override {}
@@ -128,7 +128,7 @@ class TreeBuilder final : public YAML::EventHandler {
     void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
         open(mark, anchor, Node::Kind::null);
         if (anchor != YAML::NullAnchor) {
-            mark_unquoted(mark);  // "&name" and nothing behind it
+            mark_unquoted(mark);  // "&name" without a value
         }
         close();
     }
@@ -161,7 +161,7 @@ class TreeBuilder final : public YAML::EventHandler {
         stack_.back().is_flow = style == YAML::EmitterStyle::Flow;
     }
     void OnMapEnd() override {
-        // "[::1]:9000" in a list: a mapping without braces that has a list for its key.
+        // "[::1]:9000" in a list: YAML reads a mapping without braces whose key is a list.
         const Open& done = stack_.back();
         if (done.is_flow && !done.node.keys.empty() && is_without_braces(done) &&
             (!done.node.keys.front().is_text || done.node.keys.front().text.starts_with(':'))) {
@@ -245,7 +245,7 @@ class TreeBuilder final : public YAML::EventHandler {
 
 std::string TreeBuilder::open_key(int line) const {
     std::string out;
-    std::string index;  // of a list; shown only where a key follows
+    std::string index;  // of a list; shown only before a key
     for (const Open& open : stack_) {
         const Node& node = open.node;
         if (node.kind == Node::Kind::list) {
@@ -264,8 +264,8 @@ std::string TreeBuilder::open_key(int line) const {
     return out;
 }
 
-// yaml-cpp replaces or passes on such bytes without a word; a value must be what the operator sees
-// in the editor.
+// yaml-cpp silently replaces or keeps such bytes. A value must equal the text that the operator
+// sees in the editor.
 std::optional<SyntaxError> find_odd_byte(std::string_view text) {
     int line = 1;
     for (std::size_t i = 0; i < text.size();) {
@@ -284,7 +284,7 @@ std::optional<SyntaxError> find_odd_byte(std::string_view text) {
     return std::nullopt;
 }
 
-// What yaml-cpp stumbled over, when it is a text that lacks its quotes; else empty.
+// The text at an error of yaml-cpp if it lacks quotes; else empty.
 std::string_view unquoted_at(const Lines& lines, int line, int column) {
     const std::string_view word = lines.word_at(line, column);
     const bool has_text = word.find_first_not_of("[]{},") != std::string_view::npos;
@@ -292,14 +292,14 @@ std::string_view unquoted_at(const Lines& lines, int line, int column) {
     constexpr std::string_view kReserved = "*@`%&!|>";
     const bool is_reserved =
         !word.empty() && word.size() > 1 && kReserved.find(word.front()) != std::string_view::npos;
-    // Quotes in it are a mistake of another kind.
+    // A word that has quotes contains a different mistake.
     const bool has_quotes = word.find_first_of("\"'") != std::string_view::npos;
     return has_text && !has_quotes && (has_brackets || is_reserved) ? word : std::string_view();
 }
 
 constexpr std::string_view kBehindQuote = "something stands behind the closing quote";
 
-// What most often stands behind yaml-cpp's words; empty when nothing is known.
+// The likely cause of a yaml-cpp message; empty if unknown.
 std::string_view usual_cause(const std::string& message, std::string_view line, int column) {
     const std::string_view indent = line.substr(0, line.find_first_not_of(" \t"));
     const auto at = static_cast<std::size_t>(std::max(column, 0));
@@ -321,7 +321,8 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
                     tree.open_key(line_of(error.mark))};
     const std::string_view line = lines.at(out.line);
     if (error.msg.ends_with("flow not found") && error.mark.pos == 0) {
-        out.line = tree.open_line();  // yaml-cpp names the end of the file by its beginning
+        out.line =
+            tree.open_line();  // yaml-cpp reports the first line for errors at the end of the file
         out.message = "YAML syntax: a [ or { that is opened here is never closed";
         return out;
     }
@@ -330,14 +331,15 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
     if (cause.empty()) {
         word = unquoted_at(lines, out.line, error.mark.column);
     }
-    // Other mistakes with aliases are not about quotes.
+    // Other mistakes with aliases are not caused by missing quotes.
     if (word.starts_with('*') && !error.msg.starts_with(YAML::ErrorMsg::UNKNOWN_ANCHOR)) {
         word = {};
     }
     if (!word.empty()) {
         out.message = quote_it(word);
     } else if (cause == kBehindQuote) {
-        out.message = "YAML syntax: " + std::string(cause);  // its words depend on the version
+        out.message =
+            "YAML syntax: " + std::string(cause);  // yaml-cpp's text depends on its version
     } else if (!cause.empty()) {
         out.message += " (" + std::string(cause) + ")";
     } else if (error.msg.ends_with("flow not found")) {

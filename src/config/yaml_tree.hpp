@@ -1,6 +1,6 @@
-// A YAML text as a plain tree that remembers its lines. Unlike yaml-cpp's own nodes it keeps
-// repeated keys (which are a problem to report, not to swallow), holds aliases as copies, and is
-// bounded in size. Nothing else reads YAML.
+// A YAML text as a plain tree with line numbers. Unlike yaml-cpp's nodes it keeps repeated keys,
+// which must be reported, holds aliases as copies, and is bounded in size. Only this module reads
+// YAML.
 #pragma once
 
 #include <optional>
@@ -20,11 +20,11 @@ struct Node {
 
     Kind kind = Kind::null;
     int line = 0;
-    bool unusable = false;  // its problem was reported already: readers skip it silently
+    bool unusable = false;  // its problem was reported; readers skip it
     std::string text;
-    std::string unquoted;     // the words of the file, where only quotes would make them a text for
-                              // YAML; else empty
-    std::vector<Key> keys;    // mapping: as many as items
+    std::string
+        unquoted;  // the original words if they need quotes to be a text in YAML; else empty
+    std::vector<Key> keys;    // mapping: one per item
     std::vector<Node> items;  // list and mapping
 };
 
@@ -39,14 +39,14 @@ struct ParsedYaml {
     std::optional<SyntaxError> error;  // root is meaningless when set
 };
 
-// Parses one document. Refuses what is not UTF-8, holds control characters or more than one
-// document, and what grows beyond any sensible configuration through aliases.
+// Parses one document. Refuses invalid UTF-8, control characters, a second document, and documents
+// that aliases make too large.
 ParsedYaml parse_yaml(const std::string& text);
 
-// What to do about a text without quotes that YAML reads as something else.
+// Advice for a text that YAML misreads without quotes.
 std::string quote_it(std::string_view unquoted);
 
-// "text", "a list" …: how problems call a node.
+// The word for a node in problems: "text", "a list" …
 std::string_view kind_name(Node::Kind kind);
 
 }  // namespace s3gate::config

@@ -17,8 +17,8 @@ bool has_usable(const state::Group& group, const state::Board& board) {
         group.peers, [&](const state::Peer& peer) { return state::is_usable(board, peer); });
 }
 
-// What requests of a group without a usable server get. Nothing is tried where everything is
-// unknown, or out by the configuration.
+// The fate of requests in a group without a usable server. They are refused if every server is
+// unknown or taken out by the configuration.
 const char* consequence_for(const state::Group& group) {
     const bool may_try =
         group.when_all_down == config::AllDown::try_anyway &&
@@ -44,7 +44,7 @@ ServerCount count_servers(const state::Snapshot& snapshot, const state::Board& b
 
 void GroupWatch::look(const state::Snapshot& snapshot, const state::Board& board,
                       base::TimePoint now) {
-    std::map<state::CellId, Outage> present;  // without those of groups that are gone
+    std::map<state::CellId, Outage> present;  // drops groups that are gone
     for (const state::Group& group : state::groups_of(snapshot)) {
         const auto known = outages_.find(group.id());
         std::optional<Outage> outage;

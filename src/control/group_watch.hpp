@@ -1,6 +1,5 @@
-// Which servers requests go to now, told from the board: what the line `ready` counts, and the
-// moments in which a group runs out of usable servers and has one again. Control thread only; the
-// request path neither calls this nor pays for it.
+// Counts usable servers for the line `ready`, and logs when a group loses its last usable server
+// and when it has one again. Control thread only; not on the request path.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +13,9 @@
 
 namespace s3gate::control {
 
-// Servers of all sites, without those that the configuration takes out (`down`, `drained`). One is
-// up when requests go to some address of it; nobody knows an address of a name that did not
-// resolve.
+// Servers of all sites, without those that the configuration takes out (`down`, `drained`). A
+// server is up when requests go to one of its addresses. A server whose name did not resolve has no
+// address.
 struct ServerCount {
     std::size_t up = 0;
     std::size_t all = 0;
@@ -25,21 +24,21 @@ ServerCount count_servers(const state::Snapshot& snapshot, const state::Board& b
 
 class GroupWatch {
   public:
-    // A group counts as recovered when it has had a usable server for so long: one that flaps is
-    // one message, not a hundred.
+    // A group has recovered after a usable server for this long, so a server that flaps causes one
+    // message.
     static constexpr base::Duration kSettled{3000};
 
-    // Compares the board with what was said before and logs what is new. To be called once a second
-    // or so, and at once when a server went down.
+    // Compares the board with the last call and logs the changes. Called about once a second, and
+    // at once when a server went down.
     void look(const state::Snapshot& snapshot, const state::Board& board, base::TimePoint now);
 
   private:
-    // A group without a usable server, or one that has not been well for kSettled yet.
+    // A group without a usable server, or with one for less than kSettled.
     struct Outage {
         base::TimePoint since;
         base::TimePoint well_since{};  // zero while no server is usable
     };
-    // What there is of an outage after this look at the group; `outage`: before it.
+    // The outage of a group after this look; `outage` is the one before it.
     static std::optional<Outage> look(const state::Group& group, const state::Board& board,
                                       std::optional<Outage> outage, base::TimePoint now);
 

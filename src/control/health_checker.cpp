@@ -35,7 +35,7 @@ struct GroupChecks {
     std::deque<std::weak_ptr<Check>> waiting;  // due, but `concurrency` are running
 };
 
-// The checks of one backend, for as long as some generation holds it.
+// The checks of one backend, as long as some generation has the backend.
 struct Check {
     explicit Check(asio::io_context& context, unsigned fall, unsigned rise_wanted)
         : timer(context), state(fall, rise_wanted), rise(rise_wanted) {}
@@ -44,20 +44,20 @@ struct Check {
     std::string label;  // for messages
     base::SocketAddress address;
     std::shared_ptr<GroupChecks> group;
-    base::Duration phase{};  // from the first check to the second, at most one interval
-    base::TimePoint due{};   // of the last check begun, or waiting to begin
+    base::Duration phase{};  // from the first check to the second; at most one interval
+    base::TimePoint due{};   // of the last check that began or waits to begin
     Timer timer;
     bool is_waiting = false;
     std::shared_ptr<Probe> probe;              // null while none is running
-    std::shared_ptr<GroupChecks> probe_group;  // the one the running probe counts in
+    std::shared_ptr<GroupChecks> probe_group;  // the group that counts the running probe
     policy::HealthState state;
     unsigned rise;
-    unsigned passed_while_marked = 0;  // in a row, since requests marked it
+    unsigned passed_while_marked = 0;  // in a row, since requests set the mark
 };
 
-// Share of the interval after which a backend's second check comes: evenly over the backends of a
-// group, and the groups shifted against each other by the golden ratio, so that no two meet however
-// many there are.
+// Time from a backend's first check to its second, as a share of the interval. The backends of a
+// group are spread evenly. The golden ratio shifts the groups against each other, so no two checks
+// coincide.
 base::Duration phase_of(std::size_t group, std::size_t peer, std::size_t peers,
                         base::Duration interval) {
     constexpr double kGolden = 0.6180339887498949;
@@ -94,7 +94,7 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     state::Board& board;
     OnDown on_down;
     std::map<state::CellId, std::shared_ptr<Check>> checks;  // by cell
-    std::uint64_t stalls = 0;  // results of checks begun before the last one do not count
+    std::uint64_t stalls = 0;  // results of checks that began before the last stall do not count
     bool is_stopped = false;
     std::function<void()> round_done;
     Timer round_timer;
@@ -107,7 +107,7 @@ void HealthChecker::Impl::use(std::shared_ptr<const state::Snapshot> snapshot) {
         use_group(group, index++, kept);
     }
     for (auto& [id, check] : checks) {
-        drop(*check);  // what is left was not taken over
+        drop(*check);  // no group of the new generation has it
     }
     checks = std::move(kept);
     for (const auto& [id, check] : checks) {
@@ -149,7 +149,7 @@ void HealthChecker::Impl::use_group(const state::Group& group, std::size_t group
     }
 }
 
-// The check of a backend that an earlier generation had, with its verdict; a new one otherwise.
+// The check of a backend that an earlier generation had, with its verdict; otherwise a new one.
 std::shared_ptr<Check> HealthChecker::Impl::take_over(state::CellId id,
                                                       const std::shared_ptr<GroupChecks>& group) {
     const auto known = checks.find(id);
@@ -161,7 +161,7 @@ std::shared_ptr<Check> HealthChecker::Impl::take_over(state::CellId id,
     if (check->group->fall != group->fall || check->group->rise != group->rise) {
         policy::HealthState fresh(group->fall, group->rise);
         if (check->state.is_checked()) {
-            fresh.on_check(check->state.is_up());  // the first result decides alone
+            fresh.on_check(check->state.is_up());  // the first result alone decides
         }
         check->state = fresh;
     }
@@ -193,7 +193,7 @@ void HealthChecker::Impl::launch_waiting(GroupChecks& group) {
     while (group.running < group.concurrency && !group.waiting.empty()) {
         const std::shared_ptr<Check> next = group.waiting.front().lock();
         group.waiting.pop_front();
-        // Gone, or taken over by a newer generation's queue.
+        // The check may be gone, or in the queue of a newer generation.
         if (next && next->is_waiting && next->group.get() == &group) {
             next->is_waiting = false;
             launch(next);
@@ -226,8 +226,8 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     if (!has_passed) {
         spdlog::debug("{} failed a check: {}", check.label, result.reason);
     }
-    // A backend that was gone for less than `fall` checks never flips; its mark would keep its keys
-    // away for all of fail_timeout although it has long been back.
+    // Passed checks clear a mark. A backend that failed fewer than `fall` checks never goes down,
+    // so only this ends its mark before fail_timeout.
     const bool is_marked = policy::is_marked(board.passive(check.id.index));
     check.passed_while_marked = is_marked && has_passed ? check.passed_while_marked + 1 : 0;
     if (check.passed_while_marked >= check.rise) {
@@ -261,7 +261,7 @@ void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& resul
 }
 
 void HealthChecker::Impl::bring_up(const Check& check) {
-    // The marks were set before it came back; they say nothing about it now.
+    // The marks are older than the recovery and say nothing about the backend now.
     if (policy::is_marked(board.passive(check.id.index))) {
         state::bump(board.control().marks_cleared);
     }
@@ -272,16 +272,16 @@ void HealthChecker::Impl::bring_up(const Check& check) {
                  check.state.successes() == 1 ? "" : "s");
 }
 
-// Keeps to the backend's own beat: a check that took long, or had to wait, does not shift the ones
-// after it into those of other backends.
+// Each backend keeps its own rhythm: a check that was slow or had to wait does not shift the next
+// one onto the checks of other backends.
 void HealthChecker::Impl::schedule_next(const std::shared_ptr<Check>& check) {
     const base::TimePoint now = base::Clock::now();
     const base::Duration interval = check->group->interval;
     check->due += std::exchange(check->phase, interval);
     if (check->state.is_up() && check->state.failures() > 0) {
-        // A suspect is looked at a little sooner: with 3 s, 1 s and fall 3 the verdict on a node
-        // that froze right behind a good check falls in 9.5 s, so that who waits on it is moved in
-        // less than 10.
+        // A backend that failed its last check is checked a little sooner. With interval 3 s,
+        // timeout 1 s and fall 3, a node that freezes right after a passed check is down after 9.5
+        // s, so its waiting requests move on in less than 10 s.
         check->due -= interval / 12;
     }
     if (check->due <= now) {

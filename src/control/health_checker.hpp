@@ -1,5 +1,6 @@
-// Active checks of all backends, on the control thread's io_context, with connections of its own.
-// Results go through policy::HealthState to the board; flips are logged with their reason.
+// Active checks of all backends, on the control thread's io_context, with connections of their own.
+// Results go through policy::HealthState to the board. Changes between up and down are logged with
+// their reason.
 #pragma once
 
 #include <boost/asio/io_context.hpp>
@@ -14,21 +15,21 @@ namespace s3gate::control {
 
 class HealthChecker {
   public:
-    // Called on the control thread when a backend goes down: `hard` is true when the deciding check
-    // failed by connect failure or timeout (its parked connections close, exchanges waiting on it
-    // move on).
+    // Called on the control thread when a backend goes down. `hard` is true if the deciding check
+    // ended in a connect failure or a timeout; parked connections are closed then, and waiting
+    // exchanges move on.
     using OnDown = std::function<void(state::CellId backend, bool hard)>;
 
     HealthChecker(boost::asio::io_context& context, state::Board& board, OnDown on_down);
     ~HealthChecker();
 
-    // Begins to check the peers of this generation; those that an earlier one had keep their state.
-    // Health verdicts of peers whose group has checks off are set up.
+    // Checks the peers of this generation from now on. Peers of an earlier generation keep their
+    // state. Peers in a group without checks are set up.
     void use(std::shared_ptr<const state::Snapshot> snapshot);
-    // Calls `done` once every peer has completed its first check, or after `limit`
+    // Calls `done` when every peer has completed its first check, or after `limit`
     // (docs/architecture.md: READY waits at most timeout + 1 s).
     void when_first_round_done(std::function<void()> done, base::Duration limit);
-    // Our own process stood still: results of checks in progress are thrown away.
+    // Discards the results of checks in progress, after a stall of this process.
     void discard_running();
     void stop();
 

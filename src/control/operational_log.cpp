@@ -21,7 +21,7 @@ namespace s3gate::control {
 namespace {
 
 constexpr const char* kPattern = "%Y-%m-%dT%H:%M:%S.%e%z [%l] %v";
-// The journal has time and level of its own.
+// The journal adds time and level.
 constexpr const char* kJournalPattern = "%v";
 
 observe::Priority priority_of(spdlog::level::level_enum level) {
@@ -52,7 +52,7 @@ spdlog::level::level_enum level_of(config::LogLevel level) {
     return spdlog::level::err;
 }
 
-// Lines to standard error without waiting; what it does not take is lost and counted.
+// Writes lines to standard error without waiting. Lines that it does not take are lost and counted.
 class StandardError {
   public:
     StandardError() {
@@ -93,7 +93,8 @@ class StandardError {
         if (::poll(&ready, 1, 0) != 1 || (ready.revents & POLLOUT) == 0) {
             return 0;
         }
-        // pipe(7): a pipe that polls writable takes PIPE_BUF bytes at once; more could wait.
+        // pipe(7): a pipe that polls writable takes PIPE_BUF bytes at once; a longer write could
+        // block.
         return taken_of(::write(STDERR_FILENO, text.data(), text.size()));
     }
     static std::size_t taken_of(ssize_t result) {
@@ -108,7 +109,7 @@ class StandardError {
 
 }  // namespace
 
-// spdlog serialises the calls by the sink's mutex.
+// spdlog serialises the calls with the sink's mutex.
 class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
   public:
     explicit Sink(const std::string& target) {
@@ -126,7 +127,8 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
         }
     }
 
-    // The writer, to be ended without the mutex: its thread may have something to say meanwhile.
+    // Returns the writer so that the caller ends it without the mutex: the writer's thread may log
+    // meanwhile.
     std::unique_ptr<observe::LogWriter> detach_writer() {
         const std::lock_guard lock(mutex_);
         return std::move(writer_);

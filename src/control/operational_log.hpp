@@ -1,6 +1,6 @@
-// The operational log: spdlog with a sink that never makes its caller wait. Lines for a path go
-// through a LogWriter of their own; lines for stderr are written only when that takes them at once,
-// so that a pipe nobody reads stops neither a health check nor a request.
+// The operational log: spdlog with a sink that never blocks its caller. Lines for a path go through
+// a LogWriter. Lines for stderr are dropped if stderr does not take them at once, so an unread pipe
+// stops neither health checks nor requests.
 #pragma once
 
 #include <cstdint>
@@ -12,9 +12,9 @@ namespace s3gate::control {
 
 class OperationalLog {
   public:
-    // Becomes spdlog's default logger. Throws std::system_error when a path cannot be opened.
+    // Installs spdlog's default logger. Throws std::system_error when a path cannot be opened.
     explicit OperationalLog(const config::Log& config);
-    // Writes what is queued (but gives up after a second or so); later messages go to stderr.
+    // Writes the queued lines, for at most about a second; later messages go to stderr.
     ~OperationalLog();
     OperationalLog(const OperationalLog&) = delete;
     OperationalLog& operator=(const OperationalLog&) = delete;

@@ -72,7 +72,8 @@ std::uint64_t raise_descriptor_limit() {
 }
 
 std::vector<int> allowed_processors() {
-    // Grows for machines with more processors than cpu_set_t has bits: the call says EINVAL then.
+    // On a machine with more processors than cpu_set_t has bits the call fails with EINVAL, so the
+    // set grows.
     for (std::size_t sets = 1; sets <= 64; sets *= 2) {
         std::vector<cpu_set_t> mask(sets);
         const std::size_t bytes = sets * sizeof(cpu_set_t);
@@ -95,7 +96,7 @@ std::vector<int> allowed_processors() {
 std::optional<unsigned> cgroup_processors(const std::string& mount, const std::string& membership) {
     std::string path = cgroup_path(membership);
     std::optional<unsigned> smallest;
-    // A quota of any ancestor binds as well.
+    // A quota of any ancestor applies as well.
     while (!path.empty()) {
         const auto quota = quota_of(mount + path + "/cpu.max");
         if (quota && (!smallest || *quota < *smallest)) {
@@ -121,7 +122,7 @@ void set_affinity(const std::vector<int>& processors) {
     for (const int processor : processors) {
         CPU_SET_S(static_cast<std::size_t>(processor), bytes, mask.data());
     }
-    // A processor taken away meanwhile: running elsewhere is better than not running.
+    // If the processor is gone meanwhile, the thread runs on any other.
     ::pthread_setaffinity_np(::pthread_self(), bytes, mask.data());
 }
 
@@ -166,9 +167,9 @@ bool has_terminal() {
 }  // namespace
 
 void disarm_signals() {
-    // Timers, descriptors and power: nothing here asks for them, and each of them ends a process
-    // that does not expect it. SIGXFSZ: a log that reached RLIMIT_FSIZE is a write that fails.
-    // SIGTTIN, SIGTTOU: a daemon in the background of a terminal must not be stopped by its log.
+    // Signals of timers, descriptors and power: the daemon requests none of them, and each would
+    // end the process. SIGXFSZ: a log that reached RLIMIT_FSIZE is a failed write. SIGTTIN,
+    // SIGTTOU: a daemon in the background of a terminal must not be stopped by its log.
     for (const int number :
          {SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE, SIGALRM, SIGVTALRM, SIGPROF, SIGIO, SIGPWR, SIGXFSZ,
 #ifdef SIGSTKFLT
@@ -185,8 +186,8 @@ void disarm_signals() {
 
 std::vector<int> signals_of_other_servers() {
     std::vector<int> out = {SIGHUP, SIGUSR2};
-    // A terminal sends SIGWINCH whenever its window changes. A handled SIGTTOU would come again
-    // with every try to write to it.
+    // A terminal sends SIGWINCH whenever its window changes. A handled SIGTTOU would recur with
+    // every attempt to write to the terminal.
     if (!has_terminal()) {
         out.insert(out.end(), {SIGWINCH, SIGTTIN, SIGTTOU});
     }
@@ -198,8 +199,8 @@ void create_log_for(const std::string& user, const std::string& path) {
     if (entry == nullptr) {
         return;
     }
-    // O_EXCL follows no symbolic link: in a directory of somebody else nothing but a new file of
-    // ours can change its owner here.
+    // O_EXCL follows no symbolic link: in a directory of another user only a new file of ours can
+    // change its owner.
     const base::Descriptor log(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
     if (log && ::fchown(log.get(), entry->pw_uid, entry->pw_gid) != 0) {
         ::unlink(path.c_str());
@@ -223,7 +224,7 @@ void drop_privileges(const std::string& user) {
     }
     const uid_t uid = entry->pw_uid;
     const gid_t gid = entry->pw_gid;
-    // In this order: without root the groups could not be given up any more.
+    // This order is required: without root the process could not give up its groups.
     if (::initgroups(user.c_str(), gid) != 0) {
         throw_errno("user " + user + ": initgroups", errno);
     }

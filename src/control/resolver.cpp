@@ -15,7 +15,7 @@
 namespace s3gate::control {
 namespace {
 
-// Enough for every real configuration to be asked at once; a bound for one with thousands of names.
+// Enough threads to resolve a typical configuration at once; a bound for thousands of names.
 constexpr std::size_t kMaxThreads = 32;
 
 struct AddressList {
@@ -45,7 +45,7 @@ struct PendingResolution::State {
     std::vector<std::string> hosts;
     mutable std::mutex mutex;
     std::condition_variable done;
-    std::size_t next = 0;  // first host that no thread has taken
+    std::size_t next = 0;  // first host without a thread
     std::size_t answered = 0;
     std::map<std::string, LookupResult> results;
     bool abandoned = false;
@@ -75,8 +75,8 @@ PendingResolution::PendingResolution(const std::set<std::string>& hosts, const L
     const SignalsBlocked blocked;
     for (std::size_t i = 0; i < std::min(hosts.size(), kMaxThreads); ++i) {
         try {
-            // Detached: getaddrinfo cannot be interrupted, and nobody may wait for it without
-            // bound. The thread's share of the state keeps alive all it touches.
+            // Detached, because getaddrinfo cannot be interrupted and may hang. The thread's
+            // shared_ptr keeps all that it uses alive.
             std::thread([state = state_] { state->run(); }).detach();
         } catch (const std::system_error& error) {
             const std::lock_guard lock(state_->mutex);
@@ -125,8 +125,8 @@ ResolveOutcome PendingResolution::outcome() const {
 
 LookupResult look_up(const std::string& host) {
     AddressList list;
-    // No addresses of a family this host cannot reach at all (as nginx does). A host that has
-    // nothing but its loopback interface gets no answer this way, hence the second try.
+    // AI_ADDRCONFIG leaves out addresses of a family that this host cannot reach (as nginx does). A
+    // host with only its loopback interface gets no answer this way, hence the second call.
     int code = ask(host, AI_ADDRCONFIG, list);
     if (code == EAI_NONAME || code == EAI_ADDRFAMILY || code == EAI_NODATA) {
         code = ask(host, 0, list);

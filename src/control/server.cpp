@@ -53,17 +53,17 @@ constexpr base::Duration kResolveAtStart = seconds{5};
 constexpr base::Duration kResolveAgain = seconds{10};
 constexpr base::Duration kWarnEvery = seconds{10};
 constexpr base::Duration kFinishPoll{20};
-// A worker that was told to end now and does not has a bug; the process must end all the same.
+// A worker that ignores this limit after a stop has a bug; the process must still end.
 constexpr base::Duration kLastResort = seconds{5};
-// Descriptors that are no client's and no backend's: listeners, pipes, logs, health checks.
+// Descriptors for other uses than clients and backends: listeners, pipes, logs, health checks.
 constexpr std::uint64_t kReservedDescriptors = 512;
 
-// Something forbids the start; the text is for the operator.
+// A reason that forbids the start; the text is for the operator.
 struct StartError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// Clients that RLIMIT_NOFILE carries when each has one backend connection.
+// Clients that RLIMIT_NOFILE allows when each has one backend connection.
 std::uint64_t carried_connections(std::uint64_t descriptors) {
     const std::uint64_t reserved = std::min(kReservedDescriptors, descriptors / 2);
     return std::max<std::uint64_t>((descriptors - reserved) / 2, 1);
@@ -77,7 +77,7 @@ std::string joined(const std::vector<base::IpAddress>& addresses) {
     return out;
 }
 
-// READY waits for the first round of checks, but at most this long (docs/architecture.md,
+// READY waits for the first round of checks, for at most this long (docs/architecture.md,
 // "Health").
 base::Duration first_round_limit(const config::Config& config) {
     base::Duration longest{0};
@@ -89,7 +89,7 @@ base::Duration first_round_limit(const config::Config& config) {
     return longest + seconds{1};
 }
 
-// A figure that only grows; tells how much it grew, at most every ten seconds.
+// Reports the growth of a counter, at most every ten seconds.
 class GrowthWarning {
   public:
     std::uint64_t growth(std::uint64_t value, base::TimePoint now) {
@@ -105,7 +105,7 @@ class GrowthWarning {
     base::TimePoint next_{};
 };
 
-// Who sends these expects what another server does.
+// The sender of these signals expects the behaviour of another server.
 const char* refusal_of(int number) {
     switch (number) {
         case SIGHUP:
@@ -124,10 +124,10 @@ const char* refusal_of(int number) {
 }
 
 enum class Phase {
-    starting,  // until the first round of checks is done
+    starting,  // until the first round of checks has ended
     serving,
     draining,
-    stopping,  // what is still open is cut
+    stopping,  // open connections are cut
 };
 
 }  // namespace
@@ -139,7 +139,7 @@ struct Server::Impl {
 
     int run();
 
-    // The start, in this order
+    // Steps of the start, in this order
     void prepare_log(const std::string& target) const;
     void open_log();
     void resolve_names();
@@ -147,7 +147,7 @@ struct Server::Impl {
                         const std::function<void(const config::Site&, const config::Server&)>& use);
     void build_first_snapshot();
     const std::string& name_of_site(const state::Address& address) const;
-    // Those of the snapshot that this host can listen on.
+    // The addresses of the snapshot that this host can listen on.
     std::vector<const state::Address*> probe_addresses() const;
     void open_access_log();
     void open_listeners(const std::vector<const state::Address*>& addresses);
@@ -221,7 +221,7 @@ struct Server::Impl {
 };
 
 Server::Impl::~Impl() {
-    if (are_running) {  // only when an exception got past the control loop
+    if (are_running) {  // only after an exception in the control loop
         for (const proxy::WorkerHandle& worker : shared.workers) {
             worker.post_stop();
         }
@@ -234,7 +234,7 @@ Server::Impl::~Impl() {
 int Server::Impl::run() {
     try {
         if (!config->user.empty() && ::geteuid() == 0) {
-            forbid_new_privileges();  // before the log, which has a thread of its own
+            forbid_new_privileges();  // before the log, which has its own thread
         }
         open_log();
         descriptors = raise_descriptor_limit();
@@ -249,7 +249,7 @@ int Server::Impl::run() {
         if (log) {
             spdlog::error("cannot start: {}", error.what());
         }
-        // Whoever started us by hand looks here, wherever the log goes.
+        // An operator who starts the daemon by hand reads stderr, even if the log goes elsewhere.
         if (!log || config->log.target != "stderr") {
             const std::string prefix(
                 observe::journal_prefix(STDERR_FILENO, observe::Priority::error));
@@ -313,8 +313,8 @@ void Server::Impl::build_first_snapshot() {
     snapshot = state::build_snapshot(config, resolution, *directory);
 }
 
-// Before anything listens: a second instance would otherwise share the clients of the first one
-// (SO_REUSEPORT), silently (docs/architecture.md, "Start, drain, stop").
+// Runs before the daemon listens: a second instance would otherwise share the clients of the first
+// one (SO_REUSEPORT) without an error (docs/architecture.md, "Start, drain, stop").
 std::vector<const state::Address*> Server::Impl::probe_addresses() const {
     std::vector<const state::Address*> usable;
     for (const state::Address& address : snapshot->addresses) {
@@ -330,7 +330,7 @@ std::vector<const state::Address*> Server::Impl::probe_addresses() const {
         }
         usable.push_back(&address);
     }
-    // The admin listeners are probed with the others so that they fail at the start, not later.
+    // A bad admin listener must fail the start as well.
     for (const config::Listen& listen : config->admin.listen) {
         const net::ProbeResult probe = net::probe_bind(listen.address);
         if (!probe.error.empty()) {
@@ -382,7 +382,7 @@ void Server::Impl::become_user() {
 void Server::Impl::build_shared() {
     std::random_device random;
     clients = std::make_unique<state::ClientTable>(std::uint64_t{random()} << 32 | random());
-    // After the change of user: what the kernel grants depends on who we are.
+    // After the change of user: the kernel's limit depends on the user.
     pipes = std::make_unique<net::PipeBudget>(config->limits.pipes, worker_count);
 
     const std::uint64_t carried = carried_connections(descriptors);
@@ -525,8 +525,8 @@ void Server::Impl::on_tick() {
     report_counters(counter_report->tick(now));
 }
 
-// Only when every loop moved since the last time: one worker that hangs is a reason to be
-// restarted.
+// Life signs stop when any worker's loop has not moved since the last tick, so the watchdog
+// restarts the process.
 void Server::Impl::feed_watchdog() {
     bool is_alive = true;
     for (std::size_t i = 0; i < workers.size(); ++i) {
@@ -573,8 +573,8 @@ void Server::Impl::report_counters(std::optional<CounterReport::Line> line) cons
     }
 }
 
-// Names that were unknown at the start are asked for until they are known. One round at a time: a
-// resolver that hangs must not collect threads.
+// Names unknown at the start are looked up until they are known. One round at a time: a hanging
+// resolver must not accumulate threads.
 void Server::Impl::resolve_more(base::TimePoint now) {
     if (unresolved.empty() || phase == Phase::draining || phase == Phase::stopping) {
         return;
@@ -693,16 +693,16 @@ int Server::Impl::end() {
     are_running = false;
     shared.workers.clear();
     workers.clear();
-    access_log.reset();  // writes what is queued
+    access_log.reset();  // writes the queued lines
     report_counters(counter_report->rest(base::Clock::now()));
     spdlog::info("{}", counter_report->totals());
     return report_end(cut);
 }
 
-// Tells what the end cut short; the exit code.
+// Logs what the end cut; returns the exit code.
 int Server::Impl::report_end(const proxy::CutShort& cut) const {
     if (cut.tunnels > 0) {
-        // No failure: a WebSocket has no end of its own that a drain could wait for.
+        // Not a failure: a WebSocket may never end, so a drain cannot wait for it.
         spdlog::info("{} tunnel{} still open at the end of the drain and cut", cut.tunnels,
                      cut.tunnels == 1 ? " was" : "s were");
     }

@@ -69,7 +69,7 @@ void Acceptor::accept_clients() {
     go_on_later();
 }
 
-// Everybody else's events come first.
+// The loop serves other events first.
 void Acceptor::go_on_later() {
     is_pending_ = true;
     worker_.reactor.submit([this] { on_tick(); });
@@ -84,7 +84,8 @@ Acceptor::Next Acceptor::accept_one(int socket) {
         if (errno == EINTR || errno == ECONNABORTED || errno == EPROTO) {
             return Next::go_on;
         }
-        // EMFILE, ENFILE, ENOBUFS, ENOMEM: edge-triggered, so nothing spins; the tick tries again.
+        // EMFILE, ENFILE, ENOBUFS or ENOMEM. The socket is edge-triggered, so the loop does not
+        // spin; the tick tries again.
         return errno == EAGAIN ? Next::wait : Next::pause;
     }
     state::bump(worker_.counters.accepted);

@@ -1,5 +1,5 @@
-// A listener's socket in the readiness set of one worker: takes clients in, or hands them to a
-// worker with fewer of them. One thread.
+// A listener's socket in the event loop of one worker: accepts clients and keeps them or hands them
+// to a worker with fewer. One thread.
 #pragma once
 
 #include <cstdint>
@@ -19,20 +19,20 @@ class Acceptor final : public net::EventTarget {
     Acceptor(const Acceptor&) = delete;
     Acceptor& operator=(const Acceptor&) = delete;
 
-    // Accepts from now on; false for want of kernel memory.
+    // Accepts from now on. False without kernel memory.
     bool open();
-    // Closes this worker's socket; once is enough, twice does no harm.
+    // Closes this worker's socket. May be called twice.
     void close();
     const Listener& listener() const { return *listener_; }
     void on_events(std::uint32_t events) override;
-    // Tries again after a pause for want of descriptors; also takes what one turn left behind.
+    // Tries again after a pause for lack of descriptors, and accepts what the last turn left.
     void on_tick();
-    // Takes everything in the queue: called before the socket is closed, so that no client that got
-    // through the handshake is reset.
+    // Accepts every client in the queue. Called before the socket is closed: a close would reset
+    // clients whose handshake has completed.
     void empty_queue();
 
   private:
-    // What is to be done after one call of accept().
+    // The step after one call of accept().
     enum class Next : std::uint8_t { go_on, wait, pause };
     void accept_clients();
     Next accept_one(int socket);
@@ -40,7 +40,7 @@ class Acceptor final : public net::EventTarget {
 
     Worker& worker_;
     std::shared_ptr<Listener> listener_;
-    bool is_pending_ = false;  // there may be clients that no event will tell of
+    bool is_pending_ = false;  // the queue may hold clients without a further event
     bool lacks_descriptors_ = false;
 };
 

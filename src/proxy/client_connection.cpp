@@ -11,15 +11,15 @@
 namespace s3gate::proxy {
 namespace {
 
-// 1 MiB was the first thought; SDKs with more than that in flight still have
-// to read the error, and discarding costs next to nothing (MSG_TRUNC copies no bytes).
+// An SDK may have more than 1 MiB in flight and must still read the error. Discarding costs little:
+// MSG_TRUNC copies no bytes.
 constexpr std::size_t kLingerBytes = 16 * 1024 * 1024;
 constexpr net::Tick kLingerTicks = 20;      // 5 s
 constexpr std::size_t kMaxLingering = 512;  // per worker, at once
 
-// Closes so that the peer can still read what was sent: FIN first, then whatever it sends is
-// discarded within bounds. A plain close() with unread bytes would send RST and the kernel of the
-// peer may drop the answer.
+// Closes so that the peer can still read the answer: sends FIN, then discards what the peer sends,
+// within bounds. A close() with unread bytes sends RST, and the peer's kernel may then drop the
+// answer.
 net::task<void> linger(ClientConnection& client) {
     Worker& worker = client.worker;
     net::Stream& stream = client.stream;
@@ -44,7 +44,7 @@ net::task<void> linger(ClientConnection& client) {
         if (left <= 0) {
             break;
         }
-        // A drain waits for nobody who has been quiet for a second.
+        // A drain gives up on a client that is quiet for a second.
         const auto patience = std::min<net::Tick>(static_cast<net::Tick>(left),
                                                   worker.draining ? kDrainIdle : kLingerTicks);
         if (co_await stream.readable(patience) == net::Wake::timed_out || stream.is_broken()) {
@@ -69,7 +69,7 @@ void ClientConnection::learn_local_address() {
     if (local_length > 0) {
         return;
     }
-    // A listener on one address says it; one on all of them does not.
+    // A listener on one address knows it. A listener on a wildcard address does not.
     base::SocketAddress local = listener.address();
     sockaddr_storage storage;
     socklen_t length = sizeof storage;
@@ -101,8 +101,8 @@ net::detached serve_client(ClientConnection* client) {
                 !client->stream.is_readable()) {
                 state::bump(worker.counters.client_idle_closed);
             }
-            // A request that came in the very round in which the wait ended is served, also one
-            // that no event has told of yet.
+            // A request is served if it arrived in the round in which the wait ended, also when no
+            // event has announced it yet.
             if (client->cut || client->stream.is_broken() ||
                 (wake != net::Wake::ready && !client->stream.is_readable() &&
                  !(wake == net::Wake::interrupted && client->stream.has_unread()))) {
@@ -111,9 +111,9 @@ net::detached serve_client(ClientConnection* client) {
         }
         if (client->leftover.empty() && client->stream.peer_finished() &&
             !client->stream.has_unread()) {
-            break;  // it left, and asked for nothing
+            break;  // the client left without another request
         }
-        // With thousands of requests at once, answers of those in progress come before new ones.
+        // With thousands of requests at once, answers in progress come before new requests.
         const base::TimePoint asked_at = worker.reactor.now_point();
         client->awaits_begin = true;
         co_await worker.reactor.begin_work();

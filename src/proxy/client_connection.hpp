@@ -1,6 +1,6 @@
-// One client: its socket, its addresses, what is remembered between requests. Small, because tens
-// of thousands of idle ones exist; everything a request needs is in a pooled Exchange. Owned by its
-// worker, freed by its own coroutine's end.
+// One client: its socket, its addresses, and state kept between requests. It is small because tens
+// of thousands of idle clients exist; the state of a request is in a pooled Exchange. Owned by its
+// worker, freed at the end of its coroutine.
 #pragma once
 
 #include <array>
@@ -22,19 +22,21 @@ struct ClientConnection : ClientHook {
     base::SocketAddress peer;
     const Listener& listener;
     std::uint32_t requests = 0;
-    net::Tick idle_since = 0;      // while awaits_request
-    bool awaits_request = false;   // before the first or between two, nothing received of the next
-    bool awaits_begin = false;     // asked, and waits for its turn (net::Reactor::begin_work)
-    bool lingers = false;          // answered for the last time; what it still sends is discarded
-    bool shed = false;             // over limits.connections: its first request is answered 503
-    bool cut = false;              // the worker stops
-    bool had_long_answer = false;  // the last GET's: long enough to be spliced behind a short read
+    net::Tick idle_since = 0;     // set with awaits_request
+    bool awaits_request = false;  // between requests, and no byte of the next has arrived
+    bool awaits_begin =
+        false;  // a request has arrived and waits for its turn (net::Reactor::begin_work)
+    bool lingers = false;  // the last answer is sent; further input is discarded
+    bool shed = false;     // over limits.connections: its first request is answered 503
+    bool cut = false;      // the worker stops
+    bool had_long_answer =
+        false;  // the last GET's answer was long enough to splice after a short read
     state::ClientTable::Admission admission = state::ClientTable::Admission::served;
-    std::uint32_t site = 0;                      // cell of the site whose connection count it is in
-    state::ClientTable::Entry* entry = nullptr;  // where the site limits its clients
+    std::uint32_t site = 0;                      // cell of the site that counts this connection
+    state::ClientTable::Entry* entry = nullptr;  // null where the site does not limit its clients
     std::array<char, 46> ip_text{};
     std::uint8_t ip_length = 0;
-    // Address the client connected to, asked of the kernel when the first request needs it.
+    // Address that the client connected to; the first request that needs it asks the kernel.
     std::array<char, 46> local_text{};
     std::uint8_t local_length = 0;
     std::uint16_t local_port = 0;

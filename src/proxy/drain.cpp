@@ -1,5 +1,5 @@
-// How a worker ends: a drain lets requests finish, a stop cuts them (docs/architecture.md, "Start,
-// drain, stop").
+// The end of a worker: a drain lets requests finish, a stop cuts them (docs/architecture.md,
+// "Start, drain, stop").
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "worker.hpp"
@@ -10,7 +10,7 @@ void Worker::drain() {
     if (draining) {
         return;
     }
-    draining = true;  // first: from now on nothing is handed over
+    draining = true;  // first: from now on no client is handed over
     for (const auto& acceptor : acceptors_) {
         acceptor->empty_queue();
     }
@@ -18,7 +18,7 @@ void Worker::drain() {
     drain_began_ = reactor.now();
     for (ClientConnection& client : clients_) {
         if (client.lingers) {
-            client.stream.interrupt_read();  // its patience is shorter from now on
+            client.stream.interrupt_read();  // its time limit is shorter from now on
         }
     }
     check_finished();
@@ -30,7 +30,8 @@ void Worker::end_idle_clients() {
         return is_later ? client.idle_since : drain_began_;
     };
     for (ClientConnection& client : clients_) {
-        // Not those in the middle of a request: each wake starts their limits anew.
+        // Clients in the middle of a request are left alone: each wake would restart their
+        // timeouts.
         if (client.awaits_request && reactor.now() - quiet_since(client) >= kDrainIdle) {
             client.stream.interrupt_read();
         }
@@ -93,7 +94,7 @@ void Worker::check_finished() {
     if (!draining || !clients_.empty() || is_finishing_ || shared.listening.load() != 0) {
         return;
     }
-    // Nobody hands clients over any more; those that are queued come before this.
+    // No worker hands clients over any more. The hand-overs in the queue come before this.
     is_finishing_ = true;
     reactor.submit([this] {
         is_finishing_ = false;

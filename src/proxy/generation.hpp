@@ -1,5 +1,5 @@
-// A snapshot as one worker uses it: with what it needs beside the immutable part, and its users,
-// which are counted without atomics. One thread.
+// A snapshot with one worker's mutable state for it. The users are counted without atomics: one
+// thread.
 #pragma once
 
 #include <cstddef>
@@ -21,19 +21,19 @@ struct SiteTicks {
         tunnel_idle;
 };
 
-// What a worker keeps per group beside the immutable part.
+// A worker's mutable state of a group.
 struct GroupState {
     std::vector<policy::SmoothWeight> weights;  // per peer
     net::Tick pool_idle = 0;
 };
 
-// What a worker keeps per site beside the immutable part.
+// A worker's mutable state of a site.
 struct SiteState {
     SiteTicks ticks{};
     std::vector<GroupState> groups;  // as Site::groups
 };
 
-// What a client gets that came through a listener, until the head of its request is read.
+// Settings for a client of a listener until the head of its request is read.
 struct AddressState {
     const state::Address* address = nullptr;
     const state::Site* site = nullptr;  // the default one
@@ -44,7 +44,7 @@ struct AddressState {
 
 class Generation {
   public:
-    // The snapshot must have the address of each of the listeners.
+    // The snapshot must have the address of each listener.
     Generation(std::shared_ptr<const state::Snapshot> snapshot,
                std::span<const std::shared_ptr<Listener>> listeners);
     Generation(const Generation&) = delete;
@@ -57,7 +57,7 @@ class Generation {
     std::size_t group_cells() const { return group_cells_; }
     const AddressState& at(const Listener& listener) const { return addresses_[listener.index()]; }
 
-    std::size_t users = 0;  // the worker's: requests that began with it
+    std::size_t users = 0;  // requests of the worker that began with it
 
   private:
     void note_cells(const state::Group& group);

@@ -16,7 +16,7 @@
 namespace s3gate::proxy {
 namespace {
 
-// Beyond this many connections over the limit a refusal is not even written.
+// Connections over the limit that get an answer; further ones are closed without one.
 constexpr std::int64_t kShedRoom = 256;
 
 }  // namespace
@@ -44,8 +44,8 @@ void Worker::run() {
     char name[16];
     std::snprintf(name, sizeof name, "s3gate/w%zu", index);
     ::pthread_setname_np(::pthread_self(), name);
-    // The first digest makes libcrypto read its configuration and look for its providers: not while
-    // a client waits, and where MD5 is missing the start fails, not the first request.
+    // The first digest makes libcrypto read its configuration and load its providers. Here no
+    // client waits for it, and a missing MD5 fails the start instead of the first request.
     base::md5_hex({});
     begin();
     reactor.run();
@@ -59,8 +59,8 @@ void Worker::begin() {
     for (const auto& listener : listeners_) {
         acceptors_.push_back(std::make_unique<Acceptor>(*this, listener));
         if (!acceptors_.back()->open()) {
-            std::terminate();  // epoll_ctl on a fresh listening socket fails only for want of
-                               // kernel memory
+            std::terminate();  // epoll_ctl on a fresh listening socket fails only without kernel
+                               // memory
         }
     }
 }
@@ -107,7 +107,8 @@ void Worker::retire_old(const Generation& used) {
     retire(std::move(old));
 }
 
-// Also where an older generation names the backend still: what it parks later is closed with it.
+// Closes parked connections that only this generation names. An older generation may still name the
+// backend; the connections that it parks later are closed when it retires.
 void Worker::retire(std::unique_ptr<Generation> old) {
     for (const state::Group& group : state::groups_of(old->snapshot())) {
         for (const state::Peer& peer : group.peers) {
@@ -135,7 +136,7 @@ const WorkerHandle* Worker::hand_over_target() const {
             target = &shared.workers[i];
         }
     }
-    // docs/architecture.md: more than 25 % + 4 connections above the mean.
+    // The threshold of docs/architecture.md: more than 25 % + 4 connections above the mean.
     const std::int64_t mean = sum / static_cast<std::int64_t>(count);
     return mine + 1 > mean + mean / 4 + 4 ? target : nullptr;
 }
@@ -144,7 +145,7 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
     sockaddr_storage storage;
     socklen_t length = sizeof storage;
     if (::getpeername(descriptor, reinterpret_cast<sockaddr*>(&storage), &length) != 0) {
-        ::close(descriptor);  // already gone again
+        ::close(descriptor);  // the client has left already
         return;
     }
     const auto peer =
@@ -252,7 +253,7 @@ void Worker::count_unasked() {
 }
 
 std::uint64_t Worker::next_random() {
-    // splitmix64 (Steele, Lea, Flood 2014): request ids and tie-breaking, nothing that must be
+    // splitmix64 (Steele, Lea, Flood 2014). For request ids and tie-breaking; neither must be
     // unpredictable.
     std::uint64_t z = (random_state_ += 0x9e3779b97f4a7c15ULL);
     z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;

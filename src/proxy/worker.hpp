@@ -1,6 +1,6 @@
-// One worker: one event loop and everything it owns: its listening sockets, clients, exchanges,
-// pools, counters, lines of the access log. Everything a connection touches belongs to its worker,
-// and is used on its thread only; others reach it through a WorkerHandle.
+// A worker: one event loop, and its listening sockets, clients, exchanges, pools, counters and
+// access log lines. A connection uses only objects of its worker, on the worker's thread. Other
+// threads use a WorkerHandle.
 #pragma once
 
 #include <atomic>
@@ -37,8 +37,8 @@ using ClientHook = boost::intrusive::list_base_hook<boost::intrusive::tag<struct
 // In the list of requests that wait for room at a server of one group.
 using WaitingHook = boost::intrusive::list_base_hook<boost::intrusive::tag<struct WaitingTag>>;
 
-// Of a drain (docs/architecture.md, "Start, drain, stop"): a connection without a request is closed
-// once it was quiet for a second, an endless answer is ended after two.
+// Times of a drain (docs/architecture.md, "Start, drain, stop"): a connection without a request is
+// closed after one quiet second, an endless answer is ended after two seconds.
 inline constexpr net::Tick kDrainIdle = 4;
 inline constexpr net::Tick kDrainWaiting = 8;
 
@@ -51,12 +51,12 @@ class Worker {
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
 
-    // Serves until it was told to end and nothing is left.
+    // Serves until a drain or a stop has ended the last connection.
     void run();
-    // Ticks and accepts from now on; run() is this, and then the loop until the end.
+    // Starts the tick and accepts clients. run() calls it, then runs the loop.
     void begin();
 
-    // What a WorkerHandle says.
+    // The messages of a WorkerHandle.
     void use_snapshot(std::shared_ptr<const state::Snapshot> snapshot);
     void backend_down(state::CellId backend);
     void receive_client(int descriptor, const Listener& listener);
@@ -66,7 +66,7 @@ class Worker {
     // Any thread.
     bool is_finished() const { return finished_.load(std::memory_order_acquire); }
 
-    // A request keeps the generation it began with.
+    // A request keeps the generation that it began with.
     Generation* borrow_generation() {
         ++generation_->users;
         return generation_.get();
@@ -78,46 +78,46 @@ class Worker {
     }
     const AddressState& at(const Listener& listener) const { return generation_->at(listener); }
 
-    // Makes an exchange for the client's next request, and ends it.
+    // Make an exchange for the client's next request, and end it.
     ExchangeSlot& begin_exchange(ClientConnection& client, base::TimePoint asked_at) {
         return exchanges_.begin(client, asked_at);
     }
     void end_exchange(ExchangeSlot& slot) { exchanges_.end(slot); }
-    // A client that came through that listener, just accepted; the descriptor is the worker's.
+    // Takes over a client that came through that listener; the worker owns the descriptor.
     void adopt_client(int descriptor, const base::SocketAddress& peer, const Listener& listener);
     void remove_client(ClientConnection& client);
-    // Worker that should serve the next client; null = this one, which does not stand far above the
-    // mean.
+    // The worker that should serve the next client; null if this one should, because its load is
+    // near the mean or below.
     const WorkerHandle* hand_over_target() const;
 
     // Waiting for room at a server (room_waiter.cpp).
     void begin_waiting(RoomWaiter& waiter);
     void end_waiting(RoomWaiter& waiter);
-    // A request at a server with max_connections ended: its room goes to whoever has waited
-    // longest, on any worker.
+    // Gives back the room of a finished request at a server with max_connections. The request that
+    // has waited longest, on any worker, gets it.
     void vacate(const state::Group& group, const state::GroupServer& server);
 
-    // One operational log line about a passive mark set or cleared.
+    // Writes one operational log line about a passive mark that was set or cleared.
     void note_mark(const state::Group& group, const state::Peer& peer, bool marked);
     void log(const observe::RequestRecord& record);
     void flush_log();
     const std::string& date() { return date_.now(); }
     std::uint64_t next_random();
-    // The round's time as policy::admit wants it.
+    // Time of the loop's current round in nanoseconds, for policy::admit.
     std::uint64_t now_ns() const {
         return static_cast<std::uint64_t>(
             std::chrono::nanoseconds(reactor.now_point().time_since_epoch()).count());
     }
 
-    // What it has and counts, for those who end it or test it.
+    // Figures for the end of the worker and for tests.
     std::size_t client_count() const { return clients_.size(); }
     std::size_t active_count() const { return exchanges_.active_count(); }
     std::size_t waiting_count() const { return waiting_count_; }
     std::size_t generation_users() const { return generation_->users; }
-    // On its thread, or once that has ended.
+    // On the worker's thread, or after that thread has ended.
     const CutShort& cut_short() const { return cut_short_; }
 
-    // What its connections and exchanges use.
+    // Resources for connections and exchanges.
     const std::size_t index;
     Shared& shared;
     net::Reactor reactor;
@@ -127,32 +127,32 @@ class Worker {
     net::ReplayPool replay_blocks;
     state::WorkerCounters& counters;
     std::size_t lingering = 0;    // clients in their lingering close
-    std::size_t replay_used = 0;  // bytes promised to requests
-    bool draining = false;        // also while it stops
+    std::size_t replay_used = 0;  // bytes reserved for requests
+    bool draining = false;        // also while the worker stops
     bool stopping = false;
 
   private:
-    // Whether and how a client is let in.
+    // How a client is let in.
     struct Admission {
-        bool is_over = false;  // over a limit on connections: to be answered 503
+        bool is_over = false;  // over a limit on connections; the answer is 503
         state::ClientTable::Ticket ticket;
     };
     using WaitingQueue =
         boost::intrusive::list<RoomWaiter, boost::intrusive::base_hook<WaitingHook>,
                                boost::intrusive::constant_time_size<false>>;
 
-    // It has no user any more: this worker's parked connections to backends that only it named are
-    // closed, and its snapshot is let go of.
+    // Frees a generation without users: closes this worker's parked connections to backends that
+    // only it named, and releases its snapshot.
     void retire(std::unique_ptr<Generation> old);
     void retire_old(const Generation& used);
     static void on_tick(void* self);
     void tick();
-    void count_unasked();  // what the pool met since the last time
-    // nullopt if the client is to be closed without a word.
+    void count_unasked();  // adds what the pool counted since the last call
+    // nullopt if the client must be closed without an answer.
     std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress& ip);
-    // Lets those that wait look for room again: a server may have come up without any other event.
+    // Waiting requests look for room again: a server may have come up, which causes no other event.
     void look_for_room();
-    // While draining: what has had its time since the drain began.
+    // For a drain: end the clients and answers whose time is over.
     void end_idle_clients();
     void end_endless_answers();
     void cut_exchanges();
@@ -161,15 +161,15 @@ class Worker {
     void check_finished();
 
     std::vector<std::shared_ptr<Listener>> listeners_;
-    std::unique_ptr<Generation> generation_;                    // the present one
-    std::vector<std::unique_ptr<Generation>> old_generations_;  // that still have users
+    std::unique_ptr<Generation> generation_;                    // the current one
+    std::vector<std::unique_ptr<Generation>> old_generations_;  // those that still have users
     boost::intrusive::list<ClientConnection, boost::intrusive::base_hook<ClientHook>> clients_;
     std::deque<WaitingQueue> waiting_;  // by cell of the group
     std::size_t waiting_count_ = 0;
     ExchangePool exchanges_{*this};
     std::vector<std::unique_ptr<Acceptor>> acceptors_;
     bool is_listening_ = true;   // counted in shared.listening
-    bool is_finishing_ = false;  // the end is posted behind the hand-overs that are queued already
+    bool is_finishing_ = false;  // the end is posted, after the hand-overs in the queue
     net::Tick drain_began_ = 0;
     AccessBuffer access_lines_;
     DateText date_;

@@ -56,8 +56,7 @@ std::optional<CellId> Board::add_cell(CellKind kind) {
     return CellId{index, 0};
 }
 
-// Backends start up: a proxy that was just started must not refuse everything until the first
-// checks are done.
+// Backends start up: a fresh proxy must not refuse everything until the first checks have ended.
 void Board::clean_slot(std::uint32_t index) {
     slots_.at(index, &SlotCells::up).store(true, std::memory_order_relaxed);
     slots_.at(index, &SlotCells::recovering).store(false, std::memory_order_relaxed);
@@ -72,7 +71,7 @@ void Board::clean_group(std::uint32_t index) {
 }
 
 CellId Board::renew_cell(CellKind kind, std::uint32_t index) {
-    // What is counted is zero: the cell is at rest.
+    // The in-flight figures are zero already: the cell is at rest.
     if (kind == CellKind::backend) {
         clean_slot(index);
     } else if (kind == CellKind::group) {
@@ -84,8 +83,8 @@ CellId Board::renew_cell(CellKind kind, std::uint32_t index) {
     return {index, next};
 }
 
-// The rows are read one after the other without a lock: while requests come and go the sum may be
-// off by those that moved meanwhile, and is exact when nothing moves.
+// Rows are read one after the other without a lock. The sum may be off by the requests that change
+// meanwhile; it is exact when none does.
 template <class OfWorker, class Array>
 std::int64_t Board::sum(OfWorker Row::* chunks, Array array, std::uint32_t index) const {
     std::int64_t total = 0;

@@ -5,7 +5,7 @@
 
 namespace s3gate::state {
 
-// Everything but the bucket belongs to the shard's lock.
+// The shard's lock guards everything except the bucket.
 class ClientTable::Entry {
   public:
     Entry(const Key& k, std::uint64_t h) : key(k), hash(h) {}
@@ -19,12 +19,12 @@ class ClientTable::Entry {
     std::atomic<std::uint64_t> arrival{0};  // policy::admit
 };
 
-// On cache lines of its own: neighbours are locked by other threads at the same moment.
+// On cache lines of its own: other threads lock the neighbours at the same time.
 struct alignas(64) ClientTable::Shard {
     std::mutex lock;
-    // Made with the shard's first client: a daemon without such limits pays nothing.
+    // Made with the shard's first client, so a daemon without such limits has no cost.
     std::unique_ptr<std::array<Entry*, kBuckets>> buckets;
-    // Where clients go that find no room.
+    // The shared entry of clients that find the table full.
     std::unique_ptr<Entry> overflow;
 };
 
@@ -45,7 +45,7 @@ ClientTable::Key ClientTable::key_of(CellId site, const base::IpAddress& ip) {
     Key key;
     key.site = site;
     key.is_v6 = ip.is_v6();
-    // A host of a /64 has all of its addresses at its command (RFC 4291 §2.5.4).
+    // One IPv6 host may use every address of its /64 (RFC 4291 §2.5.4).
     for (std::size_t i = 0; i < (key.is_v6 ? 8u : 4u); ++i) {
         key.address = key.address << 8 | ip.bytes()[i];
     }
@@ -53,7 +53,7 @@ ClientTable::Key ClientTable::key_of(CellId site, const base::IpAddress& ip) {
 }
 
 std::uint64_t ClientTable::hash_of(const Key& key) const {
-    // splitmix64's finalizer twice, the secret in between.
+    // splitmix64's finalizer, twice, with the secret in between.
     const auto mixed = [](std::uint64_t z) {
         z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
         z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
@@ -78,7 +78,7 @@ ClientTable::Entry* ClientTable::obtain(Shard& shard, std::size_t bucket, const 
         size_.fetch_sub(1, std::memory_order_relaxed);
         shared_.fetch_add(1, std::memory_order_relaxed);
         if (!shard.overflow) {
-            shard.overflow = std::make_unique<Entry>(Key{}, hash);  // of this shard
+            shard.overflow = std::make_unique<Entry>(Key{}, hash);  // the hash leads to this shard
             shard.overflow->is_shared = true;
         }
         return shard.overflow.get();
@@ -97,8 +97,8 @@ ClientTable::Ticket ClientTable::enter(CellId site, const base::IpAddress& ip, s
     Entry* const entry = obtain(shard, hash / kShards % kBuckets, key, hash);
     Admission admission = Admission::served;
     if (most > 0 && entry->served >= most) {
-        // A refused connection that nobody uses stays for a while: it counts for this bound only,
-        // not against the clients' next ones.
+        // A refused connection may stay open for a while. It counts towards this bound only and
+        // does not block the client's next connections.
         if (entry->connections - entry->served >= kRefusedRoom) {
             return {Admission::dropped, nullptr};
         }

@@ -6,7 +6,8 @@
 namespace s3gate::state {
 namespace {
 
-// Workers that change the same cell in turn; who loses this often leaves it to the others.
+// Bound on compare-and-swap attempts. A worker that loses this often leaves the change to the
+// others.
 constexpr int kTries = 8;
 
 std::size_t marked_in(const Board& board, std::span<const Peer> group) {
@@ -34,8 +35,8 @@ MarkChange count_failure(Board& board, std::span<const Peer> group, std::uint32_
         if (was_marked || !policy::is_marked(wanted)) {
             return MarkChange::none;
         }
-        // Another worker may have taken the last place meanwhile. Both see it and both give way:
-        // the next failure marks again.
+        // Another worker may have taken the last place meanwhile. Both workers see that and both
+        // withdraw; the next failure marks again.
         if (marked_in(board, group) > most &&
             board.replace_passive(slot, wanted, policy::without_mark(wanted))) {
             return MarkChange::none;

@@ -6,7 +6,7 @@
 namespace s3gate::state {
 namespace {
 
-// NUL cannot stand in a configured text, so no two different triples give one text.
+// A configured text holds no NUL, so two different triples never give the same text.
 std::string joined(const std::string& a, const std::string& b, const std::string& c) {
     return a + '\0' + b + '\0' + c;
 }
@@ -70,7 +70,7 @@ std::shared_ptr<const Snapshot> SlotDirectory::publish(Snapshot snapshot, Names 
     const auto shelf = std::make_shared<Shelf>(std::move(snapshot));
     generations_.push_back(std::make_unique<Live>(Live{shelf, std::move(names)}));
     return {&shelf->snapshot, [shelf](const Snapshot*) {
-                // What its last user wrote to the board comes before this.
+                // Release: the last user's writes to the board come first.
                 shelf->is_unused.store(true, std::memory_order_release);
             }};
 }
@@ -84,7 +84,8 @@ void SlotDirectory::collect() {
     }
 }
 
-// A connection is counted at its site without using a generation: its cell stays until it ends.
+// A connection counts at its site without using a generation. The site's cell must stay until the
+// connection ends.
 void SlotDirectory::give_back_unnamed() {
     for (std::size_t kind = 0; kind < cells_.size(); ++kind) {
         std::erase_if(cells_[kind], [&](const auto& item) {

@@ -18,7 +18,7 @@ std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolut
     return found == resolution.end() ? std::vector<base::IpAddress>{} : found->second;
 }
 
-// One peer per address of one server; an address that is listed twice makes one.
+// Makes one peer per address of one server; duplicate addresses make one peer.
 void add_peers(Group& group, std::uint32_t server_index, const Resolution& resolution,
                SlotDirectory::Names& names) {
     GroupServer& server = group.servers[server_index];
@@ -42,7 +42,7 @@ void add_peers(Group& group, std::uint32_t server_index, const Resolution& resol
     }
 }
 
-// All addresses of a server have one number of requests together.
+// All addresses of a server share one limit on requests.
 void add_room(const Group& group, GroupServer& server, SlotDirectory::Names& names) {
     if (server.config->max_connections == 0) {
         return;
@@ -51,8 +51,8 @@ void add_room(const Group& group, GroupServer& server, SlotDirectory::Names& nam
     server.max_connections = server.config->max_connections;
 }
 
-// The ring holds every configured server, whether it is down, drained or unresolved: look-ups walk
-// past those, so their keys return home when they come back (as nginx does).
+// The ring holds every configured server, also those that are down, drained or unresolved. Look-ups
+// skip those, so their keys return to them when they come back (as nginx does).
 policy::KetamaRing ring_of(const config::Backends& backends) {
     std::vector<policy::RingServer> servers;
     servers.reserve(backends.servers.size());
@@ -113,7 +113,8 @@ Site build_site(const config::Site& config, const Resolution& resolution,
     return site;
 }
 
-// Sites that listen on one address share it. Port 0 is no address but the wish for one of its own.
+// Sites that listen on the same address share it. Port 0 asks for a new port, so it is never
+// shared.
 std::string identity_of(const config::Site& site, std::size_t nth) {
     const base::SocketAddress& address = site.listen[nth].address;
     std::string identity = address.to_string();

@@ -1,6 +1,7 @@
-// The configuration as plain values, with every default. Nothing else: how a key is read, printed
-// and described stands in its row (src/config/main_rows.cpp, site_rows.cpp), rules between keys are
-// validate's. Built once at start (or reload), immutable afterwards, read by any thread.
+// The configuration as plain values with their defaults. The row of a key
+// (src/config/main_rows.cpp, site_rows.cpp) says how it is read, printed and described; validate()
+// has the rules between keys. Built once at start or reload, immutable afterwards, read by any
+// thread.
 #pragma once
 
 #include <chrono>
@@ -22,7 +23,7 @@ using std::chrono::seconds;
 inline constexpr std::uint64_t kKiB = 1024;
 inline constexpr std::uint64_t kMiB = 1024 * kKiB;
 
-// Where a value stands: file as given or found by include, 1-based line (0 = unknown).
+// Place of a value: file as given or found by include, 1-based line (0 = unknown).
 struct Location {
     std::string file;
     int line = 0;
@@ -45,10 +46,10 @@ enum class AllDown { try_anyway, refuse };
 enum class HalfClose { cut, serve };
 enum class LogLevel { debug, info, warn, error };
 
-// 127.0.0.0/8 and ::1/128: who may see what is for the operator alone.
+// 127.0.0.0/8 and ::1/128: default for pages that only the operator may see.
 std::vector<base::Cidr> loopback_blocks();
 
-// What ties a request to a backend. `name` is set for cookie and header only.
+// Source of the key that ties requests to a backend. `name` is set for cookie and header only.
 struct KeySource {
     enum class Kind { sessionid, uploadid, fingerprint, cookie, header };
     Kind kind = Kind::sessionid;
@@ -66,7 +67,7 @@ struct Listen {
 };
 
 struct Server {
-    std::string text;  // as configured, after ${ENV} and {1...n}: the ring hashes exactly this
+    std::string text;  // as configured, after ${ENV} and {1...n}; the ring hashes exactly this text
     std::string host;  // without brackets
     std::uint16_t port = 80;
     unsigned weight = 1;  // 1…1000
@@ -91,11 +92,11 @@ struct Backends {
     std::vector<Server> servers;
     unsigned keepalive = 32;  // idle connections per backend per worker
     Duration idle_timeout = seconds{20};
-    unsigned max_connections = 0;  // of each server that does not say otherwise; 0 = off
-    unsigned queue = 1024;         // requests of the group that wait for room at once
+    unsigned max_connections = 0;  // default of each server; 0 = off
+    unsigned queue = 1024;         // limit on waiting requests of the group
     Duration queue_timeout = seconds{1};
-    // True if a server that is written has a problem and is not in `servers`: rules that count
-    // servers are silent then.
+    // True if a configured server has a problem and is missing in `servers`; rules that count
+    // servers are skipped then.
     bool is_partial = false;
     Location where = {};  // the line of the key; 0 when it was not written
 };
@@ -138,7 +139,7 @@ struct Retry {
     unsigned max_tries = 3;
     Duration max_time = seconds{30};
     std::uint64_t replay_buffer = 64 * kKiB;
-    // A PutObject or DeleteObject that was sent and not answered goes once more (type s3).
+    // Sends an unanswered PutObject or DeleteObject once more (type s3).
     bool unanswered_writes = false;
 };
 
@@ -150,11 +151,11 @@ struct Timeouts {
     Duration client_write = seconds{60};
     Duration backend_head = seconds{300};
     Duration backend_body = seconds{300};
-    Duration backend_stream = hours{1};  // instead of both, for answers that wait by nature
+    Duration backend_stream = hours{1};  // replaces both for answers that wait for events
     Duration tunnel_idle = hours{1};
 };
 
-// So many requests in each period, `burst` of them at once.
+// Limit on requests per period; `burst` of them may come at once.
 struct RequestRate {
     std::uint64_t requests = 0;  // 0 = off
     Duration period = seconds{1};
@@ -206,8 +207,8 @@ struct Site {
     std::string session_header;  // empty = off
     AllDown when_all_down = AllDown::try_anyway;
     Location where;
-    std::string path = {};  // what problems put before its keys: "sites[2]" in the main file, empty
-                            // in a file of its own
+    std::string path = {};  // prefix of the keys in problems: "sites[2]" in the main file, empty in
+                            // a file of its own
 };
 
 struct Log {
@@ -230,8 +231,8 @@ struct Admin {
 };
 
 struct Limits {
-    std::uint64_t connections = 0;  // 0 = auto: what RLIMIT_NOFILE carries
-    std::uint64_t pipes = 0;        // 0 = auto: what pipe-user-pages-soft carries
+    std::uint64_t connections = 0;  // 0 = auto: what RLIMIT_NOFILE allows
+    std::uint64_t pipes = 0;        // 0 = auto: what pipe-user-pages-soft allows
     std::uint64_t replay_memory = 64 * kMiB;
     Location where = {};  // the line of the key; 0 when it was not written
 };
@@ -249,7 +250,7 @@ struct Config {
     std::string user;
     Location user_where = {};  // the line of the key; 0 when it was not written
     std::vector<Site>
-        sites;  // enabled ones only, in the order of the configuration (include files bytewise)
+        sites;  // enabled sites only, in the order of the configuration (include files bytewise)
 };
 
 }  // namespace s3gate::config

@@ -1,6 +1,6 @@
-// Blocking name resolution away from every loop: at start all names in parallel with a bound on the
-// whole, later those that failed again, until they are known. Threads of its own; one that the
-// system's resolver never lets go is left behind and touches nothing but what it owns.
+// Blocking name resolution on threads of its own. At the start all names are resolved in parallel,
+// with one time limit; names that failed are tried again until they are known. A thread that the
+// system's resolver never returns to is abandoned; it uses only memory that it owns.
 #pragma once
 
 #include <cstddef>
@@ -24,37 +24,37 @@ struct ResolveOutcome {
 
 struct LookupResult {
     std::vector<base::IpAddress> addresses;
-    std::string error;  // why there are none
+    std::string error;  // why there are no addresses
 };
-// May block for long; called on several threads at once, possibly still when the caller of the
+// May block for long. Called on several threads at once, possibly after the caller of the
 // resolution is gone.
 using Lookup = std::function<LookupResult(const std::string& host)>;
 
-// Asks the system: getaddrinfo, all addresses in its order, duplicates removed.
+// Asks the system by getaddrinfo: all addresses in its order, duplicates removed.
 LookupResult look_up(const std::string& host);
 
-// The host names of the configuration that are not addresses themselves.
+// The host names of the configuration that are not numeric addresses.
 std::set<std::string> host_names(const config::Config& config);
 
-// Resolves all host names of the configuration (numeric ones without asking anybody). Waits at most
-// `limit`; names that have not answered by then are errors. Blocking: not for a worker.
+// Resolves all host names of the configuration; numeric ones need no look-up. Waits at most
+// `limit`; names without an answer by then are errors. Blocking: not for a worker.
 ResolveOutcome resolve_all(const config::Config& config, base::Duration limit,
                            const Lookup& lookup = look_up);
 
-// A resolution under way that nobody waits for: the control loop asks now and then.
+// A resolution in progress. The control loop polls it and never waits for it.
 class PendingResolution {
   public:
-    // Begins; `hosts` are names.
+    // Starts the look-ups; `hosts` are names.
     explicit PendingResolution(const std::set<std::string>& hosts, const Lookup& lookup = look_up);
     ~PendingResolution();  // does not wait
     PendingResolution(const PendingResolution&) = delete;
     PendingResolution& operator=(const PendingResolution&) = delete;
 
-    // Returns when all names have been answered, at the latest at `deadline`.
+    // Returns when all names have an answer, or at `deadline`.
     void wait_until(base::TimePoint deadline);
-    // True once all names have been answered.
+    // True once all names have an answer.
     bool is_done() const;
-    // What is known so far; names without an answer are errors.
+    // The results so far; names without an answer are errors.
     ResolveOutcome outcome() const;
 
   private:

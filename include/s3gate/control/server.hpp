@@ -1,5 +1,5 @@
-// The running daemon: opens the listeners, starts workers, control thread and log thread, publishes
-// snapshots, drains, stops. Owned by main; run() is the control thread.
+// The running daemon. It opens the listeners, starts workers, control thread and log thread,
+// publishes snapshots, drains and stops. Owned by main; run() is the control thread.
 #pragma once
 
 #include <memory>
@@ -14,14 +14,14 @@ enum ExitCode : int {
     kExitOk = 0,       // drained and stopped, or `check` found no problem
     kExitFailure = 1,  // could not start (address in use, log not writable, …)
     kExitConfig = 2,   // the configuration has problems
-    kExitForced = 3,   // ended at once by a second signal, or the drain ran into shutdown_timeout
-                       // with requests cut
+    kExitForced =
+        3,  // ended by a second signal, or the drain reached shutdown_timeout and requests were cut
 };
 
 class Server {
   public:
-    // What the daemon is told about: readiness, stopping, life signs (systemd's sd_notify; tests
-    // may pass nothing).
+    // Notifications to the service manager: readiness, stopping, life signs (systemd's sd_notify;
+    // tests may pass none).
     struct Hooks {
         void (*ready)(void* context) = nullptr;
         void (*stopping)(void* context) = nullptr;
@@ -32,12 +32,12 @@ class Server {
     Server(std::shared_ptr<const config::Config> config, Hooks hooks);
     ~Server();
 
-    // To be called as early as there is anything to call: until then a log rotation, or a signal
-    // that another server would take for a reload, ends the process.
+    // Call it as early as possible: until then a signal for log rotation or reload ends the
+    // process.
     static void disarm_signals();
 
-    // Everything from opening sockets to the end of the drain; returns the exit code. Installs
-    // handlers for SIGTERM, SIGQUIT, SIGINT, SIGUSR1 and those that tell other servers something.
+    // Opens the sockets, serves, and returns the exit code after the drain. Installs handlers for
+    // SIGTERM, SIGQUIT, SIGINT, SIGUSR1 and signals_of_other_servers().
     int run();
 
   private:

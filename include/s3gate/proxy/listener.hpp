@@ -1,6 +1,6 @@
-// An address that is listened on: one object for all workers and all generations for as long as
-// some generation has the address. Owns the listening sockets, one a worker. Made by the control
-// side; afterwards only close() changes it.
+// An address that the daemon listens on: one object for all workers, which lives as long as some
+// generation has the address. Owns one listening socket per worker. Made by the control side;
+// afterwards only close() changes it.
 #pragma once
 
 #include <cstddef>
@@ -17,22 +17,21 @@ namespace s3gate::proxy {
 
 class Listener {
   public:
-    // Where `address` is listened on already: at `bound`, with one socket for each worker, which
-    // are the listener's from now on. `index`: its place in tables that go by listener; no other
-    // listener of the process has it.
+    // Takes over sockets that already listen at `bound`, one per worker. `index` is the listener's
+    // place in tables by listener, unique in the process.
     Listener(std::uint32_t index, const state::Address& address, const base::SocketAddress& bound,
              std::vector<base::Descriptor> sockets);
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
     std::uint32_t index() const { return index_; }
-    // Of Snapshot::addresses, in every generation that has it.
+    // Identity in Snapshot::addresses, in every generation that has the address.
     const std::string& identity() const { return identity_; }
-    // As bound: the port is the real one.
+    // The bound address, with the real port.
     const base::SocketAddress& address() const { return address_; }
-    // The socket of that worker; -1 once it is closed.
+    // The socket of that worker; -1 after close().
     int socket(std::size_t worker) const { return sockets_[worker].get(); }
-    // Closes the socket of that worker. By its own thread, or when no worker runs.
+    // Closes the socket of that worker. Called by that worker's thread, or when no worker runs.
     void close(std::size_t worker) { sockets_[worker].close(); }
 
   private:
@@ -42,8 +41,8 @@ class Listener {
     std::vector<base::Descriptor> sockets_;  // by worker
 };
 
-// Listens on `address` with one socket for each of `workers`; throws std::system_error when one
-// cannot be made.
+// Listens on `address` with one socket for each of `workers`. Throws std::system_error when a
+// socket cannot be made.
 std::shared_ptr<Listener> listen_on(std::uint32_t index, const state::Address& address,
                                     std::size_t workers);
 

@@ -1,4 +1,4 @@
-// What all workers share. Made by the control side before they start; outlives them.
+// State that all workers share. The control side makes it before they start; it outlives them.
 #pragma once
 
 #include <atomic>
@@ -25,8 +25,8 @@ struct Shared {
     std::size_t parked_limit = 0;        // parked backend connections per worker
     std::size_t replay_memory = 0;       // bytes per worker
     std::vector<WorkerHandle> workers;   // by index
-    // Workers whose listeners are open, and who may therefore still hand clients to others: nobody
-    // ends before it is zero.
+    // Workers whose listeners are open. They may still hand clients to others, so no worker ends
+    // before this is zero.
     std::atomic<std::size_t> listening{0};
 };
 

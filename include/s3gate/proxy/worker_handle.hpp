@@ -1,7 +1,7 @@
-// A worker as everybody else sees it, the control side and the other workers: what it can be told.
-// Any thread, as long as the worker lives. Each post_… returns at once; the worker does it on its
-// own thread, in the order in which it was told, and not at all once it has finished. What is said
-// of a cell that was given back meanwhile does nothing.
+// The interface of a worker for other threads: the control side and the other workers. Any thread,
+// as long as the worker lives. Each post_… returns at once; the worker executes it on its own
+// thread, in the order of the calls. After the worker has finished, messages are dropped. A message
+// about a cell that has a new owner does nothing.
 #pragma once
 
 #include <cstddef>
@@ -23,19 +23,20 @@ class WorkerHandle {
     explicit WorkerHandle(Worker& worker) : worker_(&worker) {}
 
     void post_snapshot(std::shared_ptr<const state::Snapshot> snapshot) const;
-    // A backend was taken down by a connect failure or timeout of its checks.
+    // The checks took a backend down because of a connect failure or a timeout.
     void post_backend_down(state::CellId backend) const;
-    // A client that another worker accepted; `descriptor` is the worker's from now on.
+    // Hands over a client that another worker accepted. This worker owns `descriptor` from now on.
     void post_client(int descriptor, std::shared_ptr<const Listener> listener) const;
-    // Room at a server that another worker gave up for a request waiting here; it is held already.
-    // When nobody here can use it, up to `hops` further workers are asked.
+    // Hands over room at a server that another worker gave up; the room is still occupied. If no
+    // request here can use it, the room passes on to up to `hops` further workers.
     void post_room(state::CellId group, state::CellId room, std::size_t hops) const;
-    // Stops accepting, announces Connection: close, ends when nothing is left. Connections without
-    // a request are closed after a quiet second, endless answers are ended after two.
+    // Stops accepting, announces Connection: close, ends after the last connection. A connection
+    // without a request is closed after one quiet second; an endless answer is ended after two
+    // seconds.
     void post_drain() const;
-    // Ends now: whatever is open is reset. The worker finishes soon after.
+    // Resets all open connections. The worker finishes soon after.
     void post_stop() const;
-    // True once the worker has drained (or stopped) and its thread is about to return.
+    // True once the worker has drained or stopped and its thread is about to return.
     bool is_finished() const;
 
   private:

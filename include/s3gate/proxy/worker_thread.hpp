@@ -1,4 +1,4 @@
-// A worker and the thread it runs on: what the control side makes, starts and waits for.
+// A worker and its thread. The control side makes, starts and joins it.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +13,7 @@ namespace s3gate::proxy {
 
 struct Shared;
 
-// What the end of a worker cut short.
+// Numbers of what the end of a worker cut.
 struct CutShort {
     std::uint64_t requests = 0;
     std::uint64_t tunnels = 0;  // not among the requests
@@ -28,11 +28,11 @@ class WorkerThread {
     WorkerThread(const WorkerThread&) = delete;
     WorkerThread& operator=(const WorkerThread&) = delete;
 
-    // Once.
+    // Call it once.
     void start();
     // Waits until the worker has finished.
     CutShort join();
-    // Good for as long as this object lives.
+    // Valid as long as this object lives.
     WorkerHandle handle() const { return WorkerHandle(*worker_); }
 
   private:

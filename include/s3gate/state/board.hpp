@@ -1,8 +1,8 @@
-// The few cells that threads share: health verdicts, requests in flight, passive marks, counters.
-// Relaxed atomics in chunks that never move, so nobody takes a lock while the board grows; rows
-// that one worker writes stand on cache lines of their own. All in-flight figures sum to zero when
-// nothing is going on. Any thread may read and write cells that it learned of from a snapshot or a
-// message; the comments say who writes. Which cell belongs to whom: SlotDirectory.
+// The cells that threads share: health verdicts, requests in flight, passive marks, counters. They
+// are relaxed atomics in chunks that never move, so the board grows without a lock. Each row has
+// one writing worker and cache lines of its own. All in-flight figures are zero when no request is
+// in progress. Any thread may read and write cells that it learned of from a snapshot or a message;
+// the comments name the writer. SlotDirectory maps names to cells.
 #pragma once
 
 #include <array>
@@ -21,11 +21,11 @@
 
 namespace s3gate::state {
 
-// What a cell belongs to.
+// The kind of thing that a cell describes.
 enum class CellKind : std::uint8_t { site, group, backend };
 
-// A cell and whose it is: one that was given back and belongs to somebody else has a later epoch,
-// so that a late message about its last owner is told from news about the present one.
+// Index and epoch of a cell. The epoch rises when the cell gets another owner, so a late message
+// about the previous owner is recognised.
 struct CellId {
     std::uint32_t index = 0;
     std::uint32_t epoch = 0;
@@ -34,43 +34,43 @@ struct CellId {
 
 class Board {
   public:
-    // Cells of a kind at most.
+    // Limits on the number of cells.
     static constexpr std::size_t kMostSlots = 262'144;
     static constexpr std::size_t kMostGroups = 65'536;
     static constexpr std::size_t kMostSites = 65'536;
 
-    // With so many cells at the start, numbered from 0; more come by add_cell().
+    // Starts with these numbers of cells, numbered from 0; add_cell() adds more.
     explicit Board(std::size_t workers, std::size_t slots = 0, std::size_t groups = 0,
                    std::size_t sites = 0);
 
-    // Cells that there are; control thread only. A slot is a backend's cell.
+    // Number of cells. A slot is a backend's cell. Control thread only.
     std::size_t slot_count() const { return slots_.size(); }
     std::size_t group_count() const { return groups_.size(); }
     std::size_t site_count() const { return sites_.size(); }
     std::size_t worker_count() const { return workers_.size(); }
 
-    // One cell more, clean: nothing in flight, up, no mark, the first retry tokens. nullopt when
-    // the board cannot grow any more. Control thread only; whoever is to use the cell learns of it
-    // afterwards.
+    // Adds a clean cell: nothing in flight, up, no mark, the first retry tokens. nullopt when the
+    // board is full. Control thread only; other threads must learn of the cell afterwards.
     std::optional<CellId> add_cell(CellKind kind);
-    // True if nothing is counted in it: no request, connection, retry, room, nobody who waits.
+    // True if every figure of the cell is zero: requests, connections, retries, room, waiting
+    // requests.
     bool is_at_rest(CellKind kind, std::uint32_t index) const;
-    // Makes a cell that nobody uses any more clean for its next owner; returns what it is now.
-    // Control thread only.
+    // Resets an unused cell for its next owner and returns its new id. Control thread only.
     CellId renew_cell(CellKind kind, std::uint32_t index);
-    // True if the cell still belongs to the one that the id was made for.
+    // True if the cell still has the owner that the id was made for.
     bool is_current(CellKind kind, CellId id) const {
         return epoch_of(kind, id.index).load(std::memory_order_relaxed) == id.epoch;
     }
 
-    // Active checks; written by the control thread. Backends start up.
+    // Verdict of the active checks. Initially up. Written by the control thread.
     bool is_up(std::uint32_t slot) const {
         return slots_.at(slot, &SlotCells::up).load(std::memory_order_relaxed);
     }
     void set_up(std::uint32_t slot, bool up) {
         slots_.at(slot, &SlotCells::up).store(up, std::memory_order_relaxed);
     }
-    // Down, but the last check passed: not yet `rise` of them.
+    // True for a backend that is down, passed its last check and has fewer than `rise` passed
+    // checks.
     bool is_recovering(std::uint32_t slot) const {
         return slots_.at(slot, &SlotCells::recovering).load(std::memory_order_relaxed);
     }
@@ -78,8 +78,8 @@ class Board {
         slots_.at(slot, &SlotCells::recovering).store(recovering, std::memory_order_relaxed);
     }
 
-    // In flight: requests and tunnels at a backend; of a group: client requests, and retries among
-    // them. Each worker writes its own row.
+    // In-flight figures. A backend's are requests and tunnels; a group's are client requests, and
+    // the retries among them. Each worker writes its own row.
     void add_in_flight(std::size_t worker, std::uint32_t slot, std::int32_t by) {
         bump(workers_[worker]->slots.at(slot, &SlotRow::in_flight), by);
     }
@@ -97,14 +97,14 @@ class Board {
         bump(workers_[worker]->sites.at(site, &SiteRow::connections), by);
     }
     std::int64_t site_connections(std::uint32_t site) const;
-    // What of them this worker serves.
+    // The part of group_requests() that this worker serves.
     std::int64_t own_group_requests(std::size_t worker, std::uint32_t group) const {
         return workers_[worker]
             ->groups.at(group, &GroupRow::requests)
             .load(std::memory_order_relaxed);
     }
 
-    // Balances of policy/retry_tokens.hpp; each worker writes its own.
+    // Balances of policy/retry_tokens.hpp. Each worker writes its own.
     std::int32_t retry_tokens(std::size_t worker, std::uint32_t group) const {
         return workers_[worker]
             ->groups.at(group, &GroupRow::retry_tokens)
@@ -117,34 +117,35 @@ class Board {
     }
     std::int64_t all_retry_tokens(std::uint32_t group) const;
 
-    // Room at servers with max_connections: requests in progress over all workers, and who waits
-    // for one of them to end (docs/architecture.md "Room at a server"). Any worker. Sequentially
-    // consistent: whoever gives room back sees whoever waits, or whoever begins to wait sees the
-    // room.
+    // Room at servers with max_connections: requests in progress over all workers, and the requests
+    // that wait for one of them to end (docs/architecture.md "Room at a server"). Any worker.
+    // Sequentially consistent: either the worker that gives room back sees the waiting request, or
+    // the worker that begins to wait sees the room.
     bool try_occupy(std::uint32_t cell, std::int32_t most);
     void vacate(std::uint32_t cell) { slots_.at(cell, &SlotCells::occupied).fetch_sub(1); }
     std::int32_t occupied(std::uint32_t cell) const {
         return slots_.at(cell, &SlotCells::occupied).load();
     }
-    // Requests of a group that wait; returns what it was before.
+    // Changes the number of waiting requests of a group; returns the number before.
     std::int32_t add_waiting(std::uint32_t group, std::int32_t by) {
         return groups_.at(group, &GroupCells::waiting).fetch_add(by);
     }
     std::int32_t waiting(std::uint32_t group) const {
         return groups_.at(group, &GroupCells::waiting).load();
     }
-    // When the first of a worker's waiting requests began to wait, in milliseconds; 0 = none waits.
+    // Time in milliseconds at which the first of a worker's waiting requests began to wait; 0 = no
+    // request waits.
     void set_first_waiting(std::size_t worker, std::uint32_t group, std::uint64_t since) {
         workers_[worker]->groups.at(group, &GroupRow::first_waiting).store(since);
     }
-    // The worker whose first has waited longest; nullopt when none waits.
+    // The worker whose first waiting request has waited longest; nullopt when no request waits.
     std::optional<std::size_t> longest_waiting(std::uint32_t group) const;
-    // The next worker behind `worker`, in a circle, that has somebody waiting.
+    // The next worker after `worker`, in a circle, that has a waiting request.
     std::optional<std::size_t> next_waiting(std::size_t worker, std::uint32_t group) const;
 
-    // Passive marks; any worker, compare-and-swap. In one order for all workers: a limit on all
-    // marks of a group holds only if of two workers that mark at once at least one sees the
-    // other's.
+    // Passive marks; any worker, compare-and-swap. Sequentially consistent: of two workers that
+    // mark at the same time, at least one must see the other's mark. Otherwise both could exceed
+    // the limit on marks of a group.
     policy::PassiveState passive(std::uint32_t slot) const {
         return {slots_.at(slot, &SlotCells::passive).load(std::memory_order_seq_cst)};
     }
@@ -157,12 +158,12 @@ class Board {
         slots_.at(slot, &SlotCells::passive).store(0, std::memory_order_relaxed);
     }
 
-    // Clients that other workers handed to this one and that it has not taken in yet: they count
-    // towards its connections for whoever compares loads. Any worker.
+    // Clients that other workers handed to this worker and that it has not taken in yet. They count
+    // in load_of(). Any worker.
     void add_arriving(std::size_t worker, std::int32_t by) {
         workers_[worker]->arriving.fetch_add(by, std::memory_order_relaxed);
     }
-    // Connections of one worker, and those on their way to it.
+    // Connections of one worker, including those handed to it.
     std::int64_t load_of(std::size_t worker) const {
         return workers_[worker]->counters.connections.load(std::memory_order_relaxed) +
                workers_[worker]->arriving.load(std::memory_order_relaxed);
@@ -172,8 +173,8 @@ class Board {
     const WorkerCounters& counters(std::size_t worker) const { return workers_[worker]->counters; }
     std::int64_t connections() const;
 
-    // The in-flight figures that are not zero, row by row, in words; empty when nothing is going
-    // on, as at the end of all workers. Makes a text: not for the request path.
+    // The in-flight figures that are not zero, as text for the log; empty when all are zero, as
+    // after the end of all workers. Allocates: not for the request path.
     std::string leftovers() const;
 
     // Sum over all workers of one of their counters.
@@ -183,9 +184,9 @@ class Board {
     const ControlCounters& control() const { return control_; }
 
   private:
-    // Cells of one kind as arrays side by side, in chunks: a chunk is made when the first of its
-    // cells is added and never moves. Whoever reads a cell has learned of it from the control
-    // thread after it was added, so the pointers to chunks need no atomics.
+    // Cells of one kind, as parallel arrays in chunks. A chunk is made with the first of its cells
+    // and never moves. A thread reads a cell only after the control thread told it of the cell, so
+    // the pointers to chunks need no atomics.
     template <class Chunk, std::size_t kMostChunks>
     class Chunked {
       public:
@@ -211,9 +212,9 @@ class Board {
         std::array<std::unique_ptr<Chunk>, kMostChunks> chunks_;
     };
 
-    // Chunks and the arrays in them fill whole cache lines: what lies beside an array never shares
-    // one with it. Rows are written for each request, and so is room at a server where it is
-    // limited; marks and verdicts are only looked at.
+    // Chunks and the arrays in them fill whole cache lines, so no array shares a line with its
+    // neighbour. Each request writes to rows, and to the room of a limited server. Requests only
+    // read marks and verdicts.
     static constexpr std::size_t kLine = 64;
     template <class Value, std::size_t kCount>
     using Cells = std::array<std::atomic<Value>, kCount>;
@@ -235,7 +236,7 @@ class Board {
         static constexpr std::size_t kCells = 64;
         Cells<std::uint32_t, kCells> epoch{};
     };
-    // What one worker writes.
+    // Rows that one worker writes.
     struct alignas(kLine) SlotRow {
         static constexpr std::size_t kCells = SlotCells::kCells;
         Cells<std::int32_t, kCells> in_flight{};
@@ -268,7 +269,7 @@ class Board {
                : kind == CellKind::group ? groups_.at(index, &GroupCells::epoch)
                                          : sites_.at(index, &SiteCells::epoch);
     }
-    // One more of these in every array; false if there is no room.
+    // Adds a cell to every array; false if there is no room.
     template <class Shared, class OfWorker>
     bool grow(Shared& shared, OfWorker Row::* of_worker);
     template <class OfWorker, class Array>

@@ -1,7 +1,7 @@
-// What each client address has going on at a site that limits clients: its connections and the
-// bucket of its requests, over all workers. One table for the process, in shards with a lock each;
-// a lock is taken when a connection of such a site begins or ends, never for a request. Entries are
-// made on demand and forgotten when they hold nothing; their number is bounded. Any thread.
+// Connections and request rate of each client address, over all workers, for sites that limit
+// clients. One table for the process, in shards with a lock each. The lock is taken when a
+// connection of such a site begins or ends, never for a request. Entries are made on demand and
+// removed when they are idle; their number is bounded. Any thread.
 #pragma once
 
 #include <array>
@@ -19,53 +19,52 @@ namespace s3gate::state {
 
 class ClientTable {
   public:
-    // Addresses of all sites together, over all workers.
+    // Limit on addresses of all sites together, over all workers.
     static constexpr std::size_t kMostEntries = 131'072;
-    // Refused connections of one client that are still answered; what comes beyond them is closed.
+    // Refused connections of one client that are answered at a time; further ones are closed.
     static constexpr std::uint32_t kRefusedRoom = 16;
 
     class Entry;
 
-    // How a connection begins.
+    // The outcome of enter().
     enum class Admission : std::uint8_t {
         served,
-        refused,  // over the limit: to be answered so
-        dropped,  // far over it: to be closed without a word; it holds nothing in the table
+        refused,  // over the limit: the answer is a refusal
+        dropped,  // far over it: closed without an answer; has no entry
     };
     struct Ticket {
         Admission admission = Admission::served;
         Entry* entry = nullptr;  // null only if dropped
     };
 
-    // `seed` decides where addresses go; from a random source, so that nobody can choose addresses
-    // that meet.
+    // `seed` decides the shard and bucket of an address. It comes from a random source, so no
+    // client can choose addresses that collide.
     explicit ClientTable(std::uint64_t seed, std::size_t most_entries = kMostEntries);
     ~ClientTable();
     ClientTable(const ClientTable&) = delete;
     ClientTable& operator=(const ClientTable&) = delete;
 
-    // A connection from `ip` begins at the site with that cell; `most` connections are served at a
-    // time, 0 = any number. IPv6 addresses of one /64 are one client. When there is no room for one
-    // more client, those that find none share an entry, one for each shard, and with it the limits
-    // of one client.
+    // Registers a connection from `ip` at the site with that cell. At most `most` connections are
+    // served at a time, 0 = any number. IPv6 addresses of one /64 are one client. When the table is
+    // full, new clients of a shard share one entry and the limits of one client.
     Ticket enter(CellId site, const base::IpAddress& ip, std::uint64_t most);
-    // The connection ends; `admission` is what enter() said (not dropped). `now` as in admit().
+    // Ends a connection; `admission` is the outcome of enter(), not dropped. `now` as in admit().
     void leave(Entry& entry, Admission admission, std::uint64_t now);
-    // True if one more request of this client may be served now; lock-free. `now` in nanoseconds of
+    // True if one more request of this client may be served now. Lock-free. `now` in nanoseconds of
     // the monotonic clock.
     static bool admit(Entry& entry, const policy::RateRule& rule, std::uint64_t now);
 
-    // Forgets clients that have no connection and a full bucket. Now and then, on any thread.
+    // Removes clients that have no connection and a full bucket. Call it regularly, on any thread.
     void sweep(std::uint64_t now);
 
-    // Clients that are known now, the shared entries left out.
+    // Clients in the table, without the shared entries.
     std::size_t size() const { return size_.load(std::memory_order_relaxed); }
-    // Connections that had to share an entry for want of room, since the start.
+    // Connections that had to share an entry because the table was full, since the start.
     std::uint64_t shared() const { return shared_.load(std::memory_order_relaxed); }
 
   private:
     static constexpr std::size_t kShards = 64;
-    static constexpr std::size_t kBuckets = 1024;  // of a shard
+    static constexpr std::size_t kBuckets = 1024;  // per shard
 
     struct Key {
         std::uint64_t address = 0;  // an IPv4 address, or the first 64 bits of an IPv6 one

@@ -1,5 +1,5 @@
-// How every server stands at one moment, as plain values, and the one place that puts them
-// together: for whoever shows or counts servers. Texts are borrowed from the snapshot.
+// The state of every server at one moment, as plain values, for the status page and the counts.
+// Texts belong to the snapshot.
 #pragma once
 
 #include <algorithm>
@@ -15,7 +15,7 @@ struct AddressStatus {
     bool is_usable = true;       // requests go to it
     bool is_up = true;           // by the active checks
     bool is_recovering = false;  // down, but its last check passed
-    bool is_marked = false;      // passively; also while the trial after the mark is due
+    bool is_marked = false;      // passively; also while its trial is due
     std::int64_t in_flight = 0;  // requests and tunnels, over all workers
 };
 
@@ -30,7 +30,7 @@ struct ServerStatus {
     std::int32_t occupied = 0;             // requests that hold room of max_connections
     std::vector<AddressStatus> addresses;  // empty = not resolved
 
-    // True if the configuration takes it out: nobody misses it.
+    // True if the configuration takes the server out of service.
     bool is_out() const { return is_down || is_drained; }
     bool is_usable() const { return std::ranges::any_of(addresses, &AddressStatus::is_usable); }
 };
@@ -39,7 +39,7 @@ struct GroupStatus {
     std::string_view name;
     bool has_checks = true;
     std::int64_t requests = 0;          // in progress
-    std::int32_t waiting = 0;           // of those: for room at a server
+    std::int32_t waiting = 0;           // of those, for room at a server
     std::vector<ServerStatus> servers;  // configuration order
 };
 
@@ -56,7 +56,7 @@ struct ClusterStatus {
 class Board;
 struct Snapshot;
 
-// Any thread. Allocates: not for a request that goes to a backend.
+// Any thread. Allocates: not for requests that go to a backend.
 ClusterStatus cluster_status_of(const Snapshot& snapshot, const Board& board);
 
 }  // namespace s3gate::state

@@ -1,6 +1,6 @@
-// What the process counts, and one table that names all of it: the operational log's counter lines
-// and every exporter walk the table, so that a counter that is added here appears everywhere.
-// Cells are relaxed atomics with one writing thread each; any thread may read.
+// The counters of the process, and one table with their names. The counter lines of the operational
+// log and every exporter walk the table, so a new counter appears in all of them. Cells are relaxed
+// atomics with one writing thread each; any thread may read.
 #pragma once
 
 #include <atomic>
@@ -11,14 +11,14 @@ namespace s3gate::state {
 
 using Counter = std::atomic<std::uint64_t>;
 
-// Adds without a locked instruction: legal because one thread writes.
+// Adds without a locked instruction: each cell has one writing thread.
 template <class T>
 void bump(std::atomic<T>& cell, T by = 1) {
     cell.store(cell.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
 }
 
-// Counters of one worker. A fault has exactly one of them (docs/reliability.md); a request that
-// met several faults on its way counts in each.
+// Counters of one worker. Each fault has exactly one counter (docs/reliability.md). A request that
+// met several faults counts once in each.
 struct WorkerCounterCells {
     // Clients
     Counter accepted{0};
@@ -29,31 +29,32 @@ struct WorkerCounterCells {
     Counter requests_limited{0};  // refused for limits.requests_per_client
     Counter requests{0};
     Counter local_replies{0};
-    Counter refused_requests{0};  // 4xx of our own for malformed requests
+    Counter refused_requests{0};  // our own 4xx for malformed requests
     Counter client_head_timeouts{0};
     Counter client_body_timeouts{0};
     Counter client_write_timeouts{0};
     Counter client_idle_closed{0};  // also connections that never sent a byte
-    Counter clients_gone{0};        // left in a head, a body, or before the answer's end
-    Counter aborted_responses{0};   // cut after their first byte, for whatever reason
+    Counter clients_gone{0};        // left in a head, in a body, or before the answer's end
+    Counter aborted_responses{0};   // cut after their first byte, for any reason
     Counter status_page_denied{0};
     // Backends
     Counter connects_refused{0};  // refused, unreachable, reset
     Counter connect_timeouts{0};
-    Counter connects_lacking{0};  // no descriptor, port or memory of ours for one
+    Counter connects_lacking{0};  // no descriptor, port or memory on our side
     Counter backend_head_timeouts{0};
     Counter backend_body_timeouts{0};
     Counter backend_write_timeouts{0};  // stopped reading a request
     Counter backend_broken{0};          // closed or reset before the whole head of an answer
-    Counter backend_stale{0};           // a kept connection that ended just as it was used
-    Counter backend_cut_responses{0};   // closed or reset inside a body
-    Counter backend_malformed{0};       // an answer that is no HTTP as we accept it
-    Counter backend_unasked_bytes{0};   // connections closed for bytes that belong to no answer
-    Counter backend_taken_down{0};      // requests that waited when checks took it down
-    Counter no_backend{0};              // requests that found nobody to go to
-    Counter queued{0};                  // requests that waited for room at a server
-    Counter queue_timeouts{0};          // of them, those that waited in vain
-    Counter queue_full{0};              // requests that found no place to wait
+    Counter backend_stale{
+        0};  // a kept connection that the backend closed before or during its next use
+    Counter backend_cut_responses{0};  // closed or reset inside a body
+    Counter backend_malformed{0};      // an answer that breaks our rules for HTTP
+    Counter backend_unasked_bytes{0};  // connections closed for bytes that belong to no answer
+    Counter backend_taken_down{0};     // requests that waited when checks took the backend down
+    Counter no_backend{0};             // requests without a backend to go to
+    Counter queued{0};                 // requests that waited for room at a server
+    Counter queue_timeouts{0};         // of them, those that timed out
+    Counter queue_full{0};             // requests that were refused because the queue was full
     Counter retries{0};
     Counter budget_spent{0};  // retries not made because the budget was spent
     Counter passive_marks_set{0};
@@ -64,19 +65,19 @@ struct WorkerCounterCells {
     Counter ticks{0};  // life sign for the watchdog; not in the table
 };
 
-// On cache lines of its own: no worker ever waits for another one's counting.
+// On cache lines of its own, so workers do not slow each other's counting.
 struct alignas(64) WorkerCounters : WorkerCounterCells {
     std::atomic<std::int64_t> connections{0};  // open client connections; not in the table
 };
 
-// What the control thread counts: active checks, name lookups, its own stalls.
+// Counters of the control thread: active checks, name lookups, stalls of the process.
 struct ControlCounterCells {
     Counter passed{0};
     Counter failed{0};
-    Counter discarded{0};  // our own stall or lack of descriptors: no verdict
+    Counter discarded{0};  // no verdict: our own stall or lack of descriptors
     Counter went_down{0};
     Counter went_up{0};
-    Counter marks_cleared{0};  // passive marks that passed checks ended
+    Counter marks_cleared{0};  // passive marks that passed checks cleared
     Counter lookups_failed{0};
     Counter stalls{0};  // times the process stood still for longer than 2 s
 };
@@ -84,9 +85,9 @@ struct ControlCounterCells {
 struct alignas(64) ControlCounters : ControlCounterCells {};
 
 enum class CounterLevel : std::uint8_t {
-    plain,    // ordinary work, or told in a line of its own: in the totals only
+    plain,    // ordinary work, or has a log line of its own: in the totals only
     note,     // harmless, worth a look when there are many: info
-    trouble,  // somebody or something failed and we coped: warn
+    trouble,  // a fault that was handled: warn
 };
 
 // One row: `name` for machines (snake case, unique), `one` and `many` for people.
@@ -107,7 +108,7 @@ struct ControlCounterRow {
     CounterText text;
 };
 
-// In the order of the log lines: what is nearest to the clients first.
+// In the order of the log lines: counters about clients first.
 inline constexpr WorkerCounterRow kWorkerCounters[] = {
     {&WorkerCounterCells::accepted,
      {"client_connections", "connection accepted", "connections accepted", CounterLevel::plain}},
@@ -235,7 +236,7 @@ inline constexpr ControlCounterRow kControlCounters[] = {
      {"stalls", "stall of this process", "stalls of this process", CounterLevel::plain}},
 };
 
-// Every cell has its row (`ticks` is nobody's business).
+// Every cell has its row, except `ticks`, which is not shown.
 static_assert(sizeof(WorkerCounterCells) ==
                   (sizeof kWorkerCounters / sizeof *kWorkerCounters + 1) * sizeof(Counter),
               "a counter without a row in kWorkerCounters, or the other way round");

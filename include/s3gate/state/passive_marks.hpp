@@ -1,5 +1,4 @@
-// Passive marks of a group on the board, as several workers at once set and clear them, and what
-// they, the checks and the configuration leave.
+// Passive marks of a group on the board. Several workers may set and clear marks at the same time.
 #pragma once
 
 #include <cstdint>
@@ -11,18 +10,18 @@
 
 namespace s3gate::state {
 
-// True if requests go to this backend: up by the checks, not marked, not out by the configuration.
-// A mark whose trial is due counts as standing: nobody knows how the trial ends.
+// True if requests go to this backend: the checks see it up, it has no mark, and the configuration
+// does not take it out. A mark whose trial is due still counts: its outcome is open.
 bool is_usable(const Board& board, const Peer& peer);
 
 enum class MarkChange : std::uint8_t { none, set, cleared };
 
-// Counts a failure of the backend in cell `slot`, one of `group`. Never leaves more than a third of
-// the group marked, but one may always be. Any worker.
+// Counts a failure of the backend in cell `slot`, one of `group`. At most a third of the group is
+// marked; one mark is always allowed. Any worker.
 MarkChange count_failure(Board& board, std::span<const Peer> group, std::uint32_t slot,
                          const policy::PassiveRule& rule, std::uint64_t now_ms);
 
-// The backend answered: nothing is held against it any more. Any worker.
+// Records an answer of the backend: clears its failures and its mark. Any worker.
 MarkChange count_success(Board& board, std::uint32_t slot);
 
 }  // namespace s3gate::state

@@ -1,6 +1,6 @@
-// Which cell of the board belongs to whom, by names that survive a reordered configuration: a site
-// by its name, a group by its name, a backend by (group, server text, address). Cells whose names
-// are gone are given back once nobody can touch them any more. Control thread only.
+// Maps names to cells of the board. The names survive a reordered configuration: a site's name, a
+// group's name, (group, server text, address) of a backend. A cell whose name is gone becomes free
+// when no thread can use it any more. Control thread only.
 #pragma once
 
 #include <array>
@@ -21,16 +21,16 @@ class SlotDirectory {
     struct Cell {
         CellKind kind{};
         CellId id;
-        std::size_t names = 0;  // how often living generations name it
+        std::size_t names = 0;  // number of living generations that name it
     };
 
   public:
-    // `board` must outlive the directory; nobody else adds cells to it from now on.
+    // `board` must outlive the directory; from now on only the directory adds cells to it.
     explicit SlotDirectory(Board& board) : board_(board) {}
     SlotDirectory(const SlotDirectory&) = delete;
     SlotDirectory& operator=(const SlotDirectory&) = delete;
 
-    // The names in one generation: their cells are its own as long as this lives.
+    // The names in one generation. Their cells stay reserved as long as this object lives.
     class Names {
       public:
         explicit Names(SlotDirectory& directory) : directory_(directory) {}
@@ -38,13 +38,13 @@ class SlotDirectory {
         Names& operator=(Names&&) = delete;
         ~Names();
 
-        // The cell that an earlier generation had, or a clean one. Throws std::length_error, which
-        // says for what, when the board has no room.
+        // Return the cell that an earlier generation had, or a clean one. Throw std::length_error,
+        // which names the cell's owner, when the board has no room.
         CellId site(const std::string& name);
         CellId group(const std::string& name);
         CellId backend(const std::string& group, const std::string& server,
                        const std::string& address);
-        // One for all addresses of a server.
+        // The cell that all addresses of a server share.
         CellId room(const std::string& group, const std::string& server);
 
       private:
@@ -52,19 +52,19 @@ class SlotDirectory {
         std::vector<Cell*> cells_;
     };
 
-    // Makes a generation of a snapshot and the names in it. Whoever holds the pointer uses it: the
-    // control side, each worker, and messages that bring it. That the last of them lets go of it
-    // is what gives the cells of its names back, where no other generation has them.
+    // Makes a generation of a snapshot and its names. The control side, each worker and the
+    // messages to workers hold the pointer. When the last of them releases it, the cells that no
+    // other generation names become free.
     std::shared_ptr<const Snapshot> publish(Snapshot snapshot, Names names);
-    // Ends generations that nobody uses any more, and gives cells back. To be called now and then.
+    // Frees generations without users, and their cells. Call it regularly.
     void collect();
 
-    // Generations that somebody uses, or did at the last collect().
+    // Generations that had a user at the last collect().
     std::size_t generations() const { return generations_.size(); }
 
   private:
-    // Where a snapshot lies, so that it ends on the control thread: its memory is much to free
-    // between two requests.
+    // Keeps a snapshot for the control thread to free: a worker must not spend the time between two
+    // requests.
     struct Shelf {
         explicit Shelf(Snapshot&& made) : snapshot(std::move(made)) {}
         const Snapshot snapshot;

@@ -1,6 +1,6 @@
-// One immutable generation of everything derived from configuration and name resolution: addresses
-// to listen on, and the sites, routes, groups, servers and their addresses behind them. Built by
-// the control side before anybody sees it, read by all threads, freed when the last user lets go.
+// One immutable generation of all that follows from configuration and name resolution: addresses to
+// listen on, sites, routes, groups, servers and their addresses. The control side builds it; all
+// threads read it; it is freed after its last user.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ namespace s3gate::state {
 class SlotDirectory;
 
 // One resolved address of one configured server.
-// What a request reads of its backend comes first and lies in one cache line: with a thousand
-// backends none of them is in the cache.
+// The members that a request reads come first, in one cache line: with a thousand backends none of
+// them is in the cache.
 struct alignas(64) Peer {
     // Its cell on the board, the same for (group, server text, address) in every generation, and
     // the cell's epoch.
@@ -43,7 +43,7 @@ struct alignas(64) Peer {
 // One configured server of a group.
 struct GroupServer {
     const config::Server* config = nullptr;
-    std::uint32_t first_peer = 0;  // index into Group::peers: a server's addresses lie side by side
+    std::uint32_t first_peer = 0;  // index into Group::peers; a server's addresses are adjacent
     std::uint32_t peer_count = 0;  // 0 = not resolved
     std::uint32_t max_connections = 0;  // as configured; 0 = off
     CellId room;                        // on the board; only where max_connections is not 0
@@ -52,13 +52,13 @@ struct GroupServer {
     auto peers() const { return std::views::iota(first_peer, first_peer + peer_count); }
 };
 
-// The set of servers that requests are balanced over, and how.
+// The servers that requests are balanced over, and the settings for it.
 struct Group {
     std::string name;  // in messages and on the status page
     // Its cell on the board, the same for this name in every generation, and the cell's epoch.
     std::uint32_t cell = 0;
     std::uint32_t epoch = 0;
-    // How it is used; they belong to Snapshot::config.
+    // Settings; they belong to Snapshot::config.
     const config::Balance* balance = nullptr;
     const config::Backends* backends = nullptr;
     const config::Health* health = nullptr;
@@ -73,12 +73,12 @@ struct Group {
     CellId id() const { return {cell, epoch}; }
 };
 
-// Where the requests of a site go that it matches. A site has one, which matches all of them.
+// Maps requests of a site to a group. A site has one route, which matches every request.
 struct Route {
     std::uint32_t group = 0;  // index into Site::groups
 };
 
-// What a request is served by, whatever backend it goes to.
+// A site and all that its requests need, independent of the backend.
 struct Site {
     const config::Site* config = nullptr;
     CellId cell;              // on the board, the same for this name in every generation
@@ -86,29 +86,29 @@ struct Site {
     std::string extra_lines;  // headers.set as field lines
     std::vector<std::string> extra_names;  // their names, lower case
     std::vector<std::string> key_sources;  // balance.key as the log names them, in its order
-    std::vector<Route> routes;             // the last one matches whatever no other does
+    std::vector<Route> routes;  // the last one matches every request that no other matches
     std::vector<Group> groups;
 
     const Group& group_of(const Route& route) const { return groups[route.group]; }
-    // Where a request goes that no other route matches.
+    // The group of requests that no other route matches.
     const Group& default_group() const { return group_of(routes.back()); }
 };
 
-// One address to listen on, which one or more sites share. Until the head of a request is read,
-// nobody knows which of them is meant: up to then the settings of the default site apply.
+// One address to listen on, which one or more sites share. The site is known only after the head of
+// a request. Until then the settings of the default site apply.
 struct Address {
     base::SocketAddress address;  // as configured: its port may be 0
     std::string text;             // as written
-    // What tells it from all others, in every generation: the address, but where its port is 0 also
-    // the site and which of its addresses it is.
+    // Identifies the address in every generation. Where the port is 0, the site and the position in
+    // its list are part of it.
     std::string identity;
     std::vector<std::uint32_t> sites;  // indices into Snapshot::sites, in the configuration's order
     std::uint32_t default_site = 0;    // one of them
     base::Duration client_head{};
     base::Duration client_idle{};
-    std::uint64_t connections = 0;  // most at a time; 0 = off
-    std::uint64_t per_client = 0;   // of one client address; 0 = off
-    // True if connections must be entered in the client table: for their number, or for the rate of
+    std::uint64_t connections = 0;  // limit at a time; 0 = off
+    std::uint64_t per_client = 0;   // limit for one client address; 0 = off
+    // True if connections need an entry in the client table, for their number or for the rate of
     // their requests.
     bool limits_clients = false;
 };
@@ -124,18 +124,19 @@ inline auto groups_of(const Snapshot& snapshot) {
     return snapshot.sites | std::views::transform(&Site::groups) | std::views::join;
 }
 
-// How every message names a server: "GROUP: NAME (ADDRESS)", the address only where it says more
-// than the name: not where the name is an address itself, nor where none is known.
+// The name of a server in every message: "GROUP: NAME (ADDRESS)". The address is left out when the
+// name is an address, and when no address is known.
 std::string label_of(std::string_view group, const config::Server& server,
                      std::string_view addresses);
 std::string label_of(const Group& group, const Peer& peer);
 
-// Addresses of each host name, as the resolver found them; a name that is missing or has none is
+// Addresses of each host name, from the resolver. A name that is missing or has no address is
 // unresolved.
 using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
 
 // Builds a generation. Numeric hosts need no entry in `resolution`. Throws std::length_error, which
-// says for what, when the board has no room: the generation cannot serve. Control thread only.
+// names the cell's owner, when the board has no room; the generation cannot serve then. Control
+// thread only.
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
                                                const Resolution& resolution,
                                                SlotDirectory& directory);
