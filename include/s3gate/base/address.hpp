@@ -21,7 +21,7 @@ class IpAddress {
     explicit IpAddress(const in_addr& v4);
     explicit IpAddress(const in6_addr& v6);
 
-    // Accepts dotted IPv4 and IPv6 texts without brackets or zone; nullopt for all else.
+    // Accepts dotted IPv4 and IPv6 texts without brackets or zone; otherwise nullopt.
     static std::optional<IpAddress> parse(std::string_view text);
 
     bool is_v6() const { return v6_; }
@@ -36,20 +36,20 @@ class IpAddress {
     bool v6_ = false;
 };
 
-// An IP address and a port, convertible to what the socket calls want.
+// An IP address and a port, convertible to the types of the socket calls.
 class SocketAddress {
   public:
     SocketAddress() = default;
     SocketAddress(const IpAddress& ip, std::uint16_t port) : ip_(ip), port_(port) {}
-    // From what accept or getsockname filled in; nullopt for families other than AF_INET and
+    // From the result of accept or getsockname; nullopt for families other than AF_INET and
     // AF_INET6.
     static std::optional<SocketAddress> from_sockaddr(const sockaddr* address, socklen_t length);
-    // Accepts "1.2.3.4:80" and "[::1]:80" (numeric only); nullopt for all else.
+    // Accepts "1.2.3.4:80" and "[::1]:80" (numeric only); otherwise nullopt.
     static std::optional<SocketAddress> parse(std::string_view text);
 
     const IpAddress& ip() const { return ip_; }
     std::uint16_t port() const { return port_; }
-    // Fills `out` and returns the length to pass on.
+    // Fills `out` and returns its length for the socket call.
     socklen_t to_sockaddr(sockaddr_storage& out) const;
     // "1.2.3.4:80", "[::1]:80".
     std::string to_string() const;
@@ -64,11 +64,10 @@ class SocketAddress {
 // zero.
 class Cidr {
   public:
-    // nullopt when the text is not a block, the length is out of range, or bits beyond the prefix
-    // are set.
+    // nullopt if the text is not a block, the length is out of range, or bits beyond the prefix are
+    // set.
     static std::optional<Cidr> parse(std::string_view text);
-    // True if `ip` lies in the block; an IPv4 block never contains an IPv6 address and the other
-    // way round.
+    // True if `ip` is in the block. A block contains only addresses of its own family.
     bool contains(const IpAddress& ip) const;
     std::string to_string() const;
 
@@ -83,11 +82,11 @@ bool contains(const std::vector<Cidr>& blocks, const IpAddress& ip);
 // A host with an optional port as operators write it.
 struct HostPort {
     std::string host;                   // without brackets
-    std::optional<std::uint16_t> port;  // absent when the text has none
+    std::optional<std::uint16_t> port;  // absent if the text has none
 };
 
 // Accepts "name", "name:80", "1.2.3.4", "1.2.3.4:80", "[::1]", "[::1]:80". Host names: letters,
-// digits, '-', '_', '.', not empty, at most 253 bytes. nullopt for all else (also port 0 or above
+// digits, '-', '_', '.', not empty, at most 253 bytes. Otherwise nullopt (also for port 0 or above
 // 65535).
 std::optional<HostPort> parse_host_port(std::string_view text);
 

@@ -1,5 +1,5 @@
-// Time as the whole program uses it. All deadlines are monotonic; the wall clock appears only in
-// log lines. Pure code takes a TimePoint as an argument and never asks a clock itself.
+// Time types of the program. All deadlines are monotonic; the wall clock appears only in log lines.
+// Pure code takes a TimePoint as an argument and never reads a clock.
 #pragma once
 
 #include <chrono>

@@ -10,7 +10,7 @@ namespace s3gate::base {
 class Descriptor {
   public:
     Descriptor() = default;
-    // What `fd` names is the object's from now on; a negative number is none.
+    // Takes over `fd`; a negative number is none.
     explicit Descriptor(int fd) : fd_(fd) {}
     ~Descriptor() { close(); }
     Descriptor(Descriptor&& other) noexcept : fd_(other.release()) {}
@@ -23,11 +23,11 @@ class Descriptor {
     }
 
     explicit operator bool() const { return fd_ >= 0; }
-    // Negative when there is none.
+    // Negative if there is none.
     int get() const { return fd_; }
-    // Gives it up to the caller.
+    // Passes the ownership to the caller.
     int release() { return std::exchange(fd_, -1); }
-    // Twice is allowed. Leaves errno as the close() left it.
+    // May be called twice. Keeps the errno of the close().
     void close() {
         if (fd_ >= 0) {
             ::close(release());

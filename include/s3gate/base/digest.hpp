@@ -1,5 +1,5 @@
 // CRC-32 and MD5 over bytes, by zlib and OpenSSL. Not for security: they reproduce nginx's ring and
-// the seed's fingerprint.
+// the fingerprint of nginx with Lua (docs/migration.md).
 #pragma once
 
 #include <array>
@@ -10,7 +10,8 @@
 
 namespace s3gate::base {
 
-// CRC-32 (IEEE 802.3, as zlib's crc32). `seed` is the CRC of the bytes before, 0 at the beginning.
+// CRC-32 (IEEE 802.3, as zlib's crc32). `seed` is the CRC of the preceding bytes, 0 at the
+// beginning.
 std::uint32_t crc32(std::string_view bytes, std::uint32_t seed = 0);
 
 // The 32 lower-case hexadecimal digits of the MD5 over the concatenated parts.

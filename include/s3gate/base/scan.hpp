@@ -1,6 +1,6 @@
-// Searching text for the few bytes that mean something, sixteen at a time: message heads and URLs
-// consist almost wholly of bytes that stand for themselves. SSE2 is part of x86-64; elsewhere the
-// loop over single bytes does all of it. Nothing outside [begin, end) is read. Pure; any thread.
+// Searches text for the few bytes that matter, sixteen at a time: most bytes of message heads and
+// URLs need no action. SSE2 is part of x86-64; other processors use a loop over single bytes. Reads
+// nothing outside [begin, end). Pure; any thread.
 #pragma once
 
 #include <bit>
@@ -22,7 +22,7 @@ inline __m128i load16(const char* at) {
 inline __m128i equal16(__m128i bytes, char c) {
     return _mm_cmpeq_epi8(bytes, _mm_set1_epi8(c));
 }
-// Unsigned bytes that are at most `limit`.
+// A mask of the unsigned bytes that are at most `limit`.
 inline __m128i at_most16(__m128i bytes, unsigned char limit) {
     const __m128i most = _mm_set1_epi8(static_cast<char>(limit));
     return _mm_cmpeq_epi8(_mm_min_epu8(bytes, most), bytes);
@@ -38,9 +38,9 @@ inline unsigned mask16(__m128i bytes) {
 }  // namespace detail
 #endif
 
-// What to look for. Each names the bytes it stops at twice: for one byte and for sixteen.
+// The searched sets of bytes. Each class defines its set twice: for one byte and for sixteen.
 
-// Anything but HTAB, SP, VCHAR and obs-text: what no field value has (RFC 9110 §5.5).
+// Every byte but HTAB, SP, VCHAR and obs-text: a field value contains none (RFC 9110 §5.5).
 struct ControlBytes {
     static bool matches(char c) {
         const auto byte = static_cast<unsigned char>(c);
@@ -55,7 +55,7 @@ struct ControlBytes {
 #endif
 };
 
-// Anything but ASCII letters, digits and '-'.
+// Every byte but ASCII letters, digits and '-'.
 struct NotPlainName {
     static bool matches(char c) {
         return !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
@@ -73,8 +73,8 @@ struct NotPlainName {
 #endif
 };
 
-// Controls, quotes, backslashes and bytes that are not ASCII: what a JSON string cannot hold as it
-// is, or may not.
+// Controls, quotes, backslashes and non-ASCII bytes: a JSON string must escape them, or check them
+// as UTF-8.
 struct JsonSpecials {
     static bool matches(char c) {
         const auto byte = static_cast<unsigned char>(c);
@@ -90,7 +90,7 @@ struct JsonSpecials {
 #endif
 };
 
-// What separates the parts of a URL, and '%', behind which any of them may hide.
+// The separators of a URL's parts, and '%', which may encode one of them.
 struct UrlSpecials {
     static bool matches(char c) {
         return c == '?' || c == '&' || c == '=' || c == ';' || c == '#' || c == '%' || c == ':';
@@ -117,7 +117,7 @@ struct LineFeeds {
 #endif
 };
 
-// SP, controls and '#', which no request target has. (Bytes from 0x80 on are let through.)
+// SP, controls and '#', which no request target contains. (Bytes from 0x80 on are allowed.)
 struct NotTarget {
     static bool matches(char c) {
         const auto byte = static_cast<unsigned char>(c);
@@ -135,8 +135,8 @@ struct NotTarget {
 #if defined(__SSE2__)
 namespace detail {
 
-// Both ends of a text of 8 to 16 bytes (of 4 to 8), which overlap in the middle, in one register,
-// so that a short text is looked at in one step.
+// Loads both ends of a text of 8 to 16 bytes (of 4 to 8) into one register, so a short text takes
+// one step. The ends overlap in the middle.
 inline __m128i load_ends8(const char* begin, const char* end) {
     return _mm_unpacklo_epi64(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(begin)),
                               _mm_loadl_epi64(reinterpret_cast<const __m128i*>(end - 8)));
@@ -144,9 +144,8 @@ inline __m128i load_ends8(const char* begin, const char* end) {
 inline __m128i load_ends4(const char* begin, const char* end) {
     return _mm_unpacklo_epi32(_mm_loadu_si32(begin), _mm_loadu_si32(end - 4));
 }
-// Which byte the first bit of a mask of such a register stands for. What `found` tells of the
-// second end counts only where the first has none, and then nothing before the overlap's end was
-// found.
+// The offset of the first match in such a register. A bit of the second end counts only if the
+// first end has none; then no byte before the end of the overlap matches.
 inline std::size_t first_of_ends(unsigned found, std::size_t size, std::size_t half) {
     const auto at = static_cast<std::size_t>(std::countr_zero(found));
     return at < half ? at : size - 2 * half + at;
@@ -155,7 +154,7 @@ inline std::size_t first_of_ends(unsigned found, std::size_t size, std::size_t h
 }  // namespace detail
 #endif
 
-// The first byte of [begin, end) that `Bytes` matches; `end` when there is none.
+// The first byte of [begin, end) that `Bytes` matches; `end` if there is none.
 template <class Bytes>
 inline const char* find_first(const char* begin, const char* end) {
 #if defined(__SSE2__)
@@ -163,7 +162,7 @@ inline const char* find_first(const char* begin, const char* end) {
     if (size >= 16) {
         const char* const last = end - 16;
         for (;; begin += 16) {
-            begin = begin > last ? last : begin;  // the last sixteen overlap those before
+            begin = begin > last ? last : begin;  // the last sixteen overlap the previous ones
             const unsigned found = Bytes::matches16(detail::load16(begin));
             if (found != 0) {
                 return begin + std::countr_zero(found);
@@ -188,13 +187,13 @@ inline const char* find_first(const char* begin, const char* end) {
     return begin;
 }
 
-// find_first<ControlBytes>() for texts that are expected to end with CR and to be ASCII without
-// HTAB, as field values are.
+// find_first<ControlBytes>() for texts that usually end with CR and are ASCII without HTAB, such as
+// field values.
 inline const char* find_control(const char* begin, const char* end) {
 #if defined(__SSE2__)
     for (; end - begin >= 16; begin += 16) {
-        // One more than the byte, as a signed number, is at most 0x20 for controls and all that is
-        // not ASCII: DEL and what is above it are negative, 0xff is 0.
+        // Controls and non-ASCII bytes, plus one, are at most 0x20 as signed numbers: DEL and the
+        // bytes above become negative, 0xff becomes 0.
         const __m128i more = _mm_add_epi8(detail::load16(begin), _mm_set1_epi8(1));
         const unsigned odd = detail::mask16(_mm_cmplt_epi8(more, _mm_set1_epi8(0x21)));
         if (odd == 0) {
@@ -207,8 +206,8 @@ inline const char* find_control(const char* begin, const char* end) {
     return find_first<ControlBytes>(begin, end);
 }
 
-// Copies [begin, end) to `out` up to the first byte that `Bytes` matches and returns how many bytes
-// that were. `out` must have room for 16 bytes more than are copied; they are overwritten.
+// Copies [begin, end) to `out` up to the first byte that `Bytes` matches; returns the number of
+// bytes copied. `out` needs room for 16 bytes more; they are overwritten.
 template <class Bytes>
 [[gnu::always_inline]] inline std::size_t copy_until(char* out, const char* begin,
                                                      const char* end) {
@@ -217,7 +216,7 @@ template <class Bytes>
 #if defined(__SSE2__)
     if (size >= 16) {
         for (;; at += 16) {
-            at = at > size - 16 ? size - 16 : at;  // the last sixteen overlap those before
+            at = at > size - 16 ? size - 16 : at;  // the last sixteen overlap the previous ones
             const __m128i bytes = detail::load16(begin + at);
             _mm_storeu_si128(reinterpret_cast<__m128i*>(out + at), bytes);
             const unsigned found = Bytes::matches16(bytes);
@@ -241,7 +240,7 @@ template <class Bytes>
         _mm_storeu_si32(out, bytes);
         _mm_storeu_si32(out + size - 4, _mm_srli_si128(bytes, 4));
         const unsigned found =
-            Bytes::matches16(bytes) & 0xffU;  // the zeros behind them are none of it
+            Bytes::matches16(bytes) & 0xffU;  // ignores the zeros after the eight bytes
         return found == 0 ? size : detail::first_of_ends(found, size, 4);
     }
 #endif

@@ -7,9 +7,9 @@
 
 namespace s3gate::base {
 
-// Bytes of the well-formed sequence at the beginning of `text`, 1 to 4; 0 when there is none. The
-// ranges of the second byte exclude overlong forms, surrogates and values above U+10FFFF (section
-// 4).
+// Length of the well-formed sequence at the beginning of `text`, 1 to 4 bytes; 0 if there is none.
+// The ranges of the second byte exclude overlong forms, surrogates and values above U+10FFFF
+// (section 4).
 constexpr std::size_t utf8_length(std::string_view text) {
     const auto byte = [text](std::size_t at) { return static_cast<std::uint8_t>(text[at]); };
     if (text.empty()) {
