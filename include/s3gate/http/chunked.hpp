@@ -1,6 +1,6 @@
-// Strict incremental decoder of the chunked coding (RFC 9112 §7.1): sizes of plain hexadecimal
-// digits, CRLF only, extensions skipped within a bound, trailers collected within a bound. Never
-// looks ahead, may be fed any split. Pure; one per body, made anew for each.
+// Strict incremental decoder of the chunked coding (RFC 9112 §7.1): plain hexadecimal sizes, CRLF
+// only, extensions skipped and trailers collected within bounds. Accepts input in any split and
+// never reads ahead. Pure; one object per body.
 #pragma once
 
 #include <cstddef>
@@ -15,18 +15,18 @@ class ChunkDecoder {
     enum class Kind { need_more, payload, done, bad };
     struct Step {
         Kind kind;
-        std::size_t consumed;      // bytes of the input that are finished with
+        std::size_t consumed;      // bytes of the input that were processed
         std::string_view payload;  // for Kind::payload: view into the input
     };
 
-    // Most bytes of chunk extensions in one chunk line, and of a whole trailer section.
+    // Limit on the bytes of chunk extensions in one chunk line, and on those of a trailer section.
     static constexpr std::size_t kMaxLine = 4096;
     static constexpr std::size_t kMaxTrailers = 64 * 1024;
 
-    // Takes from the front of `input`. After need_more all input was consumed. After done or bad it
-    // must not be called again.
+    // Processes the front of `input`. need_more has consumed all of it. After done or bad, no
+    // further call is allowed.
     Step step(std::string_view input);
-    // Payload bytes of the present chunk still to come.
+    // Payload bytes that the current chunk still lacks.
     std::uint64_t chunk_left() const { return left_; }
     bool is_done() const { return state_ == State::done; }
     // The trailer field lines with their CRLFs, without the final empty line. Complete after done.
@@ -48,8 +48,8 @@ class ChunkDecoder {
         done,
         bad
     };
-    // Each takes one byte of what is no payload, or the payload from `position` on. False for a
-    // byte that must not stand there.
+    // Each takes one byte outside the payload, or the payload from `position` on. False for an
+    // invalid byte.
     bool take(char c);
     bool take_size(char c);
     bool take_extension(char c);
@@ -64,9 +64,9 @@ class ChunkDecoder {
     std::string trailers_;
 };
 
-// Trailer lines that may go on: those that do not name framing, routing, authentication or
-// connection matters (RFC 9110 §6.5.1). False when the section is malformed. Appends the kept lines
-// with CRLF to `out`. A backend's control bytes in values are softened, as in its heads.
+// Appends the trailer lines that may be forwarded to `out`, with CRLF. Lines about framing,
+// routing, authentication or the connection are left out (RFC 9110 §6.5.1). False if the section is
+// malformed. Control bytes in a backend's values are softened, as in its heads.
 enum class TrailersOf { client, backend };
 bool filter_trailers(std::string_view lines, TrailersOf sender, std::string& out);
 

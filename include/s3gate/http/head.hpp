@@ -1,8 +1,7 @@
 // Message heads exactly as received. One strict pass over the raw bytes (RFC 9112 §2–§5) yields
-// views into the caller's buffer; nothing is copied, folded or normalised, so that what is
-// forwarded can be the received bytes themselves. The parser is our own rather than Beast's because
-// every byte offset is needed and because each leniency of a general parser would have to be
-// refused in a second pass anyway. Pure; any thread.
+// views into the caller's buffer. Nothing is copied, folded or normalised, so the received bytes
+// themselves can be forwarded. The parser is our own, not Beast's: every byte offset is needed, and
+// a second pass would have to refuse each leniency of a general parser. Pure; any thread.
 #pragma once
 
 #include <cstddef>
@@ -13,7 +12,7 @@
 
 namespace s3gate::http {
 
-// Fields that some rule of ours looks at.
+// The fields that a rule examines.
 enum class FieldId : std::uint8_t {
     other,
     accept_language,
@@ -48,7 +47,7 @@ enum class FieldId : std::uint8_t {
 
 FieldId field_id_of(std::string_view name);
 
-// A set of them, a bit for each: what a head has (`seen`), what a rule drops.
+// A set of field ids, one bit each: those in a head (`seen`), those that a rule removes.
 using FieldSet = std::uint64_t;
 constexpr FieldSet set_of(FieldId id) {
     return FieldSet{1} << static_cast<unsigned>(id);
@@ -69,15 +68,15 @@ struct Field {
     FieldId id = FieldId::other;
 };
 
-// Why a head was refused. `none` means it was not.
+// The reason why a head was refused; `none` for a good one.
 enum class HeadError : std::uint8_t {
     none,
-    bad_first_byte,    // TLS hello, binary junk
+    bad_first_byte,    // TLS hello, binary data
     bad_line_end,      // LF without CR, CR without LF
     bad_request_line,  // not METHOD SP target SP version
     bad_method,
     bad_target,
-    bad_version,  // anything but HTTP/1.0 and HTTP/1.1
+    bad_version,  // not HTTP/1.0 or HTTP/1.1
     bad_status_line,
     bad_field_name,   // not a token, empty, space before the colon, no colon
     bad_field_value,  // NUL, control characters, bare CR
@@ -85,12 +84,12 @@ enum class HeadError : std::uint8_t {
     too_many_fields,
     connect_method,
     bad_host,            // missing with HTTP/1.1, repeated, or not uri-host [":" port]
-    authority_mismatch,  // absolute-form whose authority is not the Host
+    authority_mismatch,  // the authority of an absolute-form differs from the Host
     bad_expectation,     // Expect other than one 100-continue
     bad_content_length,
     bad_transfer_encoding,
     both_framings,
-    framing_lookalike,  // Content_Length, Transfer_Encoding and kin
+    framing_lookalike,  // Content_Length, Transfer_Encoding and the like
 };
 
 // Short text for logs and error messages.
@@ -99,9 +98,9 @@ std::string_view to_string(HeadError error);
 struct RequestHead;
 struct ResponseHead;
 
-// Finds the end of a head as its bytes arrive, each byte looked at once; refuses what cannot become
-// a head as soon as it is seen, so that a client that sends LF line ends or a TLS hello is not left
-// to run into a timeout.
+// Finds the end of a head as its bytes arrive, looking at each byte once. Refuses input at the
+// first byte that no head can contain, so a client with LF line ends or a TLS hello does not run
+// into a timeout.
 class HeadScanner {
   public:
     enum class Kind { request, response };
@@ -109,26 +108,25 @@ class HeadScanner {
 
     explicit HeadScanner(Kind kind) : kind_(kind) {}
     void reset() { *this = HeadScanner(kind_); }
-    // `bytes` is everything received so far, from the same beginning each time.
+    // `bytes` is all input so far, with the same beginning at each call.
     State scan(std::string_view bytes);
-    // The same, but a good head that is there whole at the first look, as nearly all are, is parsed
-    // in the pass that finds its end: `head` is then what parse_request_head()
-    // (parse_response_head()) would make it. Any other is empty from the first look on (head.raw is
-    // what tells), its bytes were looked at once in vain, and it is to be parsed when it is
-    // complete. The same `head` each time.
+    // The same, with parsing on the first call. Nearly all heads are complete then: a good one is
+    // parsed in the same pass, and `head` equals the result of parse_request_head()
+    // (parse_response_head()). Otherwise `head` is empty (head.raw tells) and the caller parses the
+    // head when it is complete. Pass the same `head` at each call.
     State scan(std::string_view bytes, RequestHead& head);
     State scan(std::string_view bytes, ResponseHead& head);
-    // Where the head begins (leading empty lines of a request are skipped, RFC 9112 §2.2) and ends
-    // (behind the empty line).
+    // Where the head begins and ends. It begins after empty lines before a request (RFC 9112 §2.2)
+    // and ends after its empty line.
     std::size_t begin() const { return begin_; }
     std::size_t end() const { return position_; }
     HeadError error() const { return error_; }
-    // True once the start line is complete: tells 414 from 431 when the limit is reached.
+    // True once the start line is complete. At the limit this decides between 414 and 431.
     bool has_start_line() const { return line_begin_ > begin_; }
 
   private:
     State refuse(HeadError error);
-    // Each is done with its part where it is complete.
+    // Each returns at the end of its part.
     State skip_empty_line(std::string_view bytes);
     State scan_start_line(std::string_view bytes);
     State scan_field_lines(std::string_view bytes);
@@ -139,15 +137,13 @@ class HeadScanner {
     Kind kind_;
     HeadError error_ = HeadError::none;
     std::size_t begin_ = 0;
-    std::size_t position_ = 0;    // first byte not yet looked at
-    std::size_t line_begin_ = 0;  // start of the line being scanned
+    std::size_t position_ = 0;    // first unexamined byte
+    std::size_t line_begin_ = 0;  // start of the current line
 };
 
-// RFC 9110 §5 sets no bound on the number of fields; ours keeps the work per head linear in what a
-// real client sends.
+// RFC 9110 §5 allows any number of fields. This bound keeps the work per head linear.
 inline constexpr std::size_t kMaxFields = 1000;
-// The same for the options of all Connection fields together: each may nominate a field, and each
-// field is compared with each.
+// Bound on the options of all Connection fields together: each option is compared with each field.
 inline constexpr std::size_t kMaxConnectionOptions = 64;
 
 struct RequestHead {
@@ -159,10 +155,10 @@ struct RequestHead {
     std::vector<Field> fields;
     FieldSet seen = 0;  // the ids of all fields
 
-    // As after construction; the field vector's memory stays.
+    // Resets to an empty head; the field vector keeps its memory.
     void clear();
     bool has(FieldId id) const;
-    // Value of the first field with this id; empty view (data() == nullptr) when absent.
+    // Value of the first field with this id; an empty view (data() == nullptr) if absent.
     std::string_view find(FieldId id) const;
     std::size_t count(FieldId id) const;
 };
@@ -182,19 +178,19 @@ struct ResponseHead {
     std::size_t count(FieldId id) const;
 };
 
-// Parses a complete head (as HeadScanner delimits it). The field vector's memory is reused.
+// Parses a complete head, as delimited by HeadScanner. Reuses the field vector's memory.
 HeadError parse_request_head(std::string_view raw, RequestHead& head);
 HeadError parse_response_head(std::string_view raw, ResponseHead& head);
-// parse_response_head() for bytes of ours to change: control bytes in field values are softened
-// before anything refuses them. `raw` is as it came where none had to be.
+// parse_response_head() that first softens control bytes in field values, in place. If there are
+// none, `raw` is unchanged.
 HeadError parse_response_head_softly(std::span<char> raw, ResponseHead& head);
-// Makes every control byte in the values of field lines a space, where servers send such and other
-// proxies relay them: an object whose metadata has one would be unreadable. NUL, CR and LF stay as
-// they are, so that they are refused: readers differ in what they mean (RFC 9110 §5.5). In
-// Content-Length and Transfer-Encoding it becomes a '?', which cannot be trimmed away: the value
-// stays as odd as it was. Names are not touched.
+// Replaces control bytes in field values by spaces. Some servers send such bytes and other proxies
+// relay them; without this an object with such metadata could not be read. NUL, CR and LF are kept,
+// and so refused: readers disagree about them (RFC 9110 §5.5). In Content-Length and
+// Transfer-Encoding the byte becomes '?', which no trimming removes, so the value stays invalid.
+// Names are not changed.
 void soften_controls(std::span<char> field_lines);
-// Field lines only (trailers), up to and including the empty line.
+// Parses field lines only (trailers), up to and including the empty line.
 HeadError parse_fields(std::string_view raw, std::vector<Field>& fields);
 
 // Calls `visit(token)` for each non-empty member of a comma-separated list (RFC 9110 §5.6.1).
@@ -220,8 +216,8 @@ void for_each_list_member(std::string_view list, const Visit& visit) {
     }
 }
 
-// The reason phrase of RFC 9110 §15 or its registry; "Unknown" for codes it does not know. Never
-// empty: SDKs lose errors whose status line ends behind the code.
+// The reason phrase of RFC 9110 §15 or its registry, "Unknown" for other codes. Never empty: SDKs
+// lose errors whose status line ends after the code.
 std::string_view reason_of(int status);
 
 }  // namespace s3gate::http
