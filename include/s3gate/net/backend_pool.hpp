@@ -1,6 +1,6 @@
-// Connections to backends: opened with the options of docs/architecture.md, "Retry", parked when an
-// exchange left them clean, lent LIFO. One pool per worker; connections never change threads. A
-// parked connection that says or does anything is closed.
+// Connections to backends: opened with the options of docs/architecture.md, "Retry", parked after a
+// clean exchange, lent LIFO. One pool per worker; connections never change threads. A parked
+// connection with any event is closed.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +21,7 @@ class BackendConnection final : public StreamObserver {
         : stream(reactor), slot_(slot), pool_(pool) {}
     Stream stream;
     std::uint32_t slot() const { return slot_; }
-    std::uint32_t requests = 0;      // exchanges begun on it
+    std::uint32_t requests = 0;      // exchanges that began on it
     std::uint64_t last_used_ms = 0;  // reactor clock
 
   private:
@@ -38,22 +38,24 @@ class BackendPool {
     explicit BackendPool(Reactor& reactor) : reactor_(reactor) {}
     ~BackendPool();
 
-    // A parked connection to this slot that has been silent ever since, or null. `fresh_within_ms`
-    // > 0: only one that was used that recently (writes, docs/architecture.md, "Reuse of pooled
+    // A parked connection to this slot that has been silent since, or null. `fresh_within_ms` > 0:
+    // only a connection used within that time (writes, docs/architecture.md, "Reuse of pooled
     // connections").
     BackendLease take(std::uint32_t slot, std::uint64_t fresh_within_ms);
-    // Parks a connection whose exchange ended exactly; the oldest one beyond `limit` is closed.
-    // Closes it instead when it is not silent.
+    // Parks a connection after an exchange that ended exactly at its last byte. Closes the oldest
+    // one beyond `limit`, and closes the new one if it is not silent.
     void park(BackendLease connection, std::size_t limit, Tick idle_timeout);
-    // Closes what is parked for a slot (its backend was taken down, or left the configuration).
+    // Closes the parked connections of a slot, whose backend was taken down or left the
+    // configuration.
     void drop(std::uint32_t slot);
     void drop_all();
     std::size_t parked() const { return parked_; }
-    // Connections that were closed here because their backend sent bytes that belong to no answer;
-    // an end alone (it closes what is idle) does not count.
+    // Connections closed because the backend sent bytes that belong to no answer. A plain end does
+    // not count.
     std::uint64_t unasked() const { return unasked_; }
 
-    // Most connections parked by this worker in all (a quarter of RLIMIT_NOFILE over the workers).
+    // Limit on this worker's parked connections: a quarter of RLIMIT_NOFILE, divided by the
+    // workers.
     void set_total_limit(std::size_t limit) { total_limit_ = limit; }
 
   private:

@@ -1,6 +1,6 @@
-// Bytes of one message from one stream to another: head pieces first, then the body, decoded and
-// framed anew where it is chunked, spliced where it is long and plain, copied through one pooled
-// buffer otherwise. Nothing is held beyond that buffer (or pipe) per direction. Decides nothing: it
+// Relays one message from one stream to another: head pieces first, then the body. A chunked body
+// is decoded and framed anew, a long plain one is spliced, others are copied through a pooled
+// buffer. A direction holds at most one such buffer or pipe. The relay makes no decisions; it
 // reports how it ended.
 #pragma once
 
@@ -34,42 +34,43 @@ enum class RelayEnd : std::uint8_t {
     interrupted,
 };
 
-// The sending side's view of a body as it arrives. Lives as long as the message, across attempts;
-// made anew for each message.
+// A body from the sender's side, as it arrives. Lives as long as the message, across attempts; one
+// object per message.
 struct BodySource {
     BodySource() = default;
-    // A body that `from` sends. `received_already` are the bytes of it that came with the head, and
-    // must stay where they are until they are taken.
+    // A body sent by `from`. `received_already` are the bytes that came with the head; they must
+    // stay in place until they are taken.
     BodySource(Stream& from, const http::Framing& framing, std::string_view received_already);
-    // `payload` bytes more of it have come.
+    // Counts `payload` more received bytes.
     void note_received(std::uint64_t payload);
 
     Stream* stream = nullptr;
     http::BodyKind kind = http::BodyKind::none;
-    std::uint64_t remaining = 0;    // BodyKind::length
-    std::string_view prefix;        // bytes already received; not part of the body beyond its end
-    bool prefix_is_stable = false;  // they outlive the relay (head buffer of the request)
+    std::uint64_t remaining = 0;  // BodyKind::length
+    std::string_view
+        prefix;  // received bytes; those beyond the body's end belong to the next message
+    bool prefix_is_stable = false;  // the prefix outlives the relay (head buffer of the request)
     std::optional<http::ChunkDecoder> decoder;  // BodyKind::chunked
     bool complete = false;
     std::uint64_t received = 0;  // payload bytes
     std::string* surplus =
-        nullptr;  // where bytes behind the end of a chunked body go (next pipelined request)
+        nullptr;  // receives the bytes after a chunked body (next pipelined request)
 };
 
-// What relays need beside the streams. All of it must outlive the relay.
+// Resources of relays besides the streams. They must outlive the relay.
 struct RelayMeans {
-    // Lists that keep their memory from relay to relay. One relay at a time uses them.
+    // Lists that keep their memory between relays. Only one relay uses them at a time.
     struct Lists {
-        std::vector<iovec> pieces;  // of what is being sent
-        std::string last_chunk;     // with the trailers
+        std::vector<iovec> pieces;  // of the current send
+        std::string last_chunk;     // including the trailers
     };
     BufferPool& buffers;
     PipePool& pipes;
     Lists& lists;
 };
 
-// One relay: what it is to do, and how far it got. Made anew for each. It decides nothing and owns
-// nothing but the buffer that its first bytes lie in.
+// One relay: its task and its progress. One object per relay. It owns only the buffer with its
+// first bytes.
 struct BodyRelay {
     BodyRelay() = default;
     BodyRelay(BodySource& from, Stream& to, const RelayMeans& means);
@@ -80,39 +81,39 @@ struct BodyRelay {
     PipePool* pipes = nullptr;
     RelayMeans::Lists* lists = nullptr;
     const std::vector<std::string_view>* head =
-        nullptr;  // sent first, with the first body bytes where they are at hand
+        nullptr;  // sent first, together with body bytes that are at hand
     ReplayBuffer* replay = nullptr;
-    bool resend = false;  // begin with what the replay buffer holds
+    bool resend = false;  // send the content of the replay buffer first
     bool chunked_out = false;
-    // Its TCP_USER_TIMEOUT is short (see wait_for_sink), and the source is a client.
+    // The sink has a short TCP_USER_TIMEOUT (see wait_for_sink), and the source is a client.
     bool sink_is_backend = false;
     Tick read_timeout = 1;
     Tick write_timeout = 1;
-    Buffer prefix_buffer;  // what source.prefix and the head pieces point into, if it may go once
-                           // they are sent
-    // Results, also valid while it runs.
+    Buffer prefix_buffer;  // the memory of source.prefix and the head pieces, if it may be freed
+                           // after they were sent
+    // Results, also valid while the relay runs.
     std::uint64_t payload_sent = 0;
-    bool head_sent = false;  // every head byte was accepted by the kernel
-    bool any_sent = false;   // at least one byte was
-    bool body_sent = false;  // at least one body byte was
-    bool cancelled = false;  // set by the owner before interrupting the streams: the relay ends
+    bool head_sent = false;  // the kernel accepted every head byte
+    bool any_sent = false;   // the kernel accepted at least one byte
+    bool body_sent = false;  // the kernel accepted at least one body byte
+    bool cancelled = false;  // the owner sets this before it interrupts the streams; the relay ends
                              // with `interrupted`
-    int error = 0;           // errno of a closed end
-    // Bytes of the head, and of the body behind it, that relay_at_once() sent of a message that it
-    // could not send whole. relay_body() takes them up.
+    int error = 0;           // errno of a stream that closed
+    // Bytes of the head and the following body that relay_at_once() sent before the sink was full.
+    // relay_body() continues there.
     std::size_t sent_ahead = 0;
 };
 
-// Runs until the body is through or something ends it. `relay` must live until then.
+// Runs until the body is complete or the relay fails. `relay` must live until then.
 task<RelayEnd> relay_body(BodyRelay& relay);
 
-// The same, without a coroutine, for a message that is at hand whole, as most short ones are: no
-// body, or one of known length that came with the head, not chunked, nothing kept from an earlier
-// attempt. True if the sink took it in one piece; the results are then what relay_body() leaves
-// when it is `complete`. Otherwise relay_body() goes on: `sent_ahead` says what went out.
+// The same without a coroutine, for a message that is complete in memory, as most short ones are:
+// no body, or a body of known length that came with the head, not chunked, nothing kept from an
+// earlier attempt. True if the sink took it in one piece; the results are then those of
+// relay_body() at `complete`. Otherwise call relay_body(), which continues at `sent_ahead`.
 bool relay_at_once(BodyRelay& relay);
 
-// Sends pieces that are no body (local replies, interim responses). Same ends as relay_body.
+// Sends bytes that are no body (local replies, interim responses). Ends as relay_body() does.
 task<RelayEnd> send_all(Stream& to, std::string_view bytes, Tick write_timeout);
 
 }  // namespace s3gate::net

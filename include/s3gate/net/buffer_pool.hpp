@@ -1,6 +1,6 @@
-// Big buffers and pipes that bodies pass through. Both are held only while bytes are in them, so
-// that a worker needs few. One pool of each per worker, no locks; the number of pipes is bounded
-// for the whole process.
+// Large buffers and pipes for bodies. They are held only while they contain bytes, so a worker
+// needs few. One pool of each per worker, no locks. The number of pipes is bounded for the whole
+// process.
 #pragma once
 
 #include <atomic>
@@ -12,7 +12,7 @@
 
 namespace s3gate::net {
 
-// docs/architecture.md: one 256 KiB buffer carries everything that is not spliced.
+// docs/architecture.md: one 256 KiB buffer carries all data that is not spliced.
 inline constexpr std::size_t kBufferSize = 256 * 1024;
 
 class BufferPool;
@@ -43,7 +43,7 @@ class Buffer {
     friend class BufferPool;
     Buffer(BufferPool* pool, std::unique_ptr<char[]> data) : pool_(pool), data_(std::move(data)) {}
     void give_back();
-    BufferPool* pool_ = nullptr;  // of data_, if any
+    BufferPool* pool_ = nullptr;  // owner of data_, if any
     std::unique_ptr<char[]> data_;
 };
 
@@ -54,18 +54,17 @@ class BufferPool {
 
   private:
     friend class Buffer;
-    // Free buffers kept for the next taker; a burst of slow receivers gives the rest back to the
-    // system.
+    // Free buffers that the pool keeps; memory of a burst beyond them returns to the system.
     static constexpr std::size_t kKept = 4;
     std::vector<std::unique_ptr<char[]>> free_;
     std::size_t in_use_ = 0;
 };
 
-// The process-wide budget of pipes and their size.
+// The budget of pipes for the process, and their size.
 class PipeBudget {
   public:
-    // 0 = as many as the kernel gives this user without shrinking them (pipe-user-pages-soft), or
-    // plenty for a privileged one. `pools`: how many share it, one per worker.
+    // `limit` 0 = as many as the kernel gives this user at full size (pipe-user-pages-soft), or
+    // plenty for a privileged user. `pools`: how many pools share the budget, one per worker.
     explicit PipeBudget(std::uint64_t limit, std::size_t pools = 1);
     bool take();
     void give_back();
@@ -84,7 +83,7 @@ class PipeBudget {
 
 class PipePool;
 
-// A pipe on loan. Goes back to the pool when it is empty, is closed when bytes are left in it.
+// A borrowed pipe. It returns to the pool if it is empty; otherwise it is closed.
 class Pipe {
   public:
     Pipe() = default;
@@ -95,7 +94,7 @@ class Pipe {
     int read_end() const { return read_; }
     int write_end() const { return write_; }
     std::size_t capacity() const { return capacity_; }
-    std::size_t held = 0;  // bytes inside, kept by whoever splices
+    std::size_t held = 0;  // bytes inside; the code that splices keeps the count
     void release();
 
   private:
@@ -110,31 +109,31 @@ class PipePool {
   public:
     explicit PipePool(PipeBudget& budget) : budget_(budget) {}
     ~PipePool();
-    // True if acquire() is likely to give one, and that is worth it for so many bytes: making a
-    // pipe and closing it again costs more than copying a short body.
+    // True if acquire() will probably succeed and a pipe pays off for so many bytes: making and
+    // closing a pipe costs more than copying a short body.
     bool offers(std::uint64_t bytes) const {
         return !free_.empty() ||
                ((bytes >= kWorthMaking || lent_ < budget_.kept_per_pool()) && budget_.has_some());
     }
-    // An empty pipe of at least 64 KiB, or one that converts to false: the caller copies instead.
+    // An empty pipe of at least 64 KiB, or one that converts to false; the caller copies then.
     Pipe acquire();
-    // Pipes that are out on loan.
+    // Number of borrowed pipes.
     std::size_t lent() const { return lent_; }
 
   private:
     friend class Pipe;
-    // What the kernel gives a user past its soft limit is 8 KiB: worse than copying
+    // Beyond its soft limit a user gets pipes of 8 KiB, which are worse than copying
     // (docs/architecture.md).
     static constexpr std::size_t kSmallest = 64 * 1024;
-    // 1 MiB, the most an unprivileged process may ask for (pipe-max-size), needs a quarter less CPU
-    // per byte than 256 KiB.
+    // 1 MiB is the most that an unprivileged process gets (pipe-max-size). It needs a quarter less
+    // CPU per byte than 256 KiB.
     static constexpr std::size_t kWanted = 1024 * 1024;
     static constexpr std::uint64_t kWorthMaking = 256 * 1024;
     PipeBudget& budget_;
     std::vector<Pipe> free_;
     std::size_t lent_ = 0;
     bool closing_ = false;
-    unsigned refused_ = 0;  // acquisitions to skip after the kernel refused one
+    unsigned refused_ = 0;  // acquisitions to skip after the kernel refused a pipe
 };
 
 }  // namespace s3gate::net

@@ -10,16 +10,16 @@
 
 namespace s3gate::net {
 
-// Binds without SO_REUSEPORT and closes again. Empty text when the address is free, else the
-// reason. A host without IPv6 gives `no_ipv6` = true and an empty text.
+// Result of a bind without SO_REUSEPORT, closed at once. `error` is empty if the address is free,
+// else the reason. A host without IPv6 gives `no_ipv6` = true and an empty text.
 struct ProbeResult {
     std::string error;
     bool no_ipv6 = false;
 };
 ProbeResult probe_bind(const base::SocketAddress& address);
 
-// Why the address could not be bound without SO_REUSEPORT; empty when it could. Never listens: no
-// client comes to the socket. Any thread.
+// The reason why the address cannot be bound without SO_REUSEPORT; empty if it can. Never listens,
+// so no client reaches the socket. Any thread.
 std::string bind_error(const base::SocketAddress& address);
 
 // `count` listening sockets on one address, with the options (TCP_NODELAY, keepalive) that accepted

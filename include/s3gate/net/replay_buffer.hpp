@@ -1,4 +1,4 @@
-// What is kept of request bodies for a further attempt.
+// Keeps request bodies for another attempt.
 #pragma once
 
 #include <cstddef>
@@ -9,16 +9,15 @@
 
 namespace s3gate::net {
 
-// Memory of a worker's replay buffers: blocks go from request to request, the last one first, which
-// is still in the caches. Not for threads.
+// Memory for a worker's replay buffers. Blocks pass from request to request, the last used first:
+// it is still in the caches. One thread.
 class ReplayPool {
   public:
     static constexpr std::size_t kBlock = 64 * 1024;
 
   private:
     friend class ReplayBuffer;
-    // So many blocks are kept for the next taker or lent; who comes beyond them allocates what it
-    // needs and frees it.
+    // Number of blocks that are free or lent. Further requests allocate memory and free it.
     static constexpr std::size_t kBlocks = 64;
     std::unique_ptr<char[]> take();
     void give_back(std::unique_ptr<char[]> block);
@@ -26,43 +25,42 @@ class ReplayPool {
     std::size_t lent_ = 0;
 };
 
-// The bytes of a request body received so far, kept while they fit, so that a further attempt can
-// begin again.
+// The body bytes received so far, as long as they fit, for a resend to another backend.
 class ReplayBuffer {
   public:
-    // `pool`, if any, must outlive it.
+    // `pool`, if any, must outlive the buffer.
     explicit ReplayBuffer(ReplayPool* pool = nullptr) : pool_(pool) {}
     ~ReplayBuffer() { release(); }
     ReplayBuffer(const ReplayBuffer&) = delete;
     ReplayBuffer& operator=(const ReplayBuffer&) = delete;
 
-    // Begins anew, empty and without memory of its own.
+    // Starts a new body: empty, without memory of its own.
     void reset(std::size_t limit) {
         limit_ = limit;
         whole_ = true;
         front_ = {};
         release();
     }
-    // `stable`: the bytes stay where they are until the request ends and are not copied.
+    // `stable`: the bytes stay in place until the request ends, so they are not copied.
     void add(std::string_view bytes, bool stable);
-    // True while every body byte received so far is in here.
+    // True while the buffer has every body byte received so far.
     bool is_whole() const { return whole_; }
     std::string_view front() const { return front_; }
     std::string_view rest() const { return {rest_.get(), rest_size_}; }
     std::size_t size() const { return front_.size() + rest_size_; }
-    // Keeps nothing from now on. The memory stays until reset(): a send may be under way from it.
+    // Keeps nothing from now on. The memory stays until reset(), because a send may still use it.
     void drop() {
         whole_ = false;
         front_ = {};
         rest_size_ = 0;
     }
-    // True if `bytes` more can be kept, and so be received in place: room() for them, then keep()
-    // of what came.
+    // True if `bytes` more fit. The caller may then receive them in place: room() for them, then
+    // keep() of those received.
     bool has_room(std::uint64_t bytes) const { return whole_ && bytes <= limit_ - size(); }
-    // Where the next `size` bytes belong, uninitialised. rest() may move.
+    // Uninitialised memory for the next `size` bytes. May move rest().
     char* room(std::size_t size);
-    // Takes the first `size` bytes of the room, which stay where they are until more room is asked
-    // for; returns them.
+    // Keeps the first `size` bytes of room() and returns them. They stay in place until the next
+    // room().
     std::string_view keep(std::size_t size);
 
   private:

@@ -1,7 +1,7 @@
-// One connected TCP socket on one worker: non-blocking operations that are tried directly,
-// readiness flags kept from edge-triggered events, and at most one coroutine waiting on each side,
-// each wait with a deadline. The owner of the Stream is a connection object; waiting coroutines
-// must have ended (or been woken by abort()) before it is destroyed.
+// One connected TCP socket on one worker. Operations are non-blocking and tried directly;
+// edge-triggered events set readiness flags; at most one coroutine waits per side, with a deadline.
+// A connection object owns the Stream. Its coroutines must have ended, or been woken by abort(),
+// before it is destroyed.
 #pragma once
 
 #include <sys/types.h>
@@ -17,16 +17,16 @@ namespace s3gate::net {
 
 // Why a wait ended.
 enum class Wake : std::uint8_t {
-    ready,        // try the operation again
+    ready,        // the operation can be tried again
     timed_out,    // the deadline passed without an event
-    interrupted,  // interrupt_read/interrupt_write was called
+    interrupted,  // interrupt_read() or interrupt_write() was called
 };
 
-// Is told about events that no coroutine waits for.
+// Receives events for which no coroutine waits.
 class StreamObserver {
   public:
-    // Data or an end arrived while nobody was reading, or the peer reset the connection. The
-    // observer may close or destroy it.
+    // Data or an end arrived without a reader, or the peer reset the connection. The observer may
+    // close or destroy the stream.
     virtual void on_stream_event() = 0;
 
   protected:
@@ -40,49 +40,46 @@ class Stream final : public EventTarget {
     Stream(const Stream&) = delete;
     Stream& operator=(const Stream&) = delete;
 
-    // Takes over a non-blocking descriptor. False when it could not be registered (the descriptor
-    // is closed then).
+    // Takes over a non-blocking descriptor. False if it could not be registered; the descriptor is
+    // closed then.
     bool open(int descriptor);
     bool is_open() const { return fd_ >= 0; }
     int descriptor() const { return fd_; }
     Reactor& reactor() { return reactor_; }
 
-    // The operations return bytes moved, 0 at the end of the stream (receive only), or -1 with
-    // errno; EAGAIN without a system call when the flags already say so.
+    // The operations return the bytes moved, 0 at the end of the stream (receive only), or -1 with
+    // errno. If the flags already tell, EAGAIN costs no system call.
     ssize_t receive(void* buffer, std::size_t size);
-    // Like receive, into several places, one filled after the other.
+    // receive() into several places in turn.
     ssize_t receive(iovec* pieces, std::size_t count);
-    // Like receive, but the bytes are thrown away inside the kernel.
+    // receive() that discards the bytes inside the kernel.
     ssize_t discard(std::size_t size);
     ssize_t send(const iovec* pieces, std::size_t count, bool more);
     ssize_t splice_to_pipe(int pipe, std::size_t size);
     ssize_t splice_from_pipe(int pipe, std::size_t size, bool more);
-    // Lets go what a send with `more` held back for bytes that do not come after all.
+    // Sends bytes that a send with `more` held back, when no further bytes follow.
     void flush();
-    // FIN to the peer.
+    // Sends FIN to the peer.
     void shutdown_write();
-    // Closes; with `reset` the peer gets RST instead of FIN (a message that cannot be completed
-    // must not look complete).
+    // Closes. close_with_reset() sends RST instead of FIN: a message that cannot be completed must
+    // not look complete.
     void close();
     void close_with_reset();
 
-    // True if a receive is worth trying. Also on a broken connection: what arrived before it broke
-    // is still there, perhaps without an event that says so yet (an answer in front of a reset that
-    // a send met first).
+    // True if a receive is worth trying. Also on a broken connection: bytes that arrived before the
+    // break may be unread without an event, such as an answer before a reset that a send met first.
     bool is_readable() const { return readable_ || broken_; }
     bool is_writable() const { return writable_; }
-    // The peer sent FIN (bytes before it may still be unread), or the connection is gone
-    // altogether.
+    // True if the peer sent FIN (bytes before it may be unread), or the connection is gone.
     bool peer_finished() const { return peer_finished_; }
     bool is_broken() const { return broken_; }
-    // True while nothing at all was heard since the flags were last cleared by reading: a parked
-    // connection may be used.
-    // Asks the socket whether anything is unread where the flags do not know (behind a splice or a
-    // read that filled its buffer). Returns is_silent().
+    // Brings the flags up to date and returns is_silent(). After a splice or a read that filled its
+    // buffer the flags do not know whether bytes are unread, so this asks the socket then. A silent
+    // connection may be parked and used again.
     bool settle();
-    // is_silent(), and the socket itself has nothing to say either (one system call).
+    // is_silent(), confirmed by the socket (one system call).
     bool is_quiet_now();
-    // True if there are bytes to be read now, whatever the flags say (one system call).
+    // True if the socket has unread bytes, whatever the flags say (one system call).
     bool has_unread();
     bool is_silent() const { return !readable_ && !peer_finished_ && !broken_; }
 
@@ -90,9 +87,9 @@ class Stream final : public EventTarget {
     // Suspends until the side is ready. One waiter per side.
     WaitAwaiter readable(Tick timeout);
     WaitAwaiter writable(Tick timeout);
-    // Suspends until the first event after a connect that is in progress.
+    // Suspends until the first event after a connect in progress.
     WaitAwaiter connected(Tick timeout);
-    // Wakes the coroutine waiting on that side, if any, with Wake::interrupted.
+    // Wakes the coroutine that waits on that side, if any, with Wake::interrupted.
     void interrupt_read();
     void interrupt_write();
     bool has_reader() const { return static_cast<bool>(read_side_.waiter); }
@@ -100,8 +97,7 @@ class Stream final : public EventTarget {
 
     void set_observer(StreamObserver* observer) { observer_ = observer; }
 
-    // Deadline without a waiter (parked connections): observer->on_stream_event() is called when it
-    // passes.
+    // Deadline without a waiter, for parked connections; calls observer->on_stream_event().
     void arm_idle(Tick timeout);
     void disarm_idle();
 
@@ -132,9 +128,9 @@ class Stream final : public EventTarget {
     bool writable_ = true;
     bool peer_finished_ = false;
     bool broken_ = false;
-    // Reports of input while there was unread input and no reader waited, since the socket was last
-    // drained; most often its receiver is full. Each would wake the worker for nothing, so after a
-    // few the set is told to keep them: readable_ stays true until all is read.
+    // Number of input events without a reader while input was unread, since the socket was last
+    // drained. Usually the receiver is full. Each event wakes the worker for nothing, so after a
+    // few of them the epoll set stops reporting input; readable_ stays true until all is read.
     std::uint8_t idle_reports_ = 0;
     std::uint32_t watched_ = 0;  // EPOLL… bits that the set reports
     StreamObserver* observer_ = nullptr;

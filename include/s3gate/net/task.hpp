@@ -1,10 +1,10 @@
-// Coroutines of the data path. task<T> is lazy, has one awaiter and resumes it directly when it
-// ends; its frames come from a per-thread pool, so that a request allocates nothing in the steady
-// state. Everything here belongs to one worker thread.
+// Coroutines of the data path. task<T> is lazy, has one awaiter and resumes it directly at its end.
+// Frames come from a per-thread pool, so a request allocates nothing in the steady state. All of it
+// belongs to one worker thread.
 //
-// co_await never stands where it may have to be skipped (behind && or ||, in an arm of ?:): GCC 12
-// runs it all the same where the whole is converted to something else, as in
-// `optional = done() ? a : co_await b()`.
+// Do not write co_await where it may be skipped (after && or ||, in an arm of ?:). GCC 12 runs it
+// even then if the whole is converted to another type, as in `optional = done() ? a : co_await
+// b()`.
 #pragma once
 
 #include <coroutine>
@@ -15,9 +15,9 @@
 
 namespace s3gate::net {
 
-// Recycles coroutine frames by size class (64 bytes steps up to 4 KiB; larger ones go to the heap).
-// Per thread, no locks. Sanitizer builds pass everything on to the heap so that a frame used after
-// its end is seen.
+// Recycles coroutine frames by size class (steps of 64 bytes up to 4 KiB; larger ones use the
+// heap). Per thread, no locks. Sanitizer builds use the heap for all, so they see a frame used
+// after its end.
 void* allocate_frame(std::size_t size);
 void free_frame(void* frame, std::size_t size) noexcept;
 
@@ -42,8 +42,8 @@ struct PromiseBase : FrameAllocation {
     std::coroutine_handle<> continuation;
     std::suspend_always initial_suspend() const noexcept { return {}; }
     FinalAwaiter final_suspend() const noexcept { return {}; }
-    // The data path throws nothing of its own: what arrives here is exhausted memory or a broken
-    // invariant, and we die of both.
+    // The data path throws nothing of its own. An exception here means exhausted memory or a broken
+    // invariant; both end the process.
     [[noreturn]] void unhandled_exception() const noexcept { std::terminate(); }
 };
 
@@ -112,8 +112,8 @@ class [[nodiscard]] task<void> {
 };
 
 // A coroutine that starts at once and owns itself: the root of a connection, or the upload half of
-// an exchange. Whoever starts one must have a way to know that it ended (a counter, a flag that its
-// last statement sets).
+// an exchange. The starting code needs a way to see its end (a counter, a flag set by its last
+// statement).
 struct detached {
     struct promise_type : detail::FrameAllocation {
         detached get_return_object() const noexcept { return {}; }

@@ -1,7 +1,8 @@
-// What follows a 101: bytes both ways between two streams until both directions have ended or one
-// breaks. Long runs of bytes are spliced through a pooled pipe, short ones (a WebSocket frame)
-// copied through a pooled buffer, which needs one system call less; both are held only while bytes
-// are in them. Half-closes are passed on. One tunnel per exchange, reused; one worker thread.
+// The traffic after a 101: bytes both ways between two streams until both directions have ended or
+// one breaks. Long runs are spliced through a pooled pipe. Short ones (a WebSocket frame) are
+// copied through a pooled buffer, which saves a system call. Pipes and buffers are held only while
+// they contain bytes. Half-closes are passed on. One tunnel per exchange, reused; one worker
+// thread.
 #pragma once
 
 #include <array>
@@ -16,10 +17,10 @@
 namespace s3gate::net {
 
 enum class TunnelEnd : std::uint8_t {
-    finished,        // both sides said FIN and everything before it was delivered
-    idle,            // no byte moved in either direction for the limit
-    client_broken,   // reset, or a write to it failed
-    backend_broken,  // the same at the other side
+    finished,        // both sides sent FIN and all bytes before it were delivered
+    idle,            // no byte moved in either direction within the limit
+    client_broken,   // reset, or a failed write to it
+    backend_broken,  // the same at the backend
     cut,             // the owner called cut()
 };
 
@@ -28,20 +29,20 @@ class Tunnel final : public StreamObserver {
     struct Ends {
         Stream* client = nullptr;
         Stream* backend = nullptr;
-        // Sent first; must stay valid until run() has returned.
+        // Sent first. Must stay valid until run() has returned.
         std::string_view to_backend;
         std::string_view to_client;
     };
 
-    // Moves bytes until the tunnel has ended. Both streams stay open and belong to the caller, who
+    // Moves bytes until the tunnel ends. Both streams stay open and belong to the caller, which
     // resets them unless the end is `finished`. `idle` is one limit for both directions: a side
-    // that only listens is alive as long as the other one sends. Sets the backend stream's
-    // observer while it runs.
+    // that only listens stays alive while the other one sends. Sets the backend stream's observer
+    // while it runs.
     task<TunnelEnd> run(const Ends& ends, BufferPool& buffers, PipePool& pipes, Tick idle);
 
-    // Ends a run() in progress, or keeps the next one from moving anything (false until reset()).
+    // Ends a run(), or makes the next one end before it moves a byte (until reset()).
     void cut() { end(TunnelEnd::cut); }
-    // The client's stream broke while no direction was reading from it.
+    // Called when the client's stream broke while no direction read from it.
     void on_client_broken() { end(TunnelEnd::client_broken); }
     // Forgets an earlier run.
     void reset() { *this = {}; }
@@ -73,7 +74,8 @@ class Tunnel final : public StreamObserver {
     PipePool* pipes_ = nullptr;
     Tick idle_ = 0;
     Tick last_move_ = 0;
-    unsigned running_ = 0;  // directions; their streams are there only while there are any
+    unsigned running_ =
+        0;  // number of running directions; the streams are valid only while it is not 0
     bool broken_ = false;
     TunnelEnd why_ = TunnelEnd::finished;
     std::coroutine_handle<> joiner_;
