@@ -1,6 +1,6 @@
-// The access log: a record becomes one JSON line (docs/operations.md lists the fields). Formatting
-// runs on a worker into that worker's buffer; LogWriter owns the only thread that writes files. A
-// worker never waits for it.
+// The access log. A record becomes one JSON line (docs/operations.md lists the fields). The worker
+// formats it into its own buffer; LogWriter owns the only thread that writes files. A worker never
+// waits for that thread.
 #pragma once
 
 #include <atomic>
@@ -14,13 +14,14 @@
 
 namespace s3gate::observe {
 
-// The field `log_version`: which list of fields a line has. Fields are only ever added, at the end,
-// and each addition adds one here; a field that is there keeps its name, its type and its meaning.
+// The field `log_version`: identifies the list of fields. Fields are only added, at the end, and
+// each addition raises this number. An existing field keeps its name, its type and its meaning.
 inline constexpr unsigned kAccessLogVersion = 1;
 
-// Appends one line (with '\n') to `out`. `now` is the wall clock; the beginning of the line is
-// cached for its second. Always valid JSON: quotes, backslashes, controls and bytes that are not
-// UTF-8 are escaped (the latter as \u00XX of the byte).
+// Appends one line (with '
+// ') to `out`. `now` is the wall clock; the beginning of the line is cached for one second. Always
+// valid JSON: quotes, backslashes, controls and bytes that are not UTF-8 are escaped, the last as
+// \u00XX.
 class AccessLine {
   public:
     explicit AccessLine(std::string hostname);
@@ -39,36 +40,36 @@ class AccessLine {
     std::string hostname_;
     std::int64_t cached_second_ = -1;
     std::string cached_text_;          // the line's beginning, up to the fraction of @msec
-    std::unique_ptr<char[]> scratch_;  // where a line is put together
+    std::unique_ptr<char[]> scratch_;  // the line is composed here
     std::size_t scratch_size_ = 0;
 };
 
-// Copies a URL or query into `out`, JSON-escaped, with the values of X-Amz-Signature,
-// X-Amz-Credential, X-Amz-Security-Token, Signature and AWSAccessKeyId (names compared after
-// percent-decoding, without case) replaced by "***".
+// Copies a URL or query into `out`, JSON-escaped. The values of X-Amz-Signature, X-Amz-Credential,
+// X-Amz-Security-Token, Signature and AWSAccessKeyId become "***"; their names are compared after
+// percent-decoding, without case.
 void append_url_redacted(std::string& out, std::string_view url);
 
 // Writes blocks of lines to a file, a FIFO or stdout on its own thread. submit() never blocks on
-// I/O: past the bound (64 MiB queued in all) blocks are dropped and their lines counted.
+// I/O: beyond 64 MiB in the queue, blocks are dropped and their lines counted.
 class LogWriter {
   public:
     static constexpr std::size_t kMaxQueued = 64 * 1024 * 1024;
-    // What a block that submit() gives back has room for at least.
+    // Least capacity of a block that submit() returns.
     static constexpr std::size_t kBlockBytes = 64 * 1024;
 
-    // `target`: "off", "stdout" or an absolute path. Throws std::system_error when a path cannot be
+    // `target`: "off", "stdout" or an absolute path. Throws std::system_error if a path cannot be
     // opened for appending.
     explicit LogWriter(const std::string& target);
-    ~LogWriter();  // writes what is queued, but gives up on a target that takes nothing for 1 s
+    ~LogWriter();  // writes the queue, but gives up on a target that takes nothing for 1 s
     LogWriter(const LogWriter&) = delete;
     LogWriter& operator=(const LogWriter&) = delete;
 
     bool enabled() const;
-    // Hands over complete lines; any thread. Returns the lines dropped by this call (0 = queued).
-    // What was taken is exchanged for the memory of lines that were written before, so that
-    // submitters allocate nothing in the steady state.
+    // Hands over complete lines; any thread. Returns the lines that this call dropped (0 = queued).
+    // `lines` then holds the memory of an earlier block, so submitters allocate nothing in the
+    // steady state.
     std::uint64_t submit(std::string&& lines, std::uint64_t line_count);
-    // Opens the path anew (log rotation); any thread, returns at once.
+    // Opens the path again (log rotation); any thread, returns at once.
     void reopen();
     std::uint64_t dropped_lines() const;
     std::uint64_t written_lines() const;
@@ -76,7 +77,7 @@ class LogWriter {
   private:
     struct Impl;
     std::shared_ptr<Impl>
-        impl_;  // the thread holds it too: a disk that never returns cannot be joined
+        impl_;  // shared with the thread: a thread on a disk that never returns cannot be joined
 };
 
 }  // namespace s3gate::observe

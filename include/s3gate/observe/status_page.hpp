@@ -1,5 +1,5 @@
-// The text of /upstream/health/: byte for byte what lua-resty-upstream-healthcheck's status_page()
-// plus ngx.say print (docs/operations.md).
+// The text of /upstream/health/: byte for byte the output of lua-resty-upstream-healthcheck's
+// status_page() with ngx.say (docs/operations.md).
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace s3gate::observe {
 
-// A server that did not resolve stands there by its configured text, as down.
+// An unresolved server appears with its configured text, as down.
 std::string status_text(const state::ClusterStatus& status);
 
 }  // namespace s3gate::observe
