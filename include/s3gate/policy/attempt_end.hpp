@@ -1,6 +1,6 @@
-// How one attempt at a backend ended: with the head of an answer, or with a failure. The value is
-// made where the attempt ends. The retry rule, the passive marks, the counters, the log and the
-// answer that a client gets all read this one value.
+// The end of one attempt at a backend: the head of an answer, or a failure. The value is made where
+// the attempt ends. The retry rule, the passive marks, the counters, the log and the answer to the
+// client all use this one value.
 #pragma once
 
 #include <cstdint>
@@ -12,38 +12,38 @@ namespace s3gate::policy {
 // A final response head arrived.
 struct Answer {
     int status = 0;
-    bool is_load = false;    // row 5: 429, or the answer's code says load (error_code.hpp)
-    bool not_ready = false;  // a 503 whose code says that this backend cannot serve now: nothing
-                             // was executed, and the next one may serve (error_code.hpp)
-    bool is_well = true;     // it shows that its backend is well: a passive mark goes
+    bool is_load = false;    // row 5: status 429, or the answer's code means load (error_code.hpp)
+    bool not_ready = false;  // a 503 whose code means that this backend cannot serve now: nothing
+                             // was executed, and another backend may serve (error_code.hpp)
+    bool is_well = true;     // the answer proves a healthy backend; a passive mark is cleared
 };
 
-// Whose doing a failure is.
+// The side that caused a failure.
 enum class Side : std::uint8_t { client, network, backend, proxy };
 
-// How far the attempt had come.
+// The progress of an attempt.
 enum class Stage : std::uint8_t {
-    connect,  // there was no connection yet
-    request,  // no byte of an answer had come
-    answer,   // the answer's head had begun
+    connect,  // no connection yet
+    request,  // no byte of an answer yet
+    answer,   // the answer's head has begun
 };
 
 enum class Cause : std::uint8_t {
-    // No request byte left us.
+    // No byte of the request was sent.
     refused,          // the connect failed: refused or unreachable
-    connect_timeout,  // the connect ran into its limit
-    no_descriptor,    // we lack descriptors or ports
-    interrupted,      // the connect was given up: the client is gone, or a stop cut the request
-    dead,             // a parked connection had died before the first byte of a write left us
+    connect_timeout,  // the connect timed out
+    no_descriptor,    // no descriptor or port on our side
+    interrupted,      // the connect was given up: the client left, or a stop cut the request
+    dead,             // a parked connection died before the first byte of a write was sent
     // The request, or a part of it, was sent.
     closed,           // closed or reset before the head of the answer was complete
-    malformed,        // what came is no answer
-    no_answer,        // no head in time
-    stopped_reading,  // the backend took no more of the request within the limit
-    went_down,        // the active checks took the backend down, and no byte had come from it
-    // Nobody waits for the answer, or the client does not keep to the protocol.
+    malformed,        // the bytes are no answer
+    no_answer,        // no head within the limit
+    stopped_reading,  // the backend stopped reading the request for longer than the limit
+    went_down,        // the active checks took the backend down before it sent a byte
+    // The client left or broke the protocol.
     abandoned,         // the client closed or reset its connection, or a stop cut the request
-    client_stalled,    // the rest of the request's body did not come in time
+    client_stalled,    // the rest of the request's body did not arrive in time
     client_malformed,  // the chunked coding of the request's body is broken
 };
 
@@ -51,22 +51,22 @@ struct Failure {
     Cause cause = Cause::refused;
     Side side = Side::backend;
     Stage stage = Stage::connect;
-    bool is_reused = false;       // the connection had been parked
+    bool is_reused = false;       // the connection came from the pool
     bool has_sent_body = false;   // a body byte was sent to this backend
-    std::string_view error = {};  // for the log; static; empty = it adds nothing
+    std::string_view error = {};  // for the log; static; empty = nothing to add
 
     bool answer_begun() const { return stage == Stage::answer; }
 };
 
 using AttemptEnd = std::variant<Answer, Failure>;
 
-// What the retry rule makes of an end.
+// An end as the retry rule sees it.
 enum class Outcome : std::uint8_t {
-    answered,    // there is an Answer
-    not_sent,    // no request byte left us
+    answered,    // an Answer exists
+    not_sent,    // no byte of the request was sent
     broken,      // sent, then closed, reset or unparsable before a response head was complete
-    timed_out,   // sent, then no response head in time
-    taken_down,  // sent, no response byte, and the active checks took the backend down meanwhile
+    timed_out,   // sent, then no response head within the limit
+    taken_down,  // sent, no response byte, and the active checks took the backend down
 };
 
 constexpr Outcome outcome_of(Cause cause) {
@@ -97,15 +97,14 @@ constexpr Outcome outcome_of(const AttemptEnd& end) {
     return failure == nullptr ? Outcome::answered : outcome_of(failure->cause);
 }
 
-// True if the client ended the attempt: whatever may be repeated otherwise, no other backend is to
-// be asked.
+// True if the client ended the attempt: no other backend is tried.
 constexpr bool is_ended_by_client(Cause cause) {
     return cause == Cause::abandoned || cause == Cause::client_stalled ||
            cause == Cause::client_malformed;
 }
 
-// True if the backend closed an idle connection just as it was used, most likely without having
-// seen the request.
+// True if the backend closed an idle connection at the moment of its reuse, probably without seeing
+// the request.
 constexpr bool is_stale(const Failure& failure) {
     return (failure.cause == Cause::closed || failure.cause == Cause::dead) && failure.is_reused &&
            !failure.answer_begun();

@@ -1,5 +1,5 @@
 // Selection among candidates without a ring: smooth weighted round robin and least connections. The
-// caller owns the state (one per worker, no locks) and passes only candidates that are usable.
+// caller owns the state (one per worker, no locks) and passes only usable candidates.
 #pragma once
 
 #include <cstdint>
@@ -8,25 +8,25 @@
 
 namespace s3gate::policy {
 
-// Smooth weighted round robin of nginx: one per peer, zero at the beginning.
+// State of nginx's smooth weighted round robin, one per peer, initially zero.
 struct SmoothWeight {
     std::int64_t current = 0;
 };
 
 struct Candidate {
     std::uint32_t peer =
-        0;  // caller's index, returned by the pickers; also the index into the SmoothWeight span
+        0;  // caller's index, the result of the pickers; also the index into the SmoothWeight span
     unsigned weight = 1;
     std::int64_t in_flight = 0;  // requests and tunnels in progress on all workers
 };
 
-// Picks by smooth weighted round robin among `candidates`; nullopt when there is none.
+// Picks by smooth weighted round robin; nullopt without candidates.
 std::optional<std::uint32_t> pick_round_robin(std::span<const Candidate> candidates,
                                               std::span<SmoothWeight> state);
 
-// Least in_flight/weight (compared by cross-multiplication); ties by smooth weighted round robin
-// among the tied. Up to 16 candidates a full scan from a random start, above that the better of two
-// random ones. `random` is any 64 random bits.
+// Picks the least in_flight/weight (compared by cross-multiplication); smooth weighted round robin
+// breaks ties. Up to 16 candidates are scanned from a random start; of more, the better of two
+// random ones is picked. `random` is any 64 random bits.
 std::optional<std::uint32_t> pick_least_conn(std::span<const Candidate> candidates,
                                              std::span<SmoothWeight> state, std::uint64_t random);
 

@@ -1,5 +1,5 @@
-// Active checks: consecutive results of one backend become up or down. Value type, no clock, no
-// I/O; owned by the control thread.
+// Turns consecutive check results of one backend into up or down. Value type, no clock, no I/O;
+// owned by the control thread.
 #pragma once
 
 namespace s3gate::policy {
@@ -8,11 +8,11 @@ enum class HealthFlip { none, went_up, went_down };
 
 class HealthState {
   public:
-    // Starts up. The first completed check decides alone (docs/architecture.md, "Health"); later
+    // Starts up. The first completed check alone decides (docs/architecture.md, "Health"); later
     // `fall` failures or `rise` successes in a row.
     HealthState(unsigned fall, unsigned rise) : fall_(fall), rise_(rise) {}
 
-    // Takes the result of one completed check, says whether the verdict changed.
+    // Takes the result of a completed check; tells whether the verdict changed.
     HealthFlip on_check(bool passed);
 
     bool is_up() const { return up_; }

@@ -27,8 +27,8 @@ class KetamaRing {
     KetamaRing() = default;
     explicit KetamaRing(std::span<const RingServer> servers);
 
-    // Index of the first point whose hash is not below `hash`; wraps to 0. The ring must not be
-    // empty. About two cache lines, however many points there are.
+    // Index of the first point whose hash is at least `hash`; wraps to 0. The ring must not be
+    // empty. Touches about two cache lines, whatever the number of points.
     std::size_t lookup(std::uint32_t hash) const;
     const std::vector<Point>& points() const { return points_; }
     bool empty() const { return points_.empty(); }
@@ -44,14 +44,13 @@ class KetamaRing {
     unsigned arc_bits_ = 0;  // bits of a hash that lie within an arc
 };
 
-// Where one request stands on the ring; kept over all attempts of that request, never reset (as
-// nginx does).
+// Position of one request on the ring; kept over all attempts of the request (as nginx does).
 struct RingWalk {
     std::size_t index = 0;
     unsigned tries = 0;
 };
 
-// nginx gives up after this many unusable points in one request and turns to round robin
+// After this many unusable points in one request nginx switches to round robin
 // (ngx_http_upstream_get_chash_peer: `if (++hp->tries > 20)`).
 inline constexpr unsigned kMaxUnusablePoints = 20;
 
@@ -59,8 +58,8 @@ RingWalk start_walk(const KetamaRing& ring, std::string_view key);
 // The same for a key whose CRC32 is known.
 RingWalk start_walk(const KetamaRing& ring, std::uint32_t hash);
 
-// The next server for which `is_usable(server index)` is true; nullopt once 21 points of this
-// request were unusable: the caller then uses round robin over all usable servers.
+// The next server for which `is_usable(server index)` is true. nullopt after 21 unusable points in
+// this request; the caller then uses round robin over all usable servers.
 template <class IsUsable>
 std::optional<std::uint32_t> walk_to_usable(const KetamaRing& ring, RingWalk& walk,
                                             const IsUsable& is_usable) {

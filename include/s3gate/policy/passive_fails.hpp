@@ -1,6 +1,6 @@
-// Passive failure marks (max_fails within fail_timeout, then one trial request), as a value that
-// fits in 64 bits so that all workers can share it by compare-and-swap. Times are milliseconds of
-// the monotonic clock since the process began.
+// Passive failure marks: max_fails within fail_timeout, then one trial request. The value fits in
+// 64 bits, so all workers share it by compare-and-swap. Times are milliseconds of the monotonic
+// clock since the process began.
 #pragma once
 
 #include <cstdint>
@@ -13,34 +13,36 @@ struct PassiveRule {
 };
 
 struct PassiveState {
-    std::uint64_t bits = 0;  // 0 = no failure known
+    std::uint64_t bits = 0;  // 0 = no failures
     bool operator==(const PassiveState&) const = default;
 };
 
-// What a selection may do with a backend.
+// Whether a selection may use a backend.
 enum class PassiveVerdict {
     usable,
-    trial,  // its time is over: this one request may try it; store after_pick() so that others wait
+    trial,  // the mark's time is over and this one request may try; store after_trial_pick() so
+            // that others wait
     marked,
 };
 
 PassiveVerdict verdict(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms);
 
-// State after a selection got `trial`: everybody else sees `marked` for another fail_timeout.
+// State after a selection got `trial`: other requests see `marked` for another fail_timeout.
 PassiveState after_trial_pick(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms);
 
-// State after a failure that counts. A failure older than fail_timeout no longer adds up.
-// `may_mark` false (a third of the group is marked already) counts but does not mark.
+// State after a failure that counts. Failures older than fail_timeout are forgotten. If `may_mark`
+// is false (a third of the group is marked), the failure counts without a mark.
 PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms,
                            bool may_mark);
 
-// State after a request ended well: failures forgotten, mark cleared.
+// State after a successful request: no failures, no mark.
 PassiveState after_success(PassiveState state);
 
-// The same failures, not marked: another backend took the last place of the marked third meanwhile.
+// The same failures without the mark: another backend took the last place of the marked third
+// meanwhile.
 PassiveState without_mark(PassiveState state);
 
-// True while the mark stands (also during its trial).
+// True while the mark lasts, also during its trial.
 bool is_marked(PassiveState state);
 
 }  // namespace s3gate::policy

@@ -1,8 +1,8 @@
-// What keeps a sick cluster from being hammered: tokens for retries that an answer's status caused
-// (docs/architecture.md "Retry"). Every client request pays a tenth of a token in, such a retry
-// takes one out, and a retry that helped gives it back. One balance per worker and group, written
-// by that worker only; what counts is their sum, so a worker may draw on what the others have left.
-// Pure functions of balances in thousandths of a token.
+// Tokens limit the retries that an answer's status causes, so a sick cluster is not overloaded
+// (docs/architecture.md "Retry"). Every client request pays in a tenth of a token, such a retry
+// takes one, and a retry that helped returns it. One balance per worker and group, written by that
+// worker only. The sum counts, so a worker may use the tokens of others. Pure functions of balances
+// in thousandths of a token.
 #pragma once
 
 #include <cstddef>
@@ -12,50 +12,51 @@ namespace s3gate::policy {
 
 inline constexpr std::int32_t kToken = 1000;
 inline constexpr std::int32_t kTokenDeposit = 100;  // per client request
-// Of a group over all workers: at the start, and at most while few requests are in flight.
+// Tokens of a group over all workers: at the start, and at most while few requests are in flight.
 inline constexpr std::int32_t kGroupTokens = 10;
 
-// Of a group with `in_flight` requests, retries under way that a status caused are at most a fifth
-// of them or this many. More than for other retries: the tokens bound what a sick cluster sees.
+// Concurrent retries for a status, in a group with `in_flight` requests: at most a fifth of them or
+// this number. The number is higher than for other retries, because the tokens limit these as well.
 inline constexpr std::int64_t kLeastStatusRetries = kGroupTokens;
 
-// What one of `workers` workers begins with.
+// Initial balance of one of `workers` workers.
 constexpr std::int32_t initial_tokens(std::size_t workers) {
     return static_cast<std::int32_t>(static_cast<std::size_t>(kGroupTokens * kToken) / workers);
 }
 
-// The most one worker may hold: its share, or a fifth of the group's requests that it has in
-// flight. One node of six that answers badly has a seventh of all requests in a retry at any
-// moment, whatever their number.
+// Limit on one worker's balance: its share, or a fifth of its in-flight requests in the group. If
+// one node of six answers badly, a seventh of all requests are in a retry at any moment, whatever
+// their number.
 constexpr std::int32_t most_tokens(std::int32_t share, std::int64_t in_flight) {
-    constexpr std::int64_t kMany = 1'000'000;  // far above; keeps the product small
+    constexpr std::int64_t kMany =
+        1'000'000;  // above any real number; prevents an overflow of the product
     const std::int64_t fifth = (in_flight < kMany ? in_flight : kMany) * kToken / 5;
     return fifth > share ? static_cast<std::int32_t>(fifth) : share;
 }
 
-// After one more client request began.
+// The balance after a new client request.
 constexpr std::int32_t after_deposit(std::int32_t balance, std::int32_t most) {
     return balance + kTokenDeposit < most ? balance + kTokenDeposit : most;
 }
 
-// True if a retry may be made. A balance of the worker's own says nothing: others may have drawn on
-// it.
+// True if a retry is allowed. Only the sum decides: other workers may have used this worker's
+// tokens.
 constexpr bool has_token(std::int64_t of_all_workers) {
     return of_all_workers >= kToken;
 }
 
-// After a retry began; below zero when it drew on others.
+// The balance after a retry began; negative if it used tokens of others.
 constexpr std::int32_t after_retry(std::int32_t balance) {
     return balance - kToken;
 }
 
-// After `retries` of one request turned out to have helped: its answer was a good one.
+// The balance after `retries` of one request helped: its answer was good.
 constexpr std::int32_t after_help(std::int32_t balance, unsigned retries, std::int32_t most) {
     const std::int64_t back = balance + static_cast<std::int64_t>(retries) * kToken;
     return back < most ? static_cast<std::int32_t>(back) : most;
 }
 
-// True for the statuses that lead to retries: an answer with one of them is no help.
+// True for the statuses that cause retries; such an answer is no help.
 constexpr bool is_bad_status(int status) {
     return status == 500 || status == 502 || status == 503 || status == 504;
 }

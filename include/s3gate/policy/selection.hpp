@@ -1,7 +1,7 @@
-// Which server of a group a request goes to, and which address of it: the one rule that the daemon,
-// `s3gate route` and the tests use. Pure: what a group is configured to be and what is known of it
-// at the moment comes through a view (SelectableGroup). Nothing is claimed here: whoever asks takes
-// the room and the trial of a marked backend, and asks again where another was faster.
+// Selects the server of a group for a request, and one of its addresses. The daemon, `s3gate route`
+// and the tests use this one rule. Pure: a view (SelectableGroup) gives the group's configuration
+// and current state. A selection claims nothing. The caller takes the room and the trial of a
+// marked backend, and selects again if another request was faster.
 #pragma once
 
 #include <algorithm>
@@ -18,13 +18,12 @@
 
 namespace s3gate::policy {
 
-// What a selection reads of a group: `server` counts the configured servers and is the ring's
-// index, `address` counts their resolved addresses, which lie side by side. A small value; it is
-// copied.
+// The view of a group. `server` is the index of a configured server, also on the ring. `address` is
+// the index of a resolved address; a server's addresses are adjacent. A small value, copied.
 template <class Group>
 concept SelectableGroup = std::copyable<Group> && requires(const Group& group, std::uint32_t server,
                                                            std::uint32_t address) {
-    // As configured.
+    // Configuration.
     { group.method() } -> std::same_as<config::BalanceMethod>;
     { group.when_all_down() } -> std::same_as<config::AllDown>;
     { group.ring() } -> std::same_as<const KetamaRing&>;  // empty unless the method is ketama
@@ -34,20 +33,19 @@ concept SelectableGroup = std::copyable<Group> && requires(const Group& group, s
     { group.weight_of(server) } -> std::same_as<unsigned>;
     { group.is_backup(server) } -> std::same_as<bool>;
     { group.is_out(address) } -> std::same_as<bool>;  // down or drained
-    // At this moment.
+    // Current state.
     { group.is_well(address) } -> std::same_as<bool>;  // up by the checks and not marked
-    // Asked of an address that is not well: it may serve all the same, as it is up and only marked,
-    // or its last check passed.
+    // Called for an address that is not well. True if it may serve nevertheless: it is up and only
+    // marked, or its last check passed.
     { group.may_be_recovering(address) } -> std::same_as<bool>;
     { group.has_room(server) } -> std::same_as<bool>;  // below max_connections
     { group.in_flight(address) } -> std::convertible_to<std::int64_t>;
-    // State of the caller's round robin, one for each address.
+    // The caller's round robin state, one per address.
     { group.weights() } -> std::same_as<std::span<SmoothWeight>>;
     { group.random() } -> std::same_as<std::uint64_t>;  // any 64 bits
 };
 
-// What a selection needs in memory. It is kept from one request to the next, so that the next one
-// allocates nothing.
+// Memory of a selection. The caller keeps it between requests, so a request allocates nothing.
 struct SelectionMemory {
     std::vector<std::uint8_t> tried;  // by address
     std::vector<Candidate> candidates;
@@ -56,45 +54,45 @@ struct SelectionMemory {
 struct Selected {
     enum class Result : std::uint8_t {
         found,
-        full,  // there are usable servers, but none of them has room
-        none,  // there is no usable server
+        full,  // usable servers exist, but none has room
+        none,  // no usable server exists
     };
     Result result = Result::none;
-    bool is_by_key = false;     // found on the ring, by the request's key
-    std::uint32_t address = 0;  // of the found one
+    bool is_by_key = false;     // found on the ring by the request's key
+    std::uint32_t address = 0;  // the selected one
 };
 
-// What the attempts of a request so far have sent. After something, health is ignored only where it
-// leaves nobody.
+// Whether the request's earlier attempts sent any byte. After `something`, health is ignored only
+// if no server is well.
 enum class Sent : std::uint8_t { nothing, something };
 
-// The choices of one request, over all its attempts.
+// The selections of one request, over all its attempts.
 template <SelectableGroup Group>
 class Selection {
   public:
-    // `key`: CRC32 of the request's key; nullopt = it has none. `memory` serves this selection
-    // alone and outlives it.
+    // `key`: CRC32 of the request's key; nullopt = none. Only this selection uses `memory`, which
+    // outlives it.
     Selection(const Group& group, std::optional<std::uint32_t> key, SelectionMemory& memory)
         : group_(group), key_(key), memory_(memory) {
         memory_.tried.assign(group_.address_count(), 0);
     }
 
-    // The address that comes next; it stays the next one until it is noted as tried.
+    // The next address. It stays the next until note_tried().
     Selected select(Sent sent);
-    // An address of this server, whose room the request was given; nullopt if it may use none.
+    // An address of this server, whose room the request already has; nullopt if none may be used.
     std::optional<std::uint32_t> select_at(std::uint32_t server, Sent sent);
-    // The request goes to this address: it will not be selected again.
+    // Excludes the address from further selections: the request goes to it.
     void note_tried(std::uint32_t address) { memory_.tried[address] = 1; }
-    // The walk begins at the key's own point again: servers that had no room may have some now.
+    // Restarts the walk at the key's own point: servers without room may have some now.
     void restart_walk() { walk_.reset(); }
-    // If every usable server was tried: those that may be recovering are usable from now on.
+    // If every usable server was tried, servers that may be recovering are usable from now on.
     void admit_recovering() {
         admits_recovering_ = admits_recovering_ || !has_usable(Health::asked);
     }
 
-    // True if there is a server left to select, with room or without.
+    // True if a server is left to select, with or without room.
     bool has_left(Sent sent) const { return health_for(sent).has_value(); }
-    // True if there is one with room.
+    // True if a server with room is left.
     bool has_left_with_room(Sent sent) const;
 
   private:
@@ -125,7 +123,7 @@ class Selection {
         });
     }
     bool may_ignore_health(Sent sent) const;
-    // How the servers that are left are found; nullopt = none is left.
+    // How to treat health for the servers that are left; nullopt = none is left.
     std::optional<Health> health_for(Sent sent) const;
     std::optional<std::uint32_t> by_key(Health health);
     std::optional<std::uint32_t> by_turn(Health health);
@@ -134,7 +132,7 @@ class Selection {
     Group group_;
     std::optional<std::uint32_t> key_;
     SelectionMemory& memory_;
-    std::optional<RingWalk> walk_;  // goes on from attempt to attempt
+    std::optional<RingWalk> walk_;  // continues from attempt to attempt
     bool admits_recovering_ = false;
 };
 
@@ -145,10 +143,10 @@ Selected Selection<Group>::select(Sent sent) {
         return {};
     }
     if (*health == Health::ignored && walk_) {
-        walk_->tries = 0;  // what was passed over for its health is looked at once more
+        walk_->tries = 0;  // servers that were skipped for their health get another look
     }
-    // Servers without room are passed over like unusable ones, but they are not unusable: their
-    // health is not ignored for it.
+    // Servers without room are skipped but count as usable: a full group does not make the
+    // selection ignore health.
     if (const auto address = by_key(*health)) {
         return {Selected::Result::found, true, *address};
     }
@@ -175,7 +173,8 @@ bool Selection<Group>::has_left_with_room(Sent sent) const {
            });
 }
 
-// Checks and marks may leave nobody, or everybody they leave was tried without a byte sent.
+// Health is ignored if it leaves no server, or if all servers that it leaves were tried without a
+// byte sent.
 template <SelectableGroup Group>
 bool Selection<Group>::may_ignore_health(Sent sent) const {
     if (group_.when_all_down() != config::AllDown::try_anyway) {
@@ -186,7 +185,8 @@ bool Selection<Group>::may_ignore_health(Sent sent) const {
            });
 }
 
-// A check that fails everywhere at once must not take the storage offline (docs/architecture.md).
+// A check that fails on all servers at once must not take the storage offline
+// (docs/architecture.md).
 template <SelectableGroup Group>
 auto Selection<Group>::health_for(Sent sent) const -> std::optional<Health> {
     if (has_usable(Health::asked)) {
@@ -216,7 +216,7 @@ std::optional<std::uint32_t> Selection<Group>::by_key(Health health) {
     return address_of(*server, health);
 }
 
-// Primaries first; backups only when no primary is usable.
+// Primaries first; backups only if no primary is usable.
 template <SelectableGroup Group>
 std::optional<std::uint32_t> Selection<Group>::by_turn(Health health) {
     const bool is_least_conn = group_.method() == config::BalanceMethod::least_conn;
@@ -240,7 +240,7 @@ std::optional<std::uint32_t> Selection<Group>::by_turn(Health health) {
     return std::nullopt;
 }
 
-// A name with several addresses is one server: its addresses take turns.
+// A name with several addresses is one server; its addresses take turns.
 template <SelectableGroup Group>
 std::uint32_t Selection<Group>::address_of(std::uint32_t server, Health health) {
     const auto all = group_.addresses_of(server);
@@ -257,7 +257,8 @@ std::uint32_t Selection<Group>::address_of(std::uint32_t server, Health health) 
     if (candidates.size() == 1) {
         return candidates.front().peer;
     }
-    // None, where a check took the last of them down since the walk looked: the attempt tells.
+    // No candidate is left if a check took the last address down since the walk; the first one is
+    // tried then.
     return pick_round_robin(candidates, group_.weights()).value_or(all.front());
 }
 

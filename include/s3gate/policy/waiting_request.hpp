@@ -1,5 +1,5 @@
-// Requests whose answers wait by nature: they are silent while nothing happens, and some last until
-// somebody ends them. Pure; any thread.
+// Requests whose answers wait for events: silent between events, and some without an end. Pure; any
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -9,13 +9,13 @@ namespace s3gate::policy {
 
 enum class Waiting : std::uint8_t {
     no,
-    long_silence,  // silent for as long as its work takes, and then it ends
-    endless,       // lasts until somebody ends it: a stop does not wait for that
+    long_silence,  // silent while it works, then it ends
+    endless,       // lasts until a side ends it; a stop does not wait for it
 };
 
-// `endless`: a bucket notification stream (`?events=`), and of MinIO's administration API what runs
-// until its client leaves (trace, logs, speed tests and their like). `long_silence`: its reports.
-// `path` and `query` as received.
+// `endless`: a bucket notification stream (`?events=`), and calls of MinIO's administration API
+// that run until their client leaves (trace, logs, speed tests and the like). `long_silence`: the
+// API's reports. `path` and `query` as received.
 Waiting waiting_of(std::string_view method, std::string_view path, std::string_view query);
 
 // True for `text/event-stream`, with or without parameters.
