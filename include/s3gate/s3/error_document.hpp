@@ -1,5 +1,4 @@
-// The error document of S3: writing it, and finding the code in one that a server sent. Pure; any
-// thread.
+// The error document of S3: writes it, and finds the code in a received one. Pure; any thread.
 #pragma once
 
 #include <cstddef>
@@ -8,7 +7,7 @@
 
 namespace s3gate::s3 {
 
-// Texts as they are; the document has them escaped.
+// Plain texts; the document has them escaped.
 struct Error {
     std::string_view code;  // "SlowDown", "InvalidRequest", …
     std::string_view message;
@@ -17,14 +16,14 @@ struct Error {
     std::string_view host_id;
 };
 
-// The XML in the order of MinIO's APIErrorResponse, so that SDKs read a code instead of a page.
+// The XML in the order of MinIO's APIErrorResponse, so SDKs find a code.
 std::string error_document(const Error& error);
 
-// The code of an error document, as far as it is there: `<Code>…</Code>` of S3's XML, `"Code":"…"`
-// of MinIO's administration API. Empty when there is none, or its end has not come yet.
+// The code in the received part of an error document: `<Code>…</Code>` of S3's XML, `"Code":"…"` of
+// MinIO's administration API. Empty if there is none, or if its end has not arrived.
 std::string_view error_code_in(std::string_view body);
 
-// An error document names its code within this many bytes.
+// A search for the code ends after this many bytes.
 inline constexpr std::size_t kErrorCodeWithin = 4096;
 
 }  // namespace s3gate::s3

@@ -1,6 +1,6 @@
-// Names of S3 operations by method, path depth and query: for the log and for the key
-// `retry.unanswered_writes`. Path-style addressing is assumed; with bucket host names the word is
-// one level off, as is the bucket field. Pure, any thread.
+// Names of S3 operations by method, path depth and query, for the log and for the key
+// `retry.unanswered_writes`. Assumes path-style addressing: with bucket host names the operation
+// and the bucket field are off by one level. Pure, any thread.
 #pragma once
 
 #include <string_view>
@@ -9,11 +9,11 @@
 
 namespace s3gate::s3 {
 
-// Word for the S3 operation ("GetObject", "UploadPart", "ListObjectsV2", …) by method, path depth
-// and query; "-" when unknown. `has_copy_source`: the request carries x-amz-copy-source.
+// The S3 operation ("GetObject", "UploadPart", "ListObjectsV2", …); "-" if unknown.
+// `has_copy_source`: the request carries x-amz-copy-source.
 std::string_view operation_of(std::string_view method, std::string_view target,
                               bool has_copy_source);
-// The same for a target that has been taken apart.
+// The same for a parsed target.
 std::string_view operation_of(std::string_view method, const Path& parts, bool has_copy_source);
 
 }  // namespace s3gate::s3

@@ -1,4 +1,4 @@
-// Names of the arguments whose values are secrets of S3, of MinIO and of their STS calls. Constant,
+// Names of arguments whose values are secrets of S3, of MinIO and of their STS calls. Constant,
 // read by any thread.
 #pragma once
 
@@ -13,7 +13,7 @@ inline constexpr std::array<std::string_view, 11> kSecretNames = {
     // Header fields that a presigned URL may carry in its query.
     "authorization", "x-amz-server-side-encryption-customer-key",
     "x-amz-copy-source-server-side-encryption-customer-key",
-    // What the STS calls of MinIO take, in a query as well as in a form.
+    // Arguments of MinIO's STS calls, in a query or in a form.
     "webidentitytoken", "ldappassword", "token"};
 
 }  // namespace s3gate::s3
