@@ -16,7 +16,8 @@ constexpr std::array<std::uint8_t, 12> kMappedPrefix = {0, 0, 0, 0, 0, 0, 0, 0, 
 constexpr unsigned kMappedBits = 96;
 constexpr std::size_t kMaxHostName = 253;  // RFC 1035 §2.3.4: 255 octets on the wire
 
-// One spelling per number, so that two texts of one address never count as two: no leading zeros.
+// Only one spelling per number is valid (no leading zeros), so two texts never mean the same
+// address.
 std::optional<std::uint64_t> parse_canonical(std::string_view digits, std::uint64_t max) {
     if (digits.size() > 1 && digits.front() == '0') {
         return std::nullopt;
@@ -33,15 +34,15 @@ std::optional<std::uint16_t> parse_port(std::string_view digits) {
     return static_cast<std::uint16_t>(*value);
 }
 
-// A host text and what follows it: brackets taken off, the port's digits without the colon.
+// The host without brackets, and the port's digits without the colon.
 struct Split {
     std::string_view host;
     bool bracketed = false;
     std::optional<std::string_view> port;
 };
 
-// Only finds the borders; a text without brackets is split at its first colon, so "::1" leaves no
-// valid host.
+// Splits only; does not validate. A text without brackets is split at its first colon, so "::1"
+// leaves no valid host.
 std::optional<Split> split_host_port(std::string_view text) {
     Split out;
     std::string_view rest;
@@ -118,7 +119,7 @@ IpAddress::IpAddress(const in6_addr& v6) {
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     std::array<char, INET6_ADDRSTRLEN> buffer{};
-    // inet_pton wants a terminated text; a NUL inside would hide what comes after it.
+    // inet_pton needs a terminated text; a NUL inside would hide the rest.
     if (text.size() >= buffer.size() || text.find('\0') != std::string_view::npos) {
         return std::nullopt;
     }
@@ -140,7 +141,7 @@ std::string IpAddress::to_string() const {
         inet_ntop(AF_INET6, bytes_.data(), buffer.data(), buffer.size());
         return buffer.data();
     }
-    // Every connection asks for two of these, and inet_ntop goes through printf.
+    // Every connection formats two of these, and inet_ntop uses printf.
     char* end = buffer.data();
     for (std::size_t i = 0; i < 4; ++i) {
         if (i > 0) {
@@ -156,7 +157,7 @@ std::optional<SocketAddress> SocketAddress::from_sockaddr(const sockaddr* addres
     if (address == nullptr || length < sizeof(sa_family_t)) {
         return std::nullopt;
     }
-    // Copied, because the caller's storage need not be aligned for the family's own type.
+    // Copied: the caller's storage need not be aligned for the family's type.
     if (address->sa_family == AF_INET && length >= sizeof(sockaddr_in)) {
         sockaddr_in v4{};
         std::memcpy(&v4, address, sizeof v4);
@@ -212,7 +213,7 @@ std::optional<Cidr> Cidr::parse(std::string_view text) {
     if (!ip) {
         return std::nullopt;
     }
-    // The length counts in the family that was written: "::ffff:10.0.0.0/104" is 10.0.0.0/8.
+    // The prefix length is in the family of the written text: "::ffff:10.0.0.0/104" is 10.0.0.0/8.
     const bool mapped = !ip->is_v6() && address.find(':') != std::string_view::npos;
     const unsigned written_bits = ip->is_v6() || mapped ? 128 : 32;
     unsigned prefix = written_bits;
@@ -225,7 +226,7 @@ std::optional<Cidr> Cidr::parse(std::string_view text) {
     }
     if (mapped) {
         if (prefix < kMappedBits) {
-            return std::nullopt;  // the ffff of the mapped prefix would be host bits
+            return std::nullopt;  // the ffff of the mapped prefix would be a host bit
         }
         prefix -= kMappedBits;
     }

@@ -17,15 +17,15 @@ struct FreeContext {
     void operator()(EVP_MD_CTX* context) const { EVP_MD_CTX_free(context); }
 };
 
-// A libcrypto without MD5 (or without memory) is a broken installation: this host would
-// choose other backends than its neighbours.
+// Without MD5 (or memory) the libcrypto is broken, and this host would choose other backends than
+// its neighbours.
 [[noreturn]] void die() {
     std::fputs("s3gate: libcrypto does not provide MD5\n", stderr);
     std::abort();
 }
 
-// Fetching walks the provider tables under a lock, so it happens once. "-fips" because a host that
-// prefers FIPS algorithms must still reproduce the ring keys; nothing here is for security.
+// Fetched once: a fetch searches the provider tables under a lock. "-fips": a host that prefers
+// FIPS algorithms must still reproduce the ring keys, and none of this is for security.
 const EVP_MD* md5_algorithm() {
     static const EVP_MD* const md5 = EVP_MD_fetch(nullptr, "MD5", "-fips");
     return md5;
@@ -35,14 +35,14 @@ const EVP_MD* md5_algorithm() {
 
 std::uint32_t crc32(std::string_view bytes, std::uint32_t seed) {
     if (bytes.empty()) {
-        return seed;  // zlib answers a null pointer with the initial value, not with the seed
+        return seed;  // for a null pointer zlib returns its initial value instead of the seed
     }
     return static_cast<std::uint32_t>(
         ::crc32_z(seed, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
 std::string md5_hex(std::initializer_list<std::string_view> parts) {
-    // One context per thread: allocating it costs more than the digest of a short text.
+    // One context per thread: an allocation costs more than the digest of a short text.
     thread_local const std::unique_ptr<EVP_MD_CTX, FreeContext> context{EVP_MD_CTX_new()};
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
     unsigned length = 0;

@@ -7,8 +7,8 @@ namespace s3gate::base {
 
 namespace {
 
-// For unsigned types std::from_chars takes neither a sign, nor spaces, nor "0x"; what is left to
-// refuse is a rest.
+// For unsigned types std::from_chars accepts neither signs nor spaces nor "0x". Only a remaining
+// text must be refused.
 std::optional<std::uint64_t> parse_unsigned(std::string_view digits, int radix) {
     std::uint64_t value = 0;
     const char* const end = digits.data() + digits.size();
@@ -30,8 +30,8 @@ std::optional<std::uint64_t> parse_hex(std::string_view digits) {
 }
 
 bool glob_imatch(std::string_view pattern, std::string_view text) {
-    // One remembered star suffices: a later star makes every choice of an earlier one irrelevant.
-    // This keeps the cost at pattern × text whatever a backend sends.
+    // One remembered star is enough: a later star makes all choices of an earlier one irrelevant.
+    // So the cost is at most pattern × text, for any input of a backend.
     std::size_t p = 0;
     std::size_t t = 0;
     std::size_t after_star = std::string_view::npos;

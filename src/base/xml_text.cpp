@@ -39,8 +39,8 @@ void append_xml_escaped(std::string& out, std::string_view text) {
             ++position;
             continue;
         }
-        // A well-formed UTF-8 sequence goes out as it is, anything else becomes '?': the document
-        // says it is UTF-8. U+FFFE and U+FFFF are no characters of XML 1.0.
+        // Well-formed UTF-8 is copied, other bytes become '?': the document declares UTF-8. U+FFFE
+        // and U+FFFF are no characters of XML 1.0.
         const std::string_view rest = text.substr(position);
         const std::size_t length = utf8_length(rest);
         const bool good =
