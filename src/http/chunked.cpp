@@ -83,7 +83,8 @@ inline bool ChunkDecoder::take_size(char c) {
     if (value >= 0) {
         left_ = left_ * 16 + static_cast<unsigned>(value);
         state_ = State::size;
-        // 15 digits stay below 2^60; a longer size, zeros or not, is an attempt at an overflow.
+        // 15 digits stay below 2^60. A longer size is an attempt at an overflow, even with leading
+        // zeros.
         return ++digits_ <= 15;
     }
     if (state_ == State::size_first) {
@@ -94,7 +95,7 @@ inline bool ChunkDecoder::take_size(char c) {
         state_ = State::extension;
         return true;
     }
-    // Neither is BWS before an extension borne: RFC 9112 §7.1.1 calls it bad.
+    // BWS before an extension is refused as well: RFC 9112 §7.1.1 calls it bad.
     return take_only('\r', c, State::size_lf);
 }
 
@@ -121,14 +122,14 @@ inline bool ChunkDecoder::take_trailer(char c) {
 
 namespace {
 
-// Fields that must not come behind a body (RFC 9110 §6.5.1): a recipient that merges trailers into
-// the head would be told anew how the message is framed, routed, authenticated, authorised or
-// cached. Of the x-amz- fields only checksums and the signature over them are ever trailers.
+// False for fields that must not follow a body (RFC 9110 §6.5.1). A recipient that merges trailers
+// into the head would take them for new framing, routing, authentication, authorisation or caching.
+// Of the x-amz- fields only checksums and their signature are ever trailers.
 bool is_kept_trailer(const Field& field) {
     if (field.id != FieldId::other || is_framing_lookalike(field.name)) {
         return false;
     }
-    // '_' and '.' read as '-' in servers that map names to variables.
+    // Servers that map names to variables read '_' and '.' as '-'.
     std::string plain(field.name);
     std::replace_if(plain.begin(), plain.end(), [](char c) { return c == '_' || c == '.'; }, '-');
     if (base::istarts_with(plain, "x-amz-")) {

@@ -9,9 +9,8 @@
 namespace s3gate::http {
 namespace {
 
-// Content-Length = 1*DIGIT (RFC 9110 §8.6). Lists of equal values, which a recipient may accept,
-// are refused, and so are leading zeros: nobody sends them but those who look for two parsers that
-// disagree.
+// Content-Length = 1*DIGIT (RFC 9110 §8.6). A recipient may accept lists of equal values; we refuse
+// them, and leading zeros too. Only attackers that look for two disagreeing parsers send them.
 bool parse_content_length(std::string_view value, std::uint64_t& length) {
     if (value.empty() || value.size() > 19 || (value.size() > 1 && value.front() == '0')) {
         return false;
@@ -24,13 +23,13 @@ bool parse_content_length(std::string_view value, std::uint64_t& length) {
     return true;
 }
 
-// "contentlength" has 13 letters; names above 24 bytes are nobody's idea of a framing field.
+// "contentlength" has 13 letters; no reader takes a name above 24 bytes for a framing field.
 constexpr std::size_t kShortestLookalike = 13;
 constexpr std::size_t kLongestLookalike = 24;
 
-// is_framing_lookalike() for a name within these bounds.
+// is_framing_lookalike() for a name within these lengths.
 bool has_framing_letters(std::string_view name) {
-    // Both words begin with 'c' or 't' and end with 'h' or 'g': most names need no closer look.
+    // Both words begin with 'c' or 't' and end with 'h' or 'g', so most names need no further test.
     const auto is_alnum = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z'); };
     const char first = base::to_lower(name.front());
     const char last = base::to_lower(name.back());
@@ -52,7 +51,8 @@ bool has_framing_letters(std::string_view name) {
 
 }  // namespace
 
-// In front of its callers: asked of nearly every field, and most names end at their length.
+// Placed before its callers for inlining: nearly every field is tested, and the length rejects most
+// names.
 bool is_framing_lookalike(std::string_view name) {
     return name.size() >= kShortestLookalike && name.size() <= kLongestLookalike &&
            has_framing_letters(name);
@@ -60,7 +60,7 @@ bool is_framing_lookalike(std::string_view name) {
 
 namespace {
 
-// Looks at the fields that frame a message; the same rules hold for both directions.
+// Reads the fields that frame a message; the same rules hold in both directions.
 HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& framing) {
     bool has_length = false;
     bool has_coding = false;
@@ -75,8 +75,8 @@ HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& fra
             }
             has_length = true;
         } else if (field.id == FieldId::transfer_encoding) {
-            // RFC 9112 §6.1: a single final chunked is all that we relay; HTTP/1.0 knows no
-            // transfer codings.
+            // RFC 9112 §6.1: only a single, final chunked is relayed. HTTP/1.0 has no transfer
+            // codings.
             if (has_coding || minor == 0 || !base::iequals(field.value, "chunked")) {
                 return HeadError::bad_transfer_encoding;
             }
@@ -94,7 +94,7 @@ HeadError read_framing(const std::vector<Field>& fields, int minor, Framing& fra
     return HeadError::none;
 }
 
-// The one length that all Content-Length fields name, each perhaps several times (RFC 9110 §8.6).
+// The length that all Content-Length fields agree on, each possibly several times (RFC 9110 §8.6).
 std::optional<std::uint64_t> one_length_of(const std::vector<Field>& fields) {
     std::optional<std::uint64_t> one;
     bool agree = true;
@@ -114,15 +114,15 @@ std::optional<std::uint64_t> one_length_of(const std::vector<Field>& fields) {
     return agree ? one : std::nullopt;
 }
 
-// What the framing fields of an answer without a body are worth. Those that would frame a body well
-// are left as they are: they say what a GET would have got (RFC 9110 §8.6, RFC 9112 §6.1).
+// Judges the framing fields of an answer without a body. Fields that would frame a body correctly
+// are kept: they describe the answer to a GET (RFC 9110 §8.6, RFC 9112 §6.1).
 void read_unused_framing(const ResponseHead& head, ResponseMeaning& meaning) {
     Framing ignored;
     if (read_framing(head.fields, head.minor, ignored) == HeadError::none) {
         return;
     }
     meaning.is_oddly_framed = true;
-    // RFC 9110 §8.6: 1xx and 204 have no Content-Length. RFC 9112 §6.3 rule 3: beside a
+    // RFC 9110 §8.6: 1xx and 204 have no Content-Length. RFC 9112 §6.3 rule 3: with a
     // Transfer-Encoding it is removed.
     const bool may_state_length = head.status >= 200 && head.status != 204;
     if (may_state_length && !head.has(FieldId::transfer_encoding)) {
@@ -161,7 +161,7 @@ ConnectionOptions connection_options(const Head& head) {
     return options;
 }
 
-// An authority without its port, and the port, which is empty when there is none.
+// An authority split into host and port; the port may be empty.
 struct Authority {
     std::string_view host;
     std::string_view port;
@@ -176,8 +176,8 @@ Authority split_authority(std::string_view text) {
 }
 
 // True if both name the same host and port (RFC 9110 §4.2.3): in any case of letters, and a missing
-// or empty port is the scheme's. `host` is a valid Host, so an `authority` that is none (userinfo,
-// two ports) equals it in no way.
+// or empty port means the scheme's. `host` is a valid Host, so an invalid `authority` (userinfo,
+// two ports) never equals it.
 bool is_same_authority(std::string_view authority, std::string_view host,
                        std::string_view default_port) {
     if (base::iequals(authority, host)) {
@@ -189,7 +189,7 @@ bool is_same_authority(std::string_view authority, std::string_view host,
            (a.port.empty() ? default_port : a.port) == (b.port.empty() ? default_port : b.port);
 }
 
-// Splits the target by its form (RFC 9112 §3.2).
+// Splits the target according to its form (RFC 9112 §3.2).
 HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
     std::string_view target = head.target;
     if (target == "*") {
@@ -217,8 +217,8 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
         if (authority.empty()) {
             return HeadError::bad_target;  // RFC 9110 §4.2.1: an http URI without a host is invalid
         }
-        // RFC 9112 §3.2.2 lets the target win; with a differing Host somebody is trying to be
-        // routed twice.
+        // RFC 9112 §3.2.2 gives the target precedence. A different Host is an attempt to be routed
+        // in two ways.
         if (!is_same_authority(authority, meaning.host, default_port)) {
             return HeadError::authority_mismatch;
         }
@@ -241,7 +241,7 @@ HeadError read_target(const RequestHead& head, RequestMeaning& meaning) {
     return HeadError::none;
 }
 
-// unreserved and sub-delims of RFC 3986 §2 without ','.
+// unreserved and sub-delims of RFC 3986 §2, without ','.
 constexpr std::array<bool, 256> make_reg_name_bytes() {
     std::array<bool, 256> table{};
     for (const char c : std::string_view("0123456789abcdefghijklmnopqrstuvwxyz"
@@ -252,7 +252,7 @@ constexpr std::array<bool, 256> make_reg_name_bytes() {
 }
 constexpr std::array<bool, 256> kRegNameBytes = make_reg_name_bytes();
 
-// A reg-name of RFC 3986 §3.2.2 without ',', which would read as a list.
+// A reg-name of RFC 3986 §3.2.2 without ',', which would make a list.
 bool is_reg_name(std::string_view name) {
     for (std::size_t i = 0; i < name.size(); ++i) {
         if (kRegNameBytes[static_cast<unsigned char>(name[i])]) {
@@ -274,7 +274,7 @@ bool is_valid_host(std::string_view host) {
     }
     std::string_view port;
     if (host.front() == '[') {
-        // IPv6 only: nothing listens on an address of a future version.
+        // IPv6 only: no server has an address of a future version.
         const std::size_t end = std::min(host.find(']'), host.size());
         const std::string_view literal = host.substr(1, end - 1);
         if (end == host.size() || literal.find(':') == std::string_view::npos ||
@@ -320,10 +320,9 @@ RequestMeaning meaning_of(const RequestHead& head) {
             ++hosts;
             meaning.host = field.value;
         } else if (field.id == FieldId::expect) {
-            // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored; 417 for what we do not
-            // know. Whether a list or "y 100-continue" holds a 100-continue is a question that
-            // servers answer differently, and one that did not read the body would take it for the
-            // next request.
+            // RFC 9110 §10.1.1: an HTTP/1.0 client's expectation is ignored; an unknown one gets
+            // 417. Servers disagree whether a list or "y 100-continue" contains 100-continue. A
+            // server that does not read the body would take it for the next request.
             if (head.minor == 1 && !field.value.empty()) {
                 if (meaning.expects_continue || !base::iequals(field.value, "100-continue")) {
                     meaning.error = HeadError::bad_expectation;
@@ -335,8 +334,8 @@ RequestMeaning meaning_of(const RequestHead& head) {
             has_upgrade = true;
         }
     }
-    // RFC 9112 §3.2: 400 for HTTP/1.1 without Host, and for any message with more than one or an
-    // invalid one.
+    // RFC 9112 §3.2: 400 for HTTP/1.1 without Host, and for several or an invalid one in any
+    // version.
     if (hosts > 1 || (hosts == 0 && head.minor == 1) ||
         (hosts == 1 && !is_valid_host(meaning.host))) {
         meaning.error = HeadError::bad_host;

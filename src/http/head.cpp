@@ -80,8 +80,8 @@ constexpr KnownField kKnown[] = {
     {"x-real-ip", FieldId::x_real_ip},
 };
 
-// Slot of a name by its length, first and last byte. 0x20 makes letters lower-case; what it makes
-// of other bytes does not matter, because a name found in a slot is compared whole.
+// Slot of a name by its length, first and last byte. 0x20 makes letters lower-case. Its effect on
+// other bytes does not matter, because the name in the slot is compared as a whole.
 constexpr std::size_t kSlots = 512;
 constexpr std::size_t slot_of(std::string_view name) {
     const auto folded = [](char c) { return static_cast<std::size_t>((c | 0x20) & 0xff); };
@@ -202,7 +202,7 @@ constexpr Reason kReasons[] = {
 };
 static_assert(std::ranges::is_sorted(kReasons, {}, &Reason::status));
 
-// The start line without its CRLF; nullopt when it is not there whole, or ends with LF alone.
+// The start line without its CRLF; nullopt if it is incomplete or ends with LF alone.
 std::optional<std::string_view> start_line_of(std::string_view bytes) {
     const void* const lf = bytes.empty() ? nullptr : std::memchr(bytes.data(), '\n', bytes.size());
     if (lf == nullptr || lf == bytes.data() || static_cast<const char*>(lf)[-1] != '\r') {
@@ -212,8 +212,8 @@ std::optional<std::string_view> start_line_of(std::string_view bytes) {
                         static_cast<std::size_t>(static_cast<const char*>(lf) - bytes.data()) - 1);
 }
 
-// What is wrong with a field line whose value, from `at` on, has a control byte before its CRLF, or
-// no CRLF.
+// The error of a field line whose value, from `at` on, has a control byte before its CRLF, or no
+// CRLF.
 HeadError value_error(const char* at, const char* end) {
     const void* lf = std::memchr(at, '\n', static_cast<std::size_t>(end - at));
     if (lf == nullptr || static_cast<const char*>(lf)[-1] != '\r') {
@@ -222,8 +222,8 @@ HeadError value_error(const char* at, const char* end) {
     return HeadError::bad_field_value;
 }
 
-// base::trim_ows() for the value in [begin, end), with nothing but SP, HTAB and what is above SP in
-// it, and CR behind it. Nearly every value stands behind one space, or none.
+// base::trim_ows() for the value in [begin, end): it contains only SP, HTAB and bytes above SP, and
+// a CR follows. Nearly every value follows one space or none.
 std::string_view trim_value(const char* begin, const char* end) {
     const auto is_above_space = [](char c) { return static_cast<unsigned char>(c) > ' '; };
     begin += *begin == ' ' ? 1 : 0;
@@ -233,13 +233,13 @@ std::string_view trim_value(const char* begin, const char* end) {
     return base::trim_ows({begin, static_cast<std::size_t>(end - begin)});
 }
 
-// Field lines from `line` up to and including the empty one, behind which `line` then is.
+// Parses field lines from `line` up to and including the empty one; moves `line` after it.
 HeadError parse_field_lines(const char*& line, const char* end, std::vector<Field>& fields,
                             FieldSet& seen) {
     fields.clear();
     seen = 0;
     for (std::size_t count = 0;; ++count) {
-        // Nearly every name is made of letters, digits and hyphens.
+        // Nearly every name consists of letters, digits and hyphens.
         const char* colon = base::find_first<base::NotPlainName>(line, end);
         if (colon == end || *colon != ':' || colon == line) [[unlikely]] {
             if (line == end) {
@@ -281,7 +281,7 @@ HeadError parse_field_lines(const char*& line, const char* end, std::vector<Fiel
     }
 }
 
-// What the start line says, into `head`.
+// Parses the start line into `head`.
 HeadError parse_start_line(std::string_view line, RequestHead& head) {
     std::size_t method_end = 0;
     while (method_end < line.size() && is_class(line[method_end], kTchar)) {
@@ -303,8 +303,8 @@ HeadError parse_start_line(std::string_view line, RequestHead& head) {
     } else {
         return HeadError::bad_version;
     }
-    // A target has no spaces or controls and no fragment (RFC 9112 §3.2). Bytes above 0x7f are no
-    // URI characters, but S3 clients that do not escape exist and MinIO reads them; they cannot be
+    // A target has no spaces, controls or fragment (RFC 9112 §3.2). Bytes above 0x7f are no URI
+    // characters, but some S3 clients do not escape them, and MinIO reads them. They cannot be
     // mistaken for a delimiter.
     head.target = rest.substr(0, rest.size() - 9);
     const char* const target_end = head.target.data() + head.target.size();
@@ -315,8 +315,8 @@ HeadError parse_start_line(std::string_view line, RequestHead& head) {
 }
 
 HeadError parse_start_line(std::string_view line, ResponseHead& head) {
-    // "HTTP/1.1 200" and then either nothing (seen in the wild, unambiguous) or SP and a reason,
-    // which may be empty.
+    // "HTTP/1.1 200", then nothing (it occurs and is unambiguous), or SP and a reason that may be
+    // empty.
     if (line.size() < 12 || !line.starts_with("HTTP/1.") || (line[7] != '0' && line[7] != '1') ||
         line[8] != ' ') {
         return HeadError::bad_status_line;
@@ -340,8 +340,8 @@ HeadError parse_start_line(std::string_view line, ResponseHead& head) {
     return HeadError::none;
 }
 
-// The head that `bytes` begin with; where there is no error, head.raw is it. Where there is, what
-// was read of it stays.
+// Parses the head at the beginning of `bytes`. Without an error, head.raw is that head. With an
+// error, `head` keeps the parts that were read.
 template <class Head>
 HeadError parse(std::string_view bytes, Head& head) {
     const std::optional<std::string_view> line = start_line_of(bytes);
@@ -359,7 +359,7 @@ HeadError parse(std::string_view bytes, Head& head) {
     return error;
 }
 
-// parse() for bytes that are one head and nothing else.
+// parse() for bytes that are exactly one head.
 template <class Head>
 HeadError parse_all(std::string_view raw, Head& head) {
     const HeadError error = parse(raw, head);
@@ -421,7 +421,7 @@ std::string_view to_string(HeadError error) {
 }
 
 HeadScanner::State HeadScanner::scan(std::string_view bytes) {
-    // Leading empty lines and the start line are looked at one by one.
+    // Leading empty lines and the start line are scanned one by one.
     while (line_begin_ == begin_) {
         if (position_ >= bytes.size()) {
             return State::incomplete;
@@ -441,7 +441,7 @@ HeadScanner::State HeadScanner::refuse(HeadError error) {
     return State::bad;
 }
 
-// RFC 9112 §2.2: an empty line before the request line is ignored; we bear two.
+// RFC 9112 §2.2: an empty line before the request line is ignored; we accept two.
 HeadScanner::State HeadScanner::skip_empty_line(std::string_view bytes) {
     if (bytes.size() < position_ + 2) {
         return State::incomplete;
@@ -453,8 +453,8 @@ HeadScanner::State HeadScanner::skip_empty_line(std::string_view bytes) {
     return State::complete;
 }
 
-// Refuses at once what no further byte can mend (HTTP/0.9 waits for an answer, HTTP/2 for a
-// preface).
+// Refuses at once what no further byte can repair: an HTTP/0.9 client would wait for an answer, an
+// HTTP/2 client for a preface.
 HeadScanner::State HeadScanner::scan_start_line(std::string_view bytes) {
     const bool is_request = kind_ == Kind::request;
     if (position_ == begin_ &&
@@ -480,7 +480,7 @@ HeadScanner::State HeadScanner::scan_start_line(std::string_view bytes) {
     return State::complete;
 }
 
-// Field lines are only looked for their ends.
+// Searches field lines for their ends only.
 HeadScanner::State HeadScanner::scan_field_lines(std::string_view bytes) {
     State state = State::incomplete;
     const char* const data = bytes.data();
@@ -508,7 +508,7 @@ HeadScanner::State HeadScanner::scan_at_once(std::string_view bytes, Head& head)
             position_ = line_begin_ = head.raw.size();
             return State::complete;
         }
-        // Not whole, or not good: what is wrong is told by two passes.
+        // Incomplete or invalid: two further passes find the error.
         head.clear();
     }
     return scan(bytes);
@@ -522,8 +522,8 @@ HeadScanner::State HeadScanner::scan(std::string_view bytes, ResponseHead& head)
     return scan_at_once(bytes, head);
 }
 
-// There is no LF from position_ on. A CR is good only right before one: told at once, because a
-// client that ends its lines with CR alone would wait for an answer as long as we wait for an LF.
+// No LF follows position_. A CR is valid only before an LF. It is refused at once: a client that
+// ends lines with CR alone would wait for an answer while we wait for an LF.
 HeadScanner::State HeadScanner::want_line_end(std::string_view bytes) {
     const void* cr = position_ < bytes.size()
                          ? std::memchr(bytes.data() + position_, '\r', bytes.size() - position_)
@@ -583,7 +583,7 @@ HeadError parse_response_head_softly(std::span<char> raw, ResponseHead& head) {
     if (error != HeadError::bad_field_value) {
         return error;
     }
-    // The start line was good: field lines begin behind it.
+    // The start line is good; field lines follow it.
     soften_controls(raw.subspan(head.line.size()));
     return parse_all(text, head);
 }

@@ -8,9 +8,9 @@
 namespace s3gate::http {
 namespace {
 
-// A head that goes on: its first line, then field lines, then lines of ours, which are appended to
-// `own` meanwhile. Neighbouring kept lines become one piece, so that a head without removals is a
-// single view.
+// Collects a forwarded head: its first line, field lines, then our lines, which are appended to
+// `own` meanwhile. Adjacent kept lines become one piece, so a head without removals is a single
+// view.
 class HeadBuilder {
   public:
     HeadBuilder(Pieces& pieces, std::string& own) : pieces_(pieces), own_(own) {
@@ -24,12 +24,12 @@ class HeadBuilder {
         }
         end_ = bytes.data() + bytes.size();
     }
-    // What `own` holds is the first line. Nothing was kept so far.
+    // Takes the content of `own` as the first line. No line may have been kept before.
     void begin_with_own() {
         own_line_ = own_.size();
-        pieces_.emplace_back();  // its view is set at the end: `own` still moves
+        pieces_.emplace_back();  // its view is set at the end: `own` may still move
     }
-    // `own` is complete but for the empty line.
+    // Adds `own`, which is complete except for the empty line.
     void finish() {
         own_.append("\r\n");
         flush();
@@ -40,7 +40,7 @@ class HeadBuilder {
     }
 
   private:
-    // Adds what was kept last.
+    // Adds the last kept lines.
     void flush() {
         if (begin_ != end_) {
             pieces_.emplace_back(begin_, static_cast<std::size_t>(end_ - begin_));
@@ -54,7 +54,7 @@ class HeadBuilder {
     const char* end_ = nullptr;
 };
 
-// True if one of the Connection fields of this message nominates `name`.
+// True if a Connection field of this message nominates `name`.
 bool is_nominated(const std::vector<Field>& fields, std::string_view name) {
     bool found = false;
     for (const Field& field : fields) {
@@ -67,8 +67,8 @@ bool is_nominated(const std::vector<Field>& fields, std::string_view name) {
     return found;
 }
 
-// True if any Connection option is something else than the ones every client sends: only then
-// nominations are looked for.
+// True if a Connection option is not one of those that every client sends. Only then nominations
+// are searched.
 template <class Head>
 bool has_nominations(const Head& head) {
     bool found = false;
@@ -86,20 +86,19 @@ bool has_nominations(const Head& head) {
     return found;
 }
 
-// True if a Connection field of this message removes `field`. (Upgrade is decided for each
-// message.)
+// True if a Connection field of this message removes `field`. (Upgrade is decided per message.)
 inline bool is_removed(const Field& field, const std::vector<Field>& fields) {
     return field.id != FieldId::upgrade && may_be_nominated(field.name) &&
            is_nominated(fields, field.name);
 }
 
-// Fields that concern one connection only (RFC 9110 §7.6.1), in either direction. (Upgrade and
-// Transfer-Encoding are others; whether they stay is decided for each message.)
+// Fields that concern one connection only (RFC 9110 §7.6.1), in both directions. (Upgrade and
+// Transfer-Encoding are not in the set; they are decided per message.)
 constexpr FieldSet kHopByHop =
     set_of(FieldId::connection, FieldId::keep_alive, FieldId::proxy_connection,
            FieldId::proxy_authenticate, FieldId::proxy_authorization, FieldId::te);
 
-// True if a server that cannot tell '_' or another sign from '-' (CGI and its kin) reads `name` as
+// True if a server that cannot tell '_' or another sign from '-' (CGI and the like) reads `name` as
 // `real`.
 bool reads_as(std::string_view name, std::string_view real) {
     if (name.size() != real.size()) {
@@ -115,9 +114,9 @@ bool reads_as(std::string_view name, std::string_view real) {
     return true;
 }
 
-// Names that would be taken for one of the fields that we add, and would thus undo them.
+// Names that a server could take for one of our fields; they would override it.
 bool is_forwarded_lookalike(std::string_view name) {
-    // By length first: this is asked of nearly every field of every request.
+    // By length first: nearly every field of every request is tested.
     switch (name.size()) {
         case 9:
             return reads_as(name, "x-real-ip");
@@ -141,7 +140,7 @@ inline void append_field(std::string& own, std::string_view name, std::string_vi
     std::memcpy(out, "\r\n", 2);
 }
 
-// True if the request line can go on as it came.
+// True if the request line can be forwarded as received.
 inline bool is_plain_line(const RequestHead& head, const RequestMeaning& meaning) {
     return head.minor == 1 && meaning.origin_target.data() == head.target.data() &&
            !meaning.missing_slash && meaning.origin_target.size() == head.target.size();
@@ -155,7 +154,7 @@ void append_request_line(const RequestHead& head, const RequestMeaning& meaning,
     own.append(meaning.origin_target).append(" HTTP/1.1\r\n");
 }
 
-// The fields of a request that do not go on. Transfer-Encoding (exactly one, exactly "chunked") and
+// The removed fields of a request. Transfer-Encoding (exactly one, exactly "chunked") and
 // X-Forwarded-For are written anew.
 inline FieldSet dropped_fields(const RequestHead& head, const ForwardRules& rules) {
     FieldSet dropped = kHopByHop | set_of(FieldId::http2_settings, FieldId::transfer_encoding,
@@ -168,14 +167,14 @@ inline FieldSet dropped_fields(const RequestHead& head, const ForwardRules& rule
     return dropped;
 }
 
-// True if a line of the site's takes the place of this field.
+// True if a line of the site replaces this field.
 inline bool is_replaced(const ForwardRules& rules, std::string_view name) {
     return rules.replaced != nullptr &&
            std::any_of(rules.replaced->begin(), rules.replaced->end(),
                        [&](const std::string& other) { return base::iequals(other, name); });
 }
 
-// The lines of a request that are ours, behind X-Forwarded-For.
+// Appends our lines of a request, after X-Forwarded-For.
 inline void append_own_lines(const RequestHead& head, const RequestMeaning& meaning,
                              const ForwardRules& rules, std::string& own) {
     if (!rules.append || !head.has(FieldId::x_real_ip)) {
@@ -196,7 +195,7 @@ inline void append_own_lines(const RequestHead& head, const RequestMeaning& mean
     own.append(rules.extra_lines);
 }
 
-// The lines of an answer that are ours: framing, Connection, the session's key, the request's id.
+// Appends our lines of an answer: framing, Connection, the session's key, the request's id.
 inline void append_own_lines(const ResponseHead& head, const ResponseRules& rules,
                              std::string& own) {
     if (rules.chunked) {
@@ -290,8 +289,7 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
 void forward_response(const ResponseHead& head, const ResponseRules& rules, Pieces& pieces,
                       std::string& own) {
     HeadBuilder out(pieces, own);
-    // A reason of spaces only is as good as none to an SDK that splits the status line at white
-    // space.
+    // SDKs that split the status line at white space take a reason of spaces for none.
     const bool has_reason = !base::trim_ows(head.reason).empty();
     if (head.minor == 1 && has_reason) {
         out.keep(head.line);
@@ -309,7 +307,7 @@ void forward_response(const ResponseHead& head, const ResponseRules& rules, Piec
     dropped |= rules.drop_framing ? set_of(FieldId::content_length) : 0;
     for (const Field& field : head.fields) {
         bool keep = !is_in(dropped, field.id);
-        // The echo of our key replaces whatever a backend put there.
+        // Our session field replaces the backend's.
         if (field.id == FieldId::other && !rules.session_name.empty() &&
             base::iequals(field.name, rules.session_name)) {
             keep = false;

@@ -18,7 +18,8 @@ void append_head_end(std::string& out, std::string_view type, std::size_t length
     out.append(close ? "\r\nConnection: close\r\n\r\n" : "\r\n\r\n");
 }
 
-// Up to the first `separator` outside of quotes; takes it, and that separator, off `rest`.
+// Removes the text up to the first `separator` outside quotes, and the separator, from `rest`;
+// returns the text.
 std::string_view take_part(std::string_view& rest, char separator) {
     bool is_quoted = false;
     std::size_t at = 0;
@@ -37,7 +38,7 @@ std::string_view take_part(std::string_view& rest, char separator) {
     return part.substr(0, part.find_last_not_of(kBlank) + 1);
 }
 
-// RFC 9110 §12.4.2: "0" or "1" with up to three decimals, of which something is left.
+// RFC 9110 §12.4.2: "0" or "1" with up to three decimals, and above 0.
 bool is_weight_above_0(std::string_view text) {
     if (text.empty() || text.size() > 5 || (text[0] != '0' && text[0] != '1') ||
         (text.size() > 1 && text[1] != '.') ||
@@ -60,7 +61,7 @@ bool is_html_range(std::string_view range) {
     return true;
 }
 
-// Nothing of the request is in it, and nothing that a browser would fetch.
+// The page contains nothing of the request, and no resource that a browser would fetch.
 std::string page_of(const LocalReply& reply, std::string_view title) {
     std::string body = "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><title>";
     base::append_xml_escaped(body, title);
@@ -123,7 +124,7 @@ void append_plain_reply(std::string& out, std::string_view content_type, std::st
 
 void append_redirect(std::string& out, std::string_view location, bool close,
                      std::string_view date) {
-    // 301 as nginx answers a missing slash.
+    // 301 is nginx's answer to a missing slash.
     out.append("HTTP/1.1 301 Moved Permanently\r\nLocation: ").append(location);
     out += "\r\nCache-Control: no-store\r\n";
     append_head_end(out, "text/plain; charset=utf-8", 0, date, close);
@@ -133,7 +134,7 @@ std::string imf_fixdate(std::int64_t seconds_since_epoch) {
     const std::time_t time = static_cast<std::time_t>(seconds_since_epoch);
     std::tm parts{};
     gmtime_r(&time, &parts);
-    // Not strftime's %a and %b: the names are fixed by RFC 9110 whatever the locale.
+    // Not strftime's %a and %b: RFC 9110 fixes the names for every locale.
     static constexpr const char* kDays[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     static constexpr const char* kMonths[] = {"Jan", "Feb", "Mar", "Apr", "May", "Jun",
                                               "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"};

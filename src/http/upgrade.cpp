@@ -33,7 +33,7 @@ bool is_http(std::string_view protocol) {
 bool is_offered(const RequestHead& offer, std::string_view protocol) {
     bool found = false;
     for_each_protocol(offer.fields, [&](std::string_view offered) {
-        // Protocol names are compared without regard to case (RFC 9110 §7.8).
+        // Protocol names are compared without case (RFC 9110 §7.8).
         found = found || base::iequals(offered, protocol);
     });
     return found;
