@@ -16,7 +16,7 @@ void set_option(int fd, int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-// docs/architecture.md, "Retry": a node without power must not hold clients for minutes.
+// docs/architecture.md, "Retry": a node that lost power must not hold clients for minutes.
 void set_backend_options(int fd) {
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -48,15 +48,15 @@ BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms
     while (!parked.empty()) {
         if (fresh_within_ms > 0 &&
             reactor_.now_ms() - parked.back()->last_used_ms > fresh_within_ms) {
-            return nullptr;  // the others are older still
+            return nullptr;  // the others are even older
         }
         BackendLease lease = std::move(parked.back());
         parked.pop_back();
         --parked_;
         lease->stream.disarm_idle();
         lease->stream.set_observer(nullptr);
-        // A write cannot be repeated when the backend was just closing: it also asks the socket, in
-        // case the event is on its way.
+        // A write cannot be repeated if the backend was closing. So the socket is asked as well:
+        // the event may be on its way.
         if (fresh_within_ms > 0 ? lease->stream.is_quiet_now() : lease->stream.is_silent()) {
             return lease;
         }
@@ -130,7 +130,7 @@ task<ConnectEnd> connect_backend(BackendConnection& connection, const base::Sock
     set_backend_options(fd);
     const int result = ::connect(fd, reinterpret_cast<const sockaddr*>(&storage), length);
     if (result != 0 && errno != EINPROGRESS) {
-        // No port or no memory left on this side says nothing about the backend.
+        // A lack of ports or memory on our side says nothing about the backend.
         const bool is_ours =
             errno == EAGAIN || errno == EADDRNOTAVAIL || errno == ENOBUFS || errno == ENOMEM;
         ::close(fd);

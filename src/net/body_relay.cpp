@@ -9,11 +9,10 @@
 namespace s3gate::net {
 namespace {
 
-// Pieces of a head that is sent at once. It has more only if many of its lines are left out, one
-// here and one there.
+// Pieces of a head that is sent at once. A head has more only if many scattered lines are removed.
 constexpr std::size_t kMaxHeadAtOnce = 16;
 
-// The body is complete when it is made, where nothing is to come.
+// True if no body follows, so it is complete from the start.
 bool is_complete(const http::Framing& framing) {
     return framing.kind == http::BodyKind::none ||
            (framing.kind == http::BodyKind::length && framing.length == 0);
@@ -51,7 +50,7 @@ task<RelayEnd> relay_body(BodyRelay& relay) {
         run.gather();
         run.splice();
         run.send();
-        // The waits are awaited here: each coroutine between would cost a frame.
+        // The waits are awaited here, because each coroutine in between would cost a frame.
         switch (run.wait()) {
             case RelayRun::Wait::for_nothing:
                 break;
@@ -99,7 +98,7 @@ bool relay_at_once(BodyRelay& relay) {
     }
     const ssize_t sent = relay.sink->send(pieces, count, false);
     if (sent != static_cast<ssize_t>(size)) {
-        // What failed fails again in relay_body(), which knows what to do about it.
+        // After a failure relay_body() meets the same error and handles it.
         relay.sent_ahead = static_cast<std::size_t>(std::max<ssize_t>(sent, 0));
         return false;
     }

@@ -29,8 +29,8 @@ Buffer BufferPool::acquire() {
 
 namespace {
 
-// True if the kernel exempts us from pipe-user-pages-soft (CAP_SYS_RESOURCE or CAP_SYS_ADMIN,
-// fs/pipe.c); asked of /proc/self/status because capabilities, not the user id, decide.
+// True if the kernel exempts this process from pipe-user-pages-soft (CAP_SYS_RESOURCE or
+// CAP_SYS_ADMIN, fs/pipe.c). /proc/self/status tells, because capabilities decide, not the user id.
 bool is_exempt_from_pipe_limit() {
     std::FILE* file = std::fopen("/proc/self/status", "re");
     if (file == nullptr) {
@@ -64,7 +64,7 @@ std::uint64_t automatic_pipe_limit() {
     if (pages == 0) {
         return kPrivileged;  // 0 = no limit
     }
-    // 256 pages a pipe; an eighth is left for other programs of the same user.
+    // 256 pages per pipe; an eighth is left for other programs of the same user.
     const std::uint64_t pipes = pages / 256;
     return pipes - pipes / 8;
 }
@@ -114,7 +114,7 @@ void Pipe::release() {
     if (!pool_->closing_) {
         --pool_->lent_;
     }
-    // Only an empty pipe may be used again: bytes left inside belong to a message that was cut.
+    // Only an empty pipe is used again: bytes inside belong to a message that was cut.
     if (held == 0 && !pool_->closing_ && pool_->free_.size() < pool_->budget_.kept_per_pool()) {
         PipePool& pool = *pool_;
         pool.free_.push_back(std::move(*this));
@@ -163,8 +163,8 @@ Pipe PipePool::acquire() {
         ::close(ends[0]);
         ::close(ends[1]);
     }
-    // Out of descriptors or past the user's pipe pages: copying does not fail, so do not ask again
-    // for a while.
+    // No descriptor, or the user's pipe pages are spent. Copying always works, so the pool does not
+    // try again for a while.
     budget_.give_back();
     refused_ = 64;
     return pipe;

@@ -18,7 +18,7 @@ void set_option(int fd, int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
-// None, with errno, when it cannot be had.
+// No descriptor, with errno set, on failure.
 base::Descriptor bound_socket(const base::SocketAddress& address, bool shared) {
     sockaddr_storage storage;
     const socklen_t length = address.to_sockaddr(storage);
@@ -32,10 +32,10 @@ base::Descriptor bound_socket(const base::SocketAddress& address, bool shared) {
     if (shared) {
         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     }
-    // A VIP that keepalived has not put here yet (docs/architecture.md, "Start, drain, stop").
+    // keepalived may not have added a virtual IP yet (docs/architecture.md, "Start, drain, stop").
     set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
-    // What clients need is set once here: accepted sockets inherit it (tcp(7), socket(7)), five
-    // system calls less for each. A client that vanished without a word is noticed within a minute.
+    // Accepted sockets inherit these options (tcp(7), socket(7)), which saves five system calls per
+    // client. Keepalive notices a vanished client within a minute.
     set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
@@ -64,8 +64,8 @@ ProbeResult probe_bind(const base::SocketAddress& address) {
         }
         return {std::generic_category().message(error), false};
     }
-    // Binding alone succeeds beside a listener that set SO_REUSEADDR only until that one listens:
-    // listen too.
+    // Beside a socket with SO_REUSEADDR a bind succeeds until that socket listens, so the probe
+    // listens as well.
     ProbeResult result;
     if (::listen(socket.get(), 1) != 0) {
         result.error = std::generic_category().message(errno);

@@ -13,10 +13,10 @@ namespace s3gate::net {
 namespace {
 
 constexpr int kEventsPerPoll = 256;
-// Design "Threads": a tick later than this is our own stall.
+// docs/architecture.md, "Threads and ownership": a tick later than this is our own stall.
 constexpr std::chrono::seconds kStall{2};
-// For how long what arrived during a stall is fetched before anybody is declared late: there may be
-// more of it than one look shows, and it may never end.
+// Time to fetch input that arrived during a stall, before any deadline fires. One round may not
+// show all of it, and it may never end.
 constexpr std::chrono::milliseconds kCatchUp{250};
 
 }  // namespace
@@ -30,8 +30,8 @@ Reactor::Reactor()
     : epoll_(epoll_create1(EPOLL_CLOEXEC)),
       bell_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       wheel_(kSlots) {
-    // Never read: with EPOLLET every write is an event of its own (epoll(7)), and the 64 bit
-    // counter does not overflow.
+    // Never read: with EPOLLET every write is an event (epoll(7)), and the 64-bit counter does not
+    // overflow.
     epoll_event event{};
     event.events = EPOLLIN | EPOLLET;
     if (!epoll_ || !bell_ || epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, bell_.get(), &event) != 0) {
@@ -65,14 +65,15 @@ void Reactor::run() {
 }
 
 void Reactor::turn(std::chrono::milliseconds patience) {
-    // The clock is the last round's: the tick may come late by what that round took, never early.
+    // The clock is the last round's, so the tick may be late by that round's length, but never
+    // early.
     const auto until_tick = std::chrono::ceil<std::chrono::milliseconds>(next_tick_ - now_point_);
     const auto wait = is_busy() ? std::chrono::milliseconds{0}
                                 : std::clamp(until_tick, std::chrono::milliseconds{0}, patience);
     begins_left_ = begins_per_round_;
     const std::size_t queued = relays_.size();
     const int reported = poll(static_cast<int>(wait.count()));
-    // Those that only brought a long relay into the queue cost nothing yet.
+    // Events that only queued a long relay have cost nothing yet.
     const std::size_t events = static_cast<std::size_t>(std::max(reported, 0));
     const std::size_t handled = events - std::min(events, relays_.size() - queued);
     run_ready();
@@ -131,8 +132,7 @@ bool Reactor::watch(int descriptor, EventTarget& target, std::uint32_t events) {
 }
 
 void Reactor::forget(const EventTarget& target) {
-    // Events of this round that were fetched but not delivered yet must not reach an object that is
-    // gone.
+    // Fetched but undelivered events of this round must not reach a destroyed object.
     for (int i = event_index_; i < event_count_; ++i) {
         if (events_[static_cast<std::size_t>(i)].data.ptr == static_cast<const void*>(&target)) {
             events_[static_cast<std::size_t>(i)].data.ptr = nullptr;
@@ -146,7 +146,7 @@ int Reactor::poll(int timeout_ms) {
     event_count_ = std::max(count, 0);
     for (event_index_ = 0; event_index_ < event_count_;) {
         const epoll_event event = events_[static_cast<std::size_t>(event_index_)];
-        ++event_index_;  // before delivery: forget() looks at what is left
+        ++event_index_;  // before the delivery: forget() looks at the rest
         if (event.data.ptr != nullptr) {
             static_cast<EventTarget*>(event.data.ptr)->on_events(event.events);
         }
@@ -156,8 +156,8 @@ int Reactor::poll(int timeout_ms) {
 }
 
 void Reactor::run_ready() {
-    // Only what is queued now: a coroutine that yields again waits for the next round, behind
-    // everybody's events.
+    // Only the current entries: a coroutine that yields again waits for the next round, after its
+    // events.
     for (std::size_t left = ready_.size(); left > 0; --left) {
         ready_.pop().resume();
     }
@@ -173,7 +173,7 @@ void Reactor::run_beginners() {
 void Reactor::run_relays(std::size_t events) {
     const std::size_t limit = std::max(kRelayedPerRound, events * kRelayedPerEvent);
     relayed_ = 0;
-    // Only those that wait now, and at least one of them.
+    // Only the current entries, and at least one.
     for (std::size_t left = relays_.size(); left > 0; --left) {
         relays_.pop().resume();
         if (relayed_ >= limit) {
@@ -184,7 +184,7 @@ void Reactor::run_relays(std::size_t events) {
 
 std::coroutine_handle<> Reactor::Queue::pop() {
     const std::coroutine_handle<> coroutine = waiting_[first_++];
-    // What is moved is less than what has gone on since the last time.
+    // Moves fewer entries than have continued since the last move.
     if (first_ > waiting_.size() / 2) {
         waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(first_));
         first_ = 0;
@@ -203,8 +203,8 @@ void Reactor::on_timer() {
     } else {
         remainder_ = base::Duration{0};
     }
-    // What arrived while we stood still is looked at before anybody is declared late. Ticks come in
-    // pairs now and then on a busy worker; more at once were a pause.
+    // Input that arrived during the stall is handled before any deadline fires. On a busy worker
+    // two ticks may be due at once; more mean a stall.
     const bool is_stall = passed >= kStall;
     if (is_stall || advance > 1) {
         while (poll(0) == kEventsPerPoll && (is_stall || advance > 2) &&
@@ -213,7 +213,7 @@ void Reactor::on_timer() {
         run_ready();
     }
     if (is_stall) {
-        last_tick_ = now_point_;  // what that took was our own delay too
+        last_tick_ = now_point_;  // the time for that input was our own delay too
     }
     next_tick_ = last_tick_ + kTickLength;
     for (Tick i = 0; i < advance; ++i) {
@@ -232,11 +232,12 @@ void Reactor::link(TimerNode& node) {
 
 void Reactor::arm(TimerNode& node, Tick after) {
     node.armed_ = true;
-    // One more tick: the present one has partly passed, and a limit fires late rather than early.
+    // One tick more: the current tick has partly passed, and a deadline must be late rather than
+    // early.
     node.deadline_ = now_ + after + 1;
     if (node.is_linked()) {
         if (static_cast<std::int32_t>(node.linked_at_ - node.deadline_) <= 0) {
-            return;  // looked at again when the old slot comes up
+            return;  // checked again when the old slot comes up
         }
         node.unlink();
     }
@@ -244,7 +245,7 @@ void Reactor::arm(TimerNode& node, Tick after) {
 }
 
 void Reactor::turn_wheel() {
-    // The list is moved aside first: handlers arm, disarm and destroy nodes of this very slot.
+    // The list is moved aside first, because handlers arm, disarm and destroy nodes of this slot.
     Slot due;
     due.swap(wheel_[now_ % kSlots]);
     while (!due.empty()) {

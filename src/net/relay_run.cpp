@@ -9,21 +9,21 @@
 namespace s3gate::net {
 namespace {
 
-// Fairness (docs/architecture.md): what one relay may do before others get their turn.
+// Fairness (docs/architecture.md): bytes and calls of one relay before others get a turn.
 constexpr std::size_t kTurnBytes = Reactor::kRelayedPerRound;
 constexpr unsigned kTurnCalls = 16;
 // sendmsg takes at most UIO_MAXIOV (1024) pieces.
 constexpr std::size_t kMaxPieces = 512;
-// A larger piece goes out alone: the call saved is nothing beside it, and two buffers would be held
-// for as long as the receiver takes.
+// A larger piece is sent alone. The saved call would be negligible, and two buffers would be held
+// as long as the receiver takes.
 constexpr std::uint64_t kJoinBelow = 64 * 1024;
 
-// True if the call that failed is to be tried again, once the stream is ready.
+// True if the failed call must be repeated once the stream is ready.
 bool is_to_be_repeated() {
     return errno == EAGAIN || errno == EINTR;
 }
 
-// Removes `sent` bytes from the front of the list, whose first unsent entry is `first`.
+// Removes `sent` bytes from the list, whose first unsent entry is `first`.
 std::size_t advance(std::vector<iovec>& pieces, std::size_t first, std::size_t sent) {
     while (sent > 0 && first < pieces.size()) {
         if (sent < pieces[first].iov_len) {
@@ -65,7 +65,7 @@ bool RelayRun::is_long() const {
     return relay_.payload_sent >= kTurnBytes;
 }
 
-// True if what comes next is long and plain and at hand, and there is a pipe for it.
+// True if the next bytes are long, plain and available, and a pipe is available for them.
 bool RelayRun::is_to_be_spliced() const {
     return source_.kind == http::BodyKind::length && source_.remaining >= kSpliceFrom &&
            source_.prefix.empty() && source_.stream->is_readable() &&
@@ -73,8 +73,7 @@ bool RelayRun::is_to_be_spliced() const {
            relay_.pipes->offers(source_.remaining);
 }
 
-// How much of the body can be received where it is kept anyway, without a copy: all that is to
-// come, or nothing.
+// Bytes of the body that can be received directly into the replay buffer: the whole rest, or none.
 std::size_t RelayRun::room_to_keep() const {
     return relay_.replay != nullptr && source_.kind == http::BodyKind::length &&
                    !relay_.chunked_out && relay_.replay->has_room(source_.remaining)
@@ -88,8 +87,8 @@ void RelayRun::end_with(RelayEnd end, int error) {
     end_ = end;
 }
 
-// Payload bytes of a batch that went out before it was cut, as near as framing bytes in between
-// allow.
+// Payload bytes of a batch that were sent before it was cut; framing bytes in between make it
+// approximate.
 std::uint64_t RelayRun::payload_sent_of_batch() const {
     std::uint64_t unsent = 0;
     for (std::size_t i = batch_.first; i < pieces_.size(); ++i) {
@@ -128,7 +127,7 @@ void RelayRun::add_head() {
     }
 }
 
-// What an earlier attempt received.
+// Adds the bytes that an earlier attempt received.
 void RelayRun::add_kept() {
     const std::size_t kept = relay_.replay->size();
     if (kept == 0) {
@@ -147,14 +146,14 @@ void RelayRun::add_kept() {
 }
 
 void RelayRun::add_body() {
-    bool may_join = true;  // what arrived since goes out together with what was at hand
+    bool may_join = true;  // later input is sent together with the bytes at hand
     if (!source_.prefix.empty() || !unread_.empty()) {
         may_join = add_received();
     } else if (pieces_.empty() && is_to_be_spliced()) {
         pipe_ = relay_.pipes->acquire();
         may_join = !pipe_;
     }
-    // A head that waits goes out first (MSG_MORE) when the body is going to be spliced behind it.
+    // A waiting head is sent first (MSG_MORE) if the body after it will be spliced.
     const bool head_first = !pieces_.empty() && is_to_be_spliced();
     if (may_join && !head_first && !source_.complete && source_.prefix.empty() && unread_.empty() &&
         source_.stream->is_readable()) {
@@ -162,22 +161,22 @@ void RelayRun::add_body() {
     }
 }
 
-// Takes from what was received already. True if more may join it.
+// Takes bytes that were received before. True if more may join them.
 bool RelayRun::add_received() {
     if (source_.prefix.empty()) {
-        // It lies in the buffer that would be received into.
+        // They lie in the buffer that the next receive would use.
         batch_.lies_in_buffer = true;
         return add_input(unread_, false) && batch_.payload == 0;
     }
     return add_input(source_.prefix, source_.prefix_is_stable) && batch_.payload <= kJoinBelow;
 }
 
-// Turns received bytes into pieces, and takes them off `input`, as far as the body goes. False if
+// Turns received bytes into pieces and removes them from `input`, up to the body's end. False if
 // they are malformed, which ends the relay. `stable` as in ReplayBuffer::add().
 bool RelayRun::add_input(std::string_view& input, bool stable) {
     const std::size_t slot = pieces_.size();
     if (relay_.chunked_out) {
-        pieces_.push_back({});  // the chunk line, known once the payload is
+        pieces_.push_back({});  // place of the chunk line, whose size is known after the payload
     }
     const std::optional<std::size_t> payload = source_.kind == http::BodyKind::chunked
                                                    ? add_chunks(input, stable)
@@ -194,7 +193,7 @@ bool RelayRun::add_input(std::string_view& input, bool stable) {
     return true;
 }
 
-// The payload of as many chunks as there is room for; nothing if one is malformed.
+// The payload of as many chunks as the batch has room for; nullopt if one is malformed.
 std::optional<std::size_t> RelayRun::add_chunks(std::string_view& input, bool stable) {
     std::size_t payload = 0;
     while (pieces_.size() < kMaxPieces) {
@@ -232,7 +231,8 @@ void RelayRun::add_payload(std::string_view bytes, bool stable) {
     }
 }
 
-// Makes the payload behind pieces_[slot] one chunk. Nothing for none, which would end the message.
+// Makes the payload after pieces_[slot] one chunk. Adds no chunk for an empty payload: it would end
+// the message.
 void RelayRun::add_chunk_line(std::size_t slot, std::size_t payload) {
     if (payload == 0) {
         return;
@@ -247,8 +247,8 @@ void RelayRun::receive() {
     if (!buffer_) {
         buffer_ = relay_.buffers->acquire();
     }
-    // Always a whole buffer, also where less remains: only a short read proves that the socket is
-    // drained, and what lies behind the body is needed anyway (the next request) or damning (a
+    // Always reads a whole buffer, even if less of the body remains. Only a short read proves that
+    // the socket is drained. Bytes after the body are needed (the next request) or prove a fault (a
     // backend's surplus).
     const std::size_t kept = room_to_keep();
     iovec places[] = {{kept > 0 ? relay_.replay->room(kept) : nullptr, kept},
@@ -259,7 +259,7 @@ void RelayRun::receive() {
     if (got > 0) {
         take_received(static_cast<std::size_t>(got), kept);
     } else if (batch_.payload > 0) {
-        // What is at hand goes out before the end is acted on: it is reported again.
+        // Sends the bytes at hand first; the next receive reports the end again.
     } else if (got == 0) {
         if (source_.kind == http::BodyKind::until_close) {
             source_.complete = true;
@@ -271,7 +271,8 @@ void RelayRun::receive() {
     }
 }
 
-// `bytes` came: first into the replay buffer's room for `kept`, then into the relay's buffer.
+// Distributes received `bytes`: the first `kept` are in the replay buffer's room, the rest in the
+// relay's buffer.
 void RelayRun::take_received(std::size_t bytes, std::size_t kept) {
     const std::size_t in_place = std::min(bytes, kept);
     if (in_place > 0) {
@@ -315,8 +316,8 @@ void RelayRun::splice() {
 }
 
 void RelayRun::fill_pipe() {
-    // A pipe counts segments, and one of them may be a whole 32 KiB piece of a socket buffer: more
-    // fits than its capacity in pages says.
+    // A pipe counts segments, and one segment may be a whole 32 KiB piece of a socket buffer. So
+    // more fits than its capacity in pages.
     const auto want =
         static_cast<std::size_t>(std::min<std::uint64_t>(source_.remaining, kTurnBytes));
     const ssize_t moved = source_.stream->splice_to_pipe(pipe_.write_end(), want);
@@ -346,8 +347,7 @@ void RelayRun::send() {
         note_sent_of_batch(std::exchange(relay_.sent_ahead, 0));
     }
     while (batch_.first < pieces_.size()) {
-        // The head, and what came with it, wait for body bytes only when they are about to be
-        // spliced behind it.
+        // The head and the bytes with it wait for body bytes only if those are about to be spliced.
         const bool more = is_to_be_spliced();
         const ssize_t sent = sink_.send(pieces_.data() + batch_.first,
                                         std::min(pieces_.size() - batch_.first, kMaxPieces), more);
@@ -364,11 +364,11 @@ void RelayRun::send() {
     end_batch();
 }
 
-// The body is complete: bytes behind it belong to the next message, and a chunked one gets its end.
+// The body is complete: later bytes belong to the next message, and a chunked body gets its end.
 void RelayRun::add_end() {
     has_end_ = true;
     if (!was_complete_ && source_.surplus != nullptr) {
-        // `unread_` does not outlive this run.
+        // Copied: `unread_` ends with this run.
         source_.surplus->assign(unread_.empty() ? source_.prefix : unread_);
         source_.prefix = {};
         unread_ = {};
@@ -378,9 +378,9 @@ void RelayRun::add_end() {
     }
 }
 
-// Last chunk, trailers that may go on, empty line (RFC 9112 §7.1). Malformed trailers end the
-// relay, also where the receiver gets no chunks and they go nowhere: a message with such did not
-// end well.
+// Adds the last chunk, the trailers that may be forwarded, and the empty line (RFC 9112 §7.1).
+// Malformed trailers end the relay, even if the receiver gets no chunks: such a message did not end
+// well.
 void RelayRun::add_last_chunk() {
     std::string& lines = relay_.lists->last_chunk;
     lines = "0\r\n";
@@ -421,7 +421,7 @@ void RelayRun::end_batch() {
         relay_.prefix_buffer.release();
     }
     if (source_.complete) {
-        // Bytes behind the message: whoever sent them is not to be used again.
+        // Bytes after the message: such a connection must not be reused.
         const bool has_surplus =
             !unread_.empty() || (source_.surplus == nullptr && !source_.prefix.empty());
         end_with(RelayEnd::complete, has_surplus ? EPROTO : 0);
@@ -433,7 +433,7 @@ RelayRun::Wait RelayRun::wait() {
         return Wait::for_nothing;
     }
     if (is_sending()) {
-        // A long relay sends what it holds then, and with that its turn is over.
+        // A long relay sends what it holds and then gives up its turn.
         turn_ = {is_long() ? kTurnBytes : 0, 0};
         return Wait::for_sink;
     }
@@ -447,7 +447,7 @@ RelayRun::Wait RelayRun::wait() {
     if (has_input()) {
         return Wait::for_nothing;
     }
-    // Nothing is held meanwhile.
+    // Bytes that were held back go out before the wait.
     if (std::exchange(is_held_back_, false)) {
         sink_.flush();
     }

@@ -1,5 +1,5 @@
-// One run of a relay: what it holds between two system calls, and its steps. relay_body() calls
-// them in turn, and suspends where wait() says so.
+// One run of a relay: its state between two system calls, and its steps. relay_body() calls the
+// steps in turn and suspends as wait() says.
 #pragma once
 
 #include <cstddef>
@@ -18,55 +18,55 @@ inline iovec piece_of(std::string_view bytes) {
 
 class RelayRun {
   public:
-    // `relay` must outlive it.
+    // `relay` must outlive the run.
     explicit RelayRun(BodyRelay& relay);
-    // What is unread dies with it and cannot be received again: what was kept for replay is then no
-    // longer all of the body.
+    // Unread bytes are lost with the run. The replay buffer then lacks a part of the body and is
+    // dropped.
     ~RelayRun();
     RelayRun(const RelayRun&) = delete;
     RelayRun& operator=(const RelayRun&) = delete;
 
-    // The steps. Each does as much as it can at once, and nothing where it has nothing to do.
+    // The steps. Each does as much as possible without waiting.
     //
-    // Fills an empty batch: the head, what was kept from an earlier attempt, what came with the
-    // head, what the socket has. Takes a pipe instead where what comes next is to be spliced.
+    // gather() fills an empty batch: the head, bytes kept from an earlier attempt, bytes that came
+    // with the head, input of the socket. If the next bytes will be spliced it acquires a pipe
+    // instead.
     void gather();
     // Fills that pipe from the source and empties it into the sink.
     void splice();
-    // Sends the batch, and tells the end of the message.
+    // Sends the batch; detects the end of the message.
     void send();
-    // What has to be waited for before the next of these: room in the sink, the end of the turns of
-    // others, more from the source.
+    // The condition for the next step: room in the sink, the relay's next turn, or input from the
+    // source.
     enum class Wait : std::uint8_t { for_nothing, for_sink, for_turn, for_source };
     Wait wait();
-    // The waits are over. A wait that was cancelled ends the relay in the next gather().
+    // Called after a wait. A cancelled wait ends the relay in the next gather().
     void on_sink(Wake wake);
     void on_source(Wake wake);
-    // True for what has taken a whole turn already: short messages go before its news.
+    // True for a relay that has taken a whole turn; short messages go before it.
     bool is_long() const;
 
-    // How the relay ended; nothing while it goes on.
+    // The relay's end; nullopt while it runs.
     const std::optional<RelayEnd>& end() const { return end_; }
 
   private:
-    // What was gathered and is to be sent before more is gathered; the pieces themselves are in
-    // pieces_.
+    // Gathered bytes, to be sent before more are gathered; the pieces are in pieces_.
     struct Batch {
         std::size_t first = 0;        // first unsent piece
-        std::size_t head_left = 0;    // unsent bytes of the head, which are the first
+        std::size_t head_left = 0;    // unsent bytes of the head, at the front
         std::uint64_t payload = 0;    // bytes of the body
         bool lies_in_buffer = false;  // some pieces point into buffer_
     };
-    // What was done since others had their turn.
+    // Work since other relays had their turn.
     struct Turn {
         std::size_t bytes = 0;  // sent
         unsigned calls = 0;     // system calls
         bool is_over() const;
     };
 
-    // True if something gathered is not sent yet.
+    // True if gathered bytes are unsent.
     bool is_sending() const { return batch_.first < pieces_.size() || pipe_.held > 0; }
-    // True if there are bytes to gather, as far as is known.
+    // True if bytes to gather are known.
     bool has_input() const {
         return !source_.prefix.empty() || !unread_.empty() || source_.stream->is_readable();
     }
@@ -103,14 +103,15 @@ class RelayRun {
     Turn turn_;
     Pipe pipe_;
     Buffer buffer_;
-    // Received, not yet turned into pieces (chunked with very many chunks); lies in buffer_.
+    // Received bytes in buffer_ that are no pieces yet (a body of very many chunks).
     std::string_view unread_;
-    char chunk_lines_[2][24];  // a batch has at most two: what was at hand, and what joined it
+    char chunk_lines_[2][24];  // a batch has at most two chunks: the bytes at hand, and those that
+                               // joined them
     unsigned chunk_count_ = 0;
-    bool has_begun_ = false;     // the head, and what was kept, are gathered
-    bool was_complete_;          // before it began
+    bool has_begun_ = false;     // the head and the kept bytes are gathered
+    bool was_complete_;          // the body was complete before the run
     bool has_end_ = false;       // the end of the message is gathered
-    bool is_held_back_ = false;  // sent with MSG_MORE, and nothing behind it yet
+    bool is_held_back_ = false;  // sent with MSG_MORE, and nothing after it yet
 };
 
 }  // namespace s3gate::net

@@ -32,7 +32,7 @@ char* ReplayBuffer::room(std::size_t size) {
 }
 
 void ReplayBuffer::grow(std::size_t least) {
-    // Where the length is known all of it is asked for at once; otherwise it doubles.
+    // For a known length the whole memory is allocated at once; otherwise it doubles.
     const std::size_t wanted =
         std::min(std::max({least, 2 * capacity_, kLeastCapacity}), std::max(limit_, least));
     const bool from_pool =

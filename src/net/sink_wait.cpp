@@ -11,10 +11,10 @@
 namespace s3gate::net {
 namespace {
 
-// How often a blocked backend is asked for a sign of life: well inside kBackendUserTimeout.
+// Interval of the checks on a blocked backend: well below kBackendUserTimeout.
 constexpr Tick kAliveCheck = 16;  // 4 s
 
-// True if the kernel received anything from the peer in the last `limit`.
+// True if the kernel received any packet from the peer within `limit`.
 bool has_acknowledged_within(int fd, base::Duration limit) {
     tcp_info info{};
     socklen_t size = sizeof info;
@@ -38,17 +38,17 @@ task<Wake> wait_for_sink(Stream& sink, SinkWait wait) {
             }
             co_return wake;
         }
-        // By the clock: each slice ends a tick late, and there may be many of them.
+        // By the clock: each slice ends up to a tick late, and there may be many.
         waited = sink.reactor().now() - begin;
         if (waited >= wait.limit) {
-            // The other direction of a tunnel may go on with this connection.
+            // The other direction of a tunnel may continue to use this connection.
             if (is_lifted) {
                 set_user_timeout(sink.descriptor(), kBackendUserTimeout);
             }
             co_return Wake::timed_out;
         }
-        // Probes of a shut window come at doubling distances: the last answer may be as old as half
-        // of the wait.
+        // Window probes come at doubling intervals, so the last answer may be as old as half of the
+        // wait.
         const base::Duration so_far = waited * kTickLength;
         const bool is_alive = has_acknowledged_within(sink.descriptor(), so_far * 2 / 3);
         if (is_alive != is_lifted) {

@@ -1,4 +1,4 @@
-// Waiting until a stream takes bytes again. Shared by the relay of bodies and by tunnels.
+// Waits until a stream accepts bytes again. Used by the relay of bodies and by tunnels.
 #pragma once
 
 #include "s3gate/net/stream.hpp"
@@ -8,15 +8,15 @@ namespace s3gate::net {
 
 struct SinkWait {
     Tick limit = 1;
-    bool is_backend = false;          // its TCP_USER_TIMEOUT is short
-    const bool* cancelled = nullptr;  // looked at whenever the wait is interrupted
+    bool is_backend = false;          // the sink has a short TCP_USER_TIMEOUT
+    const bool* cancelled = nullptr;  // checked whenever the wait is interrupted
 };
 
-// Suspends until the sink takes bytes again, `limit` is over (Wake::timed_out) or the wait was
-// interrupted. A backend's TCP_USER_TIMEOUT is short, because a node without power must be noticed,
-// but the kernel also counts the time in which a living peer keeps its window shut (tcp(7)), and a
-// storage server may stall on its disks for longer than that. So while a blocked backend goes on
-// acknowledging, the kernel's limit is lifted to ours.
+// Suspends until the sink accepts bytes, `limit` has passed (Wake::timed_out) or the wait was
+// interrupted. A backend's TCP_USER_TIMEOUT is short, so that a node without power is noticed. But
+// the kernel also counts the time in which a living peer keeps its window closed (tcp(7)), and a
+// storage server may stall on its disks for longer. So while a blocked backend acknowledges, the
+// kernel's limit is raised to ours.
 task<Wake> wait_for_sink(Stream& sink, SinkWait wait);
 
 }  // namespace s3gate::net

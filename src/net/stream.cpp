@@ -16,15 +16,15 @@ namespace s3gate::net {
 namespace {
 
 constexpr std::uint32_t kAllEvents = EPOLLIN | EPOLLOUT | EPOLLRDHUP;
-// Two changes to the set cost less than this many rounds without work.
+// Two changes of the epoll set cost less than this many rounds without work.
 constexpr std::uint8_t kMostIdleReports = 3;
 
-// The wrappers of the C library are cancellation points and pay two atomic operations a call for it
-// in a process with threads (4 % of the user time at 1 KiB). We cancel no threads, so the calls are
-// made directly.
+// The C library's wrappers are cancellation points and cost two atomic operations per call in a
+// process with threads (4 % of the user time at 1 KiB). No thread here is cancelled, so the system
+// calls are made directly.
 ssize_t plain_recv(int fd, void* buffer, std::size_t size) {
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    return ::recv(fd, buffer, size, 0);  // so that the sanitizer sees what is written
+    return ::recv(fd, buffer, size, 0);  // lets the sanitizer see the write
 #else
     return ::syscall(SYS_recvfrom, fd, buffer, size, 0, nullptr, nullptr);
 #endif
@@ -46,12 +46,12 @@ ssize_t plain_sendmsg(int fd, const msghdr* message, int flags) {
     return ::syscall(SYS_sendmsg, fd, message, flags);
 }
 
-// Pieces of no more bytes than this together are copied into one: that costs less than what the
-// kernel does about a list of pieces (docs/bench.md). A head with a small body fits.
+// Pieces of at most this many bytes in total are copied into one. That costs less than the kernel's
+// handling of a list of pieces (docs/bench.md). A head with a small body fits.
 constexpr std::size_t kGatherUpTo = 4096;
 
-// Copies the pieces one behind the other and returns their length; 0 when there is nothing to copy
-// or it does not fit (then nothing was copied).
+// Copies the pieces one after the other and returns their length; 0 without a copy if there is
+// nothing to copy or it does not fit.
 std::size_t gather(const iovec* pieces, std::size_t count, char (&out)[kGatherUpTo]) {
     std::size_t size = 0;
     for (std::size_t i = 0; i < count; ++i) {
@@ -91,13 +91,13 @@ bool Stream::after_receive(ssize_t moved, std::size_t wanted, bool short_means_d
             note_drained();
             errno = EAGAIN;
         } else if (errno != EINTR) {
-            errno =
-                errno == EAGAIN ? ECONNRESET : errno;  // broken and drained: nothing more will come
+            errno = errno == EAGAIN ? ECONNRESET
+                                    : errno;  // broken and drained: no more bytes will come
             broken_ = true;
         }
         return false;
     }
-    // A short read has drained the socket; with a FIN already seen the end is still to be read.
+    // A short read has drained the socket. After a FIN the end must still be read.
     if (short_means_drained && static_cast<std::size_t>(moved) < wanted && !peer_finished_) {
         note_drained();
     }
@@ -108,26 +108,26 @@ void Stream::note_drained() {
     readable_ = false;
     idle_reports_ = 0;
     if ((watched_ & EPOLLIN) == 0) {
-        watch(watched_ | EPOLLIN);  // reports at once what has arrived since
+        watch(watched_ | EPOLLIN);  // reports at once what has arrived meanwhile
     }
 }
 
 void Stream::watch(std::uint32_t events) {
     watched_ = events;
     if (!reactor_.watch(fd_, *this, events)) {
-        readable_ = broken_ = true;  // it would never be heard again
+        readable_ = broken_ = true;  // the stream would never get an event again
     }
 }
 
 ssize_t Stream::end_of_stream() {
-    // The kernel reports a reset once and an end afterwards; an end behind a reset is no clean end
-    // (a body that lasts until the connection closes would pass for complete).
+    // The kernel reports a reset once and an end afterwards. An end after a reset is no clean end:
+    // a body that lasts until the connection closes would seem complete.
     if (broken_) {
         errno = ECONNRESET;
         return -1;
     }
     peer_finished_ = true;
-    return 0;  // stays readable: everybody who asks again gets the end again
+    return 0;  // stays readable: every later read returns the end again
 }
 
 ssize_t Stream::receive(void* buffer, std::size_t size) {
@@ -206,7 +206,7 @@ void Stream::after_send(ssize_t moved) {
     }
     writable_ = false;
     if (errno != EAGAIN) {
-        broken_ = true;  // another try must not succeed behind a hole
+        broken_ = true;  // bytes are missing, so no later send may succeed
         return;
     }
     if ((watched_ & EPOLLOUT) == 0) {
@@ -225,8 +225,8 @@ ssize_t Stream::splice_to_pipe(int pipe, std::size_t size) {
     if (moved == 0) {
         return end_of_stream();
     }
-    // A pipe holds a number of segments, not of bytes: a short splice says nothing about the
-    // socket.
+    // A pipe is limited in segments, not in bytes: a short splice does not prove that the socket is
+    // drained.
     after_receive(moved, size, false);
     return moved;
 }
@@ -262,7 +262,7 @@ bool Stream::has_unread() {
 }
 
 void Stream::flush() {
-    // Setting TCP_NODELAY, which it has anyway, also sends what is pending (tcp(7)).
+    // Setting TCP_NODELAY again, although it is set, sends pending bytes (tcp(7)).
     const int on = 1;
     ::setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
@@ -336,12 +336,12 @@ void Stream::on_side_deadline(Side& side) {
 void Stream::on_events(std::uint32_t events) {
     if (readable_ && !read_side_.waiter && (events & ~(EPOLLIN | EPOLLOUT)) == 0 &&
         (events & EPOLLIN) != 0 && ++idle_reports_ >= kMostIdleReports) {
-        // Room to send is left out too, while there is some: it would be reported with each change.
+        // While there is room to send, EPOLLOUT is left out too: every change would report it.
         const std::uint32_t room = writable_ ? EPOLLOUT : 0U;
         watch(watched_ & ~(EPOLLIN | room));
     }
     if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-        // Bytes that arrived before a reset can still be read, so both sides are told to try.
+        // Bytes that arrived before a reset can still be read, so both sides try.
         broken_ = (events & EPOLLERR) != 0 || broken_;
         readable_ = writable_ = true;
         peer_finished_ = peer_finished_ || (events & EPOLLHUP) != 0;
@@ -357,8 +357,8 @@ void Stream::on_events(std::uint32_t events) {
     if ((events & EPOLLOUT) != 0) {
         writable_ = true;
     }
-    // Waiters are resumed through the queue when both sides wait, as the first one may end the
-    // object the second belongs to.
+    // If both sides wait, both are resumed through the queue: the first one may destroy the object
+    // of the second.
     const bool wake_read = news && read_side_.waiter;
     const bool wake_write = writable_ && write_side_.waiter;
     if (wake_read && wake_write) {
@@ -367,8 +367,9 @@ void Stream::on_events(std::uint32_t events) {
     } else if (wake_read) {
         resume(read_side_, Wake::ready);
     } else if (wake_write && news && observer_ != nullptr) {
-        // The writer is told of the room, and the observer of what nobody reads: an end is
-        // reported once. The observer comes first, as the writer may end this object.
+        // Wakes the writer for the room, and tells the observer of input without a reader, because
+        // an end is reported once. The observer runs before the writer, which may destroy this
+        // object.
         wake_later(write_side_, Wake::ready);
         observer_->on_stream_event();
     } else if (wake_write) {

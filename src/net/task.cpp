@@ -14,14 +14,13 @@ namespace {
 
 constexpr std::size_t kStep = 64;
 constexpr std::size_t kClasses = 64;        // up to 4 KiB
-constexpr std::size_t kMaxPerClass = 4096;  // what a burst leaves behind is bounded
+constexpr std::size_t kMaxPerClass = 4096;  // bounds the frames that a burst leaves
 
 struct FreeFrame {
     FreeFrame* next;
 };
 
-// Trivially destructible on purpose: coroutines may still end while the thread's other objects are
-// being destroyed.
+// Trivially destructible: coroutines may end while the thread's other objects are being destroyed.
 struct FramePool {
     std::array<FreeFrame*, kClasses> heads{};
     std::array<std::size_t, kClasses> counts{};

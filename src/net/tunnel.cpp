@@ -12,18 +12,18 @@
 namespace s3gate::net {
 namespace {
 
-// Fairness (docs/architecture.md): system calls one direction may make before others get a turn.
+// Fairness (docs/architecture.md): system calls of one direction before others get a turn.
 constexpr unsigned kCallsPerTurn = 16;
-// A read that brought this much is followed by splices, a splice that brought less by reads: below
-// it, the splice that finds the socket empty costs more than the copy.
+// After a read of this size splices follow, after a smaller splice reads. Below it the splice that
+// finds the socket empty costs more than the copy.
 constexpr std::size_t kBulk = 32 * 1024;
-// What one splice may move: fits into one buffer when the pipe has to be given back.
+// Bytes of one splice: they fit into one buffer if the pipe must be given back.
 constexpr std::size_t kSpliceBytes = kBufferSize;
-// A receiver that takes nothing for this long gives its pipe back (there are few, and a tunnel may
-// stall for as long as its idle limit); the bytes wait in a buffer.
+// A receiver that takes nothing for this long gives its pipe back and its bytes move to a buffer.
+// Pipes are few, and a tunnel may stall for its whole idle limit.
 constexpr Tick kPipePatience = 4;  // 1 s
 
-// Moves everything inside the pipe into the buffer.
+// Moves all bytes from the pipe to the buffer.
 std::size_t empty_into(Pipe& pipe, Buffer& buffer) {
     std::size_t filled = 0;
     while (filled < pipe.held) {
@@ -56,7 +56,7 @@ void Tunnel::end(TunnelEnd why) {
 }
 
 void Tunnel::on_stream_event() {
-    // Bytes and ends wait for whoever reads them; a reset ends the tunnel although nobody does.
+    // Bytes and ends wait for a reader. A reset ends the tunnel even without one.
     if (ways_[0].to->is_broken()) {
         end(TunnelEnd::backend_broken);
     }
@@ -103,24 +103,25 @@ task<TunnelEnd> Tunnel::run(const Ends& ends, BufferPool& buffers, PipePool& pip
     co_return why_;
 }
 
-// One direction while it runs, and its steps. relay() calls them in turn; only wait() suspends.
+// One running direction and its steps. relay() calls the steps in turn; only wait() suspends.
 class Tunnel::Flow {
   public:
     Flow(Tunnel& tunnel, Way& way) : tunnel_(tunnel), way_(way), pending_(way.glued) {}
 
-    // True once the tunnel is broken, or the source has said FIN and that was passed on.
+    // True if the tunnel is broken, or the source's FIN was passed on.
     bool has_ended() const { return is_finished_ || tunnel_.broken_; }
-    // The steps. Each does as much as it can at once, and nothing where it has nothing to do.
+    // The steps. Each does as much as possible without waiting.
     void receive();
     void send();
-    // Suspends until the next step can do something: while the sink is full, while it is the turn
-    // of others, or until the source has more.
+    // Suspends until the next step can proceed: while the sink is full, during the turns of others,
+    // or until the source has more.
     task<void> wait();
     bool has_to_wait() const {
         return !has_ended() && (is_sending() || calls_ >= kCallsPerTurn || !has_input());
     }
-    // The source broke: what arrived before that goes out as far as the sink takes it at once. A
-    // close frame right before a reset is common (a server that closes with unread bytes).
+    // Called when the source broke: sends the bytes that arrived before, as far as the sink takes
+    // them at once. A close frame directly before a reset is common (a server that closes with
+    // unread bytes).
     void deliver_last_words();
 
   private:
@@ -135,8 +136,8 @@ class Tunnel::Flow {
     Way& way_;
     Buffer buffer_;
     Pipe pipe_;
-    std::string_view pending_;  // received and not sent yet; what else there is lies in the pipe
-    bool is_bulk_ = false;      // the source had much to say the last time
+    std::string_view pending_;  // received but unsent; further bytes are in the pipe
+    bool is_bulk_ = false;      // the last receive was large
     bool is_finished_ = false;
     unsigned calls_ = 0;  // since others had their turn
 };
@@ -148,7 +149,7 @@ char* Tunnel::Flow::buffer() {
     return buffer_.data();
 }
 
-// One call: into the pipe or the buffer. As Stream::receive().
+// One call into the pipe or the buffer. As Stream::receive().
 ssize_t Tunnel::Flow::receive_some() {
     if (is_bulk_ && !pipe_) {
         pipe_ = tunnel_.pipes_->acquire();
@@ -170,7 +171,7 @@ void Tunnel::Flow::receive() {
     ++calls_;
     const ssize_t got = receive_some();
     if (got == 0) {
-        // Half-close: the other direction goes on.
+        // Half-close: the other direction continues.
         way_.to->shutdown_write();
         is_finished_ = true;
     } else if (got > 0) {
@@ -180,7 +181,7 @@ void Tunnel::Flow::receive() {
     }
 }
 
-// One call: out of the pipe or the buffer. As Stream::send().
+// One call from the pipe or the buffer. As Stream::send().
 ssize_t Tunnel::Flow::send_some() {
     ssize_t sent = 0;
     if (pipe_.held > 0) {
@@ -226,19 +227,19 @@ task<void> Tunnel::Flow::wait() {
         co_await way_.from->reactor().yield();
         co_return;
     }
-    // Nothing is held while the source has nothing to say.
+    // A silent source holds neither pipe nor buffer.
     pipe_.release();
     buffer_.release();
     is_bulk_ = false;
     co_await way_.from->readable(std::max<Tick>(tunnel_.idle_left(), 1));
-    // Whatever ended the wait: who is interrupted again and again is idle all the same.
+    // The idle limit counts after any wake: a tunnel that is interrupted again and again may be
+    // idle too.
     if (!has_input() && tunnel_.idle_left() == 0) {
         tunnel_.end(TunnelEnd::idle);
     }
 }
 
-// The sink took nothing for as long as a pipe may be held, or for as long as the tunnel may be
-// idle.
+// Called when the sink took nothing for the pipe's limit or the tunnel's idle limit.
 void Tunnel::Flow::on_stuck_sink() {
     if (tunnel_.idle_left() == 0) {
         tunnel_.end(TunnelEnd::idle);
@@ -246,7 +247,7 @@ void Tunnel::Flow::on_stuck_sink() {
         buffer();
         pending_ = {buffer_.data(), empty_into(pipe_, buffer_)};
         if (pipe_.held > 0) {
-            // Bytes that cannot be delivered must not be missing quietly.
+            // Undeliverable bytes must end the tunnel; they must not be lost silently.
             tunnel_.end(TunnelEnd::cut);
         }
         pipe_.release();
@@ -254,7 +255,7 @@ void Tunnel::Flow::on_stuck_sink() {
 }
 
 void Tunnel::Flow::deliver_last_words() {
-    is_bulk_ = false;  // what is left goes through the buffer
+    is_bulk_ = false;  // the remaining bytes use the buffer
     ssize_t moved = 0;
     do {
         moved = is_sending() ? send_some() : receive_some();
