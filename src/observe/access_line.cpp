@@ -19,10 +19,10 @@ namespace {
 
 constexpr std::string_view kAbsent = "-";
 
-// Names, quotes and commas of a line, with its numbers, its timestamp and its operation.
+// Bytes for the names, quotes and commas of a line, its numbers, its timestamp and its operation.
 constexpr std::size_t kNamesAndNumbers = 1024;
 constexpr std::size_t kLongestNumber = 24;
-// The memory for a line that is kept; room for URLs of a good thousand bytes.
+// Memory that is kept for the next line; enough for URLs of a thousand bytes.
 constexpr std::size_t kKeptScratch = 32 * 1024;
 
 std::string_view query_of(std::string_view target) {
@@ -30,7 +30,7 @@ std::string_view query_of(std::string_view target) {
     return question == std::string_view::npos ? std::string_view() : target.substr(question + 1);
 }
 
-// The host without its port, brackets of an IPv6 literal kept, as nginx's $host.
+// The host without its port, as nginx's $host; an IPv6 literal keeps its brackets.
 std::string_view without_port(std::string_view host) {
     if (host.starts_with('[')) {
         const std::size_t bracket = host.find(']');
@@ -65,7 +65,7 @@ void write_iso8601(Writer& out, std::int64_t second) {
 
 }  // namespace
 
-// Writes one line into memory that was made large enough for all of it.
+// Writes one line into memory that is large enough for all of it.
 class AccessLine::Writer {
   public:
     explicit Writer(char* out) : out_(out) {}
@@ -78,10 +78,10 @@ class AccessLine::Writer {
     }
     template <std::size_t Size>
     void literal(const char (&text)[Size]) {
-        std::memcpy(out_, text, Size - 1);  // of a length known here: a few stores
+        std::memcpy(out_, text, Size - 1);  // constant length: a few stores
         out_ += Size - 1;
     }
-    // The text between quotes, "-" when there is none.
+    // The text in quotes, or "-" if it is empty.
     void text(std::string_view text) {
         if (text.empty()) {
             *out_++ = '-';
@@ -104,7 +104,7 @@ class AccessLine::Writer {
             out_ = std::to_chars(out_, out_ + kLongestNumber, value).ptr;
         }
     }
-    // Exactly `Width` digits; `value` has no more.
+    // Exactly `Width` digits; `value` has at most as many.
     template <std::size_t Width>
     void padded(std::int64_t value) {
         auto rest = static_cast<std::uint32_t>(value);
@@ -114,8 +114,8 @@ class AccessLine::Writer {
         }
         out_ += Width;
     }
-    // "1.234", as nginx prints durations and $msec. Negative durations do not exist; a clock that
-    // says so reads as 0.
+    // "1.234", as nginx prints durations and $msec. A negative value, from a clock that went back,
+    // becomes 0.
     void seconds(std::int64_t milliseconds) {
         milliseconds = milliseconds < 0 ? 0 : milliseconds;
         number(milliseconds / 1000);
@@ -165,8 +165,8 @@ void AccessLine::write_target(Writer& out, std::string_view target) {
         out.plain(kAbsent);
         return;
     }
-    // A secret in the path would need a '=' or a ':', plain or escaped. Without one the query alone
-    // reads as it does behind its path, and what was written for it is copied.
+    // A secret in the path needs a '=' or a ':', plain or escaped. Without one the query reads
+    // alone as it does after its path, so the written text is copied.
     if (*special != '?') {
         out.url(target);
         out.literal(R"(","args":")");
@@ -189,14 +189,14 @@ void AccessLine::write_target(Writer& out, std::string_view target) {
     out.plain(written.empty() ? kAbsent : written);
 }
 
-// What it took, and how it ended. Inline: called once, for each line.
+// Sizes, times and end of the request. Inline: called once per line.
 inline void AccessLine::write_outcome(Writer& out, const RequestRecord& record) {
     out.literal(R"(","tries":)");
     out.number(record.tries);
     out.literal(R"(,"bytes_in":)");
     out.number(record.bytes_in);
     out.literal(R"(,"ttfb":)");
-    // A number that does not exist is null: "-" would make the field a string in some lines only.
+    // A missing number is null: "-" would make the field a string in some lines only.
     const auto number_or_null = [&out](std::int64_t value) {
         if (value < 0) {
             out.literal("null");
@@ -269,12 +269,12 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.plain(record.is_s3 ? s3::operation_of(record.method, path, record.has_copy_source)
                            : kAbsent);
     out.literal(R"(","bucket":")");
-    // As a URL: a target may hide its '?' in an escape.
+    // Redacted like a URL: a target may contain its '?' escaped.
     out.url(path.bucket);
     out.literal(R"(","key_source":")");
     out.text(record.key_source);
     out.literal(R"(","session":")");
-    out.url(record.session);  // the client chose it: it may be part of a URL
+    out.url(record.session);  // the client's choice, possibly a part of a URL
     write_outcome(out, record);
     static_assert(kAccessLogVersion == 1);
     out.literal("\",\"log_version\":1}\n");
@@ -290,7 +290,7 @@ void AccessLine::append(std::string& out, const RequestRecord& record,
     }
     const std::size_t attempts =
         std::min<std::size_t>(record.attempt_count, RequestRecord::kMaxAttempts);
-    // The target stands in the line twice, and its bucket.
+    // The line contains the target twice, and its bucket.
     std::size_t texts = hostname_.size() + record.local_ip.size() + record.forwarded_for.size() +
                         record.client_ip.size() + record.method.size() + record.host.size() +
                         record.referer.size() + 3 * record.target.size() +
@@ -309,7 +309,7 @@ void AccessLine::append(std::string& out, const RequestRecord& record,
     write(line, record, attempts, milliseconds);
     out.append(scratch_.get(), line.end());
     if (scratch_size_ > kKeptScratch) {
-        // A giant among requests does not cost every worker its memory for ever.
+        // A huge request must not make a worker keep its memory.
         scratch_.reset();
         scratch_size_ = 0;
     }

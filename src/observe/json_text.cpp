@@ -27,10 +27,10 @@ char* write_escape(char* out, std::uint8_t byte) {
     return base::write_hex(out, byte);
 }
 
-// The rest of a text that was copied up to `at`, where something stands that may need an escape.
+// Writes the rest of a text that was copied up to `at`, where a byte may need an escape.
 [[gnu::noinline]] char* write_from_special(char* out, std::string_view text, std::size_t at) {
     for (;;) {
-        // ASCII that stops the copying needs an escape.
+        // ASCII that stopped the copy needs an escape.
         const bool is_ascii = byte_at(text, at) < 0x80;
         const std::size_t sequence = is_ascii ? 0 : base::utf8_length(text.substr(at));
         if (sequence == 0) {

@@ -31,24 +31,24 @@ using base::Descriptor;
 using base::TimePoint;
 using std::chrono::milliseconds;
 
-// The thread gives up on a silent target a little before the destructor gives up on the thread.
+// The thread gives up on a silent target shortly before the destructor gives up on the thread.
 constexpr milliseconds kThreadGivesUp{800};
 constexpr milliseconds kDestructorGivesUp{1000};
-// A target that takes a few bytes now and then must not hold a stop for ever either.
+// A target that takes a few bytes now and then must not delay a stop forever.
 constexpr milliseconds kLongestStop{10000};
-// What poll() promises for a pipe is room for this much (pipe(7)): a blocking pipe is written in
+// poll() guarantees room for this many bytes in a pipe (pipe(7)); a blocking pipe is written in
 // such pieces.
 constexpr std::size_t kPollPromise = 4096;
-// Blocks that go round. Their memory is asked for at the start and touched when it is first written
-// to; a thread that lags further behind than this costs allocations, which are given back later.
+// Blocks in circulation. They are allocated at the start; the first write touches their memory. If
+// the thread lags further behind, blocks are allocated, and freed later.
 constexpr std::size_t kSpareBlocks = 32;
 
-// An open target and how it has to be written so that the thread can always be stopped.
+// An open target, and a way to write it so that the thread can always be stopped.
 struct Output {
     enum class Kind {
-        file,          // write() returns without waiting for anybody
+        file,          // write() returns without waiting for a reader
         non_blocking,  // O_NONBLOCK on a file description of our own
-        blocking,      // somebody else's description: pieces that poll() said fit
+        blocking,      // shared file description: pieces for which poll() guarantees room
         socket,        // send() with MSG_DONTWAIT
     };
     Descriptor fd;
@@ -72,9 +72,8 @@ Output output_of(Descriptor fd, Output::Kind kind, const std::string& name) {
 Output open_path(const std::string& path) {
     constexpr int kFlags = O_APPEND | O_CREAT | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
     Descriptor fd(::open(path.c_str(), O_WRONLY | kFlags, 0640));
-    // fifo(7): opening for writing alone fails with ENXIO while nobody reads; opened for both it
-    // never waits, and a reader that leaves and comes back finds its lines instead of having broken
-    // the pipe.
+    // fifo(7): opening for writing alone fails with ENXIO without a reader. Opening for both never
+    // waits, and a reader that leaves and returns finds its lines instead of a broken pipe.
     const bool is_lonely_fifo = fd.get() < 0 && errno == ENXIO;
     if (fd.get() < 0 && !is_lonely_fifo) {
         throw_errno(path);
@@ -95,8 +94,7 @@ Output open_path(const std::string& path) {
     return output_of(std::move(fd), kind, path);
 }
 
-// Standard output belongs to whoever started us: its flags are shared with them and stay as they
-// are.
+// The parent process shares the flags of standard output, so they must not be changed.
 Output open_stdout() {
     const std::string name = "stdout";
     struct stat status{};
@@ -130,17 +128,17 @@ struct Block {
 
 }  // namespace
 
-// Shared with the thread, which outlives the writer when a disk holds it inside write().
+// Shared with the thread, which outlives the writer if a disk blocks it in write().
 struct LogWriter::Impl {
-    // Thread and submitters share what is above the line; below it is the thread's own.
+    // The thread and submitters share the members above the line; those below belong to the thread.
     std::string target;
     bool enabled = false;
     std::mutex mutex;
     std::condition_variable work;
     std::condition_variable done;
     std::list<Block> queue;
-    std::list<Block> spare;        // written blocks, kept for their memory
-    std::size_t queued_bytes = 0;  // with the block being written
+    std::list<Block> spare;        // written blocks, kept for reuse
+    std::size_t queued_bytes = 0;  // including the block being written
     bool reopen_wanted = false;
     bool stopping = false;
     bool finished = false;
@@ -148,12 +146,10 @@ struct LogWriter::Impl {
     std::atomic<std::uint64_t> written{0};
     std::atomic<TimePoint::rep> last_progress{0};
     std::thread thread;
-    Descriptor
-        wake;  // eventfd: readable when the thread must look up from a target that takes nothing
+    Descriptor wake;  // eventfd: readable when the thread must stop waiting for the target
     // ----
     Output output;
-    std::string
-        torn;  // the rest of a line of which a part is in the file; goes out before anything else
+    std::string torn;  // the rest of a line that is partly in the file; written first
     bool is_failing = false;
 
     enum class Written { all, failed, interrupted };
@@ -174,11 +170,12 @@ struct LogWriter::Impl {
 
 void LogWriter::Impl::signal_thread() {
     const std::uint64_t one = 1;
-    // It can only fail when the counter is full, and then it is readable anyway.
+    // It fails only if the counter is full, and then the eventfd is readable already.
     [[maybe_unused]] const auto ignored = ::write(wake.get(), &one, sizeof one);
 }
 
-// True once a stop was asked for and the target has taken nothing since, or for kThreadGivesUp.
+// True if a stop was requested and the target has taken nothing since, or nothing for
+// kThreadGivesUp.
 bool LogWriter::Impl::must_give_up() {
     const std::lock_guard lock(mutex);
     const TimePoint::duration since =
@@ -208,13 +205,12 @@ LogWriter::Impl::Written LogWriter::Impl::wait_writable() {
             [[maybe_unused]] const auto ignored = ::read(wake.get(), &count, sizeof count);
         }
         if (watched[0].revents != 0) {
-            return Written::all;  // writable, or an error that the next write names
+            return Written::all;  // writable, or an error that the next write returns
         }
     }
 }
 
-// Writes until everything is out, the target fails (errno says how), or a reopen or the stop
-// interrupts the wait for it.
+// Writes until all is written, the target fails (errno), or a reopen or a stop interrupts the wait.
 LogWriter::Impl::Written LogWriter::Impl::write_all(std::string_view text, std::size_t& taken) {
     while (taken < text.size()) {
         std::string_view piece = text.substr(taken);
@@ -246,7 +242,7 @@ LogWriter::Impl::Written LogWriter::Impl::write_all(std::string_view text, std::
             continue;
         }
         if (result == 0) {
-            errno = EIO;  // write() of a positive count never returns 0 on what we open
+            errno = EIO;  // write() of a positive count never returns 0 on these targets
         }
         return Written::failed;
     }
@@ -269,7 +265,7 @@ void LogWriter::Impl::note_success() {
     }
 }
 
-// Remembers what is missing of the line that the first `taken` bytes of `text` ended in.
+// Keeps the missing part of the line in which the first `taken` bytes of `text` end.
 void LogWriter::Impl::keep_torn(std::string_view text, std::size_t taken) {
     if (taken == 0 || text[taken - 1] == '\n') {
         torn.clear();
@@ -279,7 +275,7 @@ void LogWriter::Impl::keep_torn(std::string_view text, std::size_t taken) {
     torn.assign(text.substr(taken, end + 1 - taken));
 }
 
-// Completes a line that a failure cut; true when nothing is pending any more.
+// Completes a line that a failure cut; true if nothing is pending.
 bool LogWriter::Impl::flush_torn() {
     while (!torn.empty()) {
         std::size_t taken = 0;
@@ -323,7 +319,7 @@ void LogWriter::Impl::write_block(const Block& block) {
         lines -= complete;
         keep_torn(rest, taken);
         if (!torn.empty() && lines > 0) {
-            --lines;  // counted when its rest is written or given up
+            --lines;  // counted when its rest is written or dropped
         }
         if (result == Written::failed) {
             note_failure(error);
@@ -339,7 +335,7 @@ void LogWriter::Impl::write_block(const Block& block) {
     }
 }
 
-// Log rotation. A path that cannot be opened leaves the old file in use: lines in the wrong file
+// For log rotation. If the path cannot be opened the old file stays in use: lines in the wrong file
 // are better than none.
 void LogWriter::Impl::open_anew() {
     {
@@ -354,8 +350,7 @@ void LogWriter::Impl::open_anew() {
     try {
         Output fresh = open_path(target);
         if (!torn.empty() && (fresh.device != output.device || fresh.inode != output.inode)) {
-            // The line's first part is in the other file, its rest would be the broken line of this
-            // one.
+            // The first part of the line is in the old file; its rest would be a broken line here.
             torn.clear();
             drop(1);
         }
@@ -377,7 +372,7 @@ void LogWriter::Impl::run() {
             reopen_now = reopen_wanted;
             if (!reopen_now) {
                 if (queue.empty()) {
-                    break;  // stopping, and everything is out
+                    break;  // stopping, and all is written
                 }
                 taken.splice(taken.begin(), queue, queue.begin());
             }
@@ -417,8 +412,8 @@ LogWriter::LogWriter(const std::string& target) : impl_(std::make_shared<Impl>()
     if (impl_->wake.get() < 0) {
         throw_errno("eventfd");
     }
-    // Signals are the control thread's; a broken pipe must come back as EPIPE and a file size limit
-    // as EFBIG.
+    // The control thread handles signals. A broken pipe must return EPIPE, and a file size limit
+    // EFBIG.
     sigset_t all;
     sigset_t before;
     ::sigfillset(&all);
@@ -443,7 +438,7 @@ LogWriter::~LogWriter() {
     const TimePoint begin = Clock::now();
     std::unique_lock lock(impl_->mutex);
     impl_->stopping = true;
-    // The silence that counts is the one from now on.
+    // Only silence from now on counts.
     impl_->last_progress.store(begin.time_since_epoch().count(), std::memory_order_relaxed);
     impl_->work.notify_one();
     impl_->signal_thread();
@@ -480,7 +475,7 @@ std::uint64_t LogWriter::submit(std::string&& lines, std::uint64_t line_count) {
         if (impl_->spare.empty()) {
             impl_->spare.emplace_back();
         }
-        // The caller goes on with the memory of a block that was written before.
+        // Gives the caller the memory of a block that was written before.
         Block& block = impl_->spare.front();
         block.text.swap(lines);
         block.lines = line_count;

@@ -36,7 +36,7 @@ void append_group(std::string& out, const state::GroupStatus& group) {
     }
     out += "\n    Primary Peers\n";
     append_peers(out, group, Role::primary);
-    // The heading stands there even when nothing follows it, as the library prints it.
+    // The heading is printed even without servers, as the library does.
     out += "    Backup Peers\n";
     append_peers(out, group, Role::backup);
 }
@@ -50,7 +50,7 @@ std::string status_text(const state::ClusterStatus& status) {
             append_group(out, group);
         }
     }
-    // ngx.say ends what it prints with one more newline.
+    // ngx.say appends one more newline.
     out += '\n';
     return out;
 }

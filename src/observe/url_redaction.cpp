@@ -1,6 +1,6 @@
-// Credentials in URLs. A presigned URL is a password until it expires, so its secrets never reach a
-// log, however the client spelled their names: escaped, in another case, or inside a URL that is
-// itself the value of an argument.
+// Redacts credentials in URLs. A presigned URL is a password until it expires, so its secrets must
+// never reach a log, in any spelling of their names: escaped, in another case, or inside a URL that
+// is an argument's value.
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -21,15 +21,15 @@ namespace {
 
 constexpr std::string_view kReplacement = "***";
 
-// One character of a URL as it reads after all its escapes are undone.
+// One character of a URL after all its escapes are decoded.
 struct Unit {
     char value;
-    std::size_t length;  // bytes of the text it takes
-    unsigned depth;      // how often it is escaped: '&' 0, "%26" 1, "%2526" 2
+    std::size_t length;  // its length in the text, in bytes
+    unsigned depth;      // number of escapes: '&' 0, "%26" 1, "%2526" 2
 };
 
-// Who escapes everything twice escapes the digits of escapes as well: "%25%36%31" is an 'a'. Deeper
-// than this nobody goes, and the work for each character stays bounded.
+// Clients that escape twice also escape the digits of escapes: "%25%36%31" is an 'a'. Deeper
+// nesting does not occur, and the bound limits the work per character.
 constexpr unsigned kEscapedDigits = 2;
 
 // text[at] is '%'.
@@ -62,9 +62,8 @@ inline Unit unit_at(std::string_view text, std::size_t at) {
     return text[at] == '%' ? escape_at(text, at, kEscapedDigits) : Unit{text[at], 1, 0};
 }
 
-// True for what an argument's name may follow. '=' is one because a value may be a query of its
-// own, ';' because some clients still separate with it, '#' because a Referer is whatever the
-// client says it is.
+// True for characters that may precede an argument's name. '=': a value may itself be a query. ';':
+// some clients still use it as a separator. '#': a Referer may contain any text.
 constexpr bool precedes_name(char c) {
     return c == '?' || c == '&' || c == '=' || c == ';' || c == '#';
 }
@@ -73,7 +72,7 @@ constexpr bool precedes_name(char c) {
 using NameSet = std::uint16_t;
 static_assert(s3::kSecretNames.size() <= 16);
 
-// Which names begin with a letter, in either case. Where names may begin, most do so with another.
+// The names that begin with a letter, in either case. Most arguments begin with another letter.
 constexpr std::array<NameSet, 256> make_first_letters() {
     std::array<NameSet, 256> table{};
     for (std::size_t i = 0; i < s3::kSecretNames.size(); ++i) {
@@ -91,8 +90,8 @@ struct SecretName {
     unsigned depth;      // of the '='
 };
 
-// The secret argument whose name begins at `at`, if one does. Gives up at the first character that
-// no secret name has there, so that a text full of beginnings costs no more than another.
+// The secret argument whose name begins at `at`, if any. Stops at the first character that no
+// secret name has there, so a text full of beginnings costs no more than another.
 std::optional<SecretName> secret_name_at(std::string_view text, std::size_t at) {
     const std::size_t begin = at;
     const Unit first = unit_at(text, at);
@@ -116,7 +115,7 @@ std::optional<SecretName> secret_name_at(std::string_view text, std::size_t at) 
     return std::nullopt;
 }
 
-// Where the value that begins at `at` ends: at an '&' escaped no deeper than its '='. A deeper one
+// The end of the value that begins at `at`: an '&' escaped at most as deep as its '='. A deeper one
 // belongs to the value.
 std::size_t value_end(std::string_view text, std::size_t at, unsigned depth) {
     while (at < text.size()) {
@@ -129,8 +128,8 @@ std::size_t value_end(std::string_view text, std::size_t at, unsigned depth) {
     return at;
 }
 
-// Where "user:password" ends whose first character, behind "://", is at `at`: at its '@'. nullopt
-// when what stands there is only a host.
+// The end of "user:password" whose first character, after "://", is at `at`: its '@'. nullopt if
+// there is only a host.
 std::optional<std::size_t> user_info_end(std::string_view text, std::size_t at, unsigned depth) {
     std::optional<std::size_t> end;
     while (at < text.size()) {
@@ -150,12 +149,12 @@ std::optional<std::size_t> user_info_end(std::string_view text, std::size_t at, 
 }  // namespace
 
 char* write_url_redacted(char* out, std::string_view url) {
-    std::size_t shown = 0;  // what is before this is written
+    std::size_t shown = 0;  // the text before this is written
     std::size_t at = 0;
     bool name_may_begin = true;  // the text may be a bare query
-    std::size_t scheme_end = 0;  // how much of "://" was just read
+    std::size_t scheme_end = 0;  // matched characters of "://"
     const char* const end = url.data() + url.size();
-    // Behind every secret's name stands a '=', before every password a ':', plain or escaped.
+    // A secret's name is followed by '=', a password is preceded by ':', plain or escaped.
     if (base::find_first<base::UrlSpecials>(url.data(), end) == end) {
         return write_json_escaped(out, url);
     }
@@ -176,7 +175,7 @@ char* write_url_redacted(char* out, std::string_view url) {
             }
         }
         if (scheme_end == 0) {
-            // All other bytes stand for themselves and begin nothing.
+            // All other bytes are plain and begin nothing.
             at = static_cast<std::size_t>(
                 base::find_first<base::UrlSpecials>(url.data() + at, end) - url.data());
             if (at == url.size()) {
