@@ -11,7 +11,7 @@ namespace {
 
 using Kind = config::KeySource::Kind;
 
-// Takes the text up to `separator` off the front of `rest`.
+// Removes the text up to `separator` from the front of `rest` and returns it.
 std::string_view next_part(std::string_view& rest, char separator) {
     const std::size_t end = rest.find(separator);
     const std::string_view part = rest.substr(0, end);
@@ -19,7 +19,7 @@ std::string_view next_part(std::string_view& rest, char separator) {
     return part;
 }
 
-// What a source other than the fingerprint has in the request, as it was received; empty = nothing.
+// The request's raw value for a source other than the fingerprint; empty if there is none.
 std::string_view raw_value_of(const config::KeySource& source, const KeyInput& input) {
     switch (source.kind) {
         case Kind::sessionid:
@@ -40,8 +40,8 @@ bool is_argument(const config::KeySource& source) {
     return source.kind == Kind::sessionid || source.kind == Kind::uploadid;
 }
 
-// Mixes a text and its length into a hash, eight bytes at a time: four short texts are hashed for
-// each request, and of std::hash each call would cost as much as this does for all of them.
+// Mixes a text and its length into a hash, eight bytes at a time. Each request hashes four short
+// texts; a single call of std::hash would cost as much as this does for all four.
 std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
     const auto mix = [&hash](std::uint64_t word) {
         hash = (hash ^ word) * 0x9e3779b97f4a7c15ULL;  // 2^64 divided by the golden ratio
@@ -66,7 +66,7 @@ std::uint64_t mixed(std::uint64_t hash, std::string_view text) {
     return hash;
 }
 
-// What `value_in` makes of the first field `name` for which that is not empty.
+// The first non-empty result of `value_in` over the fields `name`.
 template <class ValueIn>
 std::string_view first_value(const KeyInput& input, std::string_view name,
                              const ValueIn& value_in) {
@@ -86,7 +86,7 @@ std::string_view first_value(const KeyInput& input, std::string_view name,
 }  // namespace
 
 std::string_view find_argument(std::string_view query, std::string_view name) {
-    // Only '&' separates and the name is not decoded, as nginx does (ngx_http_arg).
+    // Only '&' separates, and the name is not decoded, as in nginx (ngx_http_arg).
     while (!query.empty()) {
         const std::string_view part = next_part(query, '&');
         if (part.size() > name.size() && part[name.size()] == '=' &&
@@ -98,9 +98,8 @@ std::string_view find_argument(std::string_view query, std::string_view name) {
 }
 
 std::string_view find_cookie(std::string_view cookie, std::string_view name) {
-    // RFC 6265 §4.2.1: cookie-pair *( ";" SP cookie-pair ). Clients that leave the space out or put
-    // others in are understood too. Quotes around a value do not belong to it for Go's servers, so
-    // one session must not have two keys.
+    // RFC 6265 §4.2.1: cookie-pair *( ";" SP cookie-pair ). Missing and extra spaces are accepted.
+    // Go's servers remove quotes around a value, so the key must not contain them either.
     while (!cookie.empty()) {
         std::string_view value = next_part(cookie, ';');
         if (value.find('=') == std::string_view::npos ||
@@ -119,7 +118,7 @@ std::string_view find_cookie(std::string_view cookie, std::string_view name) {
 }
 
 std::string_view find_cookie(const KeyInput& input, std::string_view name) {
-    // RFC 6265 §5.4 allows clients one field; gateways from HTTP/2 forward as many as they got.
+    // RFC 6265 §5.4 allows one field per request, but gateways from HTTP/2 forward several.
     return first_value(input, "Cookie",
                        [&](std::string_view field) { return find_cookie(field, name); });
 }

@@ -6,11 +6,11 @@ namespace s3gate::policy {
 
 namespace {
 
-// Above this many candidates a full scan costs more than it gains over two random choices.
+// With more candidates a full scan costs more than it gains over two random choices.
 constexpr std::size_t kMaxFullScan = 16;
 
-// One round of nginx's smooth weighted round robin over `count` candidates; `at(i)` gives the i-th,
-// or null for one that does not take part.
+// One round of nginx's smooth weighted round robin over `count` candidates. `at(i)` returns the
+// i-th, or null to exclude it.
 template <class At>
 std::optional<std::uint32_t> smooth_pick(std::size_t count, std::span<SmoothWeight> state,
                                          const At& at) {
@@ -34,7 +34,7 @@ std::optional<std::uint32_t> smooth_pick(std::size_t count, std::span<SmoothWeig
     return best->peer;
 }
 
-// in_flight / weight of both, compared without division.
+// Compares in_flight / weight without division.
 bool is_less_loaded(const Candidate& a, const Candidate& b) {
     return a.in_flight * b.weight < b.in_flight * a.weight;
 }
@@ -43,7 +43,7 @@ bool is_as_loaded(const Candidate& a, const Candidate& b) {
     return a.in_flight * b.weight == b.in_flight * a.weight;
 }
 
-// The least loaded of `count` candidates, ties by smooth round robin among the tied.
+// The least loaded of `count` candidates; smooth round robin breaks ties.
 template <class At>
 std::optional<std::uint32_t> least_loaded(std::size_t count, std::span<SmoothWeight> state,
                                           const At& at) {
@@ -59,7 +59,7 @@ std::optional<std::uint32_t> least_loaded(std::size_t count, std::span<SmoothWei
         }
     }
     if (!tied) {
-        return best->peer;  // the weights move only when they decide, as nginx does
+        return best->peer;  // the weights change only if they decide, as in nginx
     }
     return smooth_pick(count, state, [&](std::size_t i) {
         const Candidate* const candidate = at(i);
@@ -88,7 +88,7 @@ std::optional<std::uint32_t> pick_least_conn(std::span<const Candidate> candidat
     const std::uint64_t low = random & 0xffff'ffff;
     const std::uint64_t high = random >> 32;
     if (count <= kMaxFullScan) {
-        // The random start keeps workers that all begin with equal weights from choosing alike.
+        // Workers begin with equal weights; the random start keeps them from choosing alike.
         const std::size_t start = scale(low, count);
         return least_loaded(count, state, [&](std::size_t i) {
             const std::size_t at = start + i;
@@ -96,7 +96,7 @@ std::optional<std::uint32_t> pick_least_conn(std::span<const Candidate> candidat
         });
     }
     const std::size_t first = scale(low, count);
-    const std::size_t step = 1 + scale(high, count - 1);  // never 0 or count: two different ones
+    const std::size_t step = 1 + scale(high, count - 1);  // never 0 or count, so the two differ
     const std::size_t second = first + step < count ? first + step : first + step - count;
     return least_loaded(2, state,
                         [&](std::size_t i) { return &candidates[i == 0 ? first : second]; });

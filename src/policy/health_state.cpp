@@ -16,8 +16,8 @@ HealthFlip HealthState::on_check(bool passed) {
     }
     successes_ = 0;
     ++failures_;
-    // A backend that is down when we start must not be tried `fall` times first. (That it starts up
-    // makes a passing first check no flip.)
+    // The first failed check takes a backend down at once: it must not get requests until `fall`
+    // checks failed. (A first check that passes changes nothing, because the state starts up.)
     if (up_ && (is_first || failures_ >= fall_)) {
         up_ = false;
         return HealthFlip::went_down;

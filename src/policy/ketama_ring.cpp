@@ -18,8 +18,8 @@ struct HostAndPort {
     std::string_view port;
 };
 
-// As nginx does: digits from the end up to a ':' are the port, without one the whole text is the
-// host. The text is not an address here, so "[::1]:9000" keeps its brackets.
+// As in nginx: digits from the end up to a ':' are the port; otherwise the whole text is the host.
+// The text is not parsed as an address, so "[::1]:9000" keeps its brackets.
 HostAndPort split(std::string_view text) {
     constexpr std::string_view kUnix = "unix:";
     if (base::istarts_with(text, kUnix)) {
@@ -32,7 +32,7 @@ HostAndPort split(std::string_view text) {
     return {text.substr(0, last), text.substr(last + 1)};
 }
 
-// The previous point enters the next one's CRC as four little-endian bytes, on any machine.
+// The previous point enters the next CRC as four little-endian bytes, on every machine.
 std::array<char, 4> little_endian(std::uint32_t value) {
     return {static_cast<char>(value & 0xff), static_cast<char>(value >> 8 & 0xff),
             static_cast<char>(value >> 16 & 0xff), static_cast<char>(value >> 24)};
@@ -71,7 +71,7 @@ void KetamaRing::index_points() {
     if (points_.empty()) {
         return;
     }
-    // At least two arcs and at most 2^31: a shift by 0 or 32 bits is of no use.
+    // At least two arcs and at most 2^31: a shift by 0 or 32 bits is useless.
     const unsigned arcs_log2 =
         std::clamp(static_cast<unsigned>(std::bit_width(points_.size())) - 1, 1U, 31U);
     arc_bits_ = 32 - arcs_log2;

@@ -6,8 +6,8 @@ namespace s3gate::policy {
 
 namespace {
 
-// Bits 0-7: failures that add up, at most 255. Bit 8: marked. Bits 9-63: when the last of them
-// happened, or when the trial began; milliseconds in 55 bits do not wrap in a million years.
+// Bits 0-7: failures, at most 255. Bit 8: marked. Bits 9-63: time of the last failure, or of the
+// trial's begin; milliseconds in 55 bits do not wrap in a million years.
 constexpr std::uint64_t kFailsMask = 0xff;
 constexpr std::uint64_t kMarkedBit = 0x100;
 constexpr unsigned kTimeShift = 9;
@@ -26,8 +26,8 @@ PassiveState pack(const Fields& fields) {
     return {fields.fails | (fields.marked ? kMarkedBit : 0) | fields.since_ms << kTimeShift};
 }
 
-// Workers read the clock on their own, so a state may be stamped a little after our `now_ms`; that
-// is no time passed, not a huge one.
+// Each worker reads its own clock, so the state may be slightly later than `now_ms`. That counts as
+// no time passed.
 bool is_over(const Fields& fields, const PassiveRule& rule, std::uint64_t now_ms) {
     return now_ms > fields.since_ms && now_ms - fields.since_ms > rule.fail_timeout_ms;
 }
@@ -36,7 +36,7 @@ bool is_over(const Fields& fields, const PassiveRule& rule, std::uint64_t now_ms
 
 PassiveVerdict verdict(PassiveState state, const PassiveRule& rule, std::uint64_t now_ms) {
     const Fields fields = unpack(state);
-    // A mark may come from before a reload that switched marking off.
+    // The mark may come from before a reload that disabled marks.
     if (!fields.marked || rule.max_fails == 0) {
         return PassiveVerdict::usable;
     }
@@ -45,7 +45,7 @@ PassiveVerdict verdict(PassiveState state, const PassiveRule& rule, std::uint64_
 
 PassiveState after_trial_pick(PassiveState state, const PassiveRule& /*rule*/,
                               std::uint64_t now_ms) {
-    // Should the trial never report (its client left), the next one is due a fail_timeout later.
+    // If the trial never reports (its client left), the next one is due after another fail_timeout.
     Fields fields = unpack(state);
     fields.since_ms = std::max(fields.since_ms, now_ms);
     return pack(fields);
@@ -62,7 +62,8 @@ PassiveState after_failure(PassiveState state, const PassiveRule& rule, std::uin
     }
     fields.fails = std::min(fields.fails + 1, kFailsMask);
     fields.since_ms = std::max(fields.since_ms, now_ms);
-    // A mark that stands does not depend on `may_mark`: this backend is one of the marked third.
+    // A backend that is marked already stays marked regardless of `may_mark`: it is part of the
+    // marked third.
     const std::uint64_t needed = std::min<std::uint64_t>(rule.max_fails, kFailsMask);
     fields.marked = fields.marked || (may_mark && fields.fails >= needed);
     return pack(fields);

@@ -13,7 +13,7 @@ namespace s3gate::policy {
 
 namespace {
 
-// With its length, so that no text can be mistaken for the next one's beginning.
+// With its length, so two adjacent texts cannot be confused.
 void add_text(std::string& out, std::string_view word, std::string_view text) {
     out += word;
     out += ' ' + std::to_string(text.size()) + ':';
@@ -27,13 +27,13 @@ void add_number(std::string& out, std::uint32_t value) {
     }
 }
 
-// Up to the fingerprint: it always yields a key, so what stands behind it never has its turn.
+// Up to the fingerprint: it always gives a key, so later sources are never used.
 void add_key_sources(std::string& out, const config::Balance& balance) {
     using Kind = config::KeySource::Kind;
     for (const config::KeySource& source : balance.key) {
         std::string text = config::print_key_source(source);
         if (source.kind == Kind::header) {
-            std::ranges::transform(text, text.begin(), base::to_lower);  // of names of fields
+            std::ranges::transform(text, text.begin(), base::to_lower);  // field names
         }
         add_text(out, "key", text);
         if (source.kind == Kind::fingerprint) {
@@ -43,7 +43,7 @@ void add_key_sources(std::string& out, const config::Balance& balance) {
     }
 }
 
-// The servers in the order of their texts, which the order of the files does not change.
+// The servers sorted by text, independent of the order in the files.
 std::vector<const config::Server*> sorted_servers(const config::Site& site) {
     std::vector<const config::Server*> out;
     for (const config::Server& server : site.backends.servers) {
@@ -53,8 +53,8 @@ std::vector<const config::Server*> sorted_servers(const config::Site& site) {
     return out;
 }
 
-// The order of the configuration decides which of two servers gets a point that both have, so the
-// ring is built from it; servers are then numbered in the order of their texts.
+// Builds the ring in the order of the configuration, which decides between two servers with the
+// same point. Then numbers the servers in the order of their texts.
 void add_points(std::string& out, const config::Site& site,
                 const std::vector<const config::Server*>& sorted) {
     std::vector<RingServer> servers;

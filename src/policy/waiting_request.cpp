@@ -16,7 +16,7 @@ struct AdminCall {
     Waiting waiting;
 };
 
-// Behind /minio/admin/vN/, also with further segments (speedtest/drive). MinIO: cmd/admin-router.go
+// After /minio/admin/vN/, also with further segments (speedtest/drive). MinIO: cmd/admin-router.go
 // and the handlers.
 constexpr auto kAdminCalls = std::to_array<AdminCall>({
     {"trace", Waiting::endless},
@@ -43,7 +43,7 @@ Waiting waiting_of_admin_call(std::string_view path) {
     return call == kAdminCalls.end() ? Waiting::no : call->waiting;
 }
 
-// "/", "/bucket" or "/bucket/": what has a key is no bucket, and needs no look at its query.
+// "/", "/bucket" or "/bucket/". A path with a key cannot match, so its query is not searched.
 bool is_bucket_level(std::string_view path) {
     const std::size_t slash = path.find('/', 1);
     return slash == std::string_view::npos || slash + 1 == path.size();
