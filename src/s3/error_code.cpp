@@ -22,10 +22,10 @@ constexpr auto kKnownCodes = std::to_array<KnownCode>({
     {"ServerBusy", CodeMeaning::load},
     // AWS, SelectObjectContent.
     {"Busy", CodeMeaning::load},
-    // MinIO: a lock was not to be had in time; the next node contends for the same one.
+    // MinIO: a lock was not available in time; the next node competes for the same lock.
     {"RequestTimeout", CodeMeaning::load},
     // MinIO: too few drives answer this node for a read or a write. For 8 to 16 s after a restart
-    // that holds for some nodes and not for others.
+    // this is true of some nodes only.
     {"SlowDownRead", CodeMeaning::not_ready},
     {"SlowDownWrite", CodeMeaning::not_ready},
     // MinIO: this node has not read its configuration yet.
@@ -34,7 +34,7 @@ constexpr auto kKnownCodes = std::to_array<KnownCode>({
     {"XMinioBucketMetadataNotInitialized", CodeMeaning::not_ready},
     {"STSNotInitialized", CodeMeaning::not_ready},
     {"STSIAMNotInitialized", CodeMeaning::not_ready},
-    // MinIO: as SlowDownWrite, for the configuration.
+    // MinIO: as SlowDownWrite, for its configuration.
     {"XMinioAdminConfigNoQuorum", CodeMeaning::not_ready},
 });
 

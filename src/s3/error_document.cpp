@@ -5,7 +5,7 @@
 namespace s3gate::s3 {
 namespace {
 
-// What stands between `begin` and `end`; empty when one of them is missing.
+// The text between `begin` and `end`; empty if one of them is missing.
 std::string_view between(std::string_view text, std::string_view begin, std::string_view end) {
     const std::size_t from = text.find(begin);
     if (from == std::string_view::npos) {

@@ -17,7 +17,7 @@ std::string_view operation_of_minio_path(std::string_view path) {
         std::string_view path;
         std::string_view operation;
     };
-    // The longer path first where one lies below the other.
+    // A longer path precedes its parent.
     static constexpr std::array kRows = std::to_array<Row>({
         {"/minio/health/ready", "HealthReady"},
         {"/minio/health/live", "HealthLive"},

@@ -5,8 +5,8 @@
 
 namespace s3gate::s3 {
 
-// Word for what lies at `path`; empty when it is none of MinIO's own paths and may be an object in
-// a bucket called "minio".
+// The operation at `path`; empty if it is none of MinIO's own paths and may be an object in a
+// bucket called "minio".
 std::string_view operation_of_minio_path(std::string_view path);
 
 }  // namespace s3gate::s3

@@ -34,7 +34,7 @@ Method method_of(std::string_view text) {
     return text == "OPTIONS" ? Method::options : Method::other;
 }
 
-// An argument that selects an operation ("subresource") and the operations it selects; empty where
+// An argument that selects an operation ("subresource"), and the operations it selects; empty where
 // it selects none.
 struct Subresource {
     std::string_view name;
@@ -154,7 +154,7 @@ constexpr base::NameFilter kSubresourceNames(kSubresources);
 
 const Subresource* find_subresource(std::string_view name) {
     if (!kSubresourceNames.may_hold(name)) {
-        return nullptr;  // as are most arguments, of which a presigned URL has many
+        return nullptr;  // true of most arguments; a presigned URL has many
     }
     const auto* found = std::lower_bound(
         kSubresources.begin(), kSubresources.end(), name,
@@ -162,8 +162,8 @@ const Subresource* find_subresource(std::string_view name) {
     return found != kSubresources.end() && found->name == name ? found : nullptr;
 }
 
-// What the query says: the first subresource that means something here, and three arguments that
-// count only together.
+// The parts of a query that matter: the first subresource, and three arguments that count only
+// together.
 struct QueryFacts {
     std::string_view operation;  // empty: no subresource
     bool has_upload_id = false;
@@ -172,7 +172,7 @@ struct QueryFacts {
     bool is_delete = false;
 };
 
-// Names are compared as they are: S3 servers do not fold their case, and no client escapes them.
+// Names are compared exactly: S3 servers do not fold their case, and no client escapes them.
 QueryFacts read_query(std::string_view query, std::string_view Subresource::* meaning) {
     QueryFacts facts;
     while (!query.empty()) {
@@ -199,7 +199,7 @@ std::string_view service_operation(Method method, std::string_view query) {
                    ? "ListenNotification"
                    : "ListBuckets";
     }
-    // The action is an argument of the form in the body, which is not read.
+    // The action is in the form of the body, which is not read.
     return method == Method::post ? "Sts" : kUnknown;
 }
 
