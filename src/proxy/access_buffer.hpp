@@ -1,5 +1,5 @@
-// Lines of the access log of one worker, until there are enough of them for the log writer, and the
-// time of day that they and the answers show. One thread.
+// Access log lines of one worker, collected for the log writer, and the wall-clock time for them
+// and for answers. One thread.
 #pragma once
 
 #include <chrono>
@@ -16,13 +16,13 @@ class AccessBuffer {
   public:
     AccessBuffer(observe::LogWriter& writer, const std::string& hostname);
 
-    // Adds a line, unless the log is off; `now` is the present round's time. Returns the lines that
-    // were dropped for want of room, mostly 0.
+    // Adds a line, unless the log is off. `now` is the time of the current round. Returns the
+    // number of dropped lines, usually 0.
     std::uint64_t add(const observe::RequestRecord& record, base::TimePoint now);
-    // Hands over what there is. Returns as add() does.
+    // Hands the lines to the log writer. Returns as add() does.
     std::uint64_t flush();
-    // To be called at every tick: the log's time of day is the monotonic clock and what the two
-    // differed by at the last tick.
+    // Call it at every tick. The log's time is the monotonic clock plus the difference of both
+    // clocks at the last tick.
     void set_wall_clock();
 
   private:
@@ -33,7 +33,7 @@ class AccessBuffer {
     std::chrono::system_clock::time_point wall_at_zero_;
 };
 
-// The date of answers, made once a second.
+// The date of answers, renewed once a second.
 class DateText {
   public:
     const std::string& now();

@@ -11,7 +11,7 @@
 namespace s3gate::proxy {
 namespace {
 
-// One read takes the head and a small body; of a long body only its beginning is copied.
+// One read takes the head and a small body, and copies only the beginning of a long body.
 constexpr std::size_t kFirstRead = 16 * 1024;
 
 }  // namespace
@@ -29,7 +29,7 @@ AnswerHead AnswerReader::receive(net::Stream& stream, bool is_uploading) {
         buffer_ = context_.worker.buffers.acquire();
     }
     if (fill_ == net::Buffer::size() && begin_ > 0) {
-        // Interim heads that were relayed made way for the next one.
+        // Removes the relayed interim heads to make room for the next head.
         fill_ -= begin_;
         std::memmove(buffer_.data(), buffer_.data() + begin_, fill_);
         begin_ = 0;
@@ -70,7 +70,7 @@ AnswerHead AnswerReader::scan(bool is_uploading) {
     return take_head(is_uploading);
 }
 
-// The head is complete; the scanner may have parsed it already.
+// Parses the complete head; the scanner may have done so already.
 inline http::HeadError AnswerReader::parse(std::string_view bytes, std::size_t limit) {
     const std::string_view raw = bytes.substr(0, scanner_.end());
     if (raw.size() > limit) {
@@ -108,7 +108,7 @@ void AnswerReader::release_read() {
     }
 }
 
-// At most as much as may hold the code.
+// The part of the body that may contain the code.
 AnswerReader::ErrorBody AnswerReader::error_body() {
     std::string_view bytes = rest();
     const http::Framing& framing = meaning_.body;

@@ -1,5 +1,5 @@
-// The heads of one backend's answer: what there is of them, strictness, and what a 503's body says.
-// Never waits: the attempt does. One per attempt.
+// Reads the heads of one backend's answer: checks them, and finds the code in a 503's body. Never
+// waits; the attempt does. One per attempt.
 #pragma once
 
 #include <cstddef>
@@ -16,23 +16,23 @@
 
 namespace s3gate::proxy {
 
-// How far an answer has come.
+// Progress of an answer.
 enum class AnswerHead : std::uint8_t {
-    pending,  // more is to come
-    interim,  // 1xx, to be relayed
+    pending,  // incomplete
+    interim,  // a 1xx to relay
     final_head,
-    switching,  // a 101 that was asked for
-    closed,     // the connection ended before the head did
-    malformed,  // AnswerReader::error() says how
+    switching,  // a 101 that the client asked for
+    closed,     // the connection ended before the head was complete
+    malformed,  // AnswerReader::error() tells the reason
 };
 
-// What a client gets is often like what it got before: behind a long answer less is copied at first
-// until the next one is known to be long. A real head fits.
+// Size of the first read when a long answer is likely, as after a previous long answer: it copies
+// less of the body. A real head fits.
 inline constexpr std::size_t kFirstReadOfLong = 8 * 1024;
 
 class AnswerReader {
   public:
-    // Reused from attempt to attempt.
+    // Reused between attempts.
     struct Memory {
         http::ResponseHead head;
         std::string error_body;  // of a chunked 503
@@ -41,35 +41,35 @@ class AnswerReader {
     AnswerReader(ExchangeContext& context, Request& request, Memory& memory)
         : context_(context), request_(request), memory_(memory) {}
 
-    // Takes what there is of an answer.
+    // Receives the available part of an answer.
     AnswerHead receive(net::Stream& stream, bool is_uploading);
-    // Looks for the next head in what was received.
+    // Scans the received bytes for the next head.
     AnswerHead scan(bool is_uploading);
-    // `why` (static) is what error() says then.
+    // Refuses the answer; `why` (static) is the result of error() then.
     AnswerHead refuse(std::string_view why);
-    // Lets the buffer go while nothing of a next head is there: a backend that thinks for minutes
-    // does not hold one.
+    // Releases the buffer if no byte of the next head has arrived, so a slow backend does not hold
+    // one.
     void release_read();
 
     const http::ResponseHead& head() const { return memory_.head; }
     const http::ResponseMeaning& meaning() const { return meaning_; }
     std::string_view error() const { return error_; }
     bool has_begun() const { return has_begun_; }
-    // An interim head was oddly framed.
+    // True if an interim head was oddly framed.
     bool had_odd_interim() const { return had_odd_interim_; }
-    // What was received behind the last head. Lives until the buffer is taken.
+    // The bytes after the last head. Valid until the buffer is taken.
     std::string_view rest() { return {buffer_.data() + begin_, fill_ - begin_}; }
     net::Buffer take_buffer() { return std::move(buffer_); }
 
-    // True while the rest of a 503's body may still name its code, and there is room for it.
+    // True while the rest of a 503's body may still contain its code, and there is room for it.
     bool is_code_open();
-    // Takes more of that body; as Stream::receive().
+    // Receives more of that body, as Stream::receive().
     ssize_t receive_more(net::Stream& stream);
-    // The code that a 503 names; empty when it names none. A view that lives until the next call.
+    // The code in a 503; empty if there is none. Valid until the next call.
     std::string_view error_code();
 
   private:
-    // `is_whole`: nothing more of it is to come.
+    // `is_whole`: no further bytes will come.
     struct ErrorBody {
         std::string_view text;
         bool is_whole = false;
@@ -83,7 +83,7 @@ class AnswerReader {
     Memory& memory_;
     net::Buffer buffer_;
     std::size_t fill_ = 0;
-    std::size_t begin_ = 0;  // where the next head, or the body, begins
+    std::size_t begin_ = 0;  // beginning of the next head, or of the body
     http::HeadScanner scanner_{http::HeadScanner::Kind::response};
     http::ResponseMeaning meaning_;
     std::string_view error_;

@@ -14,14 +14,14 @@ using policy::Failure;
 using policy::Side;
 using policy::Stage;
 
-// docs/architecture.md, "Reuse of pooled connections": writes prefer a connection used less than 5
-// s ago.
+// docs/architecture.md, "Reuse of pooled connections": writes prefer a connection that was used
+// less than 5 s ago.
 constexpr std::uint64_t kFreshForWrites = 5000;
-// How long a backend that stopped reading the request may take to send its answer.
+// Time for an answer after the backend stopped reading the request.
 constexpr net::Tick kAnswerAfterClose = 40;  // 10 s
-// How long the code of a 503 may come after its head. Servers send both at once; a body that is
-// longer in coming says nothing by then.
-constexpr net::Tick kCodePatience = 4;  // 1 s, and up to a tick
+// Time to wait for the code of a 503 after its head. Servers send both at once; a body that takes
+// longer does not matter.
+constexpr net::Tick kCodePatience = 4;  // 1 s, and up to one more tick
 
 }  // namespace
 
@@ -89,7 +89,7 @@ net::task<policy::AttemptEnd> Attempt::run() {
     co_return answer_of_head();
 }
 
-// A connection to send on, or one that is still to be connected.
+// Takes a parked connection, or makes one to connect. True for a parked one.
 inline bool Attempt::take_parked() {
     Worker& worker = context_.worker;
     if (may_reuse_) {
@@ -128,7 +128,7 @@ inline void Attempt::begin_upload() {
     up.replay = request_.replay();
     up.resend = up.replay != nullptr && up.replay->size() > 0;
     up.chunked_out = request_.meaning().body.kind == http::BodyKind::chunked;
-    // While the backend is expected to ask for the body, the client is silent by right.
+    // While the backend may still ask for the body, the client rightly sends nothing.
     up.read_timeout =
         request_.is_continue_due() ? request_.head_ticks() : context_.ticks().client_body;
     up.write_timeout = context_.ticks().backend_body;
@@ -146,7 +146,7 @@ net::detached Attempt::upload_half() {
     if (upload_joiner_) {
         context_.worker.reactor.post(std::exchange(upload_joiner_, nullptr));
     } else if (backend_) {
-        // The other half looks at how this one ended and restarts its own clock.
+        // Wakes the other half, which looks at this end and restarts its own timeout.
         stream().interrupt_read();
     }
 }
@@ -180,7 +180,7 @@ std::optional<Failure> Attempt::failure_of_upload() const {
     switch (upload_end_) {
         case net::RelayEnd::source_timed_out:
             if (request_.is_continue_due() && !up_->body_sent) {
-                // The client waited for a word that this backend never gave.
+                // The client waited for a 100 that this backend never sent.
                 return failure(Cause::no_answer, "backend response timeout");
             }
             return failure(Cause::client_stalled, "client body timeout", Side::client);
@@ -191,7 +191,7 @@ std::optional<Failure> Attempt::failure_of_upload() const {
         case net::RelayEnd::sink_timed_out:
             return failure(Cause::stopped_reading, "backend stopped reading");
         default:
-            return std::nullopt;  // a backend that closed may have answered all the same
+            return std::nullopt;  // a backend that closed may have sent an answer
     }
 }
 
@@ -201,14 +201,14 @@ inline std::optional<Failure> Attempt::failure_of_head(AnswerHead head) const {
             return closed();
         case AnswerHead::malformed:
             return failure(Cause::malformed, answer_.error());
-        case AnswerHead::interim:  // it was not taken
+        case AnswerHead::interim:  // the client did not take it
             return failure(Cause::abandoned, {}, Side::client);
         default:
             return std::nullopt;
     }
 }
 
-// One interim head after the other, as far as they came. `interim` if the client took one not.
+// Relays the interim heads that have arrived. Returns `interim` if the client did not take one.
 net::task<AnswerHead> Attempt::relay_interims() {
     AnswerHead head = AnswerHead::interim;
     while (head == AnswerHead::interim) {
@@ -222,7 +222,7 @@ net::task<AnswerHead> Attempt::relay_interims() {
             break;
         }
         if (was_continue_due && !request_.is_continue_due()) {
-            // From now on it is the client's turn, with the client's limit.
+            // From now on the client must send its body, within the client's limit.
             up_->read_timeout = context_.ticks().client_body;
             context_.client.stream.interrupt_read();
         }
@@ -231,25 +231,25 @@ net::task<AnswerHead> Attempt::relay_interims() {
     co_return head;
 }
 
-// A backend that stopped reading may have answered all the same (an early 403 before a close), but
-// not for long.
+// A backend that stopped reading may have answered (an early 403 before a close). Its answer gets
+// less time.
 net::Tick Attempt::patience() const {
     const net::Tick patience = request_.head_ticks();
     return upload_end_ == net::RelayEnd::complete ? patience
                                                   : std::min(patience, kAnswerAfterClose);
 }
 
-// True if the answer's time is over. While the body is still going up, its own limits decide; the
-// answer's clock begins when the request is complete. An upload that ended in this very tick (a
-// client that stalled) is looked at first.
+// True if the answer's time is over. During the upload the upload's limits apply; the answer's time
+// begins when the request is complete. If the upload ended in this tick (a client that stalled),
+// its end is handled first.
 inline bool Attempt::is_silence(net::Wake wake) const {
     const bool is_told =
         upload_end_ == net::RelayEnd::complete || upload_end_ == net::RelayEnd::sink_closed;
     return wake == net::Wake::timed_out && !is_uploading_ && is_told;
 }
 
-// True if the code of a 503 decides anything: whether row 5 repeats, or whether a passive mark is
-// lifted. Servers of plain sites have no codes.
+// True if the code of a 503 matters: for a retry by row 5, or for a passive mark. Servers of plain
+// sites send no codes.
 bool Attempt::is_code_wanted() const {
     if (!context_.is_s3()) {
         return false;
@@ -259,7 +259,7 @@ bool Attempt::is_code_wanted() const {
     return may_repeat || policy::is_marked(context_.worker.shared.board->passive(peer_.slot));
 }
 
-// The head of a 503 is here; whether it says load may be in a body that comes in a later packet.
+// Called after the head of a 503. Waits for a body in a later packet that may contain the code.
 net::task<void> Attempt::await_code() {
     const net::Tick end = context_.worker.reactor.now() + kCodePatience;
     while (!context_.is_abandoned() && answer_.is_code_open()) {
@@ -269,7 +269,7 @@ net::task<void> Attempt::await_code() {
         }
         const auto left = static_cast<std::int32_t>(end - context_.worker.reactor.now());
         if (got == 0 || (errno != EAGAIN && errno != EINTR) || left <= 0) {
-            co_return;  // the relay meets the same end
+            co_return;  // the relay will see the same end
         }
         if (errno == EAGAIN) {
             co_await stream().readable(static_cast<net::Tick>(left));
@@ -288,7 +288,7 @@ inline policy::Answer Attempt::answer_of_head() {
     const s3::CodeMeaning meaning = s3::meaning_of_code(code);
     answer.is_load = meaning == s3::CodeMeaning::load;
     answer.not_ready = meaning == s3::CodeMeaning::not_ready;
-    // A server that names no code and closes is about to end (MinIO: "http: Server closed").
+    // A server that closes without a code is about to end (MinIO: "http: Server closed").
     const bool is_ending = code.empty() && !answer_.meaning().keep_alive;
     answer.is_well = context_.is_s3() && !answer.not_ready && !is_ending;
     return answer;
@@ -303,13 +303,13 @@ Failure Attempt::failure(Cause cause, std::string_view error, Side side) const {
             .error = error};
 }
 
-// The connection ended before the head of an answer did.
+// The failure if the connection ended before the head of an answer was complete.
 Failure Attempt::closed() const {
-    // Where the connection had died before the first byte left us, nothing was executed, whatever
-    // the method. (Reads go to the same backend again: row 4.)
+    // If the connection died before our first byte, the request was not executed, whatever its
+    // method. (Reads go to the same backend again: row 4.)
     const bool is_dead =
         !up_->any_sent && !answer_.has_begun() && !request_.is_read() && request_.may_start_over();
-    // A backend that gave up on a client which sent nothing is not to blame.
+    // The backend is not at fault if it gave up on a client that sent nothing.
     const bool is_client_silent = is_uploading_ && context_.client.stream.has_reader();
     return failure(is_dead ? Cause::dead : Cause::closed,
                    answer_.has_begun() ? "backend closed in head" : "backend closed",

@@ -1,6 +1,6 @@
-// One try at one backend: a connection, the request on its way up, the head of the answer. A fresh
-// object each time; what it occupies is given back when it ends, and its connection is cut unless
-// it was parked or closed before.
+// One attempt at one backend: the connection, the upload of the request, the head of the answer. A
+// new object per attempt. Its destructor returns all resources, and cuts the connection unless it
+// was parked or closed.
 #pragma once
 
 #include <coroutine>
@@ -22,7 +22,7 @@ class Response;
 
 class Attempt {
   public:
-    // Reused from attempt to attempt.
+    // Reused between attempts.
     struct Memory {
         AnswerReader::Memory answer;
         net::RelayMeans::Lists lists;
@@ -31,23 +31,23 @@ class Attempt {
 
     Attempt(ExchangeContext& context, Request& request, Response& response, Memory& memory,
             const state::Peer& peer, ServerRoom room, Connection connection);
-    // The upload half must have ended.
+    // The upload must have ended.
     ~Attempt();
     Attempt(const Attempt&) = delete;
     Attempt& operator=(const Attempt&) = delete;
 
-    // Connects, sends and waits for the head of the answer; relays interim heads. The upload half
-    // may still be running when it returns.
+    // Connects, sends the request, relays interim heads and waits for the head of the answer. The
+    // upload may still run when it returns.
     net::task<policy::AttemptEnd> run();
     bool is_uploading() const { return is_uploading_; }
-    // Ends the upload half.
+    // Ends the upload.
     net::task<void> end_upload();
 
-    // The checks took a backend down.
+    // The active checks took this backend down.
     void on_backend_down(std::uint32_t slot);
-    // Resumes the coroutine that waits for the backend, so that it looks at what has changed.
+    // Wakes the coroutine that waits for the backend, so it sees changed flags.
     void wake();
-    // For a stop: ends the upload half.
+    // For a stop: ends the upload.
     void cut();
 
     base::TimePoint began() const { return began_; }
@@ -55,12 +55,13 @@ class Attempt {
     AnswerReader& answer() { return answer_; }
     const AnswerReader& answer() const { return answer_; }
     bool has_continued() const { return has_continued_; }
-    // The backend has the whole request.
+    // True if the backend has the whole request.
     bool has_sent_all() const {
         return request_.is_body_complete() && !is_uploading_ &&
                upload_end_ == net::RelayEnd::complete;
     }
-    // A body is announced with Expect, and this backend has neither asked for it nor got any of it.
+    // True if a body is announced with Expect, and this backend has neither asked for it nor
+    // received any of it.
     bool is_expect_pending() const {
         return request_.meaning().expects_continue && phase_ != Phase::connecting &&
                request_.traits().has_body && !has_continued_ && !up_->body_sent &&
@@ -72,9 +73,9 @@ class Attempt {
         context_.worker.pool.park(std::move(backend_), context_.group.backends->keepalive,
                                   context_.group_state.pool_idle);
     }
-    // Closes it without a reset.
+    // Closes the connection without a reset.
     void close();
-    // Hands the room over to the next attempt at the same server.
+    // Passes the room to the next attempt at the same server.
     ServerRoom take_room() { return std::move(room_); }
 
   private:
@@ -84,7 +85,7 @@ class Attempt {
     policy::Failure connect_failure(net::ConnectEnd end) const;
     void begin_upload();
     net::detached upload_half();
-    // True if ended_early() has something to look at.
+    // True if ended_early() would find an end.
     bool is_interrupted() const {
         return context_.is_abandoned() || was_taken_down_ || upload_end_ != net::RelayEnd::complete;
     }
@@ -110,11 +111,11 @@ class Attempt {
     InFlightHold in_flight_;
     AnswerReader answer_;
     net::RelayMeans::Lists& lists_;
-    std::optional<net::BodyRelay> up_;  // once there is a connection
+    std::optional<net::BodyRelay> up_;  // set once there is a connection
     net::BackendLease backend_;
     const bool may_reuse_;
     bool is_reused_ = false;
-    bool has_continued_ = false;  // a 100 came from this backend
+    bool has_continued_ = false;  // this backend sent a 100
     Phase phase_ = Phase::connecting;
     bool was_taken_down_ = false;
     bool is_uploading_ = false;

@@ -30,7 +30,7 @@ Attempts::Attempts(ExchangeContext& context, Request& request, Response& respons
       request_hold_(context.worker, context.group.cell),
       choice_(context.worker, context.group, context.group_state, request.key().place(),
               memory.selection) {
-    // Each client request pays for a part of a retry (policy/retry_tokens).
+    // Each client request pays in a part of a token (policy/retry_tokens).
     change_tokens(
         [this](std::int32_t balance) { return policy::after_deposit(balance, most_tokens()); });
 }
@@ -147,15 +147,16 @@ void Attempts::note_failure(const Failure& failure) {
     }
     const bool is_sent = policy::outcome_of(failure.cause) != Outcome::not_sent;
     const bool was_sent = decisive_ && policy::outcome_of(decisive_->cause) != Outcome::not_sent;
-    // Row 4's fresh connection: the attempt that was taken for free met a death, and counts.
+    // The backend of row 4's fresh connection has died: the attempt before, which was free, counts
+    // now.
     const bool is_death = repeats_backend_ && failure.cause != Cause::no_descriptor;
     sent_ += is_sent || is_death ? 1 : 0;
     if (is_sent && policy::is_stale(failure) && request_.is_read() && !failure.has_sent_body) {
-        // Nobody looked at a read that met a connection which had died while parked.
+        // A read on a stale connection was not seen by the backend, so it leaves no failure.
         decisive_.reset();
     } else if (is_sent || !was_sent || request_.is_read()) {
-        // Whatever an earlier attempt of a read met, repeating it is right once there is a backend
-        // again: 503, not 502. A write that was sent once may have been executed.
+        // A read may be repeated once a backend is available, so the client gets 503, not 502. A
+        // write that was sent may have been executed.
         decisive_ = failure;
     }
 }
@@ -197,12 +198,12 @@ void Attempts::count(const Failure& failure) {
             break;
         case Cause::interrupted:
         case Cause::abandoned:
-            break;  // settled with the client
+            break;  // settle() counts clients that left
     }
 }
 
-// docs/architecture.md, "Passive marks". A plain site's pages are the server's own: there silence
-// and nonsense count as well.
+// docs/architecture.md, "Passive marks". Pages of a plain site come from the server itself: there,
+// timeouts and malformed answers count as well.
 bool Attempts::counts_as_fail(const Failure& failure) const {
     switch (failure.cause) {
         case Cause::refused:
@@ -224,7 +225,7 @@ inline policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
     const auto* const failure = std::get_if<Failure>(&end);
     const policy::RetryHistory history{
         .sent_attempts = sent_ - refused_,
-        // Where we lack descriptors ourselves, nobody knows whether it had died.
+        // If we lacked descriptors, it is unknown whether the backend had died.
         .after_stale =
             repeats_backend_ && (failure == nullptr || failure->cause != Cause::no_descriptor),
         .free_retry_used = was_repeat_used_,
@@ -249,9 +250,8 @@ inline policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
     return verdict;
 }
 
-// An answer that no row of the table would repeat needs none of it: the sums go over every worker's
-// row of the board, and each good answer would pull in cache lines that other workers have just
-// written.
+// An answer that no row repeats needs none of these figures. The sums read every worker's row of
+// the board, so each good answer would load cache lines that other workers have just written.
 inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
     policy::RetryMeans means;
     means.in_hand = request_.is_in_hand();
@@ -260,7 +260,8 @@ inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
         means.candidate_left = means.budget_left = means.token_left = false;
         return means;
     }
-    // Who has an answer does not wait for room to get another one; who has none does.
+    // A request with an answer does not wait for room to get another one; a request without an
+    // answer does.
     means.candidate_left =
         answer != nullptr ? choice_.has_left_with_room(sent()) : choice_.has_left(sent());
     const state::Board& board = *context_.worker.shared.board;
@@ -273,7 +274,7 @@ inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
     return means;
 }
 
-// What a retry costs.
+// Pays for a retry.
 void Attempts::take_retry(const policy::RetryVerdict& verdict) {
     state::bump(context_.worker.counters.retries);
     if (verdict.counts_budget && !retry_hold_) {
@@ -284,19 +285,19 @@ void Attempts::take_retry(const policy::RetryVerdict& verdict) {
         change_tokens([](std::int32_t balance) { return policy::after_retry(balance); });
     }
     if (verdict.row == 6 && !context_.is_s3()) {
-        choice_.note_failure();  // there a status that cost a retry counts
+        choice_.note_failure();  // on such a site a status that caused a retry counts as a failure
     }
     if (repeats_backend_) {
         was_repeat_used_ = true;
-        sent_ -= sent_ > 0 ? 1 : 0;  // row 4 is free of charge
+        sent_ -= sent_ > 0 ? 1 : 0;  // row 4 is free
     }
     was_blind_used_ = was_blind_used_ || verdict.is_blind;
-    // A blind retry is the last: it must not end on a connection that was merely stale.
+    // A blind retry is the last one, so it must not use a connection that may be stale.
     needs_fresh_ = needs_fresh_ || repeats_backend_ || verdict.is_blind;
 }
 
-// A retry that led to a good answer costs nothing: one node that answers badly among many that are
-// well stays hidden from the clients, however long it does.
+// A retry that led to a good answer costs nothing. So one bad node among many good ones stays
+// hidden from clients for any length of time.
 void Attempts::return_tokens(int status) {
     if (!policy::is_bad_status(status)) {
         change_tokens([this](std::int32_t balance) {

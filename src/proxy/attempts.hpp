@@ -1,6 +1,6 @@
-// The attempts of one request, one after the other: it chooses a backend, makes the attempt, asks
-// the retry rule, and keeps the budget, the tokens, the passive marks and the log record up to
-// date. One per request that goes to a backend. One worker's thread.
+// The attempts of one request. It chooses a backend, makes the attempt, asks the retry rule, and
+// updates the budget, the tokens, the passive marks and the log record. One per request that goes
+// to a backend. One worker's thread.
 #pragma once
 
 #include <cstdint>
@@ -22,19 +22,19 @@ class Response;
 
 class Attempts {
   public:
-    // Reused from request to request.
+    // Reused between requests.
     struct Memory {
         policy::SelectionMemory selection;
         Attempt::Memory attempt;
     };
-    // How run() ended.
+    // The end of run().
     enum class End : std::uint8_t {
         answered,       // current() has an answer to relay
         switching,      // current() has a 101
-        abandoned,      // nobody waits for the answer (ExchangeContext::is_abandoned)
-        failed,         // nothing is left to try: own_answer() says what the client is told
-        queue_timeout,  // no server had room in time: the same
-        queue_full,     // too many requests wait for room: the same
+        abandoned,      // the client no longer waits for the answer (ExchangeContext::is_abandoned)
+        failed,         // no attempt is possible; own_answer() is the answer for the client
+        queue_timeout,  // no server had room in time; own_answer() as above
+        queue_full,     // too many requests wait for room; own_answer() as above
     };
 
     // The request must be prepared.
@@ -42,32 +42,33 @@ class Attempts {
     Attempts(const Attempts&) = delete;
     Attempts& operator=(const Attempts&) = delete;
 
-    // Tries until there is an answer to relay, nothing is left to try, or nobody waits.
+    // Makes attempts until there is an answer to relay, none is possible, or the client no longer
+    // waits.
     net::task<End> run();
     LocalAnswer own_answer(End end) const;
 
     // The last attempt. Valid after `answered` and `switching`.
     Attempt& current() { return *attempt_; }
-    // How long it took so far, for the log.
+    // Notes the last attempt's duration for the log.
     void note_time() {
         observe::RequestRecord& record = context_.record;
         record.attempts[record.attempt_count - 1].milliseconds =
             static_cast<std::int32_t>(context_.since(attempt_->began()).count());
     }
-    // The answer has this status and nothing is retried any more: gives back the tokens of retries
-    // that helped, and the place in the retry budget. What is left is a transfer like any other,
-    // however long it takes.
+    // Called when no further retry follows; `status` is the answer's. Returns the tokens of retries
+    // that helped, and the place in the retry budget: the rest is an ordinary transfer of any
+    // length.
     void settle_retries(int status) {
         if (tokens_taken_ > 0) {
             return_tokens(status);
         }
         retry_hold_.reset();
     }
-    // Drops the last attempt and its answer; cuts its connection unless it was parked or closed.
+    // Destroys the last attempt and its answer. Cuts its connection unless it was parked or closed.
     void drop_current() { attempt_.reset(); }
 
-    // For the present attempt, or the wait for room: as Attempt's functions of these names. cut()
-    // also wakes.
+    // For the current attempt, or for the wait for room: as the functions of Attempt. cut() also
+    // wakes.
     void on_backend_down(std::uint32_t slot);
     void wake();
     void cut();
@@ -79,7 +80,7 @@ class Attempts {
     net::task<Pick> wait_for_room();
     End end_without_backend(Pick pick);
     void begin_attempt();
-    // The attempt has ended with this: what is noted of it, and what follows.
+    // Record the end of the attempt, then decide what follows.
     void note(const policy::AttemptEnd& end);
     void note_failure(const policy::Failure& failure);
     void count(const policy::Failure& failure);
@@ -101,14 +102,15 @@ class Attempts {
     BackendChoice choice_;
     std::optional<RoomWaiter> waiter_;
     std::optional<RetryHold> retry_hold_;
-    unsigned tokens_taken_ = 0;  // by retries that a status caused
-    unsigned sent_ = 0;          // attempts with something sent; those that row 4 repeats are free
-    unsigned refused_ = 0;       // of those: answered that the backend is not ready
-    bool repeats_backend_ = false;  // the next attempt, or the present one, is row 4's repetition
+    unsigned tokens_taken_ = 0;     // for retries that a status caused
+    unsigned sent_ = 0;             // attempts that sent bytes, without those that row 4 repeats
+    unsigned refused_ = 0;          // of those: answered with "not ready"
+    bool repeats_backend_ = false;  // the next or current attempt is row 4's repetition
     bool was_repeat_used_ = false;  // row 4 was used
     bool was_blind_used_ = false;   // a blind retry was made (policy::RetryVerdict::is_blind)
-    bool needs_fresh_ = false;      // the next attempt must not end on a stale connection
-    std::optional<policy::Failure> decisive_;  // what the client is told of if nothing is left
+    bool needs_fresh_ = false;      // the next attempt must not use a connection that may be stale
+    std::optional<policy::Failure>
+        decisive_;  // the failure for the client's answer if no attempt is possible
     std::optional<Attempt> attempt_;
 };
 

@@ -16,7 +16,7 @@ Pick BackendChoice::pick(policy::Sent sent) {
         if (server.max_connections > 0) {
             const auto most = static_cast<std::int32_t>(server.max_connections);
             if (!worker_.shared.board->try_occupy(server.room.index, most)) {
-                continue;  // another worker was faster
+                continue;  // another request took the room first
             }
             room_ = ServerRoom(worker_, group_, server);
         }
@@ -49,8 +49,8 @@ bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
     return true;
 }
 
-// Makes the address this attempt's. False if it has a passive mark whose time is over, and another
-// request became its trial: everybody else goes on avoiding it.
+// Claims the address for this attempt. False if its passive mark is due for a trial and another
+// request became the trial; the mark stays for all others.
 inline bool BackendChoice::claim(std::uint32_t address) {
     state::Board& board = *worker_.shared.board;
     const std::uint32_t slot = group_.peers[address].slot;

@@ -1,6 +1,6 @@
-// Which backend an attempt goes to: policy/selection over a group as its worker sees it, and the
-// two things that only one request may have, room at a server and the trial of a marked backend.
-// One object serves one request, over all its attempts. On its worker's thread.
+// Chooses the backend of each attempt: policy/selection over a group as its worker sees it. It also
+// claims what only one request may have: room at a server, and the trial of a marked backend. One
+// object per request, for all its attempts. On its worker's thread.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +16,7 @@
 
 namespace s3gate::proxy {
 
-// A group as a worker sees it: its configuration, the board, the clock. See
-// policy::SelectableGroup.
+// A group as a worker sees it: configuration, board, clock. See policy::SelectableGroup.
 class GroupNow {
   public:
     GroupNow(Worker& worker, const state::Group& group, GroupState& state)
@@ -63,33 +62,33 @@ class GroupNow {
     GroupState* state_;
 };
 
-// How a look for a backend ended.
+// The result of a choice.
 enum class Pick : std::uint8_t {
-    found,      // it is chosen, marked as tried, and room at its server is held
-    full,       // there are usable servers, but none of them has room
-    none,       // there is no usable server
-    gone,       // while waiting: the client left, or we stop
-    timed_out,  // waited in vain
-    overflow,   // too many wait already
+    found,      // chosen and marked as tried; room at its server is held
+    full,       // usable servers exist, but none has room
+    none,       // no usable server exists
+    gone,       // during the wait the client left or a stop came
+    timed_out,  // no room in time
+    overflow,   // too many requests wait already
 };
 
 class BackendChoice {
   public:
-    // `key` and `memory` as policy::Selection says; the generation of `group` is borrowed.
+    // `key` and `memory` as in policy::Selection. The generation of `group` is borrowed.
     BackendChoice(Worker& worker, const state::Group& group, GroupState& state,
                   std::optional<std::uint32_t> key, policy::SelectionMemory& memory)
         : worker_(worker), group_(group), selection_({worker, group, state}, key, memory) {}
 
-    // Chooses the backend of the next attempt: found, full or none. Room of an earlier attempt was
-    // released before.
+    // Chooses the backend of the next attempt: found, full or none. Room of an earlier attempt must
+    // have been released.
     Pick pick(policy::Sent sent);
-    // The same for a request that waited, from its key's own server again.
+    // The same for a request that waited; starts again at its key's own server.
     Pick pick_anew(policy::Sent sent);
-    // Room with that cell is offered, and held already. True if this request takes it: then the
-    // backend is chosen.
+    // Offers room with that cell, which is held already. True if this request takes it and so has
+    // chosen its backend.
     bool take_room(std::uint32_t cell, policy::Sent sent);
 
-    // The chosen one.
+    // The chosen backend.
     const state::Peer& peer() const { return group_.peers[address_]; }
     ServerRoom& room() { return room_; }
 
@@ -97,7 +96,7 @@ class BackendChoice {
     bool has_left_with_room(policy::Sent sent) const { return selection_.has_left_with_room(sent); }
     void admit_recovering() { selection_.admit_recovering(); }
 
-    // What the attempt at the chosen backend says of it, for its passive mark.
+    // Report the attempt's result for the backend's passive mark.
     void note_failure();
     void note_success();
 

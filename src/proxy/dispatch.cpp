@@ -13,7 +13,7 @@ bool is_for_status_page(const Request& request, const config::StatusPage& status
            request.meaning().path.starts_with(status.path);
 }
 
-// The page's path but for the slash at its end, which people forget.
+// True for the page's path without its final slash, a common mistake.
 bool lacks_status_slash(const Request& request, const config::StatusPage& status) {
     return status.enabled && status.path.ends_with('/') && asks_to_read(request) &&
            request.meaning().path ==

@@ -1,4 +1,4 @@
-// Decides whether a backend or the proxy itself answers a request that was understood.
+// Decides whether a backend or the proxy itself answers a valid request.
 #pragma once
 
 #include <cstdint>
@@ -14,8 +14,8 @@ struct Dispatch {
     const LocalAnswer* refusal = nullptr;
 };
 
-// Checks who may see the status page, then the limits on clients; counts the request against its
-// client's rate. The status page comes first: an operator must be able to see it during overload.
+// Checks the access to the status page, then the limits on clients; counts the request against its
+// client's rate. The status page comes first, because operators must see it during overload.
 Dispatch dispatch(ExchangeContext& context, const Request& request);
 
 }  // namespace s3gate::proxy

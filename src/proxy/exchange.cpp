@@ -33,14 +33,14 @@ net::task<ClientFate> Exchange::run() {
         if (!is_done) {
             co_await finish(attempts, end);
         }
-        attempts_.reset();  // gives back what the group counts for this request
+        attempts_.reset();  // gives back this request's counts of the group
     }
     settle(context_, request_, response_);
     co_return response_.fate();
 }
 
-// The private functions that are called once are inline: a call and its registers cost more than
-// most of what they do (docs/bench.md counts instructions).
+// Private functions with a single call are inline: a call with its registers costs more than most
+// of their work (docs/bench.md counts instructions).
 inline Dispatch Exchange::take_request() {
     is_serving_ = true;
     request_.understand();
@@ -48,15 +48,16 @@ inline Dispatch Exchange::take_request() {
 }
 
 inline Attempts& Exchange::begin_attempts() {
-    // While the head was read, its reader was told of events. A close among them is noticed here.
+    // Events that arrived while the head was read went to its reader. A close among them is noticed
+    // here.
     on_stream_event();
     request_.find_key();
     request_.prepare();
     return attempts_.emplace(context_, request_, response_, memory_.attempts);
 }
 
-// From here on nothing is retried. Returns true if the whole answer is out and the upload has
-// ended, as nearly always with a short one: nothing is left to wait for.
+// Commits to the answer; no retry follows. True if the whole answer is sent and the upload has
+// ended, as with nearly all short answers: there is nothing to wait for.
 inline bool Exchange::commit(Attempts& attempts) {
     Attempt& attempt = attempts.current();
     response_.commit(attempt);
@@ -69,7 +70,7 @@ inline bool Exchange::commit(Attempts& attempts) {
     return true;
 }
 
-// What may have to wait: the rest of an answer, a tunnel, an answer of ours.
+// Handles the cases that may wait: the rest of an answer, a tunnel, an answer of the proxy.
 net::task<void> Exchange::finish(Attempts& attempts, Attempts::End end) {
     if (end == Attempts::End::answered) {
         const net::RelayEnd relayed = co_await response_.relay(attempts.current());
@@ -91,16 +92,16 @@ net::task<void> Exchange::finish(Attempts& attempts, Attempts::End end) {
     }
 }
 
-// The client's stream has an event and no reader. Only the loss of the client matters here:
-// pipelined bytes stay for the next request.
+// Called for an event of the client's stream without a reader. Only the loss of the client matters
+// here; pipelined bytes stay for the next request.
 void Exchange::on_stream_event() {
     if (context_.is_client_lost(response_.is_tunnelling()) && context_.set_abandoned()) {
         response_.on_client_lost();
         if (attempts_) {
             attempts_->wake();
         }
-        // A socket whose peer closed may never take more: a write that waits for room would wait to
-        // its limit.
+        // If the peer closed, its socket may never have room again; a waiting write would wait for
+        // its whole timeout.
         context_.client.stream.interrupt_write();
     }
 }

@@ -1,6 +1,6 @@
 // The life of one request (docs/architecture.md): read its head, decide whether a backend or the
-// proxy itself answers, try backends, relay the answer, settle. A fresh object for each request, in
-// memory that the worker keeps (ExchangePool). One worker's thread.
+// proxy itself answers, try backends, relay the answer, settle. A new object per request, in memory
+// that the worker keeps (ExchangePool). One worker's thread.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@ namespace s3gate::proxy {
 // Base ActiveHook: the worker's list of exchanges in progress, which ExchangePool keeps.
 class Exchange final : public net::StreamObserver, public ActiveHook {
   public:
-    // Everything a request needs in memory; reused from request to request.
+    // Memory for requests, reused between them.
     struct Memory {
         explicit Memory(Worker& worker) : request(worker.replay_blocks) {}
         observe::RequestRecord record;
@@ -26,30 +26,29 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
         Attempts::Memory attempts;
     };
 
-    // The client's next request. `asked_at`: when its first byte arrived; what arrived behind the
-    // request before it is in client.leftover.
+    // The client's next request. `asked_at`: arrival of its first byte. Bytes that came after the
+    // previous request are in client.leftover.
     Exchange(Worker& worker, ClientConnection& client, base::TimePoint asked_at, Memory& memory);
     ~Exchange();
     Exchange(const Exchange&) = delete;
     Exchange& operator=(const Exchange&) = delete;
 
-    // Runs the request to its end; returns what becomes of the client's connection. To be called
-    // once.
+    // Runs the request to its end; returns the fate of the client's connection. Call it once.
     net::task<ClientFate> run();
 
-    // The active checks took a backend down because it refused or did not answer: an attempt that
-    // waits for its first byte ends. An answer that has begun goes on.
+    // The active checks took a backend down because it refused or did not answer. An attempt that
+    // waits for its first byte ends; an answer that has begun continues.
     void on_backend_down(std::uint32_t slot);
-    // The worker stops now: this request ends without its answer.
+    // For a stop: ends this request without its answer.
     void cut();
-    // True if its answer may never end (a listener to bucket notifications, a trace). A drain does
-    // not wait for such an answer.
+    // True if the answer may never end (bucket notifications, a trace). A drain does not wait for
+    // such an answer.
     bool is_endless() const { return request_.waiting() == policy::Waiting::endless; }
-    // Ends such an answer. Returns false if there is none, or if it was ended already.
+    // Ends such an answer. False if there is none, or if it was ended already.
     bool end_endless_answer();
-    // True once a whole head was read.
+    // True after a complete head.
     bool is_serving() const { return is_serving_; }
-    // True while it is a tunnel, which may never end by itself.
+    // True for a tunnel, which may never end by itself.
     bool is_tunnelling() const { return response_.is_tunnelling(); }
 
   private:
@@ -67,7 +66,7 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
     bool is_serving_ = false;
 };
 
-// An exchange and the memory it is made in.
+// An exchange and its memory.
 struct ExchangeSlot {
     explicit ExchangeSlot(Worker& worker) : memory(worker) {}
     Exchange::Memory memory;

@@ -1,6 +1,6 @@
-// What the parts of an exchange share: the client, the site, the generation, the log record, and
-// whether anybody waits for the answer. One per request, owned by the exchange. One worker's
-// thread.
+// State shared by the parts of an exchange: the client, the site, the generation, the log record,
+// and whether the client still waits for the answer. One per request, owned by the exchange. One
+// worker's thread.
 #pragma once
 
 #include <chrono>
@@ -19,7 +19,7 @@ enum class ClientFault : std::uint8_t { none, gone, stuck };
 
 class ExchangeContext {
   public:
-    // `client_watch` is told when the client's stream has news that nobody waits for.
+    // `client_watch` receives events of the client's stream that no coroutine waits for.
     ExchangeContext(Worker& the_worker, ClientConnection& the_client,
                     net::StreamObserver& the_watch, observe::RequestRecord& the_record,
                     base::TimePoint asked_at)
@@ -43,9 +43,9 @@ class ExchangeContext {
     ClientConnection& client;
     net::StreamObserver& client_watch;
     observe::RequestRecord& record;
-    const base::TimePoint started;  // when the request's first byte arrived
+    const base::TimePoint started;  // arrival of the request's first byte
     GenerationHold generation;
-    const AddressState& address;  // its limits hold until the head is read, then the site's
+    const AddressState& address;  // its limits apply until the head is read, then the site's
     const state::Site& site;
     SiteState& state;
     const state::Group& group;
@@ -54,23 +54,23 @@ class ExchangeContext {
     const SiteTicks& ticks() const { return state.ticks; }
     bool is_s3() const { return site.config->type == config::SiteType::s3; }
 
-    // True if the client's connection says that nobody waits for the answer any more: it broke, or
-    // the client closed it. A client that closes cannot be told from one that only shuts down its
-    // sending side (RFC 9112 §9.6 allows that). Servers take both for gone, and so must we: a
-    // backend that works on for a client that left is lost to others. In a tunnel a FIN ends one
-    // direction, no more.
+    // True if the client no longer waits for the answer: its connection broke, or it closed. A
+    // client that closes looks like one that only shuts down its sending side (RFC 9112 §9.6 allows
+    // that). Servers treat both as gone, and so must we: a backend that works for a client that
+    // left cannot serve others. In a tunnel a FIN ends only one direction.
     bool is_client_lost(bool is_tunnelling) const {
         return client.stream.is_broken() ||
                (client.stream.peer_finished() && !is_tunnelling &&
                 site.config->client_half_close == config::HalfClose::cut);
     }
-    // Nobody waits for the answer any more: the client left, or a stop took the request from it.
+    // The answer is no longer wanted: the client left, or a stop ended the request.
     bool is_abandoned() const { return is_abandoned_; }
-    // A stop took the request from its client: every request, or one whose answer may never end.
+    // A stop ended the request: all requests, or those whose answers may never end.
     bool is_cut() const { return is_cut_; }
-    // Returns false if it was set already.
+    // False if it was set already.
     bool set_abandoned() { return !std::exchange(is_abandoned_, true); }
-    // The attempts end as they do for a client that left. This client is still there and is told.
+    // The attempts end as for a client that left. This client is still connected and gets an
+    // answer.
     void set_cut() { is_cut_ = is_abandoned_ = true; }
 
     // Keeps the first fault; settle() counts it.
@@ -78,7 +78,7 @@ class ExchangeContext {
         client_fault_ = client_fault_ == ClientFault::none ? fault : client_fault_;
     }
     ClientFault client_fault() const { return client_fault_; }
-    // Notes a fault of the client in how sending to it ended. Returns true if everything went out.
+    // Notes a client fault from the end of a send to it. True if all bytes were sent.
     bool note_client_end(net::RelayEnd end) {
         if (end != net::RelayEnd::complete) {
             note_client(end == net::RelayEnd::sink_timed_out ? ClientFault::stuck
@@ -86,7 +86,7 @@ class ExchangeContext {
         }
         return end == net::RelayEnd::complete;
     }
-    // Why the client has not got all of its answer.
+    // The reason why the client did not get its whole answer.
     std::string_view client_error() const {
         return is_cut_                               ? "cut at shutdown"
                : client_fault_ == ClientFault::stuck ? "client write timeout"

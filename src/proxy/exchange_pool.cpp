@@ -9,7 +9,7 @@ namespace s3gate::proxy {
 namespace {
 
 constexpr std::size_t kIdleExchanges = 64;  // always kept for reuse
-constexpr unsigned kStretch = 8;            // ticks, 2 s: how long what a burst needed is kept
+constexpr unsigned kStretch = 8;            // in ticks (2 s): how long memory of a burst is kept
 
 }  // namespace
 
@@ -18,7 +18,7 @@ ExchangePool::ExchangePool(Worker& worker) : worker_(worker) {}
 ExchangePool::~ExchangePool() = default;
 
 ExchangeSlot& ExchangePool::begin(ClientConnection& client, base::TimePoint asked_at) {
-    ExchangeSlot* slot = nullptr;  // end() takes it back
+    ExchangeSlot* slot = nullptr;  // end() recycles it
     if (idle_.empty()) {
         slot = new ExchangeSlot(worker_);
     } else {
@@ -40,8 +40,8 @@ void ExchangePool::end(ExchangeSlot& slot) {
     }
 }
 
-// With a thousand requests in progress at once, so many objects are needed again in a moment: to
-// free and make them anew cost half as many instructions as all the rest of a small request.
+// With a thousand requests in progress, as many objects are needed again at once. Freeing and
+// making them would cost half as many instructions as the rest of a small request.
 std::size_t ExchangePool::to_keep() const {
     return std::max({kIdleExchanges, most_, most_before_});
 }

@@ -1,4 +1,4 @@
-// The exchanges of one worker, and the memory of those that ended, which the next requests use. One
+// The exchanges of one worker, and the memory of ended ones, which later requests reuse. One
 // thread.
 #pragma once
 
@@ -28,11 +28,11 @@ class ExchangePool {
     ExchangePool(const ExchangePool&) = delete;
     ExchangePool& operator=(const ExchangePool&) = delete;
 
-    // For the client's next request, whose first bytes came at `asked_at`. It is in progress until
-    // its end.
+    // Makes the exchange for the client's next request, whose first byte arrived at `asked_at`. It
+    // is in progress until end().
     ExchangeSlot& begin(ClientConnection& client, base::TimePoint asked_at);
     void end(ExchangeSlot& slot);
-    // Frees what the last stretch did not need. To be called at every tick.
+    // Frees memory that the last stretch of ticks did not need. Call it at every tick.
     void on_tick();
 
     Active& active() { return active_; }
@@ -44,10 +44,10 @@ class ExchangePool {
     Worker& worker_;
     std::vector<std::unique_ptr<ExchangeSlot>> idle_;  // without an exchange
     Active active_;
-    // The most in progress at once, in the present and the last stretch of ticks.
+    // Largest number in progress at a time, in the current and the last stretch of ticks.
     std::size_t most_ = 0;
     std::size_t most_before_ = 0;
-    unsigned ticks_ = 0;  // of the present stretch
+    unsigned ticks_ = 0;  // of the current stretch
 };
 
 }  // namespace s3gate::proxy

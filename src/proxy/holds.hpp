@@ -1,5 +1,5 @@
-// What a request occupies on the board and of its worker, as objects: each gives its place back
-// when it ends. Used on one worker's thread.
+// A request's shares of the board and of its worker, as objects that give them back at their end.
+// Used on one worker's thread.
 #pragma once
 
 #include <cstddef>
@@ -11,7 +11,7 @@
 
 namespace s3gate::proxy {
 
-// Adds one to a cell of this worker's row, and takes it off again at its end.
+// Adds one to a cell of this worker's row; subtracts it at its end.
 template <void (state::Board::*add)(std::size_t, std::uint32_t, std::int32_t)>
 class BoardHold {
   public:
@@ -27,19 +27,20 @@ class BoardHold {
     std::uint32_t cell_;
 };
 
-// A request at a backend.
+// One request at a backend.
 using InFlightHold = BoardHold<&state::Board::add_in_flight>;
-// A client's request of a group.
+// One client request of a group.
 using GroupRequestHold = BoardHold<&state::Board::add_group_requests>;
-// A retry, counted against the budget.
+// One retry that counts against the budget.
 using RetryHold = BoardHold<&state::Board::add_group_retries>;
 
-// A place at a server with max_connections, held from the pick to the end of the answer. Its end
-// gives the place to the request that has waited longest. Without a bound there is nothing to hold.
+// A request's room at a server with max_connections, held from the choice to the end of the answer.
+// At its end the request that has waited longest gets the room. Holds nothing if the server has no
+// limit.
 class ServerRoom {
   public:
     ServerRoom() = default;
-    // The place is taken already. Group and server belong to the request's generation.
+    // The room must be taken already. Group and server belong to the request's generation.
     ServerRoom(Worker& worker, const state::Group& group, const state::GroupServer& server)
         : worker_(&worker), group_(&group), server_(&server) {}
     ServerRoom(ServerRoom&& other) noexcept { swap(other); }
@@ -68,7 +69,7 @@ class ServerRoom {
     const state::GroupServer* server_ = nullptr;
 };
 
-// The use of a generation: it lives as long as a request serves with it.
+// Use of a generation, which lives as long as a request uses it.
 class GenerationHold {
   public:
     explicit GenerationHold(Worker& worker)
@@ -84,7 +85,7 @@ class GenerationHold {
     Generation* generation_;
 };
 
-// Memory that a worker may spend on replay buffers.
+// A share of the memory that a worker may use for replay buffers.
 class ReplayHold {
   public:
     ReplayHold(Worker& worker, std::size_t bytes) : worker_(worker), bytes_(bytes) {

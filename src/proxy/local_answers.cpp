@@ -15,7 +15,7 @@ constexpr LocalAnswer kTooManyRequests{503, "SlowDown", "Please reduce your requ
 constexpr LocalAnswer kStatusPageDenied{403, "AccessDenied", "Access Denied.", false,
                                         "status page denied"};
 
-// A head beyond `limits.head`. What the log says of it is as it was received, not checked.
+// A head beyond `limits.head`. The log shows the received bytes without checks.
 LocalAnswer answer_to_long_head(ExchangeContext& context, const Request& request) {
     if (!request.has_start_line()) {
         return {414, "InvalidURI", "The request target is longer than the server accepts.", true,

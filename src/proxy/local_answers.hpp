@@ -1,4 +1,4 @@
-// What we answer in our own name, and what the log says of it then.
+// The answers of the proxy itself, and their words for the log.
 #pragma once
 
 #include <string_view>
@@ -11,23 +11,23 @@ namespace s3gate::proxy {
 struct LocalAnswer {
     int status;
     std::string_view code;        // of S3's error document
-    std::string_view message;     // the same
-    bool close = false;           // the connection ends with it
-    std::string_view error = {};  // for the log; empty = what was noted before stays
+    std::string_view message;     // of S3's error document
+    bool close = false;           // the connection ends after it
+    std::string_view error = {};  // for the log; empty = keeps an earlier note
 };
 
-// A head that is not served. Counts it.
+// The answer to a head that is refused. Counts it.
 LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& request, HeadRead why);
 
-// What a limit on clients, or on who may see the status page, forbids; no backend hears of it. Null
-// when nothing does. (Connections that are too many were counted when they came.)
+// The answer to a request that a limit on clients or the status page's access list refuses; null if
+// none does. (Excess connections were counted on arrival.)
 const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status);
 
-// docs/architecture.md, "Retry": our own answer when nothing is left. `decisive` is the failure
-// that the client is told of; null = nobody was there to be asked.
+// docs/architecture.md, "Retry": our answer when no attempt is possible. `decisive` is the failure
+// that the client learns; null = no backend was available.
 LocalAnswer answer_to_failure(const policy::Failure* decisive);
 
-// A backend's answer that broke off before a byte of it reached the client.
+// The answer when a backend's answer broke off before a byte of it reached the client.
 LocalAnswer answer_to_broken_body(bool is_timeout, std::string_view error);
 
 inline constexpr LocalAnswer kQueueTimeout{

@@ -1,4 +1,4 @@
-// Answers in our own name: errors, the status page, the redirect to it.
+// Answers of the proxy itself: errors, the status page, the redirect to it.
 #include <cstring>
 
 #include "response.hpp"
@@ -61,7 +61,7 @@ net::task<void> Response::reply(const LocalAnswer& answer) {
     observe::RequestRecord& record = context_.record;
     record.status = static_cast<std::uint16_t>(answer.status);
     record.ttfb_ms = context_.since(context_.started).count();
-    // A stop waits for no client that does not take a few hundred bytes at once.
+    // During a stop a client gets little time to take a few hundred bytes.
     const net::Tick patience = context_.is_cut() ? 1 : context_.ticks().client_write;
     const net::RelayEnd end =
         co_await net::send_all(context_.client.stream, memory_.text, patience);

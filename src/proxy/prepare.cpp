@@ -1,5 +1,4 @@
-// What is derived from a request once, before any attempt: the affinity key and the head that goes
-// out.
+// Derives the affinity key and the forwarded head from a request, once before any attempt.
 #include <algorithm>
 #include <optional>
 
@@ -12,9 +11,9 @@
 namespace s3gate::proxy {
 namespace {
 
-// True if a write succeeds or fails by what is there, apart from If-Match and If-None-Match: its
-// repetition would fail. Ceph: `?append&position=N`. AWS: x-amz-write-offset-bytes,
-// x-amz-if-match-size, x-amz-if-match-last-modified-time.
+// True if a write's success depends on the existing object, by other fields than If-Match and
+// If-None-Match; its repetition would fail. Ceph: `?append&position=N`. AWS:
+// x-amz-write-offset-bytes, x-amz-if-match-size, x-amz-if-match-last-modified-time.
 bool depends_on_state(const http::RequestHead& head, std::string_view query) {
     return !policy::find_argument(query, "position").empty() ||
            std::ranges::any_of(head.fields, [](const http::Field& field) {
@@ -58,8 +57,8 @@ const std::string& Request::session_text() {
         return memory_.session_text;
     }
     if (memory_.key.source != nullptr && policy::is_secret(*memory_.key.source)) {
-        // A session cookie in a log, or in a field that scripts of a page can read, is a stolen
-        // session.
+        // A session cookie must not appear in a log, or in a field that scripts of a page can read:
+        // it could be stolen.
         for (int shift = 24; shift >= 0; shift -= 8) {
             base::append_hex(memory_.session_text,
                              static_cast<std::uint8_t>(memory_.key.hash >> shift));
@@ -67,9 +66,9 @@ const std::string& Request::session_text() {
     } else {
         const char* const end = memory_.key.key.data() + memory_.key.key.size();
         if (base::find_first<base::NotTarget>(memory_.key.key.data(), end) == end) {
-            return memory_.key.key;  // as nearly always: nothing to escape
+            return memory_.key.key;  // the usual case: no byte to escape
         }
-        // The decoded key may hold anything, also CR and LF: what goes into a header is escaped.
+        // The decoded key may contain any byte, also CR and LF, so it is escaped for a header.
         for (const char c : memory_.key.key) {
             const auto byte = static_cast<unsigned char>(c);
             if (byte <= 0x20 || byte == 0x7f) {
@@ -135,7 +134,7 @@ inline void Request::find_traits() {
     }
 }
 
-// Only what can be kept whole is kept at all.
+// Keeps a body only if it can be kept whole.
 inline void Request::reserve_replay() {
     const bool has_length = meaning_.body.kind == http::BodyKind::length;
     const std::size_t limit = context_.group.retry->replay_buffer;

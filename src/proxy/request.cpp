@@ -1,5 +1,5 @@
-// The head of a request: receiving it, what it means, what the log learns of it. prepare.cpp has
-// what attempts need.
+// The head of a request: receives it, derives its meaning, fills the log record. prepare.cpp
+// prepares the attempts.
 #include "request.hpp"
 
 #include <algorithm>
@@ -9,9 +9,9 @@
 namespace s3gate::proxy {
 namespace {
 
-// A real request's head fits; grown on demand up to limits.head.
+// Fits real heads; grows on demand up to limits.head.
 constexpr std::size_t kHeadBuffer = 16 * 1024;
-// A head buffer that grew beyond this is given back after its request.
+// A larger head buffer is freed after its request.
 constexpr std::size_t kKeptHeadBuffer = 64 * 1024;
 
 policy::MethodClass method_class_of(std::string_view method) {
@@ -71,7 +71,7 @@ HeadRead Request::receive_head() {
     return take_head(state);
 }
 
-// What came behind the request before this one.
+// Takes the bytes that came after the previous request.
 inline http::HeadScanner::State Request::take_leftover() {
     std::string& leftover = context_.client.leftover;
     if (leftover.empty()) {
@@ -82,7 +82,7 @@ inline http::HeadScanner::State Request::take_leftover() {
     }
     std::memcpy(memory_.head_buffer.data(), leftover.data(), leftover.size());
     head_fill_ = leftover.size();
-    // Its memory too: an idle connection keeps nothing. (Assigning {} would keep it.)
+    // Frees the memory too: an idle connection keeps none. (Assigning {} would keep it.)
     std::string().swap(leftover);
     return scanner_.scan({memory_.head_buffer.data(), head_fill_}, memory_.head);
 }
@@ -95,7 +95,7 @@ inline void Request::make_room() {
     }
 }
 
-// Nothing came: not yet, or never.
+// Called when no byte was received: for now, or because the connection ended.
 inline HeadRead Request::take_end(ssize_t got) {
     if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
         return HeadRead::incomplete;
@@ -108,7 +108,7 @@ inline HeadRead Request::take_end(ssize_t got) {
     return got == 0 ? HeadRead::ended : HeadRead::broken;
 }
 
-// The scanner has found the end of the head, or that it is none.
+// Called when the scanner has found the end of the head, or an error.
 inline HeadRead Request::take_head(http::HeadScanner::State state) {
     if (state == http::HeadScanner::State::bad) {
         meaning_.error = scanner_.error();
@@ -144,8 +144,7 @@ inline HeadRead Request::take_head(http::HeadScanner::State state) {
 }
 
 net::task<HeadRead> Request::wait_for_head() {
-    // The whole head has one deadline: a client that trickles bytes makes no progress worth waiting
-    // for.
+    // The whole head has one deadline, so a client that sends single bytes cannot extend it.
     Worker& worker = context_.worker;
     ClientConnection& client = context_.client;
     const net::Tick deadline = worker.reactor.now() + context_.address.client_head;
@@ -153,7 +152,7 @@ net::task<HeadRead> Request::wait_for_head() {
         const auto left = static_cast<std::int32_t>(deadline - worker.reactor.now());
         net::Wake wake = net::Wake::timed_out;
         if (left > 0) {
-            // An empty line behind the last request (RFC 9112 §2.2) is no beginning of the next.
+            // An empty line after the last request (RFC 9112 §2.2) does not begin the next one.
             const bool is_idle = head_fill_ == scanner_.begin();
             client.set_awaits_request(is_idle);
             wake = co_await client.stream.readable(static_cast<net::Tick>(left));

@@ -1,5 +1,5 @@
-// What the client asked: its head, read once; what follows from the head for every attempt (key,
-// head to send, traits for the retry rule); the body as far as it was received. One per exchange.
+// One request: its head, the values that every attempt needs (key, head to send, traits for the
+// retry rule), and the received part of its body. One per exchange.
 #pragma once
 
 #include <optional>
@@ -19,26 +19,26 @@
 
 namespace s3gate::proxy {
 
-// How far a request's head has come.
+// Progress of a request's head.
 enum class HeadRead : std::uint8_t {
-    incomplete,  // more is to come
+    incomplete,  // needs more bytes
     complete,
-    ended,   // the client closed, or the connection was idle for too long: close
-    broken,  // the connection broke, or a stop cut it: reset
+    ended,   // the client closed, or the connection was idle too long; close
+    broken,  // the connection broke, or a stop cut it; reset
     too_long,
     timed_out,
-    malformed,  // Request::head_error() says how
+    malformed,  // Request::head_error() tells the reason
 };
 
 class Request {
   public:
-    // Reused from request to request.
+    // Reused between requests.
     struct Memory {
         explicit Memory(net::ReplayPool& blocks) : replay(&blocks) {}
         std::vector<char> head_buffer;
         http::RequestHead head;
-        http::Pieces pieces;  // of the head to send
-        std::string own;      // the lines of it that are ours
+        http::Pieces pieces;  // of the forwarded head
+        std::string own;      // our own lines of it
         policy::AffinityKey key;
         std::string session_text;
         net::ReplayBuffer replay;
@@ -49,27 +49,27 @@ class Request {
     Request(const Request&) = delete;
     Request& operator=(const Request&) = delete;
 
-    // Receives the head as far as it has arrived, without waiting. Begins with what arrived behind
-    // the request before it.
+    // Receives the available part of the head without waiting. Begins with bytes that came after
+    // the previous request.
     HeadRead receive_head();
-    // Waits for the rest of it, up to `client_head`.
+    // Waits for the rest of the head, up to `client_head`.
     net::task<HeadRead> wait_for_head();
-    // Derives what the counters, the log and the limits need. The head must be complete.
+    // Derives the values for counters, log and limits. The head must be complete.
     void understand();
     // The affinity key: the first source with a value.
     void find_key();
-    // What every attempt sends, and what the retry rule asks. To be called after find_key().
+    // Builds the head for the attempts and the traits for the retry rule. Call it after find_key().
     void prepare();
 
     const http::RequestHead& head() const { return memory_.head; }
     const http::RequestMeaning& meaning() const { return meaning_; }
     http::HeadError head_error() const { return meaning_.error; }
-    // The start line as it was received, or as much of it as there is.
+    // The received start line, possibly incomplete.
     std::string_view received_line() const;
     bool has_start_line() const { return scanner_.has_start_line(); }
-    // The path; of a refused head, if its start line is complete.
+    // The path; also of a refused head if its start line is complete.
     std::string_view path() const;
-    // True for HEAD, also where the head was refused before it was parsed: such a client reads no
+    // True for HEAD, also if the head was refused before it was parsed: such a client reads no
     // body.
     bool is_head() const;
 
@@ -77,13 +77,13 @@ class Request {
     const policy::RequestTraits& traits() const { return traits_; }
     bool is_read() const { return policy::is_read(traits_.method); }
     const policy::AffinityKey& key() const { return memory_.key; }
-    // The key as the log and `session_header` may show it.
+    // The key in the form for the log and `session_header`.
     const std::string& session_text();
 
     const http::Pieces& pieces() const { return memory_.pieces; }
     // The head must be complete.
     net::BodySource& body() { return *body_; }
-    // True before the head is complete, and where no more of the body is to come.
+    // True before the head is complete, and when the whole body was received.
     bool is_body_complete() const { return !body_ || body_->complete; }
     std::uint64_t body_received() const { return body_ ? body_->received : 0; }
     bool has_framed_body() const {
@@ -92,24 +92,24 @@ class Request {
     bool is_empty_by_length() const {
         return meaning_.body.kind == http::BodyKind::length && meaning_.body.length == 0;
     }
-    // Null if nothing is kept.
+    // Null if no body is kept.
     net::ReplayBuffer* replay() { return replay_hold_ ? &memory_.replay : nullptr; }
-    // True if every body byte received so far is still in the replay buffer.
+    // True if the replay buffer has every body byte received so far.
     bool holds_whole_body() const { return replay_hold_ && memory_.replay.is_whole(); }
-    // True if a further backend would get the body from its first byte.
+    // True if another backend would get the body from its first byte.
     bool may_start_over() const { return body_->received == 0 || holds_whole_body(); }
-    // True if a further attempt could send the same body: there is none, or every byte received so
-    // far is still in the replay buffer.
+    // True if another attempt could send the same body: there is none, or the replay buffer has
+    // every byte received so far.
     bool is_in_hand() const {
         return !has_framed_body() || (body_->received == 0 && body_->complete) ||
                holds_whole_body();
     }
 
-    // True while the client waits for the 100 that it asked for.
+    // True while the client waits for a requested 100.
     bool is_continue_due() const { return meaning_.expects_continue && !is_continue_relayed_; }
     void set_continue_relayed() { is_continue_relayed_ = true; }
 
-    // Whether its answer is one that is silent for long, or never ends.
+    // Tells whether the answer may be silent for long, or endless.
     policy::Waiting waiting() const { return waiting_; }
     void set_waiting(policy::Waiting waiting) { waiting_ = waiting; }
     net::Tick head_ticks() const {

@@ -1,5 +1,5 @@
-// The answer's way to the client: interim heads, commit, body, tunnel. own_answers.cpp has what we
-// say in our own name.
+// Sends a backend's answer to the client: interim heads, commit, body, tunnel. own_answers.cpp has
+// the proxy's own answers.
 #include "response.hpp"
 
 #include <algorithm>
@@ -11,7 +11,7 @@
 namespace s3gate::proxy {
 namespace {
 
-// Bare, without any field: a field inside it has hung real clients.
+// Without fields: a field here made real clients hang.
 constexpr std::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
 
 bool has_event_stream(const http::ResponseHead& head) {
@@ -41,8 +41,8 @@ Response::Response(ExchangeContext& context, Request& request, Memory& memory)
 net::task<bool> Response::relay_interim(const http::ResponseHead& head) {
     if (head.status == 100) {
         if (!request_.is_continue_due()) {
-            // Nobody asked for it (an HTTP/1.0 client cannot, RFC 9110 §10.1.1), or a further
-            // attempt brings a second one.
+            // The client did not ask for it (HTTP/1.0 cannot, RFC 9110 §10.1.1), or it is the
+            // second one, of another attempt.
             co_return true;
         }
         request_.set_continue_relayed();
@@ -71,7 +71,7 @@ net::task<bool> Response::send_text() {
     co_return context_.note_client_end(end);
 }
 
-// With `Content-Length: 0` a server never asks for the body (docs/architecture.md "Expect").
+// For `Content-Length: 0` a server never asks for the body (docs/architecture.md "Expect").
 inline bool Response::synthesizes_continue() const {
     return request_.is_continue_due() && request_.is_empty_by_length() &&
            context_.site.config->expect_empty_body == config::EmptyExpect::synth100;
@@ -132,7 +132,8 @@ inline void Response::begin_download(Attempt& attempt) {
                                                       body_kind_ == http::BodyKind::chunked);
     if (request_.waiting() == policy::Waiting::no && !is_of_known_length(body_kind_) &&
         has_event_stream(answer.head())) {
-        // MinIO sends reports that do end as event streams too; those of other servers do not end.
+        // MinIO sends reports, which end, as event streams too. Event streams of other servers do
+        // not end.
         request_.set_waiting(context_.is_s3() ? policy::Waiting::long_silence
                                               : policy::Waiting::endless);
     }
@@ -141,7 +142,7 @@ inline void Response::begin_download(Attempt& attempt) {
     down.prefix_buffer = answer.take_buffer();
 }
 
-// Only what a GET got tells what the next one will get: clients ask for heads, or upload, in
+// Only a GET's answer predicts the next one's length; HEAD requests and uploads may come in
 // between.
 inline void Response::remember_length(const Attempt& attempt) {
     if (request_.method() == policy::MethodClass::get) {
@@ -167,8 +168,7 @@ void Response::release_backend(Attempt& attempt) {
     } else {
         attempt.close();
     }
-    // A client that asked for the close, and whose request was read to its end, sends nothing
-    // more.
+    // A client that asked for the close sends nothing after its complete request.
     const bool is_last = !request_.meaning().keep_alive && has_sent_request_;
     fate_ = !closes_client_ ? ClientFate::keep : is_last ? ClientFate::finish : ClientFate::linger;
 }
@@ -179,8 +179,7 @@ net::task<net::RelayEnd> Response::relay(Attempt& attempt) {
         end = co_await net::relay_body(*down_);
     }
     if (attempt.is_uploading()) {
-        // The answer ended before the request did: the rest of the request is nobody's business any
-        // more.
+        // The answer ended before the request did, so the rest of the request is not needed.
         co_await attempt.end_upload();
     }
     context_.record.bytes_out = down_->payload_sent;
@@ -193,14 +192,14 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
                                    end == net::RelayEnd::source_timed_out ||
                                    end == net::RelayEnd::source_malformed;
     if (is_backends_fault && !down_->any_sent && !context_.is_abandoned()) {
-        // Nothing reached the client yet: it can still be told in words.
+        // No byte reached the client, so it can still get an error answer.
         co_await reply(
             answer_to_broken_body(end == net::RelayEnd::source_timed_out, context_.record.error));
         co_return;
     }
     state::bump(context_.worker.counters.aborted_responses);
-    // A message that says its length is visibly cut by a FIN, and the client gets every byte there
-    // was. One that lasts until the connection closes is cut by a reset only.
+    // A message with a known length is visibly cut by a FIN, and the client gets every received
+    // byte. A message that lasts until the connection closes needs a reset.
     const bool is_self_delimiting = down_->chunked_out || body_kind_ == http::BodyKind::length;
     fate_ = is_backends_fault && is_self_delimiting ? ClientFate::cut : ClientFate::reset;
 }
@@ -245,14 +244,15 @@ net::task<void> Response::tunnel(Attempt& attempt) {
         attempt.close();
         fate_ = ClientFate::finish;
     } else {
-        // Whatever was under way is lost: both sides see a reset, never an end that looks whole.
+        // Bytes in transit are lost, so both sides get a reset, which cannot be taken for a
+        // complete end.
         note_tunnel(end);
         fate_ = ClientFate::reset;
     }
 }
 
-// The head of the 101, and the bytes glued to it; those glued to the request go to the backend.
-// Returns the length of the head.
+// Prepares the head of the 101 with the bytes after it, and the bytes after the request for the
+// backend. Returns the length of the head.
 std::size_t Response::begin_tunnel(Attempt& attempt) {
     AnswerReader& answer = attempt.answer();
     http::ResponseRules rules;

@@ -1,4 +1,5 @@
-// What the client gets: a backend's answer, a tunnel, or an answer of our own. One per exchange.
+// The response to a client: a backend's answer, a tunnel, or the proxy's own answer. One per
+// exchange.
 #pragma once
 
 #include <array>
@@ -18,24 +19,24 @@ namespace s3gate::proxy {
 
 class Attempt;
 
-// What becomes of the client connection after an exchange.
+// The fate of the client connection after an exchange.
 enum class ClientFate : std::uint8_t {
     keep,    // wait for the next request
-    finish,  // everything was said and the client wanted no more: close
-    linger,  // everything was said, but the client may still be sending: FIN, discard for a while,
-             // close
-    cut,     // an answer with a declared length was not sent in full: close, which shows it
-    reset,   // an answer was cut and only a reset shows it, or the client is gone
+    finish,  // the answer is complete and the client asked for the end; close
+    linger,  // the answer is complete, but the client may still be sending; FIN, discard for a
+             // while, close
+    cut,     // an answer of declared length was cut; a close shows that
+    reset,   // an answer was cut and only a reset shows that, or the client is gone
 };
 
 class Response {
   public:
-    // Reused from request to request.
+    // Reused between requests.
     struct Memory {
         http::Pieces pieces;
         std::string own;
         net::RelayMeans::Lists lists;
-        std::string text;  // of our own answers, interim and switching heads
+        std::string text;  // of own answers, interim and switching heads
         std::string backend_request_id;
     };
 
@@ -43,49 +44,50 @@ class Response {
     Response(const Response&) = delete;
     Response& operator=(const Response&) = delete;
 
-    // What becomes of the connection; `reset` until something else is known.
+    // The fate of the connection; `reset` until it is decided.
     ClientFate fate() const { return fate_; }
     void set_fate(ClientFate fate) { fate_ = fate; }
-    // True once nothing is retried any more.
+    // True if no retry may follow.
     bool is_committed() const { return is_committed_; }
     bool is_tunnelling() const { return tunnel_.has_value(); }
-    // Written into the log and our own answers; made when it is first asked for.
+    // For the log and our own answers; made on first use.
     std::string_view request_id();
     std::string_view backend_request_id() const { return memory_.backend_request_id; }
 
-    // Real servers send one or two 1xx answers; a backend cannot keep us busy with them for ever.
+    // False after more interim answers than real servers send (one or two), so a backend cannot
+    // send them forever.
     bool admits_interim() { return ++interim_count_ <= kMaxInterim; }
     // False if the client did not take it.
     net::task<bool> relay_interim(const http::ResponseHead& head);
 
-    // From here on nothing is retried: the client gets this attempt's answer. While no byte of it
-    // is out, the client may still get a 502 or 504 of ours.
+    // Commits to this attempt's answer; no retry follows. As long as no byte of it is sent, the
+    // client may still get our 502 or 504.
     void commit(Attempt& attempt);
-    // Sends the answer if all of it was received already, as of most short ones. Returns true if
-    // all of it is out.
+    // Sends the answer if all of it was received, as with most short ones. True if all of it was
+    // sent.
     bool send_at_once() { return is_all_out_ = net::relay_at_once(*down_); }
-    // Sends what is left of the answer as it comes, and ends the upload half of the attempt.
+    // Sends the rest of the answer as it arrives, and ends the attempt's upload.
     net::task<net::RelayEnd> relay(Attempt& attempt);
-    // The client has all of the answer: parks or closes the backend's connection and decides what
-    // becomes of the client's.
+    // Called after the complete answer. Parks or closes the backend's connection and decides the
+    // fate of the client's.
     void release_backend(Attempt& attempt);
-    // Ends an answer that was not sent in full. To be called once the attempt was dropped.
+    // Ends an answer that was cut. Call it after the attempt was dropped.
     net::task<void> end_broken(net::RelayEnd end);
-    // After a 101: bytes both ways.
+    // Relays bytes both ways after a 101.
     net::task<void> tunnel(Attempt& attempt);
 
-    // Ends a request whose head is not served.
+    // Ends a request whose head is refused.
     net::task<void> refuse_head(HeadRead why);
-    // Answers a request that no backend sees.
+    // Answers a request that goes to no backend.
     net::task<void> answer_here(const Dispatch& dispatched);
-    // Sends an answer of ours.
+    // Sends an own answer.
     net::task<void> reply(const LocalAnswer& answer);
-    // Nobody waits for the answer. A client that is still connected and has received nothing gets
-    // an error answer.
+    // Ends a request whose answer is no longer wanted. A client that is still connected and has
+    // received nothing gets an error answer.
     net::task<void> end_abandoned();
-    // The client broke or closed: ends what is being sent to it.
+    // The client's connection broke or closed: ends the send to it.
     void on_client_lost();
-    // For a stop: the same.
+    // For a stop: ends the send to the client.
     void cut();
 
   private:
@@ -99,7 +101,7 @@ class Response {
     bool synthesizes_continue() const;
     void remember_length(const Attempt& attempt);
     bool must_close_unlogged() const;
-    // The status page, and the redirect to it. Not logged.
+    // Sends the status page, or the redirect to it. Not logged.
     net::task<void> reply_status_page();
     net::task<void> redirect_to_status_page();
     net::task<void> send_unlogged(bool close);
@@ -111,12 +113,12 @@ class Response {
     Memory& memory_;
     ClientFate fate_ = ClientFate::reset;
     bool is_committed_ = false;
-    bool is_interim_cut_ = false;  // a part of an interim head may be out: no answer can follow it
+    bool is_interim_cut_ = false;  // a part of an interim head may be sent, so no answer can follow
     bool is_all_out_ = false;
-    // As commit() found them:
+    // Set by commit():
     bool has_sent_request_ = false;  // the backend has the whole request
-    bool closes_client_ = false;     // the client is told that its connection ends
-    http::BodyKind body_kind_ = http::BodyKind::none;  // how the answer's body is delimited
+    bool closes_client_ = false;     // the client was told that its connection ends
+    http::BodyKind body_kind_ = http::BodyKind::none;  // delimiting of the answer's body
     unsigned interim_count_ = 0;
     std::optional<net::BodySource> download_;
     std::optional<net::BodyRelay> down_;

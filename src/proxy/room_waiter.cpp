@@ -1,6 +1,7 @@
-// Waiting for room at a server (backends.max_connections): a queue per worker and group, first come
-// first served, bounded in number and time. Who gives room back passes it on, held, to the worker
-// whose first has waited longest, so nobody who comes later takes it on the way.
+// The wait for room at a server (backends.max_connections): a queue per worker and group, first
+// come first served, bounded in number and time. Room that is given back stays held and passes to
+// the worker whose first waiting request has waited longest, so a later request cannot take it in
+// between.
 #include <algorithm>
 #include <utility>
 
@@ -9,7 +10,7 @@
 namespace s3gate::proxy {
 namespace {
 
-// Waiting requests that one tick lets look again while nothing has room for them.
+// Waiting requests that may look again per tick while no server has room.
 constexpr unsigned kLooksPerTick = 64;
 
 }  // namespace
@@ -43,7 +44,7 @@ void Worker::vacate(const state::Group& group, const state::GroupServer& server)
         return;
     }
     const auto target = board.longest_waiting(group.cell);
-    // Somebody who takes the room here, in between, passes it on in turn.
+    // A request that takes the room here in between will pass it on in turn.
     if (!target ||
         !board.try_occupy(server.room.index, static_cast<std::int32_t>(server.max_connections))) {
         return;
@@ -59,9 +60,9 @@ void Worker::vacate(const state::Group& group, const state::GroupServer& server)
 void Worker::receive_room(state::CellId group, state::CellId room, std::size_t hops) {
     state::Board& board = *shared.board;
     if (!board.is_current(state::CellKind::backend, room)) {
-        return;  // held room keeps its cell: whoever says this holds none
+        return;  // held room keeps its cell, so a message for an earlier owner holds no room
     }
-    // Nobody waits in a group that is gone.
+    // No request waits in a group that is gone.
     const bool is_known =
         board.is_current(state::CellKind::group, group) && group.index < waiting_.size();
     if (is_known) {
@@ -71,7 +72,8 @@ void Worker::receive_room(state::CellId group, state::CellId room, std::size_t h
             }
         }
     }
-    // It left meanwhile, or cannot use this server (it tried it, or the server is down now).
+    // The request left meanwhile, or cannot use this server (it has tried it, or the server is
+    // down).
     const auto next = hops > 1 && is_known ? board.next_waiting(index, group.index) : std::nullopt;
     if (next) {
         shared.workers[*next].post_room(group, room, hops - 1);
@@ -138,7 +140,7 @@ net::task<Pick> RoomWaiter::wait() {
     since_ = std::max<std::uint64_t>(worker.reactor.now_ms(), 1);
     is_waiting_ = true;
     worker.begin_waiting(*this);
-    // Room that was given back before we could be seen waiting.
+    // Room may have been given back before this request was in the queue.
     if (!look_for_room()) {
         worker.reactor.arm(limit_, net::ticks_of(backends.queue_timeout));
         struct Wait {

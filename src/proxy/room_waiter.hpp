@@ -1,5 +1,5 @@
 // A request that waits for room at a server of its group (backends.max_connections): first come
-// first served, bounded in number and time. Its worker keeps it in the group's queue meanwhile.
+// first served, bounded in number and time. Its worker keeps it in the group's queue.
 #pragma once
 
 #include <coroutine>
@@ -13,22 +13,22 @@ namespace s3gate::proxy {
 
 class RoomWaiter : public WaitingHook {
   public:
-    // `sent`: of the request's attempts so far.
+    // `sent`: whether the request's earlier attempts sent bytes.
     RoomWaiter(ExchangeContext& context, BackendChoice& choice, policy::Sent sent)
         : context_(context), choice_(choice), sent_(sent) {}
     RoomWaiter(const RoomWaiter&) = delete;
     RoomWaiter& operator=(const RoomWaiter&) = delete;
 
-    // found, none, gone, timed_out or overflow. The request's body is not read meanwhile, and it
-    // holds nothing at any server.
+    // found, none, gone, timed_out or overflow. During the wait the request's body is not read, and
+    // the request holds no room.
     net::task<Pick> wait();
 
-    // The worker calls these. True if it takes the room at the server with that cell (held for it
-    // already), and goes on.
+    // Called by the worker. True if the request takes the room at the server with that cell, held
+    // for it already, and continues.
     bool take_room(std::uint32_t cell);
-    // True if it need not wait any longer, for whatever reason, and goes on.
+    // True if the request need not wait any longer, for any reason, and continues.
     bool look_for_room();
-    // The client left, or we stop.
+    // The client left, or a stop came.
     void give_up();
 
     std::uint32_t group() const { return context_.group.cell; }

@@ -6,7 +6,7 @@
 
 namespace s3gate::proxy {
 
-// To be called once for every request. A response that left the connection open but broken gets
+// Call it once per request. A response that left the connection open but broken gets
 // ClientFate::reset.
 void settle(ExchangeContext& context, Request& request, Response& response);
 
