@@ -220,7 +220,7 @@ TEST(Cidr, AgreesWithMasks) {
         const auto cidr = Cidr::parse(text(base) + "/" + std::to_string(prefix));
         ASSERT_TRUE(cidr) << seed;
         for (int i = 0; i < 20; ++i) {
-            // Near misses are the interesting ones: one bit of the base turned.
+            // Near misses matter most: one bit of the base is flipped.
             const std::uint32_t other = base ^ (1u << random() % 32);
             EXPECT_EQ(cidr->contains(ip(text(other))), (other & mask) == base) << seed;
         }

@@ -29,7 +29,7 @@ TEST(Descriptor, ClosesWhatItOwnsOnce) {
     const int number = closed.get();
     closed.close();
     EXPECT_FALSE(closed);
-    const Descriptor other(fresh());  // the number goes to the next one
+    const Descriptor other(fresh());  // the kernel gives the number to this one
     ASSERT_EQ(other.get(), number);
     closed.close();
     EXPECT_TRUE(is_open(other.get()));

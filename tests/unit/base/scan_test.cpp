@@ -9,8 +9,8 @@
 namespace s3gate::base {
 namespace {
 
-// Each kind against its own answer for single bytes, at every offset of the sixteen and in the rest
-// behind them; the buffer ends where the text does, so that a sanitizer sees a read past it.
+// Compares each class's search with its single-byte test, at every offset of the sixteen and in the
+// rest after them. The buffer ends with the text, so a sanitizer sees reads beyond it.
 template <class Bytes>
 void expect_same_for_sixteen_as_for_one() {
     for (int value = 0; value < 256; ++value) {
@@ -42,8 +42,8 @@ TEST(Scan, FindsTheSameByteInSixteenAsOneByOne) {
     expect_same_for_sixteen_as_for_one<NotTarget>();
 }
 
-// What is odd in two places, of each of its kinds: the first place may be none that counts (HTAB,
-// text that is not ASCII), and the second must then be found all the same.
+// Two special bytes of every kind. The first may be one that does not count (HTAB, non-ASCII text);
+// the second must still be found.
 TEST(Scan, FindsTheControlThatEndsAValue) {
     const std::string odd("\r\n\t\0\x1f\x20\x7f\x80\xff", 9);
     for (std::size_t size = 1; size <= 50; ++size) {
@@ -66,8 +66,8 @@ TEST(Scan, FindsTheControlThatEndsAValue) {
     }
 }
 
-// Texts of every length, with each special byte at every place and another behind it: short ones
-// are looked at from both ends, long ones end with sixteen bytes that overlap.
+// Texts of every length, with each special byte at every place and another after it. Short texts
+// are searched from both ends; long ones end with sixteen overlapping bytes.
 TEST(Scan, CopiesUpToTheFirstMatch) {
     for (std::size_t size = 0; size <= 50; ++size) {
         for (std::size_t first = 0; first <= size; ++first) {

@@ -74,7 +74,7 @@ TEST(Text, MatchesGlobs) {
     EXPECT_FALSE(glob_imatch("a?c", "abc"));
 }
 
-// The obvious recursive definition, exponential and therefore only a reference.
+// The obvious recursive definition; exponential, so only a reference.
 bool matches(std::string_view pattern, std::string_view text) {
     if (pattern.empty()) {
         return text.empty();
@@ -141,7 +141,7 @@ TEST(Text, TrimsOnlySpacesAndTabs) {
     EXPECT_EQ(trim_ows("\ra\n"), "\ra\n");
 }
 
-// Long texts are compared eight bytes at a time: every byte value against every other one, at every
+// Long texts are compared eight bytes at a time: every byte value against every other, at every
 // place.
 TEST(Iequals, AgreesWithOneByteAtATime) {
     for (int a = 0; a < 256; ++a) {

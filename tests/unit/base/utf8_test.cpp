@@ -8,7 +8,7 @@
 namespace s3gate::base {
 namespace {
 
-// RFC 3629 section 3, the other way round: what a code point is written as.
+// RFC 3629 section 3: the encoding of a code point.
 std::string encoded(std::uint32_t code) {
     const auto byte = [](std::uint32_t value) { return static_cast<char>(value); };
     const auto rest = [&](unsigned shift) { return byte(0x80 | (code >> shift & 0x3F)); };

@@ -19,7 +19,7 @@ TEST(XmlEscaping, KeepsTextAndMarksWhatIsNone) {
     EXPECT_EQ(escape("<&>\"'"), "&lt;&amp;&gt;&#34;&#39;");
     EXPECT_EQ(escape("]]>"), "]]&gt;");
     EXPECT_EQ(escape(std::string_view("a\0b\x01\x1f\x7f", 6)), "a?b???");
-    // UTF-8: the ends of each range, and what lies just outside
+    // UTF-8: the ends of each range, and the values just outside
     for (const char* good : {"\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80",
                              "\xef\xbf\xbd", "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
                              "gr\xc3\xbc\xc3\x9f"

@@ -20,7 +20,7 @@ std::string row_of(const KeyReference& key) {
            std::string(key.meaning) + " |\n";
 }
 
-// The rows of one key and of those inside it: "site.balance" has "site.balance.key".
+// The rows of a key and of the keys in it: "site.balance" includes "site.balance.key".
 std::string rows_of(const std::string& path) {
     std::string out;
     for (const KeyReference& key : key_reference()) {
@@ -32,7 +32,7 @@ std::string rows_of(const std::string& path) {
     return out;
 }
 
-// `keys` is the inside of a mark: "main", or "site: retry limits".
+// `keys` is the content of a mark: "main", or "site: retry limits".
 std::string table_of(const std::string& keys) {
     std::string out = "| key | default | range | meaning |\n|---|---|---|---|\n";
     const std::size_t colon = keys.find(':');

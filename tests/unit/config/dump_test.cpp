@@ -1,4 +1,4 @@
-// `check --dump`: what it prints loads to the same configuration, and no key is missing from it.
+// `check --dump`: its output loads to the same configuration and contains every key.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <yaml-cpp/yaml.h>
@@ -17,8 +17,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-// Every key with another value than its default. `headers` and `unanswered_writes` exclude each
-// other by the site's type, so there are two sites.
+// Every key with a value that is not its default. `headers` and `unanswered_writes` need different
+// site types, so there are two sites.
 constexpr std::string_view kNothingIsDefault = R"(
 workers: 3
 cpu_affinity: auto
@@ -108,7 +108,7 @@ std::string dump_of(const std::string& text) {
     return dump(result.config);
 }
 
-// Texts of all values by the path that known_keys() gives them.
+// Texts of all values by their paths in known_keys().
 void collect(const YAML::Node& node, const std::string& path,
              std::map<std::string, std::string>& out) {
     if (!path.empty()) {
@@ -148,8 +148,8 @@ TEST(Dump, HasEveryKeyWithTheValueInEffect) {
         }
         return site;
     }()));
-    // The sites stand in the main file; an address of listen needs no mapping; disabled sites are
-    // left out.
+    // The dump has the sites in the main file, listen addresses without a mapping, and no disabled
+    // sites.
     const std::set<std::string_view> no_value = {"main.include", "site.listen[].address",
                                                  "site.enabled"};
     for (const std::string_view key : known_keys()) {
@@ -165,7 +165,7 @@ TEST(Dump, HasEveryKeyWithTheValueInEffect) {
     }
 }
 
-// The configuration of `file` again, from its dump.
+// Compares the configuration of `file` with the one from its dump.
 void expect_round_trip(const std::string& file, const Environment& environment) {
     const LoadResult first = load(file, environment);
     if (!first.ok()) {

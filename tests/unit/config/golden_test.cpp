@@ -1,5 +1,5 @@
-// Pairs of tests/data/config: NAME.yaml is a configuration, NAME.expected the exact list of what
-// load() has to say about it.
+// Pairs in tests/data/config: NAME.yaml is a configuration, NAME.expected the exact list of
+// load()'s messages about it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -43,7 +43,7 @@ std::string without_prefix(std::string text) {
     return text;
 }
 
-// yaml-cpp names the anchor from 0.8 on (Debian 13), 0.7 (Debian 12) does not.
+// yaml-cpp names the anchor since 0.8 (Debian 13); 0.7 (Debian 12) does not.
 std::string without_anchor(std::string text) {
     const std::string words = "the referenced anchor is not defined";
     const std::size_t at = text.find(words);

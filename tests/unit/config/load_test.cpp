@@ -1,4 +1,4 @@
-// From files to the model: defaults, every key's value, ranges, variables, includes, and the
+// From files to the model: defaults, values of every key, ranges, variables, includes, and the
 // summary.
 #include "s3gate/config/load.hpp"
 
@@ -80,7 +80,7 @@ TEST(Load, LeavesEveryDefaultOfTheModel) {
     EXPECT_EQ(site.when_all_down, AllDown::try_anyway);
     EXPECT_EQ(site.client_half_close, HalfClose::cut);
     EXPECT_FALSE(site.retry.unanswered_writes);
-    // A reader that works between two reads, and a writer between two writes, are ordinary.
+    // A reader that works between two reads, or a writer between two writes, is ordinary.
     EXPECT_EQ(site.timeouts.client_body, seconds{60});
     EXPECT_EQ(site.timeouts.client_write, seconds{60});
     EXPECT_EQ(site.timeouts.backend_stream, hours{1});
@@ -144,7 +144,7 @@ backends:
     EXPECT_TRUE(list[1].down);
     EXPECT_TRUE(list[1].drained);
     EXPECT_FALSE(list[1].backup);
-    EXPECT_EQ(list[2].text, "n3");  // the ring hashes what is written, not where it leads
+    EXPECT_EQ(list[2].text, "n3");  // the ring hashes the written text, not the address
     EXPECT_EQ(list[2].port, 80);
     EXPECT_EQ(list[3].text, "[2001:db8::1]:81");
     EXPECT_EQ(list[3].host, "2001:db8::1");
@@ -298,7 +298,7 @@ TEST(Variables, AreReplacedInEveryValue) {
                       environment);
         return result.config.sites.at(0).balance.salt;
     };
-    EXPECT_EQ(salt("a${SECRET}b"), "a${HOST}b");  // a variable's value is not searched again
+    EXPECT_EQ(salt("a${SECRET}b"), "a${HOST}b");  // a variable's value is not scanned again
     EXPECT_EQ(salt("$${HOST}"), "${HOST}");
     EXPECT_EQ(salt("a$b$$c$"), "a$b$$c$");
 }
@@ -631,7 +631,7 @@ TEST(Include, IgnoresWhatEditorsAndPackagesLeave) {
     std::filesystem::create_symlink("nobody@host.4711:1", files.path("sites/.#b.yaml"));
     const LoadResult result = load(files.path("main.yaml"), no_environment);
     EXPECT_THAT(names_of(result.config.sites), ElementsAre("a"));
-    // "sites/.*" matches the folder itself and the one above, which are no files.
+    // "sites/.*" matches the folder itself and its parent, which are no files.
     EXPECT_EQ(result.problems.size(), 2U);
 }
 

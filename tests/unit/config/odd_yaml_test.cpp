@@ -1,4 +1,4 @@
-// Whatever stands in a file, load() comes back with a result: broken, cut and mutated texts.
+// load() returns a result for any file content: broken, cut and mutated texts.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -23,7 +23,7 @@ std::string sample_site() {
 
 class OddYaml : public testing::Test {
   protected:
-    // A problem must tell where it is, or the operator cannot find it.
+    // A problem must name its place; otherwise the operator cannot find it.
     void load_odd(const std::string& text) {
         files_.write("main.yaml", "include: [site.yaml]\n");
         files_.write("site.yaml", text);

@@ -1,5 +1,5 @@
-// What is shipped beside the program: the sample configuration loads without a word, and
-// docs/config.md knows every key.
+// The files shipped with the program: the sample configuration loads without a message, and
+// docs/config.md has every key.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -80,7 +80,7 @@ TEST(ShippedFiles, EveryYamlOfTheSamplesLoads) {
     EXPECT_GE(seen, 2U);
 }
 
-// The samples, with one line of one of them changed.
+// The dump of the samples with one line of one of them changed.
 std::string dump_with(const fs::path& file, const std::string& text) {
     TempFiles files;
     for (const auto& entry : fs::recursive_directory_iterator(kSource / "config")) {
@@ -93,15 +93,15 @@ std::string dump_with(const fs::path& file, const std::string& text) {
     return result.ok() ? dump(result.config) : "problems:\n" + all_messages(result);
 }
 
-// A line that sets a key or is an item of a list; "#key:" is one that is commented out, "# text" is
-// prose. A key whose value is a block below it promises nothing by itself.
+// True for a line that sets a key or is a list item. "#key:" is a disabled line, "# text" is prose.
+// A key whose value is a block below it promises nothing by itself.
 bool is_entry(const std::string& line) {
     static const std::regex entry(R"(\s*#?([a-z_]+: *[^ #]|- ).*)");
     return std::regex_match(line, entry);
 }
 
-// "Left out has the default shown here": a line that is not marked changes nothing, whether it is
-// there or not; one that is marked does, or the mark would lie.
+// "Left out has the default shown here": enabling or disabling an unmarked line changes nothing. A
+// marked line does change the configuration; otherwise its mark is wrong.
 TEST(ShippedFiles, ShowDefaultsWhereTheyDoNotSayAnExample) {
     std::size_t seen = 0;
     for (const auto& entry : fs::recursive_directory_iterator(kSource / "config")) {
@@ -136,7 +136,7 @@ TEST(ShippedFiles, ShowDefaultsWhereTheyDoNotSayAnExample) {
                 EXPECT_EQ(dumped, as_shipped) << entry.path() << ": " << lines[i];
             } else {
                 EXPECT_NE(dumped, as_shipped) << entry.path() << ": " << lines[i];
-                // What is there to be taken over has to work.
+                // A sample line must work when an operator enables it.
                 EXPECT_TRUE(lines[i][hash] != '#' || !dumped.starts_with("problems:"))
                     << entry.path() << ": " << lines[i] << "\n"
                     << dumped;
@@ -170,7 +170,8 @@ std::set<std::string> known_below(const std::string& prefix) {
     return out;
 }
 
-// What a reader is promised, the program does: whoever tries to reload loses the evening.
+// The program must do what the pages promise; an operator who tries to reload would lose an
+// evening.
 TEST(ShippedFiles, PromiseNoReload) {
     std::vector<fs::path> files = {kSource / "README.md"};
     for (const char* folder : {"config", "docs", "systemd"}) {
@@ -207,7 +208,7 @@ TEST(ConfigReference, HasTheTablesThatTheRowsMake) {
         << "cmake --build --preset dev --target config-page writes the tables anew";
 }
 
-// A mark that names a key twice, or in two tables, would describe it twice.
+// A mark with a repeated key, or a key in two tables, would describe it twice.
 TEST(ConfigReference, DescribesEveryKeyOnce) {
     std::size_t rows = 0;
     std::istringstream lines(read_all(kSource / "docs/config.md"));

@@ -1,4 +1,4 @@
-// A directory of its own for one test, removed with the object; and configurations written into it.
+// A directory for one test, removed with the object, and configurations written into it.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -35,8 +35,8 @@ class TempFiles {
 
     void write(const std::string& name, const std::string& text) const {
         std::filesystem::create_directories((root_ / name).parent_path());
-        // Rewriting in place makes ext4 flush at every close, which costs thousands of writes
-        // dearly.
+        // Rewriting in place makes ext4 flush at every close, which is expensive for thousands of
+        // writes.
         std::filesystem::remove(root_ / name);
         std::ofstream(root_ / name, std::ios::binary) << text;
     }
@@ -45,8 +45,7 @@ class TempFiles {
     std::filesystem::path root_;
 };
 
-// A site with everything that is required; `more` is added at its end, indented as a site file's
-// top level.
+// A site with all required keys. `more` is added at its end, indented as a site file's top level.
 inline std::string site_text(const std::string& name, const std::string& more = {}) {
     return "name: " + name + "\nlisten: [\"127.0.0.1:0\"]\nbalance: {salt: pepper}\n" +
            (more.find("backends:") == std::string::npos

@@ -1,4 +1,4 @@
-// The counter lines of the operational log: when there is one, how loud it is, what it says.
+// The counter lines of the operational log: when they appear, at which level, with which text.
 
 #include "counter_report.hpp"
 
@@ -118,7 +118,7 @@ TEST(Counters, EveryRowHasItsOwnCellNameAndWords) {
     EXPECT_FALSE(cells.contains(&worker.ticks));
 }
 
-// Two workers that count never write to the same cache line: neither waits for the other.
+// Workers count in different cache lines, so none waits for another.
 TEST(Counters, WorkersShareNoCacheLine) {
     state::Board board(2, 1, 1);
     const auto line_of = [](const void* cell) {

@@ -1,4 +1,4 @@
-// What is said of a group that has no usable server, and when: once, however it flaps.
+// The log messages about a group without a usable server: once per outage, even if servers flap.
 
 #include "group_watch.hpp"
 
@@ -47,7 +47,7 @@ class GroupWatchTest : public testing::Test {
         snapshot = state::build_snapshot(config, {}, directory);
     }
 
-    // What is said when `later` has passed.
+    // The messages after `later` has passed.
     std::string look(base::Duration later = seconds{1}) {
         now += later;
         watch.look(*snapshot, board, now);

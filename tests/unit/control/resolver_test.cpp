@@ -1,5 +1,5 @@
-// Name resolution: numeric hosts ask nobody, a resolver that hangs holds up nobody beyond the
-// limit.
+// Name resolution: numeric hosts need no look-up, and a resolver that hangs delays the caller at
+// most by the limit.
 
 #include "s3gate/control/resolver.hpp"
 
@@ -55,7 +55,7 @@ TEST(Resolver, EachNameIsAskedOnceAndErrorsAreKept) {
     EXPECT_EQ(outcome.addresses.count("bad"), 0u);
 }
 
-// The thread left behind goes on after the caller is gone and may touch only what it owns (address
+// An abandoned thread continues after its caller is gone and may use only its own memory (address
 // sanitizer).
 TEST(Resolver, AHangingLookupIsLeftBehind) {
     auto release = std::make_shared<std::promise<void>>();

@@ -1,5 +1,5 @@
-// The chunked decoder against a reference encoder and against every way of being wrong: what it
-// accepts has one reading, and that reading does not depend on how the bytes arrived.
+// The chunked decoder against a reference encoder and every kind of error. An accepted body has one
+// reading, independent of the segments in which it arrived.
 #include "s3gate/http/chunked.hpp"
 
 #include <gtest/gtest.h>
@@ -29,7 +29,7 @@ void PrintTo(const Decoded& decoded, std::ostream* out) {
          << escaped(decoded.trailers.substr(0, 80));
 }
 
-// Feeds `bytes` in parts that end at the given positions (rising; the last one need not be the
+// Feeds `bytes` in parts that end at the given positions (rising; the last one may be before the
 // end).
 Decoded decode(std::string_view bytes, const std::vector<std::size_t>& ends) {
     ChunkDecoder decoder;
@@ -72,8 +72,7 @@ std::vector<std::size_t> every_position(std::size_t size) {
     return ends;
 }
 
-// The result of all ways to cut `bytes` in two or three, and byte by byte, equals the one of all at
-// once.
+// Every way to cut `bytes` into two or three parts, and single bytes, give the result of one call.
 void expect_same_for_every_split(const std::string& bytes) {
     const Decoded whole = decode(bytes);
     EXPECT_EQ(decode(bytes, every_position(bytes.size())), whole);
@@ -119,10 +118,10 @@ TEST(ChunkDecoder, ReadsGoodBodiesWhateverTheSplit) {
         const Decoded expected{Kind::done, row.bytes.size(), row.payload, row.trailers};
         EXPECT_EQ(decode(row.bytes), expected);
         expect_same_for_every_split(row.bytes);
-        // What follows belongs to somebody else and is not touched.
+        // Bytes after the body belong to the next message and are not consumed.
         EXPECT_EQ(decode(row.bytes + "GET / HTTP/1.1\r\n"), expected);
         EXPECT_EQ(decode(row.bytes + "\r\n"), expected);
-        // Any part of it is no body yet.
+        // No proper prefix is a complete body.
         for (std::size_t size = 0; size < row.bytes.size(); ++size) {
             EXPECT_EQ(decode(row.bytes.substr(0, size)).end, Kind::need_more) << size;
         }
@@ -131,7 +130,7 @@ TEST(ChunkDecoder, ReadsGoodBodiesWhateverTheSplit) {
 
 struct BadRow {
     std::string bytes;
-    std::size_t at;  // the byte that decides
+    std::size_t at;  // the deciding byte
 };
 
 TEST(ChunkDecoder, RefusesBadBodiesAtTheByteThatDecides) {
@@ -204,7 +203,7 @@ TEST(ChunkDecoder, RefusesBadBodiesAtTheByteThatDecides) {
         EXPECT_EQ(decode(row.bytes.substr(0, row.at + 1)).end, Kind::bad)
             << "known as soon as the byte is there";
         expect_same_for_every_split(row.bytes);
-        // The same fault behind a good chunk.
+        // The same fault after a valid chunk.
         const Decoded later = decode("3\r\nabc\r\n" + row.bytes);
         EXPECT_EQ(later.end, Kind::bad);
         EXPECT_EQ(later.consumed, row.at + 8);
@@ -268,7 +267,7 @@ TEST(ChunkDecoder, StartsAnewWhereverItStood) {
     }
 }
 
-// Writes a payload as chunks of random sizes with everything the grammar allows.
+// Writes a payload as chunks of random sizes, with all that the grammar allows.
 struct Encoder {
     std::mt19937_64 random;
 
@@ -307,7 +306,7 @@ TEST(ChunkDecoder, AgreesWithAReferenceEncoder) {
         Encoder encoder{std::mt19937_64(seed)};
         std::string payload(encoder.below(seed % 10 == 0 ? 20000 : 200), '\0');
         for (char& c : payload) {
-            // Mostly bytes that mean something to the decoder.
+            // Mostly bytes that the decoder treats specially.
             c = encoder.below(3) == 0 ? static_cast<char>(encoder.below(256))
                                       : "\r\n0;1aF "[encoder.below(8)];
         }

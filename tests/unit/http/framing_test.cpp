@@ -1,5 +1,5 @@
-// How long a body is. Every row that is refused here is a message that two programs could read as
-// two different ones (request smuggling), every row that is accepted has exactly one reading.
+// Body length. A refused row is a message that two programs could read differently (request
+// smuggling); an accepted row has exactly one reading.
 #include "s3gate/http/framing.hpp"
 
 #include <gtest/gtest.h>
@@ -120,7 +120,7 @@ const std::vector<FramingRow>& framing_rows() {
         {"Transfer-Encoding: chunked\r\nX: y\r\ncontent-length: 5\r\n", kBoth},
         {"Content-Length: 5\r\nTransfer-Encoding: identity\r\n", kCoding},
         {"Content-Length: x\r\nTransfer-Encoding: chunked\r\n", kLength},
-        // names that only look like framing
+        // names that only look like framing fields
         {"Content_Length: 5\r\n", kLike},
         {"content_length: 5\r\n", kLike},
         {"Transfer_Encoding: chunked\r\n", kLike},
@@ -138,7 +138,7 @@ const std::vector<FramingRow>& framing_rows() {
         {"Transfer.Encoding: chunked\r\n", kLike},
         {"Content_Length: 5\r\nContent-Length: 5\r\n", kLike},
         {"Transfer_Encoding: chunked\r\nContent-Length: 5\r\n", kLike},
-        // names that merely contain one are the client's own
+        // longer names that contain one are the client's own
         {"X-Content-Length: 5\r\n", kNone, BodyKind::none, 0},
         {"Content-Length2: 5\r\n", kNone, BodyKind::none, 0},
         {"x-amz-decoded-content-length: 5\r\n", kNone, BodyKind::none, 0},
@@ -323,7 +323,7 @@ TEST(ResponseFraming, OneLengthOfAnOddlyFramedResponseIsTheObjects) {
     }
 }
 
-// A control byte in a framing field is no white space that could be trimmed away.
+// A control byte in a framing field is no white space, so it is not trimmed.
 TEST(ResponseFraming, StaysOddWhereControlsWereSoftened) {
     for (const char* fields :
          {"Content-Length: 5\x0b\r\n", "Content-Length:\x01\x35\r\n", "Content-Length: \x7f\r\n",
@@ -466,7 +466,7 @@ struct TargetRow {
     std::string method;
     std::string target;
     HeadError error;
-    std::string origin = {};  // what is forwarded, with the slash that may have to be added
+    std::string origin = {};  // the forwarded target, with the slash that may have to be added
     std::string path = {};
     std::string query = {};
 };
@@ -577,8 +577,7 @@ TEST(Target, AMissingPortIsTheDefaultOfTheScheme) {
 }
 
 TEST(Target, AnAuthorityNeedsItsHost) {
-    // HTTP/1.0 may leave Host out, but then an absolute target names a server nobody can compare it
-    // with.
+    // HTTP/1.0 may omit Host, but then an absolute target names a server that nothing confirms.
     EXPECT_EQ(meaning_of(request("GET http://h/a HTTP/1.0\r\n\r\n")).error,
               HeadError::authority_mismatch);
     EXPECT_EQ(meaning_of(request("GET http:///a HTTP/1.0\r\n\r\n")).error, HeadError::bad_target);
@@ -651,8 +650,7 @@ TEST(Expectation, IsOne100ContinueOrRefused) {
 }
 
 TEST(ConnectionOptions, AreBounded) {
-    // Each option may nominate a field: without a bound one head costs options × fields
-    // comparisons.
+    // Each option may nominate a field; without a bound a head costs options × fields comparisons.
     std::string most = "Connection: close\r\nConnection: ";
     for (std::size_t i = 1; i < kMaxConnectionOptions; ++i) {
         most += "x,,";

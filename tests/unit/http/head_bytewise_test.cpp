@@ -1,6 +1,6 @@
-// The parser looks at sixteen bytes at a time. Here it is held against a reader that looks at one,
-// written down straight from the rules: for every byte of several heads replaced by every value,
-// and for every place where the bytes may be cut, both must say the same.
+// Compares the parser, which works on sixteen bytes at a time, with a reader that follows the rules
+// byte by byte. Both must agree when any byte of several heads is replaced by any value, and when
+// the bytes are cut at any place.
 #include <gtest/gtest.h>
 
 #include <cstring>
@@ -78,7 +78,7 @@ struct Verdict {
     std::size_t end = 0;
 };
 
-// What the scanner must say about `bytes`, one line after the other.
+// The correct verdict on `bytes`, line by line.
 Verdict scan_plainly(HeadScanner::Kind kind, std::string_view bytes) {
     const bool is_request = kind == HeadScanner::Kind::request;
     Verdict verdict;
@@ -106,7 +106,7 @@ Verdict scan_plainly(HeadScanner::Kind kind, std::string_view bytes) {
     for (bool is_first = true;; is_first = false) {
         const std::size_t lf = bytes.find('\n', at);
         if (lf == std::string_view::npos) {
-            // A CR that something else than an LF follows already.
+            // A CR that is already followed by another byte than LF.
             const std::size_t cr = bytes.find('\r', at);
             return cr != std::string_view::npos && cr + 1 < bytes.size()
                        ? refuse(HeadError::bad_line_end)
@@ -132,8 +132,8 @@ Verdict scan_plainly(HeadScanner::Kind kind, std::string_view bytes) {
     }
 }
 
-// One pass takes exactly what two take, with no empty line before it, and reads the same in it;
-// of anything else it says the same.
+// One pass accepts exactly the heads that two passes accept without an empty line before them, with
+// the same result. For all other bytes the verdicts are equal.
 template <class Head>
 void expect_same_at_once(HeadScanner::Kind kind, std::string_view bytes, std::size_t first_piece,
                          HeadError (*parse)(std::string_view, Head&)) {
@@ -142,8 +142,7 @@ void expect_same_at_once(HeadScanner::Kind kind, std::string_view bytes, std::si
     Head head;
     HeadScanner::State state = scanner.scan(bytes.substr(0, first_piece));
     ASSERT_EQ(at_once.scan(bytes.substr(0, first_piece), head), state);
-    // Only the first look may do with one pass: at each further one it would cost all that came
-    // before.
+    // Only the first call may use one pass; on later calls it would read all earlier bytes again.
     bool is_first = true;
     if (state == HeadScanner::State::incomplete) {
         is_first = scanner.end() == 0;
@@ -171,7 +170,7 @@ void expect_same_at_once(HeadScanner::Kind kind, std::string_view bytes, std::si
 }
 
 void expect_same(HeadScanner::Kind kind, const std::string& bytes, std::size_t first_piece) {
-    // A copy that ends with its last byte: a read behind it is seen by the sanitizer.
+    // A copy that ends with its last byte, so the sanitizer sees reads beyond it.
     std::vector<char> exact(bytes.begin(), bytes.end());
     const std::string_view all(exact.data(), exact.size());
     if (kind == HeadScanner::Kind::request) {
@@ -209,7 +208,7 @@ void expect_same(HeadScanner::Kind kind, const std::string& bytes, std::size_t f
         is_request ? parse_request_head(raw, request) : parse_response_head(raw, response);
     if (error == HeadError::bad_method || error == HeadError::bad_request_line ||
         error == HeadError::bad_target || error == HeadError::bad_status_line) {
-        return;  // the start line's own tests know these
+        return;  // covered by the tests of the start line
     }
     ASSERT_EQ(error, fields_error);
     if (is_request) {
@@ -260,8 +259,8 @@ TEST(HeadBytewise, SaysTheSameOfAResponseWithAnyByteChanged) {
     expect_same_with_every_byte(HeadScanner::Kind::response, kResponse);
 }
 
-// Line ends and folds are where two readers disagree: every pair of neighbouring bytes becomes one
-// of these.
+// Readers disagree about line ends and folds, so every pair of neighbouring bytes becomes one of
+// these.
 TEST(HeadBytewise, SaysTheSameWithOddBytesPutInAnywhere) {
     using namespace std::string_literals;
     for (const std::string& odd : {"\r"s, "\n"s, "\r\n"s, "\n\r"s, "\r\r\n"s, "\r\n "s, "\r\n\t"s,

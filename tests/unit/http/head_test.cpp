@@ -1,5 +1,5 @@
-// Finding the end of a head and taking it apart. What these refuse never reaches a backend, so each
-// row here is one way of smuggling a request that is closed.
+// Finds the end of a head and parses it. A refused head never reaches a backend, so each row here
+// closes one way to smuggle a request.
 #include "s3gate/http/head.hpp"
 
 #include <gtest/gtest.h>
@@ -22,11 +22,11 @@ struct Scanned {
     std::size_t begin = 0;
     std::size_t end = 0;
     HeadError error = HeadError::none;
-    std::size_t fed = 0;  // bytes given when the verdict came
+    std::size_t fed = 0;  // bytes fed at the verdict
 };
 
-// Feeds `bytes` in steps that end at the given positions. Each step is a fresh copy: the caller's
-// buffer may move.
+// Feeds `bytes` in steps that end at the given positions. Each step is a new copy, because the
+// caller's buffer may move.
 Scanned scan_in_steps(Kind kind, const std::string& bytes, const std::vector<std::size_t>& steps) {
     HeadScanner scanner(kind);
     Scanned result;
@@ -70,7 +70,7 @@ const std::vector<ScanRow>& scan_rows() {
         {Kind::request, "\r\n\r\n\r\nGET / HTTP/1.1\r\n\r\n", HeadError::bad_first_byte, 5, 4},
         {Kind::request, "GET / HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\n\r\n", HeadError::none,
          27},
-        // The rest of such a head is the parser's business, but its end must be found.
+        // The parser judges the rest of such a head; the scanner must find its end.
         {Kind::request, "GET / HTTP/1.1\r\n folded\r\n\r\n", HeadError::none, 27},
         // Line ends that are not CRLF are refused at the LF.
         {Kind::request, "GET / HTTP/1.1\nHost: h\n\n", HeadError::bad_line_end, 15},
@@ -80,7 +80,7 @@ const std::vector<ScanRow>& scan_rows() {
         {Kind::request, "\r\n\nGET / HTTP/1.1\r\n\r\n", HeadError::bad_first_byte, 3, 2},
         {Kind::request, "\rGET / HTTP/1.1\r\n\r\n", HeadError::bad_line_end, 2},
         {Kind::request, "\r\r\nGET / HTTP/1.1\r\n\r\n", HeadError::bad_line_end, 2},
-        // A CR that no LF can follow any more is refused without waiting for one.
+        // A CR without a possible LF is refused at once.
         {Kind::request, "GET / HTTP/1.1\rHost: h\r\r", HeadError::bad_line_end, 16},
         {Kind::request, "GET / HTTP/1.1\r\nA: b\rc: d", HeadError::bad_line_end, 22},
         {Kind::request, "GET / HTTP/1.1\r\nA: b\r\n\r\r", HeadError::bad_line_end, 24},
@@ -140,7 +140,7 @@ TEST(HeadScanner, VerdictComesAsSoonAsTheBytesDecideWhateverTheSplit) {
 }
 
 TEST(HeadScanner, ACrInsideALineIsRefusedHereOrByTheParser) {
-    // In a whole line nobody looks for it twice: the parser's classes do not hold CR.
+    // In complete lines only the parser looks for CR: its byte classes exclude it.
     const std::string raw = "GET / HTTP/1.1\r\nHost: h\r\nA: b\rc\r\n\r\n";
     EXPECT_EQ(scan_in_steps(Kind::request, raw, {raw.size()}).error, HeadError::none);
     RequestHead head;
@@ -211,7 +211,7 @@ TEST(RequestHead, KeepsEveryByteAndItsPlace) {
               "gr\xc3\xbc\xc3\x9f"
               "e \xff");
     EXPECT_EQ(head.fields[4].id, FieldId::content_length);
-    // The lines follow each other without gaps: what is forwarded can be the received bytes.
+    // The lines are adjacent without gaps, so the received bytes can be forwarded.
     const char* next = raw.data() + head.line.size();
     for (const Field& field : head.fields) {
         EXPECT_EQ(field.line.data(), next);
@@ -315,7 +315,7 @@ TEST(RequestHead, RefusesEverythingThatTwoReadersCouldTakeDifferently) {
         {line + "A: b\r \r\n\r\n", HeadError::bad_field_value},
         {line + "A: b\vc\r\n\r\n", HeadError::bad_field_value},
         {line + "A: b\fc\r\n\r\n", HeadError::bad_field_value},
-        // line ends; the scanner finds these first, the parser does not rely on it
+        // the scanner finds line end faults first; the parser must not rely on it
         {line + "A: b\n\r\n", HeadError::bad_line_end},
         {line + "A:\n\r\n", HeadError::bad_line_end},
         {line + "A: b", HeadError::bad_line_end},
@@ -429,7 +429,7 @@ const std::vector<SoftRow>& soft_rows() {
         {"A: b:\x01:c\r\n", kGood, "A: b: :c\r\n"},
         {"Set-Cookie:\x01\r\nSet-Cookie: a=b\x02\r\n", kGood,
          "Set-Cookie: \r\nSet-Cookie: a=b \r\n"},
-        // in what frames a message it must not vanish
+        // must not vanish in framing fields
         {"Content-Length: 5\x0b\r\n", kGood, "Content-Length: 5?\r\n"},
         {"CONTENT-LENGTH:\x01"
          "5\r\n",
@@ -437,7 +437,7 @@ const std::vector<SoftRow>& soft_rows() {
         {"Transfer-Encoding: chunked\x7f\r\n", kGood, "Transfer-Encoding: chunked?\r\n"},
         {"transfer-encoding: gzip\x01,chunked\r\n", kGood, "transfer-encoding: gzip?,chunked\r\n"},
         {"x-amz-meta-content-length: 5\x0b\r\n", kGood, "x-amz-meta-content-length: 5 \r\n"},
-        // what other readers take for an end, and all that is no value
+        // bytes that other readers take for an end, and invalid values
         {"A: b\0c\r\n"s, HeadError::bad_field_value},
         {"A: b\rc\r\n", HeadError::bad_field_value},
         {"A: b\r\r\n", HeadError::bad_field_value},

@@ -1,6 +1,6 @@
-// What goes on to the other side. Signed requests must still verify, so end-to-end lines keep every
-// byte; what is for this connection only must not pass, and nobody may use Connection to strip what
-// a signature or an access rule rests on.
+// The forwarded head. Signatures must still verify, so end-to-end lines keep every byte. Fields for
+// one connection must not pass. No client may use Connection to remove a field that a signature or
+// an access rule needs.
 #include "s3gate/http/header_rules.hpp"
 
 #include <gtest/gtest.h>
@@ -44,7 +44,7 @@ std::string forwarded(const std::string& raw, const ForwardRules& rules = plain_
     return joined(pieces);
 }
 
-// Fields of a request behind "GET /x HTTP/1.1" and Host, without the empty line.
+// The forwarded fields after "GET /x HTTP/1.1" and Host, without the empty line.
 std::string forwarded_fields(const std::string& fields, const ForwardRules& rules = plain_rules()) {
     const std::string start = "GET /x HTTP/1.1\r\nHost: h\r\n";
     const std::string out = forwarded(start + fields + "\r\n", rules);
@@ -157,7 +157,7 @@ TEST(ForwardRequest, NominationsCannotStripWhatMatters) {
          {"X-Foo", "x-am", "Hosts", "Ho", "Content", "Pragma", "Keep-Alive", "Upgrade"}) {
         EXPECT_TRUE(may_be_nominated(name)) << name;
     }
-    // Ours are written whatever is nominated, and so is the framing.
+    // Our fields and the framing are written whatever is nominated.
     EXPECT_EQ(forwarded_fields("Connection: x-real-ip, x-forwarded-for, x-forwarded-proto, "
                                "transfer-encoding, forwarded\r\n"
                                "Transfer-Encoding: chunked\r\n"),
@@ -205,7 +205,7 @@ TEST(ForwardRequest, AppendModeKeepsWhatATrustedPeerSent) {
     EXPECT_EQ(forwarded_fields("X-Real-IP: 1.1.1.1\r\nx-real-ip: 2.2.2.2\r\n", rules),
               "X-Real-IP: 1.1.1.1\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n")
         << "one address only";
-    // A nomination by the trusted peer's client does not reach them either.
+    // A nomination by the client of a trusted peer does not remove them either.
     EXPECT_EQ(
         forwarded_fields("Connection: X-Forwarded-For, X-Forwarded-Proto, Forwarded, X-Real-IP\r\n"
                          "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
@@ -275,8 +275,8 @@ TEST(ForwardRequest, AddsTheFieldsOfTheSite) {
     ForwardRules rules = plain_rules();
     rules.extra_lines = "X-NginX-Proxy: true\r\nUser-Agent: site\r\nCookie: c=d\r\n";
     rules.replaced = &names;
-    // Known fields are replaced as well as unknown ones: two User-Agent lines would leave the
-    // choice to the backend.
+    // Known fields are replaced like unknown ones: with two User-Agent lines the backend would
+    // choose.
     EXPECT_EQ(
         forwarded_fields(
             "x-nginx-PROXY: false\r\nA: b\r\nuser-agent: client\r\nCookie: a=b\r\nX-NginX: 1\r\n",
@@ -296,9 +296,8 @@ TEST(ForwardRequest, CanBeRepeatedInTheSameMemory) {
     EXPECT_EQ(joined(pieces), "GET /b HTTP/1.1\r\nHost: h\r\n" + kForwarded + "\r\n");
 }
 
-// Random heads of the kinds clients and attackers send. What goes out must be read by the same
-// strict parser as the same request with the same body, and hold nothing hop-by-hop that is not
-// ours.
+// Random heads, as from clients and attackers. The same strict parser must read the forwarded head
+// as the same request with the same body, without hop-by-hop fields except ours.
 TEST(ForwardRequest, ReparsesToTheSameRequest) {
     static constexpr std::string_view kMethods[] = {"GET",    "HEAD",    "PUT",  "POST",
                                                     "DELETE", "OPTIONS", "X-ODD"};

@@ -1,5 +1,5 @@
-// The answers s3gate writes itself: SDKs must find a code in them, and nothing of the request may
-// break out of the document.
+// The proxy's own answers: SDKs must find a code in them, and no part of the request may break out
+// of the document.
 #include "s3gate/http/local_reply.hpp"
 
 #include <gtest/gtest.h>

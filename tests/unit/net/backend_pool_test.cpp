@@ -1,5 +1,5 @@
-// Parked connections: only one that has been silent ever since is lent, else late bytes become
-// somebody else's answer.
+// Parked connections: the pool lends only silent ones. Otherwise late bytes would become the answer
+// to another request.
 #include "s3gate/net/backend_pool.hpp"
 
 #include <netinet/tcp.h>

@@ -1,5 +1,5 @@
-// Bodies through the relay over real loopback connections: the bytes arrive as they were whatever
-// path they take and however slow either end is, and a message that was cut never looks complete.
+// Bodies through the relay over real loopback connections: the bytes arrive unchanged on every path
+// and at any speed of both ends, and a cut message never looks complete.
 #include "s3gate/net/body_relay.hpp"
 
 #include <linux/sockios.h>
@@ -56,7 +56,7 @@ Unchunked unchunked(std::string_view bytes) {
         bytes.remove_prefix(step.consumed);
         if (step.kind == http::ChunkDecoder::Kind::payload) {
             out.payload += step.payload;
-            ++out.chunks;  // all bytes are here, so that a step never ends inside a chunk
+            ++out.chunks;  // all bytes have arrived, so a step never ends inside a chunk
             continue;
         }
         out.done = step.kind == http::ChunkDecoder::Kind::done;
@@ -66,7 +66,7 @@ Unchunked unchunked(std::string_view bytes) {
     }
 }
 
-// How an exchange relays: what can be sent at once is, without a coroutine.
+// An exchange first sends what it can without a coroutine.
 enum class Way { at_once_first, coroutine_only };
 
 detached run_relay(BodyRelay& relay, Way way, std::optional<RelayEnd>& end) {
@@ -85,12 +85,12 @@ constexpr Way kWays[] = {Way::at_once_first, Way::coroutine_only};
 
 const std::string kHead = "HTTP/1.1 200 OK\r\nA: b\r\n\r\n";
 
-// One relay from a source to a sink, with the far ends of both in the test's hands.
+// A relay from a source to a sink. The test holds the far ends of both.
 struct Rig {
     explicit Rig(Path path = Path::splice, BufferSizes sink_sizes = {})
         : sink_pair(sink_sizes), budget(path == Path::splice ? 4 : 1) {
         if (path == Path::copy) {
-            EXPECT_TRUE(budget.take());  // exhausted: nobody gets a pipe
+            EXPECT_TRUE(budget.take());  // exhausted: no relay gets a pipe
         }
         EXPECT_TRUE(source_stream.open(source_pair.ours.release()));
         EXPECT_TRUE(sink_stream->open(sink_pair.ours.release()));
@@ -140,9 +140,9 @@ struct Rig {
     struct Pace {
         std::size_t write = 256 * 1024;
         std::size_t read = 256 * 1024;
-        bool finish = false;  // FIN behind the input
+        bool finish = false;  // FIN after the input
     };
-    // Feeds the source and reads the sink until the relay has ended, then reads the rest.
+    // Feeds the source and reads the sink until the relay ends, then reads the rest.
     RelayEnd transfer(std::string_view input, Pace pace) {
         if (!started) {
             start();
@@ -164,7 +164,7 @@ struct Rig {
     RelayEnd transfer(std::string_view input) { return transfer(input, Pace()); }
     RelayEnd wait() { return transfer({}); }
 
-    // What the sink's peer gets until the end of the connection, which this closes.
+    // Reads the sink's peer to the end of the connection, which this closes.
     void read_rest() {
         sink_stream->close();
         EXPECT_TRUE(loop.run_until([&] {
@@ -172,7 +172,7 @@ struct Rig {
             return got == Received::end || got == Received::reset;
         }));
     }
-    // What is still to be read from the source.
+    // The unread bytes of the source.
     std::string left_in_source() {
         std::string out;
         char buffer[256];
@@ -208,7 +208,7 @@ struct Rig {
     std::string arrived;
 };
 
-// A mismatch of megabytes is not worth printing.
+// A mismatch of megabytes is not printed.
 void expect_same(const std::string& got, const std::string& expected) {
     ASSERT_EQ(got.size(), expected.size());
     const auto difference = std::mismatch(got.begin(), got.end(), expected.begin());
@@ -314,8 +314,8 @@ TEST(BodyRelay, SendsAHeadWithoutBody) {
 }
 
 TEST(BodyRelay, SendsHeadsOfManyPieces) {
-    // Beyond what one sendmsg takes (1024), which a head of very many fields with every second one
-    // removed can reach.
+    // More pieces than one sendmsg takes (1024), as in a head of very many fields with every second
+    // one removed.
     for (const BodyKind kind : {BodyKind::length, BodyKind::chunked}) {
         Rig rig;
         const std::string input = kind == BodyKind::chunked ? chunked("hello", 2) : "hello";
@@ -480,11 +480,10 @@ TEST(BodyRelay, MeasuresProgressNotTheWhole) {
     constexpr std::size_t kBytes = 10;
     Rig rig;
     rig.begin(BodyKind::length, kBytes);
-    // Long enough that a test process that stands still for a second does not look like a silent
-    // source.
+    // Long enough for a test process that stalls for a second.
     rig.relay.read_timeout = 6;
     rig.start();
-    // One byte a tick: each wait is shorter than the limit, all together are longer.
+    // One byte per tick: each wait is shorter than the limit, all together are longer.
     Tick last = rig.loop.reactor.now();
     std::size_t sent = 0;
     ASSERT_TRUE(rig.loop.run_until([&] {
@@ -522,8 +521,8 @@ TEST(BodyRelay, TimesOutASinkThatTakesNothing) {
     }
 }
 
-// Another relay in the queue: in each of its turns it sends `amount`, by default all that a round
-// allows. Outlives the Rig, whose end turns the loop.
+// Another relay in the queue. It sends `amount` per turn, by default the limit of a round. Outlives
+// the Rig, whose destructor turns the loop.
 struct Competitor {
     std::size_t amount = Reactor::kRelayedPerRound;
     bool is_stopped = false;
@@ -576,7 +575,7 @@ TEST(BodyRelay, ALongOneQueuesForItsNewsAndMayBeCancelledMeanwhile) {
             ASSERT_TRUE(rig.deliver(payload));
             compete(rig.loop.reactor, other);
             ASSERT_EQ(::send(rig.source_pair.theirs.get(), "x", 1, 0), 1);
-            // The round in which the news arrives is the other one's.
+            // The other relay owns the round in which the news arrives.
             ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
             EXPECT_EQ(rig.relay.payload_sent, payload.size());
             rig.relay.cancelled = is_cancelled;
@@ -610,8 +609,8 @@ TEST(BodyRelay, WhatALongOneSendsCountsTowardsItsRound) {
         ASSERT_EQ(::send(rig.source_pair.theirs.get(), rest.data(), 1, 0), 1);
         ASSERT_TRUE(rig.loop.run_until([&] { return !rig.source_stream.has_reader(); }));
         ASSERT_EQ(rig.relay.payload_sent, payload.size());
-        // Now the relay is the first in the queue. Its byte and what the other one notes are all
-        // that goes out in a round.
+        // Now the relay is first in the queue. A round sends only its byte and the other one's
+        // amount.
         other.amount = Reactor::kRelayedPerRound - 1;
         run_in_turn(rig.loop.reactor, has_run);
         rig.loop.reactor.turn(std::chrono::milliseconds(0));
@@ -643,8 +642,8 @@ TEST(BodyRelay, ALongOneQueuesBehindAWaitForItsSink) {
             return rig.sink_stream->has_writer();
         }));
         compete(rig.loop.reactor, other);
-        // It sends what it holds and then takes nothing more, though there is more: the round
-        // belongs to another.
+        // It sends what it holds and takes no more, although input is available: the round belongs
+        // to another.
         ASSERT_TRUE(rig.loop.run_until([&] {
             send_some(rig.source_pair.theirs, input);
             receive_some(rig.sink_pair.theirs, rig.arrived, 32 * 1024);
@@ -726,7 +725,7 @@ TEST(BodyRelay, KeepsWhatBelongsToTheNextRequestAtEverySplit) {
     struct Case {
         BodyKind kind;
         std::string body;
-        bool is_kept;  // received straight into the replay buffer, what lies behind it elsewhere
+        bool is_kept;  // received directly into the replay buffer, bytes after the body elsewhere
     };
     const Case cases[] = {{BodyKind::length, "hello world", false},
                           {BodyKind::length, "hello world", true},
@@ -840,7 +839,7 @@ TEST(BodyRelay, SendsAtOnceWhatIsThereWhole) {
 }
 
 TEST(BodyRelay, GoesOnBehindWhatASinkTookAtOnce) {
-    // More than the sink takes in one piece: its buffers hold some of the head, or of the body.
+    // More than the sink takes in one piece: its buffers hold a part of the head or of the body.
     const std::string payload = bytes_of(200 * 1024);
     for (const std::size_t head : {std::size_t{10}, std::size_t{100 * 1024}}) {
         for (const bool is_kept : {false, true}) {
@@ -954,8 +953,8 @@ TEST(BodyRelay, LeavesAtOnceWhatItWasGivenWhereItBelongs) {
 }
 
 TEST(BodyRelay, JoinsWhatCameWithTheHeadAndWhatArrivedSince) {
-    // All of it is there when the relay begins; the sink takes it slowly. Meanwhile the bytes stay
-    // where they were received, and a buffer is held only if that is one.
+    // The whole body is there at the start and the sink is slow. Meanwhile the bytes stay in place,
+    // and a buffer is held only if they are in it.
     struct Case {
         std::size_t size;
         std::size_t in_prefix;
@@ -996,7 +995,7 @@ TEST(BodyRelay, JoinsWhatCameWithTheHeadAndWhatArrivedSince) {
 }
 
 TEST(BodyRelay, JoinsChunksToo) {
-    // Two chunk lines in one send, or none where the receiver gets no chunks.
+    // Two chunk lines in one send, or none if the receiver gets no chunks.
     for (const bool chunked_out : {true, false}) {
         const std::string payload = bytes_of(20 * 1024);
         const std::string input = chunked(payload, 900);
@@ -1021,8 +1020,8 @@ TEST(BodyRelay, JoinsChunksToo) {
 }
 
 TEST(BodyRelay, HoldsNothingBackForBytesThatDoNotCome) {
-    // A head that waits for a body to be spliced behind it, and the body does not come: the read
-    // that filled its buffer exactly had taken all there was.
+    // A head waits for a body that will be spliced, but no body comes: the read that filled its
+    // buffer exactly had taken all.
     Rig rig;
     const std::string payload = bytes_of(100 * 1024);
     rig.begin(BodyKind::length, payload.size(), std::string_view(payload).substr(0, 3000));
@@ -1056,7 +1055,7 @@ TEST(BodyRelay, HoldsNoSecondBufferBehindALargeFirstPiece) {
     expect_same(rig.body(), payload);
 }
 
-// Sends a body to a sink that dies somewhere, then the whole of it again to another one.
+// Sends a body to a sink that breaks at some point, then the whole body to another sink.
 void resend_after_failure(BodyKind kind, const std::string& input, const std::string& payload,
                           std::size_t in_prefix, std::size_t limit, std::size_t die_after) {
     Rig rig(Path::splice, {.ours_send = 8 * 1024, .theirs_receive = 8 * 1024});
@@ -1077,7 +1076,7 @@ void resend_after_failure(BodyKind kind, const std::string& input, const std::st
     ASSERT_TRUE(
         rig.loop.run_until([&] { return rig.end.has_value() || rig.source_stream.has_reader(); }));
     if (!rig.end) {
-        // It had sent all it had and waits for more, as with a backend that died between two pieces
+        // All was sent and the relay waits for more, as with a backend that dies between two pieces
         // of an upload.
         rig.relay.cancelled = true;
         rig.source_stream.interrupt_read();
@@ -1086,7 +1085,7 @@ void resend_after_failure(BodyKind kind, const std::string& input, const std::st
     rig.started = false;
     if (!replay.is_whole()) {
         EXPECT_EQ(replay.size(), 0u);
-        return;  // honest: this body cannot be sent again
+        return;  // the relay admits it: this body cannot be sent again
     }
     EXPECT_EQ(replay.size(), rig.source.received);
     rig.take_new_sink();
@@ -1123,8 +1122,8 @@ TEST(BodyRelay, SendsWhatItKeptToTheNextBackend) {
 }
 
 TEST(BodyRelay, NeverResendsABodyWithAHole) {
-    // Very many small chunks: what was read from the socket may not all be decoded when the sink
-    // dies, and those bytes cannot be read again.
+    // Very many small chunks: when the sink breaks, some received bytes may not be decoded, and
+    // they cannot be read again.
     const std::string payload = bytes_of(20000);
     for (const std::size_t die_after :
          {std::size_t{0}, std::size_t{30}, std::size_t{2000}, std::size_t{10000}}) {
@@ -1174,7 +1173,7 @@ TEST(ReplayBuffer, CopiesNothingThatStays) {
     replay.reset(1);
     replay.add("l", false);
     EXPECT_TRUE(replay.is_whole());
-    // Stable bytes with a gap between them (payload of two chunks) are kept in order too.
+    // Stable bytes with a gap (payload of two chunks) are kept in order too.
     replay.reset(10);
     replay.add(std::string_view(head).substr(0, 2), true);
     replay.add(std::string_view(head).substr(3, 2), true);
@@ -1198,7 +1197,7 @@ TEST(ReplayBuffer, KeepsWhatIsReceivedInPlace) {
     EXPECT_FALSE(replay.has_room(1));
     replay.add("k", false);
     EXPECT_FALSE(replay.has_room(0)) << "dropped";
-    // Pieces of unknown number, added one by one, are all there.
+    // All pieces of a body of unknown length are kept.
     const std::string payload = bytes_of(100 * 1024);
     replay.reset(payload.size());
     for (std::size_t i = 0; i < payload.size(); i += 1000) {
@@ -1219,7 +1218,7 @@ TEST(ReplayBuffer, TakesItsMemoryFromThePoolAndGivesItBack) {
         block = replay.rest().data();
     }
     {
-        // A second one at the same time has its own; dropping keeps the memory until reset().
+        // A second buffer has its own memory; drop() keeps the memory until reset().
         ReplayBuffer one(&pool);
         ReplayBuffer other(&pool);
         one.reset(10);
@@ -1245,7 +1244,7 @@ TEST(ReplayBuffer, TakesItsMemoryFromThePoolAndGivesItBack) {
         one.add("again", false);
         EXPECT_EQ(one.rest().data(), block) << "what outgrew its block gave it back";
     }
-    // Beyond what the pool has there is memory of one's own.
+    // Beyond the pool a buffer allocates its own memory.
     std::vector<std::unique_ptr<ReplayBuffer>> many;
     for (int i = 0; i < 100; ++i) {
         many.push_back(std::make_unique<ReplayBuffer>(&pool));
@@ -1258,7 +1257,7 @@ TEST(ReplayBuffer, TakesItsMemoryFromThePoolAndGivesItBack) {
 }
 
 TEST(BodyRelay, SendsWhatCameWithTheHeadBeforeASourceThatBroke) {
-    // The read that would have joined it meets the end: that is reported after the bytes.
+    // The next read meets the end, which is reported after the bytes.
     for (const bool reset : {false, true}) {
         for (const bool keep : {false, true}) {
             SCOPED_TRACE(testing::Message() << reset << keep);

@@ -1,6 +1,6 @@
-// What the tests of this module share: a real Reactor that is turned until a condition holds, and
-// loopback TCP connections whose far end the test itself reads and writes, in the same thread and
-// without blocking.
+// Shared by the tests of this module: a real Reactor that turns until a condition holds, and
+// loopback TCP connections whose far end the test reads and writes in the same thread, without
+// blocking.
 #pragma once
 
 #include <fcntl.h>
@@ -24,18 +24,17 @@
 
 namespace s3gate::net {
 
-// Generous: only a failure ever takes this long.
+// Only a failure ever takes this long.
 inline constexpr std::chrono::seconds kPatience{60};
 
 class Loop {
   public:
     Loop() {
-        std::signal(SIGPIPE, SIG_IGN);  // as the daemon does: splice() has no MSG_NOSIGNAL
+        std::signal(SIGPIPE, SIG_IGN);  // as in the daemon: splice() has no MSG_NOSIGNAL
         reactor.start(nullptr, nullptr);
     }
 
-    // Turns the loop until `done()`, looking again after every round and at least every few
-    // milliseconds.
+    // Turns the loop until `done()`; checks after every round, at least every few milliseconds.
     template <class Done>
     [[nodiscard]] bool run_until(const Done& done) {
         const auto end = std::chrono::steady_clock::now() + kPatience;
@@ -47,7 +46,7 @@ class Loop {
         }
         return true;
     }
-    // Lets everything that is ready now happen.
+    // Runs all that is ready now.
     void settle() {
         for (int i = 0; i < 20; ++i) {
             reactor.turn(std::chrono::milliseconds(0));
@@ -74,7 +73,7 @@ inline void set_size(int fd, int option, int size) {
 }
 
 inline std::string bytes_of(std::size_t size) {
-    // Not periodic in any power of two: a block that is lost, doubled or moved shows.
+    // Not periodic in any power of two, so a lost, doubled or moved block is noticed.
     std::string out(size, '\0');
     std::mt19937 random(static_cast<unsigned>(size));
     for (char& c : out) {
@@ -96,7 +95,7 @@ struct TcpPair {
     explicit TcpPair(BufferSizes sizes = {}) {
         const Fd listener(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
         set_size(listener.get(), SO_RCVBUF,
-                 sizes.theirs_receive);  // inherited, and in force from the first byte
+                 sizes.theirs_receive);  // inherited, and in effect from the first byte
         sockaddr_in address{};
         address.sin_family = AF_INET;
         address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -113,7 +112,7 @@ struct TcpPair {
     }
 };
 
-// Sends what the socket takes of `bytes`, at most `most`, and removes it.
+// Sends as much of `bytes` as the socket takes, at most `most`, and removes it.
 inline void send_some(const Fd& fd, std::string_view& bytes, std::size_t most = 256 * 1024) {
     if (bytes.empty()) {
         return;

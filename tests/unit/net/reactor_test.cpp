@@ -1,5 +1,5 @@
-// Timers in whole ticks of 250 ms, so these take a second or two; order and exactness are asserted
-// in ticks, never in wall time.
+// Ticks last 250 ms, so these tests take a second or two. Order and exactness are asserted in
+// ticks, never in wall time.
 #include "s3gate/net/reactor.hpp"
 
 #include <sys/resource.h>
@@ -67,8 +67,8 @@ TEST_F(ReactorTimers, FireInTheOrderOfTheirDeadlines) {
     loop.reactor.arm(middle, 2);
     ASSERT_TRUE(loop.run_until([&] { return order.size() == 3; }));
     EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
-    // One more tick than asked: the tick of arming had partly passed, and a limit fires late rather
-    // than early.
+    // One tick more than asked: the tick of arming had partly passed, and a deadline must be late
+    // rather than early.
     EXPECT_EQ(early.fired_at, 2u);
     EXPECT_EQ(middle.fired_at, 3u);
     EXPECT_EQ(late.fired_at, 4u);
@@ -80,7 +80,7 @@ TEST_F(ReactorTimers, DeadlinesMoveBothWays) {
     Timer later(loop.reactor, order, 1);
     Timer earlier(loop.reactor, order, 2);
     loop.reactor.arm(later, 1);
-    loop.reactor.arm(later, 4);  // stays in its old slot, is looked at there and put on
+    loop.reactor.arm(later, 4);  // stays in its old slot, is checked there and moved on
     loop.reactor.arm(earlier, 40);
     loop.reactor.arm(earlier, 2);
     ASSERT_TRUE(loop.run_until([&] { return order.size() == 2; }));
@@ -196,13 +196,13 @@ TEST_F(ReactorTimers, OnlySoManyBeginInOneRoundInTheOrderTheyCame) {
         begin(loop.reactor, begun, id);
         all.push_back(id);
     }
-    turn(loop.reactor, order, 1, 3);  // in progress: goes on in every round
+    turn(loop.reactor, order, 1, 3);  // in progress: continues in every round
     for (unsigned round = 1; round <= 3; ++round) {
         loop.reactor.turn(seconds(60));
         EXPECT_EQ(begun.size(), std::min<std::size_t>(round * Reactor::kBeginsPerRound, many));
         EXPECT_EQ(order.size(), 1u + round);
         if (round == 1) {
-            begin(loop.reactor, begun, many++);  // behind those that wait
+            begin(loop.reactor, begun, many++);  // after those that wait
             all.push_back(many - 1);
         }
     }
@@ -266,15 +266,15 @@ TEST_F(ReactorTimers, MessagesComeInTheOrderOfSubmissionAndMaySubmitOthers) {
 }
 
 TEST(ReactorMessages, OfAnotherThreadEndTheWait) {
-    Reactor reactor;  // not started: no tick ends a wait either
+    Reactor reactor;  // not started: no tick ends a wait
     for (int i = 0; i < 200; ++i) {
         bool arrived = false;
         std::thread sender([&] {
             std::this_thread::sleep_for(std::chrono::microseconds(i % 4 * 50));
             reactor.submit([&] { arrived = true; });
         });
-        // The bell may still ring for a message that the round before has taken. A round that sits
-        // its wait out finds the message too, but a minute late.
+        // The bell may still ring for a message that the previous round has taken. A round that
+        // waits for its full patience would find the message too, but a minute late.
         const auto begun = std::chrono::steady_clock::now();
         for (int round = 0; round < 3 && !arrived; ++round) {
             reactor.turn(kPatience);
@@ -320,7 +320,7 @@ TEST_F(ReactorTimers, AStoppedLoopDeliversNothingMore) {
 }
 
 TEST_F(ReactorTimers, RelaysGetTheirShareOfABusyRound) {
-    constexpr std::size_t kCount = 64;  // four turns' worth
+    constexpr std::size_t kCount = 64;  // four turns of work
     static_assert(kCount * Reactor::kRelayedPerEvent == 4 * Reactor::kRelayedPerRound);
     std::vector<TcpPair> pairs(kCount);
     std::vector<std::unique_ptr<Stream>> streams;

@@ -33,7 +33,7 @@ struct Streams : testing::Test {
         ASSERT_EQ(::send(pair.theirs.get(), bytes.data(), bytes.size(), 0),
                   static_cast<ssize_t>(bytes.size()));
     }
-    // Each in a packet of its own.
+    // Sends each byte in a packet of its own.
     void send_twenty_that_nobody_reads() {
         const int on = 1;
         ASSERT_EQ(::setsockopt(pair.theirs.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on), 0);
@@ -141,7 +141,7 @@ TEST_F(Streams, SendNothingForNothing) {
 
 TEST(StreamSend, SaysHowMuchOfThePiecesWentOut) {
     Loop loop;
-    // As small as the kernel allows: it then takes a part of them at a time.
+    // The smallest size that the kernel allows, so it takes parts.
     TcpPair pair({.ours_send = 1, .theirs_receive = 1});
     Stream stream(loop.reactor);
     ASSERT_TRUE(stream.open(pair.ours.release()));
@@ -233,13 +233,13 @@ TEST_F(Streams, CanBeInterrupted) {
     EXPECT_FALSE(read) << "later, not inside the call";
     ASSERT_TRUE(loop.run_until([&] { return read.has_value(); }));
     EXPECT_EQ(*read, Wake::interrupted);
-    stream.interrupt_read();  // nobody waits
+    stream.interrupt_read();  // no coroutine waits
     stream.interrupt_write();
     loop.settle();
 }
 
 TEST_F(Streams, WakeBothSidesWhenTheyClose) {
-    // Fill the way out so that the write side has to wait.
+    // Fills the send buffer so that the write side must wait.
     const std::string block(1 << 20, 'x');
     const iovec piece{const_cast<char*>(block.data()), block.size()};
     while (stream.send(&piece, 1, false) > 0) {
@@ -295,7 +295,7 @@ TEST_F(Streams, TellAnObserverWhatNobodyWaitsFor) {
     stream.set_observer(nullptr);
 }
 
-// What arrives behind bytes that nobody reads is not reported for ever, and nothing is lost by it.
+// Input after unread bytes is not reported forever, and no byte is lost.
 TEST_F(Streams, AreNotToldOfEveryByteThatNobodyReads) {
     Observer observer;
     stream.set_observer(&observer);
@@ -303,7 +303,7 @@ TEST_F(Streams, AreNotToldOfEveryByteThatNobodyReads) {
     const int told = observer.events;
     EXPECT_GE(told, 1);
     EXPECT_LE(told, 5);
-    // A read that leaves some, more arrives, and the rest: as if nothing had been kept back.
+    // A partial read, more input, and the rest: nothing was missed.
     EXPECT_EQ(receive(5), 5);
     send("yy");
     loop.settle();
@@ -319,7 +319,7 @@ TEST_F(Streams, AreNotToldOfEveryByteThatNobodyReads) {
     stream.set_observer(nullptr);
 }
 
-// What came between the read that found nothing more and the wait is reported as well.
+// Input between the last read and the wait is reported as well.
 TEST_F(Streams, HearAgainAsSoonAsAllIsRead) {
     send_twenty_that_nobody_reads();
     EXPECT_EQ(receive(20), 20) << "a full read: nobody knows whether that was all";
@@ -334,7 +334,7 @@ TEST_F(Streams, HearAgainAsSoonAsAllIsRead) {
     EXPECT_EQ(receive(20), 1);
 }
 
-// A connection that is parked after that is not deaf.
+// A connection that is parked afterwards still gets events.
 TEST_F(Streams, HearAgainWhenTheySettle) {
     send_twenty_that_nobody_reads();
     EXPECT_EQ(receive(20), 20);
@@ -348,7 +348,7 @@ TEST_F(Streams, HearAgainWhenTheySettle) {
     stream.set_observer(nullptr);
 }
 
-// The end and a reset are told whatever lies unread.
+// An end and a reset are reported despite unread bytes.
 TEST_F(Streams, AreToldOfAnEndBehindBytesThatNobodyReads) {
     send_twenty_that_nobody_reads();
     EXPECT_FALSE(stream.peer_finished());
@@ -359,7 +359,7 @@ TEST_F(Streams, AreToldOfAnEndBehindBytesThatNobodyReads) {
     ASSERT_TRUE(loop.run_until([&] { return stream.is_broken(); }));
 }
 
-// A sender that has to wait is told of room also after that.
+// Also then a waiting sender is told of room.
 TEST_F(Streams, BecomeWritableBehindBytesThatNobodyReads) {
     send_twenty_that_nobody_reads();
     send_until_full_and_room_again();

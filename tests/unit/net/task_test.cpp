@@ -9,7 +9,7 @@
 namespace s3gate::net {
 namespace {
 
-// A place where a coroutine waits until the test lets it go on.
+// A coroutine waits here until the test resumes it.
 struct Gate {
     std::coroutine_handle<> waiter;
     bool await_ready() const noexcept { return false; }

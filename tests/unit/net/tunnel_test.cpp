@@ -1,5 +1,5 @@
-// Tunnels over real loopback connections: bytes both ways, unchanged whatever path they take; ends
-// and breaks passed on; nothing held by a tunnel that is silent or whose receiver has stalled.
+// Tunnels over real loopback connections: bytes both ways, unchanged on every path; ends and breaks
+// are passed on; a tunnel that is silent or whose receiver has stalled holds nothing.
 #include "s3gate/net/tunnel.hpp"
 
 #include <memory>
@@ -39,7 +39,7 @@ class TunnelTest : public testing::Test {
         run_tunnel(tunnel, {&*client_stream, &*backend_stream, to_backend, to_client}, buffers,
                    *pipes, idle, end);
     }
-    // Sends `forth` from the client and `back` from the backend, at the same time.
+    // Sends `forth` from the client and `back` from the backend at the same time.
     void exchange(const std::string& forth, const std::string& back) {
         std::string_view forth_left = forth;
         std::string_view back_left = back;
@@ -162,7 +162,7 @@ TEST_F(TunnelTest, AResetOfEitherSideEndsIt) {
     }
 }
 
-// The direction that reads from the backend is over, the other one waits for the client.
+// The direction from the backend has ended, the other one waits for the client.
 TEST_F(TunnelTest, AResetOfABackendThatHadHalfClosedIsNoticed) {
     start();
     ::shutdown(backend->theirs.get(), SHUT_WR);

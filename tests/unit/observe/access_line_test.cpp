@@ -1,5 +1,5 @@
-// The access line: always JSON, always the same fields with the same types, byte for byte what the
-// pipelines of the nginx it replaces expect.
+// The access line: always JSON, always the same fields and types, byte for byte as the log
+// pipelines for nginx expect.
 #include "s3gate/observe/access_log.hpp"
 
 #include <gtest/gtest.h>
@@ -121,8 +121,8 @@ TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
     EXPECT_TRUE(fields.at("queued").is_null());
 }
 
-// Name and type of each field, in the line's order. Whoever reads the log relies on all of them: a
-// new field goes to the end and raises kAccessLogVersion, nothing else in this list ever changes.
+// Name and type of each field, in order. Log readers rely on all of them: a new field goes to the
+// end and raises kAccessLogVersion; the rest of the list never changes.
 using FieldList = std::vector<std::pair<std::string, std::string>>;
 const FieldList kFields = {
     {"@timestamp", "text"},
@@ -189,7 +189,7 @@ TEST(AccessLine, TheManualListsTheFieldsInTheirOrder) {
     EXPECT_EQ(listed, kFields);
 }
 
-// Milliseconds keep their three digits: the text is what the nginx before it wrote.
+// Milliseconds keep their three digits: the text equals nginx's.
 TEST(AccessLine, TheResponseTimeIsANumberOfSeconds) {
     RequestRecord record;
     for (const auto& [duration, text] :
@@ -349,7 +349,7 @@ TEST(Redaction, ShowsNoSecret) {
         {"", ""},
         {"/b/k", "/b/k"},
         {"/b/k?a=1&b=2", "/b/k?a=1&b=2"},
-        // Each name, and what stands around it.
+        // Each name, and the characters around it.
         {"/b/k?X-Amz-Signature=s", "/b/k?X-Amz-Signature=***"},
         {"/b/k?X-Amz-Credential=s%2Fus", "/b/k?X-Amz-Credential=***"},
         {"/b/k?X-Amz-Security-Token=s&x=1", "/b/k?X-Amz-Security-Token=***&x=1"},
@@ -382,7 +382,7 @@ TEST(Redaction, ShowsNoSecret) {
         {"/?a=1&amp;Signature=s", "/?a=1&amp;Signature=***"},
         {"/k#Signature=s", "/k#Signature=***"},
         {"/b%3FSignature=s", "/b%3FSignature=***"},
-        // Keys of the customer's own, and what STS takes.
+        // Customer keys, and the arguments of STS.
         {"/?X-Amz-Server-Side-Encryption-Customer-Key=s&x=1",
          "/?X-Amz-Server-Side-Encryption-Customer-Key=***&x=1"},
         {"/?x-amz-copy-source-server-side-encryption-customer-%6bey=s",
@@ -403,13 +403,13 @@ TEST(Redaction, ShowsNoSecret) {
         {"http://h?a@b", "http://h?a@b"},
         {"/?u=http://h&mail=a@b", "/?u=http://h&mail=a@b"},
         {"a:/b/u@h://", "a:/b/u@h://"},
-        // Names that only resemble them.
+        // Names that only look similar.
         {"/?X-Amz-SignedHeaders=host", "/?X-Amz-SignedHeaders=host"},
         {"/?XSignature=1", "/?XSignature=1"},
         {"/?Signatures=1", "/?Signatures=1"},
         {"/?X-Amz-Security-Tokens=1", "/?X-Amz-Security-Tokens=1"},
         {"/b/Signature=1", "/b/Signature=1"},
-        // Broken escapes stay as they are.
+        // Broken escapes are kept.
         {"/?a=%&b=%4&Signature=s", "/?a=%&b=%4&Signature=***"},
         {"/?Signature=s%", "/?Signature=***"},
         {"/?%=%zz%2", "/?%=%zz%2"},

@@ -1,5 +1,5 @@
-// The log writer against targets that misbehave: nobody may ever wait for it, and what it writes
-// consists of whole lines.
+// The log writer against misbehaving targets: no thread ever waits for it, and it writes whole
+// lines.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/ioctl.h>
@@ -47,7 +47,7 @@ class LogWriterTest : public testing::Test {
         return {std::istreambuf_iterator<char>(in), {}};
     }
 
-    // Waits for a condition of the writer's thread, with a deadline far beyond any healthy run.
+    // Waits for the writer's thread, with a limit far above any normal run.
     static bool eventually(const std::function<bool()>& condition) {
         const auto deadline = Clock::now() + seconds(20);
         while (!condition()) {
@@ -62,7 +62,7 @@ class LogWriterTest : public testing::Test {
     std::filesystem::path directory_;
 };
 
-// Numbered lines of `width` bytes, so that a lost, torn or repeated one is seen.
+// Numbered lines of `width` bytes: lost, torn and repeated ones are noticed.
 std::string numbered_lines(unsigned first, unsigned count, std::size_t width) {
     std::string text;
     for (unsigned i = first; i < first + count; ++i) {
@@ -158,17 +158,17 @@ TEST_F(LogWriterTest, FifoThatNobodyReadsHoldsNobodyUp) {
     std::uint64_t refused = 0;
     {
         LogWriter writer(fifo);
-        // More than the bound: what does not fit is dropped by the call that brings it.
+        // More than the bound: the call drops the lines that do not fit.
         const std::string block = numbered_lines(0, 1024, 1024);
         for (unsigned i = 0; i < 70; ++i) {
             refused += writer.submit(std::string(block), 1024);
         }
         EXPECT_EQ(writer.dropped_lines(), refused);
-        // 64 blocks fit; of the first one at most a pipe's content leaves the queue, which keeps
-        // counting the whole block.
+        // 64 blocks fit. At most a pipe's content of the first block is written, and the whole
+        // block still counts as queued.
         EXPECT_EQ(refused, 6U * 1024U);
     }
-    // It does not wait for a reader; how soon it gives up on a busy machine is no test's matter.
+    // It does not wait for a reader. The bound is wide because the machine may be busy.
     EXPECT_LT(Clock::now() - begin, seconds(15));
 }
 
@@ -179,8 +179,7 @@ TEST_F(LogWriterTest, EndWithAStuckTargetTakesAboutASecond) {
         const std::filesystem::directory_iterator tasks("/proc/self/task");
         return std::distance(begin(tasks), end(tasks));
     };
-    // A first thread that comes and goes: the thread sanitizer starts one of its own with it, which
-    // stays.
+    // Starts a first thread: the thread sanitizer then starts one of its own, which stays.
     {
         const LogWriter first(path("first"));
     }
@@ -192,8 +191,8 @@ TEST_F(LogWriterTest, EndWithAStuckTargetTakesAboutASecond) {
     const auto took = Clock::now() - begin;
     EXPECT_GE(took, milliseconds(700));
     EXPECT_LT(took, std::chrono::seconds(
-                        15));  // it gave up; how soon on a busy machine is no test's matter
-    // The thread gave up too, it was not only left behind.
+                        15));  // it gave up; the bound is wide because the machine may be busy
+    // The thread has ended too; it was not abandoned.
     EXPECT_TRUE(eventually([&] { return thread_count() == threads_before; }));
 }
 
@@ -202,7 +201,7 @@ TEST_F(LogWriterTest, FifoReaderThatComesLateGetsWholeLinesInOrder) {
     ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
     LogWriter writer(fifo);
     constexpr unsigned kLines = 4000;
-    constexpr std::size_t kWidth = 100;  // 400 KB: several times what the pipe holds
+    constexpr std::size_t kWidth = 100;  // 400 KB: several times the pipe's capacity
     for (unsigned i = 0; i < kLines; i += 100) {
         writer.submit(numbered_lines(i, 100, kWidth), 100);
     }
@@ -224,7 +223,7 @@ TEST_F(LogWriterTest, FifoReaderThatComesLateGetsWholeLinesInOrder) {
 TEST_F(LogWriterTest, FifoSurvivesAReaderThatLeaves) {
     const std::string fifo = path("fifo");
     ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
-    // Open before the writer, so that the writer's first open finds a reader.
+    // Opened before the writer, so that the writer's first open finds a reader.
     const int first = ::open(fifo.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     ASSERT_GE(first, 0);
     LogWriter writer(fifo);
@@ -253,15 +252,15 @@ TEST_F(LogWriterTest, ReopenIsHeardWhileTheTargetIsStuck) {
     ASSERT_TRUE(
         eventually([&] { return writer.written_lines() + writer.dropped_lines() == kLines; }));
     ::close(reader);
-    // The line that was cut between the two is lost; its rest does not begin the new file.
+    // The line that was cut between both files is lost; its rest does not begin the new file.
     EXPECT_EQ(writer.dropped_lines(), 1U);
     const unsigned in_pipe = static_cast<unsigned>(capacity) / kWidth;
     EXPECT_EQ(content(target), numbered_lines(in_pipe + 1, kLines - in_pipe - 1, kWidth));
 }
 
 // A file size limit cuts a write in the middle of a line, as a full disk does. When there is room
-// again, the line is completed before the next one begins. In a child, because the limit and the
-// fatal default of SIGXFSZ are the process's.
+// again, the line is completed before the next one begins. In a child process, because the limit
+// and the default action of SIGXFSZ apply to the whole process.
 TEST_F(LogWriterTest, LineCutByAFullDiskIsCompletedNotGluedToTheNext) {
     const std::string file = path("access.log");
     const pid_t child = ::fork();
@@ -277,7 +276,7 @@ TEST_F(LogWriterTest, LineCutByAFullDiskIsCompletedNotGluedToTheNext) {
         {
             LogWriter writer(file);
             if (limit_to(250)) {
-                writer.submit(numbered_lines(0, 5, 100), 5);  // 2 lines, half a line, 2 lost
+                writer.submit(numbered_lines(0, 5, 100), 5);  // 2 lines, a half line, 2 lost
                 const bool lost = eventually([&] { return writer.dropped_lines() == 2; });
                 limit_to(RLIM_INFINITY);
                 writer.submit(numbered_lines(5, 1, 100), 1);

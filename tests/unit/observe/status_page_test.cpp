@@ -25,7 +25,7 @@ state::GroupStatus group(std::string_view name, bool has_checks,
     return status;
 }
 
-// Each group in a site of its own.
+// Each group has its own site.
 state::ClusterStatus cluster(std::vector<state::GroupStatus> groups) {
     state::ClusterStatus status;
     for (state::GroupStatus& each : groups) {

@@ -106,14 +106,14 @@ TEST(Fingerprint, EveryPartCounts) {
     other = input_of("");
     other.salt = "";
     EXPECT_NE(fingerprint(other), plain);
-    // The parts are joined without separators: agent and language together make the same text.
+    // The parts are joined without separators: agent and language together give the same text.
     KeyInput joined = input_of("");
     joined.user_agent = "u";
     joined.accept_language = "a";
     EXPECT_EQ(fingerprint(joined), plain);
 }
 
-// The rows of the seed that a compatible port must keep.
+// Keys as nginx with Lua made them (docs/migration.md); they must stay equal.
 TEST(AffinityKey, SeedTable) {
     const std::string print = fingerprint(input_of(""));
     EXPECT_EQ(key_of("sessionid=abc"), "abc");
@@ -164,7 +164,7 @@ TEST(AffinityKey, NoSourceYields) {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-// A request with these header lines and nothing else.
+// A request with only these header lines.
 KeyInput input_with(const Headers& headers) {
     KeyInput input = input_of("");
     input.header_context = &headers;
@@ -191,7 +191,7 @@ TEST(AffinityKey, CookiesAndHeadersAreTakenAsTheyAre) {
     EXPECT_EQ(affinity_key_of(header, input).key, "h%41");
 }
 
-// RFC 6265 §5.4 allows one Cookie field; gateways from HTTP/2 pass on several.
+// RFC 6265 §5.4 allows one Cookie field; gateways from HTTP/2 forward several.
 TEST(AffinityKey, AllCookieFieldsAreLookedAt) {
     const Headers headers = {{"Cookie", "a=1"},      {"Cookie", ""},       {"cookie", "sid="},
                              {"X-Sid", "sid=wrong"}, {"COOKIE", "x; y=2"}, {"Cookie", "sid=\"s1\""},
@@ -240,8 +240,8 @@ TEST(AffinityKey, KeptMemoryHoldsNothingOfTheLastRequest) {
     EXPECT_FALSE(key.place());
 }
 
-// A later request over the same connection may come from another client (through a trusted proxy),
-// or after a reload that changed the salt.
+// The next request on a connection may come from another client (through a trusted proxy), or after
+// a reload with another salt.
 TEST(FingerprintCache, IsBoundToAllItWasMadeFrom) {
     std::vector<KeyInput> inputs(1, input_of(""));
     const auto add = [&](const auto& change) {
@@ -270,7 +270,7 @@ TEST(FingerprintCache, IsBoundToAllItWasMadeFrom) {
     }
 }
 
-// What belongs to one text must not count as another's: each has an end of its own.
+// The end of each text counts: bytes must not move from one text to the next.
 TEST(FingerprintCache, KnowsWhereATextEnds) {
     std::mt19937_64 random(5);
     FingerprintCache cache;
@@ -303,8 +303,7 @@ TEST(AffinityKey, NamesOfSources) {
     EXPECT_EQ(config::print_key_source(KeySource{Kind::header, "X-Key"}), "header:X-Key");
 }
 
-// nginx's own way: every place where the name stands, preceded by the beginning or '&' and followed
-// by '='.
+// nginx's algorithm: every occurrence of the name after the beginning or '&' and before '='.
 std::string_view reference_argument(std::string_view query, std::string_view name) {
     for (std::size_t at = 0; at + name.size() < query.size(); ++at) {
         if (base::iequals(query.substr(at, name.size()), name) &&

@@ -84,7 +84,7 @@ TEST(LeastConn, TakesTheLeastFromEveryStart) {
     candidates[2].in_flight = 2;
     candidates[3].in_flight = 4;
     std::vector<SmoothWeight> state(4);
-    state[0].current = 1000;  // ties do not come into it
+    state[0].current = 1000;  // no tie, so the state must not matter
     std::mt19937_64 random(1);
     for (int i = 0; i < 200; ++i) {
         EXPECT_EQ(pick_least_conn(candidates, state, bits(random)), 2u);
@@ -133,13 +133,13 @@ TEST(LeastConn, DifferentStartsDecideTheFirstTie) {
     std::vector<int> counts(4);
     std::mt19937_64 random(5);
     for (int i = 0; i < 400; ++i) {
-        std::vector<SmoothWeight> fresh(4);  // a worker that has just begun
+        std::vector<SmoothWeight> fresh(4);  // a worker that has just started
         ++counts[pick_least_conn(candidates, fresh, bits(random)).value()];
     }
     EXPECT_GT(std::ranges::min(counts), 50) << "workers that begin together must not choose alike";
 }
 
-// Requests come and never end: the shares follow the weights.
+// Requests begin and never end: the shares follow the weights.
 TEST(LeastConn, SpreadIsWithinOneUnderEqualLoad) {
     for (std::uint64_t seed = 0; seed < 300; ++seed) {
         std::mt19937_64 random(seed);
@@ -173,7 +173,7 @@ TEST(LeastConn, WeightsAreRespected) {
     }
 }
 
-// Requests that end at once leave everybody tied at zero: nobody may be forgotten.
+// Requests that end at once leave all peers tied at zero: each must still be picked.
 TEST(LeastConn, NobodyStarvesWhenIdle) {
     for (const std::size_t count : {2u, 6u, 16u, 17u, 40u}) {
         const auto candidates = peers(std::vector<unsigned>(count, 1));
@@ -191,7 +191,7 @@ TEST(LeastConn, NobodyStarvesWhenIdle) {
 TEST(LeastConn, AboveSixteenTheBetterOfTwo) {
     auto candidates = peers(std::vector<unsigned>(17, 1));
     for (auto& candidate : candidates) {
-        candidate.in_flight = candidate.peer;  // all different: peer 16 is the worst
+        candidate.in_flight = candidate.peer;  // all different; peer 16 is the worst
     }
     std::vector<SmoothWeight> state(17);
     std::vector<int> picks(17);

@@ -67,7 +67,7 @@ TEST(HealthState, AfterADownStartRiseApplies) {
     EXPECT_EQ(state.on_check(true), HealthFlip::went_up);
 }
 
-// Against the definition: the verdict follows the last run of equal results that was long enough.
+// Compared with the definition: the last long enough run of equal results decides.
 TEST(HealthStateProperty, FollowsRunsOfEqualResults) {
     for (std::uint32_t seed = 0; seed < 300; ++seed) {
         std::mt19937 random(seed);

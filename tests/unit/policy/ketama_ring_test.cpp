@@ -159,7 +159,7 @@ TEST(KetamaRing, LookupIsTheFirstNotBelow) {
         for (int i = 0; i < 20000; ++i) {
             expect(static_cast<std::uint32_t>(random()));
         }
-        // Where arcs of any length would begin and end.
+        // The possible ends of arcs of any length.
         for (unsigned bit = 0; bit < 32; ++bit) {
             expect((1U << bit) - 1);
             expect(1U << bit);
@@ -236,7 +236,7 @@ TEST(KetamaRing, WeightMultipliesPoints) {
         ++counts[point.server];
     }
     EXPECT_EQ(counts, (std::vector<int>{480, 160, 320, 160}));
-    // More weight only adds points: nothing moves away from a server that became heavier.
+    // More weight only adds points: no key leaves the heavier server.
     const KetamaRing light = ring_of({"a:1"});
     const KetamaRing heavy = ring_of({"a:1"}, 3);
     EXPECT_TRUE(std::ranges::includes(heavy.points(), light.points(), {}, &KetamaRing::Point::hash,
@@ -330,14 +330,14 @@ TEST(KetamaRingProperty, WalkingPastOneEqualsRemovingIt) {
             RingWalk walk = start_walk(ring, key);
             const auto server =
                 walk_to_usable(ring, walk, [&](std::uint32_t s) { return s != down; });
-            if (server) {  // the 21-point rule may end the walk, with two servers above all
+            if (server) {  // the 21-point rule may end the walk, mostly with two servers
                 EXPECT_EQ(texts[*server], fewer[server_of(without, key)]) << seed;
             }
         }
     }
 }
 
-// As an exchange does: the backend tried becomes unusable and the same walk goes on.
+// As in an exchange: the tried backend becomes unusable and the same walk continues.
 TEST(KetamaRingProperty, OneWalkVisitsUsableServersOnceInRingOrder) {
     for (std::uint32_t seed = 0; seed < kSeeds; ++seed) {
         std::mt19937 random(seed);
@@ -356,7 +356,7 @@ TEST(KetamaRingProperty, OneWalkVisitsUsableServersOnceInRingOrder) {
         while (true) {
             const auto server =
                 walk_to_usable(ring, walk, [&](std::uint32_t s) { return !unusable.contains(s); });
-            // The reference: point after point from where the walk stood.
+            // The reference walks point by point from the current position.
             while (position - start <= kMaxUnusablePoints &&
                    unusable.contains(ring.points()[position % ring.points().size()].server)) {
                 ++position;
@@ -375,7 +375,7 @@ TEST(KetamaRingProperty, OneWalkVisitsUsableServersOnceInRingOrder) {
 TEST(KetamaWalk, GivesUpAfterTwentyOneUnusablePoints) {
     const KetamaRing ring = six();
     for (std::size_t start : {std::size_t{0}, std::size_t{500}, ring.points().size() - 3}) {
-        // Usable from the n-th point on, by counting the questions.
+        // Usable from the n-th point on; counts the calls.
         const auto usable_at = [&](int nth) {
             int asked = 0;
             RingWalk walk{start, 0};

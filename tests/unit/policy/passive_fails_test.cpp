@@ -58,7 +58,7 @@ TEST(PassiveFails, FailedTrialKeepsTheMark) {
 }
 
 TEST(PassiveFails, AFailureLongAfterTheMarkKeepsIt) {
-    // A slow exchange that began before the mark may end after its time.
+    // A slow exchange that began before the mark may fail after the mark's time.
     EXPECT_TRUE(is_marked(fail(marked_at(1000), 100000)));
 }
 
@@ -78,7 +78,7 @@ TEST(PassiveFails, AnOldFailureNoLongerAddsUp) {
 
 TEST(PassiveFails, MayMarkFalseCountsWithoutMarking) {
     PassiveState state{};
-    for (int i = 0; i < 512; ++i) {  // eight bits, twice around
+    for (int i = 0; i < 512; ++i) {  // twice the range of eight bits
         state = fail(state, 1000, false);
         ASSERT_FALSE(is_marked(state));
         ASSERT_EQ(verdict(state, kRule, 1000), PassiveVerdict::usable);
@@ -113,7 +113,7 @@ TEST(PassiveFails, LargestMaxFails) {
     }
 }
 
-// Workers read their clocks apart: a stamp from the near future is not one from long ago.
+// Each worker reads its own clock: a time slightly in the future is not an old one.
 TEST(PassiveFails, ClocksOfWorkersMayDiffer) {
     EXPECT_EQ(verdict(marked_at(5000), kRule, 4000), PassiveVerdict::marked);
     EXPECT_TRUE(is_marked(fail(fail(fail({}, 5000), 4999), 4998)));
@@ -134,7 +134,7 @@ TEST(PassiveFails, TimesBeyondThirtyTwoBits) {
     }
 }
 
-// Against a plain model with unpacked fields.
+// Compared with a simple model with separate fields.
 TEST(PassiveFailsProperty, EqualsAPlainModel) {
     for (std::uint32_t seed = 0; seed < 300; ++seed) {
         std::mt19937 random(seed);

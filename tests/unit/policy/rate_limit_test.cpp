@@ -1,5 +1,5 @@
-// The token bucket in one number: never more than the burst at once, never more than the rate in
-// the long run, and all of it again after a pause.
+// The token bucket in one number: at most the burst at once, at most the rate on average, and the
+// full burst again after a pause.
 
 #include "s3gate/policy/rate_limit.hpp"
 
@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::uint64_t kSecond = 1'000'000'000;
 
-// How many of `tries` requests at `now` are admitted.
+// Number of admitted requests out of `tries` at `now`.
 int admitted(std::uint64_t& arrival, const RateRule& rule, std::uint64_t now, int tries) {
     int count = 0;
     for (int i = 0; i < tries; ++i) {

@@ -26,7 +26,7 @@ constexpr MethodClass kMethods[] = {MethodClass::get, MethodClass::head,    Meth
                                     MethodClass::put, MethodClass::delete_, MethodClass::other};
 constexpr Outcome kSilences[] = {Outcome::broken, Outcome::timed_out, Outcome::taken_down};
 
-// What a test says of a request and of how its attempt ended.
+// A request and the end of its attempt, as a test describes them.
 struct Case : RequestTraits, RetryHistory, RetryMeans {
     Outcome outcome = Outcome::answered;
     int status = 0;
@@ -273,8 +273,8 @@ TEST(RetryRuleRow3, ExpectPendingAnd503GoesOnWithAnyMethod) {
     }
 }
 
-// Row 3 stands above row 5: nothing of the body was sent, so a busy node's 503 moves on as well
-// (429 does not).
+// Row 3 precedes row 5: no byte of the body was sent, so a busy node's 503 is retried as well (429
+// is not).
 TEST(RetryRuleRow3, AnyOther503MovesOnOtherStatusesAreRelayed) {
     Case facts = expecting(MethodClass::put, Outcome::answered, 503);
     facts.is_load = true;
@@ -293,7 +293,7 @@ TEST(RetryRuleRow3, NeverAThirdBackendAfterSilence) {
         facts.blind_retry_used = true;
         expect(facts, RetryAction::fail, 3);
     }
-    // An answer is no death: it goes on.
+    // An answer is no death, so it is retried.
     Case facts = expecting(MethodClass::put, Outcome::answered, 503);
     facts.blind_retry_used = true;
     expect(facts, RetryAction::next_backend, 3);
@@ -407,7 +407,7 @@ TEST(RetryRuleRow4, TimeAndErrorSwitchLimitIt) {
     expect(facts, RetryAction::fail, 4, retry);
 }
 
-// The fresh connection that row 4 asked for was refused: the break before it was a death.
+// The fresh connection of row 4 was refused, so the break before it was a death.
 Case refused_after_stale(MethodClass method) {
     Case facts = not_sent(method);
     facts.after_stale = true;
@@ -605,7 +605,7 @@ TEST(RetryRuleRow7, ObjectWritesGoOnWhereThatIsWanted) {
             copy.copy = true;
             expect(copy, RetryAction::fail, 7, wanted);
         }
-        // Everything else stays with the client: a POST, a bucket, a subresource.
+        // All other requests stay with the client: a POST, a bucket, a subresource.
         expect(silent(MethodClass::other, outcome), RetryAction::fail, 7, wanted);
         expect(silent(MethodClass::put, outcome), RetryAction::fail, 7, wanted);
     }
@@ -697,8 +697,7 @@ TEST(RetryRuleLimits, Candidates) {
     }
 }
 
-// A backend that went away fails all that is in flight there at one moment: none of it may depend
-// on a budget.
+// The end of a backend fails all its requests at once: their retries must not depend on a budget.
 TEST(RetryRuleLimits, ABackendThatWentAwayNeedsNoBudget) {
     for (const Outcome outcome : {Outcome::broken, Outcome::taken_down}) {
         for (Case facts : {silent(MethodClass::get, outcome), upload_part(outcome)}) {
@@ -764,8 +763,8 @@ TEST(RetryRuleLimits, SpentIsCountedOnlyWhereARetryWasDue) {
     EXPECT_FALSE(decide(write).budget_spent);
 }
 
-// Rows 3, 5 and 6 where the backend answered: if all of them answer badly, each retry is one more
-// request for a sick cluster.
+// Rows 3, 5 and 6 with an answer: if all backends answer badly, each retry adds a request to a sick
+// cluster.
 TEST(RetryRuleLimits, RetriesThatAStatusCausesNeedAToken) {
     for (auto [facts, otherwise] : limited_rows()) {
         const bool is_by_status = facts.outcome == Outcome::answered;
@@ -777,8 +776,8 @@ TEST(RetryRuleLimits, RetriesThatAStatusCausesNeedAToken) {
     }
 }
 
-// A backend that says it cannot serve now: whatever the limits of other answers say, the next one
-// is asked, as long as there is one and the time lasts.
+// The backend says that it cannot serve now. The limits for other answers do not apply: the next
+// backend is tried as long as there is one and max_time lasts.
 TEST(RetryRuleLimits, ARefusalIsBoundByTimeAndCandidatesOnly) {
     for (const MethodClass method : {MethodClass::get, MethodClass::put, MethodClass::delete_}) {
         Case facts = answered(method, 503);
@@ -796,7 +795,7 @@ TEST(RetryRuleLimits, ARefusalIsBoundByTimeAndCandidatesOnly) {
         Case alone = facts;
         alone.candidate_left = false;
         expect(alone, RetryAction::relay, 5);
-        // Those that may have been executed still count.
+        // Attempts that may have been executed still count.
         Case tried = facts;
         tried.sent_attempts = kRetry.max_tries;
         expect(tried, RetryAction::relay, 5);
@@ -960,7 +959,7 @@ TEST(RetryRuleProperty, LimitsHold) {
     });
 }
 
-// Spending the budget changes a retry into an answer, and nothing else.
+// A spent budget turns a retry into an answer and changes nothing else.
 TEST(RetryRuleProperty, BudgetDecidesOnlyWhetherTheRetryHappens) {
     for_random_cases([](const auto& facts, const auto& retry, const auto&) {
         Case with = facts;
@@ -975,7 +974,8 @@ TEST(RetryRuleProperty, BudgetDecidesOnlyWhetherTheRetryHappens) {
     });
 }
 
-// Whole requests: verdicts fed back as an exchange does, until one ends it.
+// Whole requests: each verdict leads to the next attempt, as in an exchange, until one ends the
+// request.
 TEST(RetryRuleProperty, EveryRequestEnds) {
     for (std::uint32_t seed = 0; seed < kSeeds; ++seed) {
         std::mt19937 random(seed);
@@ -1016,7 +1016,7 @@ TEST(RetryRuleProperty, EveryRequestEnds) {
                 not_sent_retries += verdict.row == 2;
             } else if (verdict.action == RetryAction::same_backend) {
                 ++free;
-                --sent;  // free of charge
+                --sent;  // free
             } else {
                 done = true;
             }

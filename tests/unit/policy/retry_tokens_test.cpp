@@ -1,5 +1,5 @@
-// Tokens for retries that a status caused: whatever the workers, the order of things and the
-// failures, a sick cluster sees a tenth more than its clients ask, and what helps is free.
+// Tokens for retries that a status caused: for any number of workers, order and failures a sick
+// cluster gets at most a tenth more requests than its clients send, and a retry that helps is free.
 
 #include "s3gate/policy/retry_tokens.hpp"
 
@@ -80,7 +80,7 @@ struct Group {
     void help(std::size_t worker, std::int64_t in_flight) {
         const std::int32_t most = most_tokens(initial_tokens(balances.size()), in_flight);
         balances[worker] = after_help(balances[worker], 1, most);
-        --retries;  // those that remain did not help
+        --retries;  // the remaining ones did not help
     }
 
     std::vector<std::int32_t> balances;
@@ -94,7 +94,7 @@ TEST(RetryTokensProperty, RetriesThatDoNotHelpAreATenthOfTheRequestsAndTen) {
         Group group(1 + random() % 64);
         const unsigned helps = random() % 4;  // of four
         for (int i = 0; i < 2000; ++i) {
-            // At most 50 in flight in all, however they are spread over the workers.
+            // At most 50 in flight in all, spread over the workers at random.
             const std::size_t worker = random() % group.balances.size();
             const auto in_flight = static_cast<std::int64_t>(50 / group.balances.size());
             group.begin(worker, in_flight);
@@ -115,7 +115,7 @@ TEST(RetryTokensProperty, NothingIsRefusedWhileEveryRetryHelps) {
     for (std::uint32_t seed = 0; seed < 400; ++seed) {
         std::mt19937 random(seed);
         Group group(1 + random() % 64);
-        std::vector<std::size_t> open;  // workers with a retry under way
+        std::vector<std::size_t> open;  // workers with a retry in progress
         for (int i = 0; i < 5000; ++i) {
             const std::size_t worker = random() % group.balances.size();
             group.begin(worker, 1);
@@ -123,7 +123,7 @@ TEST(RetryTokensProperty, NothingIsRefusedWhileEveryRetryHelps) {
                 ASSERT_TRUE(group.retry(worker)) << "seed " << seed;
                 open.push_back(worker);
             }
-            // Fewer at once than there are tokens, and their fractions, in all.
+            // Fewer at once than there are tokens, so their sum with all fractions suffices.
             if (open.size() >= 9) {
                 const std::size_t any = random() % open.size();
                 group.help(open[any], 1);

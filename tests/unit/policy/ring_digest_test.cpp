@@ -1,5 +1,5 @@
-// Operators compare the digest between hosts: equal must mean the same servers for the same keys,
-// and any server's text must count.
+// Operators compare the digest between hosts: it must be equal for the same servers and keys, and
+// any change of a server's text must change it.
 #include "s3gate/policy/ring_digest.hpp"
 
 #include <gtest/gtest.h>
@@ -43,7 +43,7 @@ std::string changed(const std::function<void(Site&)>& change) {
 }
 
 TEST(RingDigest, IsOfFixedForm) {
-    // Hosts of different versions compare it: a new form needs a reason.
+    // Hosts with different versions compare it: a new form needs a reason.
     EXPECT_EQ(ring_digest(make_site("a", kServers)), "885e12797b180b458bf91da0abb45fdc");
 }
 
@@ -70,7 +70,7 @@ TEST(RingDigest, DoesNotDependOnTheRest) {
     EXPECT_EQ(changed([](Site& s) { s.health.enabled = false; }), plain);
     EXPECT_EQ(changed([](Site& s) { s.backends.keepalive = 1; }), plain);
     EXPECT_EQ(changed([](Site& s) { s.backends.servers[0].max_connections = 9; }), plain);
-    // Never reached.
+    // A source after the fingerprint is never used.
     EXPECT_EQ(changed([](Site& s) { s.balance.key.push_back({KeySource::Kind::cookie, "c"}); }),
               plain);
 }
@@ -95,7 +95,7 @@ TEST(RingDigest, ComparesSitesByTheirNames) {
     EXPECT_NE(ring_digest(config), ring_digest(other));
 }
 
-// Two servers that have a point of the ring in common; the first in the configuration owns it.
+// Two servers with a common point on the ring; the first in the configuration gets it.
 std::vector<std::string> find_colliding_servers() {
     std::map<std::uint32_t, std::string> owners;
     for (int number = 0; number < 10'000; ++number) {

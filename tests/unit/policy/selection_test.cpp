@@ -33,7 +33,7 @@ struct TestAddress {
 };
 
 struct TestGroup {
-    // `addresses`: how many each server has.
+    // `addresses_of`: the number of addresses of each server.
     explicit TestGroup(BalanceMethod balance, const std::vector<std::uint32_t>& addresses_of)
         : method(balance) {
         for (const std::uint32_t count : addresses_of) {
@@ -110,7 +110,7 @@ std::uint32_t hash_of(int key) {
     return base::crc32("key-" + std::to_string(key));
 }
 
-// The servers in the order in which the ring has them from the key's point on, each once.
+// The servers in ring order from the key's point, each once.
 std::vector<std::uint32_t> ring_order(const TestGroup& group, std::uint32_t hash) {
     std::vector<std::uint32_t> order;
     const auto& points = group.ring.points();
@@ -137,7 +137,7 @@ struct Request {
         selection.note_tried(selected.address);
         return selected.address;
     }
-    // All that it would try, in order.
+    // All further addresses that it would try, in order.
     std::vector<std::uint32_t> rest(Sent sent = Sent::nothing) {
         std::vector<std::uint32_t> all;
         while (const auto address = next(sent)) {
@@ -202,7 +202,7 @@ TEST(SelectionOnTheRing, KeysComeHomeAndOthersNeverLeft) {
     }
 }
 
-// Points from the key's own one to the first of `server`.
+// Points between the key's own one and the first of `server`.
 std::size_t distance_to(const TestGroup& group, std::uint32_t hash, std::uint32_t server) {
     const auto& points = group.ring.points();
     const std::size_t begin = group.ring.lookup(hash);
@@ -390,7 +390,7 @@ TEST(SelectionAndRoom, FullIsNotDown) {
 
 TEST(SelectionAndRoom, OfferedRoomIsUsedWhereTheServerMayBe) {
     TestGroup group(BalanceMethod::ketama, {1, 2, 1});
-    group.servers[1].has_room = false;  // the offered place is held for the request
+    group.servers[1].has_room = false;  // the offered room is held for the request
     Request request(group, hash_of(1));
     const auto first = request.selection.select_at(1, Sent::nothing);
     ASSERT_TRUE(first);
@@ -429,7 +429,7 @@ TEST(SelectionWithoutHealth, AllThatAreNotOutAreTriedInRingOrder) {
 }
 
 TEST(SelectionWithoutHealth, NotBehindALongWalkOnlyInTurn) {
-    // Points that were passed over for their health do not count against a walk without it.
+    // Points that were skipped for their health do not count in a walk that ignores it.
     TestGroup group = ring_of(30);
     for (TestAddress& address : group.addresses) {
         address.is_well = address.server == 17;
@@ -455,7 +455,7 @@ TEST(SelectionWithoutHealth, AfterSomethingWasSentOnlyWhereItLeavesNobody) {
 
 TEST(SelectionWithoutHealth, WhoIsOutIsNoReasonToRespectIt) {
     TestGroup group = ring_of(3);
-    group.addresses[0].is_out = true;  // though well
+    group.addresses[0].is_out = true;  // although the checks see it up
     group.addresses[1].is_well = group.addresses[2].is_well = false;
     EXPECT_EQ(Request(group, hash_of(1)).rest(Sent::something).size(), 2u);
 }

@@ -20,8 +20,8 @@ struct Row {
     CodeMeaning meaning;
 };
 
-// What MinIO (cmd/api-errors.go), Ceph (rgw_common.cc) and AWS (list of error codes) send with 503
-// or 429.
+// Codes that MinIO (cmd/api-errors.go), Ceph (rgw_common.cc) and AWS (list of error codes) send
+// with 503 or 429.
 constexpr Row kRows[] = {
     {"SlowDown", CodeMeaning::load},
     {"TooManyRequests", CodeMeaning::load},

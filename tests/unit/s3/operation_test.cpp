@@ -76,10 +76,10 @@ TEST(S3Operation, IsNamedByMethodPathAndQuery) {
         {"POST", "/b/k", "-"},
         {"PATCH", "/b/k", "-"},
         {"OPTIONS", "/b/k", "Preflight"},
-        // A subresource of buckets means nothing on an object, and the other way round.
+        // A bucket's subresource has no meaning on an object, and vice versa.
         {"GET", "/b/k?location", "GetObject"},
         {"GET", "/b?attributes", "ListObjects"},
-        // Names are compared with their case, as S3 servers do.
+        // Names are case-sensitive, as in S3 servers.
         {"PUT", "/b/k?PARTNUMBER=1&UPLOADID=u", "PutObject"},
         {"GET", "/minio/health/ready", "HealthReady"},
         {"HEAD", "/minio/health/live?x", "HealthLive"},

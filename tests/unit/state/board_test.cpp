@@ -1,4 +1,4 @@
-// The board: what one worker writes adds up with what the others wrote, and comes back to zero.
+// The board: figures of all workers add up, and return to zero.
 
 #include "s3gate/state/board.hpp"
 
@@ -51,8 +51,7 @@ TEST(Board, SumsRowsOfAllWorkers) {
     EXPECT_EQ(board.connections(), 15);
 }
 
-// A worker may end what it began while another one begins: every row has one writer, so nothing is
-// lost.
+// Each row has one writer, so concurrent updates by two workers lose nothing.
 TEST(Board, SumsToZeroWhenIdle) {
     constexpr std::size_t kWorkers = 4;
     Board board(kWorkers, 3, 1);
@@ -132,7 +131,7 @@ TEST(Board, RoomGoesToTheWorkerThatWaitsLongest) {
     EXPECT_EQ(board.waiting(0), 2);
 }
 
-// What a worker began another one cannot end: a row that is off is named although the sum is zero.
+// A worker cannot end another worker's request: a wrong row is named even if the sum is zero.
 TEST(Board, NamesWhatIsLeftInFlight) {
     Board board(2, 8, 4, 4);
     EXPECT_EQ(board.leftovers(), "");
@@ -203,7 +202,7 @@ TEST(Board, ACellAtRestCountsNothingInAnyRow) {
     expect_rest_but_for(CellKind::group,
                         [&](int by) { board.set_first_waiting(1, 0, by > 0 ? 5 : 0); });
     expect_rest_but_for(CellKind::site, [&](int by) { board.add_site_connections(1, 0, by); });
-    // Two rows that cancel each other out: somebody is still there.
+    // Two rows that cancel out: the cell is still in use.
     board.add_in_flight(0, 0, 1);
     board.add_in_flight(1, 0, -1);
     EXPECT_FALSE(board.is_at_rest(CellKind::backend, 0));
@@ -230,8 +229,7 @@ TEST(Board, ARenewedCellIsClean) {
     }
 }
 
-// Workers use the cells they know of while the control thread adds others, and learn of those
-// later.
+// Workers use cells they know while the control thread adds others, which they learn of later.
 TEST(Board, GrowsWhileOthersUseIt) {
     constexpr std::uint32_t kCells = 5000;
     constexpr std::size_t kWorkers = 2;

@@ -1,5 +1,5 @@
-// The table of clients: what one address has over all workers, what is one address, what is
-// forgotten, and what happens when there is no room for more.
+// The table of clients: connections of one address over all workers, which addresses are one
+// client, which entries are forgotten, and a full table.
 
 #include "s3gate/state/client_table.hpp"
 
@@ -88,7 +88,7 @@ TEST(ClientTable, AClientWithAFullBucketIsForgottenWithItsLastConnection) {
     EXPECT_EQ(table.size(), 0u);
 }
 
-// A client that opens a connection for each request is limited just the same.
+// A client with a connection per request has the same limit.
 TEST(ClientTable, TheBucketOutlivesTheConnection) {
     ClientTable table(1);
     const policy::RateRule rule = policy::rate_rule(10, kSecond, 3);
@@ -144,7 +144,7 @@ TEST(ClientTable, WhoFindsNoRoomSharesTheLimitsOfOneClient) {
 }
 
 TEST(ClientTable, AddressesSpreadOverTheShards) {
-    ClientTable table(12345, 0);  // no room: every shard has one shared entry
+    ClientTable table(12345, 0);  // full: every shard uses its shared entry
     std::vector<ClientTable::Entry*> seen;
     for (int i = 0; i < 4000; ++i) {
         auto* const entry =
@@ -165,7 +165,8 @@ TEST(ClientTable, WorkersCountTogether) {
     std::atomic<int> most{0};
     std::atomic<int> admitted{0};
     const policy::RateRule rule = policy::rate_rule(1, 3600 * kSecond, 5000);
-    const auto keeper = table.enter({0, 0}, ip("10.0.0.1"), 100);  // the bucket lasts
+    const auto keeper =
+        table.enter({0, 0}, ip("10.0.0.1"), 100);  // the entry stays because of its bucket
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&] {

@@ -1,4 +1,4 @@
-// Passive marks set by several threads at once: never more than a third of the group.
+// Passive marks by several threads at the same time: never more than a third of the group.
 
 #include "s3gate/state/passive_marks.hpp"
 
@@ -55,11 +55,11 @@ TEST(PassiveMarks, OneOfAnyGroupMayBeMarked) {
     EXPECT_EQ(marked(board), 1u);
 }
 
-// Two workers that meet failures of different backends in the same moment would both find the last
-// place free.
+// Two workers with failures of different backends at the same time could both find the last place
+// free.
 TEST(PassiveMarks, WorkersTogetherStopAtAThird) {
     constexpr std::uint32_t kRounds = 600;
-    // A large group takes long to look through; all places of its third but one are taken.
+    // A large group takes long to scan; all places of its third but one are taken.
     const std::vector<Peer> group = group_of(300);
     constexpr std::size_t kThird = 100;
     std::vector<std::unique_ptr<Board>> boards;
@@ -73,11 +73,11 @@ TEST(PassiveMarks, WorkersTogetherStopAtAThird) {
     std::array<std::atomic<std::uint32_t>, 2> at{};
     const auto worker = [&](std::uint32_t slot) {
         for (std::uint32_t round = 0; round < kRounds; ++round) {
-            // Side by side without sleeping, so that both look in the same moment.
+            // Both threads spin, so they scan at the same time.
             at[slot].store(round + 1);
             for (unsigned spins = 1; at[1 - slot].load() <= round; ++spins) {
                 if (spins % 100000 == 0) {
-                    std::this_thread::yield();  // there may be one processor only
+                    std::this_thread::yield();  // there may be only one processor
                 }
             }
             changes[slot].push_back(count_failure(*boards[round], group, slot, kRule, 10));

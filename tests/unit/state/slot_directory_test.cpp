@@ -1,5 +1,5 @@
-// Cells of the board over generations: kept by name, given back when nobody can touch them any
-// more, clean for whoever gets them next.
+// Cells of the board over generations: kept by name, freed when no thread can use them, clean for
+// the next owner.
 
 #include "s3gate/state/slot_directory.hpp"
 
@@ -46,7 +46,7 @@ TEST_F(SlotDirectoryTest, AGoneNameGivesItsCellsBackWhenTheLastUserLetsGo) {
     const CellId gone_site = first->sites[1].cell;
     const CellId gone_group = group_of(*first, 1).id();
     const CellId gone_backend = group_of(*first, 1).peers[0].id();
-    // Each worker holds it.
+    // Each worker holds the generation.
     std::vector<std::shared_ptr<const Snapshot>> workers(2, first);
     const auto second = build({site("a")});
     first.reset();
@@ -67,7 +67,7 @@ TEST_F(SlotDirectoryTest, AGoneNameGivesItsCellsBackWhenTheLastUserLetsGo) {
     EXPECT_FALSE(board.is_current(CellKind::site, gone_site));
     EXPECT_FALSE(board.is_current(CellKind::group, gone_group));
     EXPECT_FALSE(board.is_current(CellKind::backend, gone_backend));
-    // What the other names had is free as well; the cells serve again, in a new epoch.
+    // The cells of the other names are free as well; they are used again in a new epoch.
     const std::size_t slots = board.slot_count();
     const auto third = build({site("a"), site("d"), site("e")});
     EXPECT_EQ(board.slot_count(), slots);
@@ -80,7 +80,7 @@ TEST_F(SlotDirectoryTest, AGoneNameGivesItsCellsBackWhenTheLastUserLetsGo) {
     EXPECT_EQ(group_of(*third, 0).peers[0].id(), group_of(*second, 0).peers[0].id());
 }
 
-// An old generation that lives on, as one with an open tunnel does, keeps its own names only.
+// An old generation in use, for instance by a tunnel, keeps only its own names.
 TEST_F(SlotDirectoryTest, AnOldGenerationKeepsNoNamesButItsOwn) {
     const auto old = build({site("a")});
     auto between = build({site("a"), site("b")});
@@ -93,7 +93,7 @@ TEST_F(SlotDirectoryTest, AnOldGenerationKeepsNoNamesButItsOwn) {
     EXPECT_TRUE(board.is_current(CellKind::group, group_of(*old, 0).id()));
 }
 
-// Connections outlive the generation in which they were counted.
+// Connections outlive the generation that counted them.
 TEST_F(SlotDirectoryTest, ACellInWhichSomethingIsCountedIsNotGivenBack) {
     auto first = build({site("a")});
     const CellId gone = first->sites[0].cell;
@@ -153,7 +153,7 @@ TEST_F(SlotDirectoryTest, AGenerationThatWasRefusedNamesNothing) {
     EXPECT_FALSE(board.is_current(CellKind::site, {0, 0})) << "its site had one already";
 }
 
-// The last of the workers may let go at any moment; what it wrote to the board comes before.
+// The last worker may release at any moment; its writes to the board come first.
 TEST_F(SlotDirectoryTest, UsersLetGoOnTheirOwnThreads) {
     constexpr int kRounds = 200;
     for (int round = 0; round < kRounds; ++round) {

@@ -1,4 +1,4 @@
-// Snapshots: peers per address, rings on the configured text, cells that stay the same over
+// Snapshots: peers per address, rings of the configured texts, cells that stay the same over
 // generations.
 
 #include "s3gate/state/snapshot.hpp"
@@ -68,7 +68,7 @@ TEST(Snapshot, MakesOnePeerPerAddressInOrder) {
     EXPECT_EQ(slots.size(), 3u);
 }
 
-// One shape for every message about a server. The address is there where it says more.
+// All messages name a server in one form, with its address only where that adds information.
 TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
     Board board(1);
     SlotDirectory directory(board);
@@ -93,8 +93,7 @@ TEST(Snapshot, LabelsNameAServerWithItsAddressWhereThatSaysMore) {
               "backend_a: n1:9000");
 }
 
-// The ring is a pure function of the text: what a name resolves to, or whether it does, moves no
-// key.
+// The ring depends on the text only: name resolution moves no key.
 TEST(Snapshot, RingHashesTheConfiguredText) {
     Board board(1);
     SlotDirectory directory(board);
@@ -148,7 +147,7 @@ TEST(Snapshot, CellsStayTheSameInLaterGenerations) {
     EXPECT_NE(first->sites[0].cell, first->sites[1].cell);
     EXPECT_EQ(a1.peers[1].slot, a2.peers[0].slot);
     EXPECT_EQ(b1.peers[0].slot, b2.peers[1].slot);
-    // The same address in another group is another cell; a new one takes nobody's.
+    // The same address in another group has another cell; a new server takes a new cell.
     EXPECT_NE(a1.peers[0].slot, b1.peers[0].slot);
     EXPECT_EQ((std::set<std::uint32_t>{a1.peers[0].slot, a1.peers[1].slot, b1.peers[0].slot,
                                        b2.peers[0].slot})
@@ -163,7 +162,7 @@ config::Listen listen(const char* text) {
     return out;
 }
 
-// Until a head is read, nobody knows which of the sites that share an address is meant.
+// Until a head is read, the site of a shared address is unknown.
 TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
     Board board(1);
     SlotDirectory directory(board);
@@ -193,7 +192,7 @@ TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
     EXPECT_TRUE(snapshot->addresses[2].limits_clients) << "their requests are counted";
 }
 
-// Whoever writes port 0 wants a port of its own.
+// Port 0 asks for a port of its own.
 TEST(Snapshot, PortZeroIsNoSharedAddress) {
     Board board(1);
     SlotDirectory directory(board);
@@ -262,7 +261,7 @@ TEST(Snapshot, PassiveRuleAndBackups) {
     EXPECT_TRUE(off->sites[0].default_group().has_backups);
 }
 
-// Nothing is left out silently.
+// The message names the refused part.
 TEST(Snapshot, AFullBoardRefusesAGenerationByName) {
     using ::testing::HasSubstr;
     using ::testing::ThrowsMessage;
@@ -279,7 +278,7 @@ TEST(Snapshot, AFullBoardRefusesAGenerationByName) {
     EXPECT_THAT([&] { build_snapshot(config, {}, directory); },
                 ThrowsMessage<std::length_error>(
                     HasSubstr("max_connections of server 10.0.0.1:9000 of group backend_a")));
-    // What is known keeps its cells.
+    // Known servers keep their cells.
     config->sites[0].backends.servers[0].max_connections = 0;
     const auto again = build_snapshot(config, {}, directory);
     EXPECT_EQ(again->sites[0].default_group().peers[0].id(),
