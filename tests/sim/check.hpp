@@ -1,5 +1,5 @@
-// SIM_CHECK states a property and ends the process when it does not hold: what it guards is broken
-// beyond what a test could report.
+// SIM_CHECK asserts a property and ends the process if it does not hold: after such a fault no test
+// can report.
 #pragma once
 
 #include <cstdio>

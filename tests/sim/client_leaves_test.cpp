@@ -21,7 +21,7 @@ class Leaves : public testing::TestWithParam<Way> {
             stage.rst(client);
         }
     }
-    // The client's request ended with it.
+    // The client's request ended when it left.
     static void expect_gone(Stage& stage, const ClientPeer& client, int status,
                             std::string_view nodes, std::string_view error = "client closed") {
         EXPECT_TRUE(client.is_closed());
@@ -204,7 +204,7 @@ TEST_P(Leaves, ATunnel) {
     }
 }
 
-// Its last words are still on their way when it ends.
+// The client leaves while its last bytes are in transit.
 TEST_P(Leaves, ATunnelToAFullNode) {
     Stage stage(3, serve_one_try);
     stage.node('a').usual = says(std::string(kSwitch));

@@ -43,7 +43,7 @@ TEST_P(Drain, AnAnswerThatBeganBeforeIsComplete) {
     stage.say(stage.visit('a'), " a");
     expect_from(client, 'a');
     expect_record(stage, 200, "a");
-    // Its head did not say that it ends: a quiet second, and it does.
+    // Its head did not announce the end, so the connection is closed after a quiet second.
     stage.advance(milliseconds{1500});
     EXPECT_TRUE(client.is_finished());
     EXPECT_TRUE(stage.worker().is_finished());
@@ -229,7 +229,7 @@ TEST(Stops, WhoDoesNotListenIsNotWaitedFor) {
     EXPECT_TRUE(stage.worker().is_finished());
 }
 
-// A part of an interim answer is out: whatever follows would be read as the rest of it.
+// A part of an interim answer was sent: any further bytes would be read as its rest.
 TEST(Stops, NothingFollowsHalfAnInterimAnswer) {
     Stage stage;
     stage.node('a').usual = says("HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n");

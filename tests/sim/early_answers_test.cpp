@@ -1,4 +1,4 @@
-// Answers that come before the request is complete, and lingering closes.
+// Answers before the request is complete, and lingering closes.
 #include "scenario.hpp"
 
 namespace s3gate::sim {
@@ -6,7 +6,7 @@ namespace {
 
 using state::WorkerCounterCells;
 
-// A PUT of which only the beginning is said.
+// A PUT with only the first `said` bytes of its body.
 std::string half_a_put(std::size_t length = 100000, std::size_t said = 1000) {
     std::string text = request_with(std::string(length, 'x'));
     text.resize(text.size() - length + said);
@@ -48,7 +48,7 @@ TEST_P(EarlyAnswer, OfANodeThatIsGoneIsRelayed) {
     }
 }
 
-// A reset takes the answer that was still to come with it.
+// A reset destroys an answer that is still to come.
 TEST(EarlyAnswers, OfANodeThatResetIsNotWaitedFor) {
     Stage stage;
     stage.node('a').usual = silence();
@@ -59,7 +59,7 @@ TEST(EarlyAnswers, OfANodeThatResetIsNotWaitedFor) {
     expect_record(stage, 502, "a", "backend closed");
 }
 
-// Both may be long: the upload goes on beside the answer.
+// Both may be long: the upload continues beside the answer.
 TEST(EarlyAnswers, TheUploadGoesOnBesideALongAnswer) {
     Stage stage;
     const std::string text = answer(200, std::string(2000, 'y'));
@@ -71,7 +71,7 @@ TEST(EarlyAnswers, TheUploadGoesOnBesideALongAnswer) {
     EXPECT_EQ(stage.visit('a').heard().size(), before + 500);
     stage.say(stage.visit('a'), text.substr(text.size() - 1000));
     EXPECT_EQ(client.body().size(), 2000u);
-    // The answer is complete: the rest of the upload is nobody's business.
+    // The answer is complete, so the rest of the upload does not matter.
     EXPECT_TRUE(client.is_finished());
     EXPECT_TRUE(stage.visit('a').is_closed());
     expect_record(stage, 200, "a");
@@ -84,7 +84,7 @@ TEST(EarlyAnswers, LoadDuringAnUploadIsRelayed) {
     expect_record(stage, 503, "a");
 }
 
-// The body received so far is kept, and the rest follows to the next node.
+// The body received so far is kept; the rest follows to the next node.
 TEST(EarlyAnswers, A503DuringAnUploadInHandGoesOn) {
     Stage stage;
     stage.node('a').usual = early(error_answer(503, "Unknown"));
@@ -107,7 +107,7 @@ TEST(EarlyAnswers, AMalformedBodyIsRefusedAndCut) {
     expect_record(stage, 400, "a", "malformed chunked body");
 }
 
-// It is the client's doing, so no other node is asked, whatever may be repeated otherwise.
+// The fault is the client's, so no other node is tried, even for a repeatable request.
 TEST(EarlyAnswers, AMalformedBodyIsRefusedWhateverMayBeRepeated) {
     Stage stage;
     ClientPeer& client = stage.ask(

@@ -1,4 +1,4 @@
-// Expect: 100-continue, as docs/architecture.md has it.
+// Expect: 100-continue according to docs/architecture.md.
 #include "scenario.hpp"
 
 namespace s3gate::sim {
@@ -30,7 +30,7 @@ TEST_P(Expect, IsPassedOnAndAnsweredByTheNode) {
     EXPECT_EQ(stage.visit('a').request().payload, kBody);
     EXPECT_FALSE(client.is_closed());
     expect_record(stage, 200, "a");
-    // The connection goes on, on both sides.
+    // The connection stays usable on both sides.
     stage.say(client, request("GET"));
     expect_from(client, 'a', 2);
     EXPECT_EQ(stage.visits('a'), 1u);
@@ -92,7 +92,7 @@ TEST_P(Expect, AFinalAnswerWithoutAContinueCloses) {
     EXPECT_EQ(client.body(), "no");
     EXPECT_TRUE(client.answers.back().message().lists("connection", "close"));
     EXPECT_TRUE(client.is_finished());
-    // Nor can the backend's connection be used again.
+    // The backend's connection cannot be used again either.
     EXPECT_TRUE(stage.visit('a').is_closed());
     expect_record(stage, 403, "a");
 }
@@ -106,7 +106,7 @@ TEST_P(Expect, AClientThatDoesNotWaitIsServed) {
     expect_record(stage, 200, "a");
 }
 
-// Its 100 may still come, and would be taken for the next answer's.
+// The 100 may still come, and would be taken for a part of the next answer.
 TEST_P(Expect, AConnectionWhoseContinueIsStillDueIsNotUsedAgain) {
     Stage stage;
     stage.split = GetParam();
@@ -160,7 +160,7 @@ TEST(ExpectTime, WaitsAsLongAsTheNodeMay) {
     stage.advance(seconds{7});
     EXPECT_EQ(client.heard(), "");
     stage.say(stage.visit('a'), kContinue);
-    // From now on it is the client's turn.
+    // From now on the client must send.
     expect_fires_after(stage, seconds{2}, [&] { return client.status() != 0; });
     expect_ours(client, 408, "RequestTimeout");
     expect_record(stage, 408, "a", "client body timeout");

@@ -1,5 +1,5 @@
-// A new generation while the worker serves: what it lets go of, what it closes, and messages about
-// cells that belong to somebody else meanwhile.
+// A new generation while the worker serves: which resources it releases, which connections it
+// closes, and messages about cells that have a new owner.
 #include "scenario.hpp"
 
 namespace s3gate::sim {
@@ -43,8 +43,8 @@ TEST(Generations, ParkedConnectionsToABackendThatLeftAreClosed) {
     EXPECT_TRUE(stage.visit('b').is_closed());
 }
 
-// The last request of the old generation parks its connection when nobody drops what is parked any
-// more: the cell may soon be another backend's.
+// The last request of the old generation parks its connection after the parked ones were dropped.
+// The cell may soon belong to another backend.
 TEST(Generations, AConnectionParkedLateIsClosedWithItsGeneration) {
     Stage stage(2);
     stage.node('a').door = Node::Door::refuse;

@@ -14,7 +14,7 @@ constexpr std::string_view kBody = "what is to be stored";
 
 void change_nothing(config::Site&) {}
 
-// So small that a body of kBody is not kept.
+// Too small to keep a body of kBody.
 void keep_nothing(config::Site& site) {
     site.retry.replay_buffer = 4;
 }
@@ -141,7 +141,7 @@ TEST(Row2, HasNoTimeAfterMaxTime) {
     expect_record(stage, 503, "a", "connect timed out");
 }
 
-// Resets the latest connection to `a` just in front of the next send to it.
+// Resets the latest connection to `a` directly before the next send to it.
 void reset_before_send(Stage& stage) {
     stage.network().before_output = [&stage](Endpoint& end) {
         if (&end == stage.visit('a').end) {
@@ -184,7 +184,7 @@ TEST(Row2, AWriteWhoseFirstByteNeverLeftIsNoTry) {
     expect_record(stage, 200, "abc");
 }
 
-// Repeating a read is right as soon as there is a backend again, whatever its earlier tries met.
+// A read may be repeated once a backend is available, whatever its earlier attempts met.
 TEST(Row2, AReadThatEndsWithoutANodeGets503) {
     for (const char* method : {"GET", "PUT"}) {
         Stage stage;
@@ -198,7 +198,7 @@ TEST(Row2, AReadThatEndsWithoutANodeGets503) {
     }
 }
 
-// The reset has come, and its event has not: a write asks the socket before it uses it.
+// The reset has arrived, but not its event: a write asks the socket before it uses the connection.
 TEST(Row2, AWriteLooksAtAParkedConnectionFirst) {
     Stage stage;
     ClientPeer& client = stage.ask(request("GET"));
@@ -304,8 +304,8 @@ TEST(Row3, SilenceGoesOn) {
 
 // ---- row 4 -------------------------------------------------------------------------------------
 
-// A client whose first request left a connection to `a` parked, which is dead and says so only to
-// who uses it.
+// A client whose first request left a parked connection to `a`. The connection is dead, which only
+// its next use reveals.
 ClientPeer& with_stale_connection(Stage& stage) {
     ClientPeer& client = stage.ask(request("GET"));
     expect_from(client, 'a');
@@ -368,7 +368,7 @@ TEST(Row4, TakesNothingFromMaxTries) {
     stage.node('a').usual = says(answer(503));
     stage.say(client, request("GET"));
     expect_from(client, 'b', 2);
-    // The first attempt, whose connection was stale, is no try.
+    // The first attempt, on the stale connection, does not count.
     EXPECT_EQ(stage.record().nodes, "aab");
 }
 
@@ -563,7 +563,8 @@ TEST_P(Row5, A429IsRelayed) {
     expect_record(stage, 429, "a");
 }
 
-// A node that refuses has done nothing: the request asks each once, for neither try nor token.
+// A node that refuses has executed nothing: the request tries each node once, without using up
+// attempts or tokens.
 TEST(Row5, ARefusalCostsNothing) {
     Stage stage(4, [](config::Site& site) { site.retry.max_tries = 1; });
     for (const char name : {'a', 'b', 'c'}) {
@@ -797,7 +798,7 @@ TEST(Row7, ARequestKillsTwoNodesAtMost) {
     }
 }
 
-// There is no other retry behind it, and a parked connection might merely be stale.
+// No retry follows it, and a parked connection might be stale.
 TEST(Row7, ABlindRetryOpensAFreshConnection) {
     Stage stage;
     stage.set_up('a', false);
@@ -812,7 +813,7 @@ TEST(Row7, ABlindRetryOpensAFreshConnection) {
     EXPECT_EQ(stage.visits('b'), 2u);
 }
 
-// A blind retry is spent, whichever row took it; rows that know more go on.
+// The blind retry is spent, in whichever row; rows with an answer still retry.
 TEST(Row7, AStatusBehindADeathStillGoesOn) {
     Stage stage(4, [](config::Site& site) { site.retry.max_tries = 100; });
     stage.node('a').usual = dies();
@@ -920,7 +921,7 @@ TEST(RetryLimits, TokensAreSpentOnASickCluster) {
     }
     std::size_t asked = 0;
     stage.each([&](Node& node) { asked += node.asked; });
-    // Its clients' requests, a tenth more, and ten.
+    // The clients' requests, a tenth more, and ten.
     EXPECT_GE(asked, 100u + 18);
     EXPECT_LE(asked, 100u + 20);
     EXPECT_GT(stage.count(&WorkerCounterCells::budget_spent), 80u);
@@ -966,7 +967,8 @@ TEST(RetryLimits, AFifthOfTheRequestsInFlightMayBeRetries) {
     stage.each([](Node& node) { node.usual = silence(); });
     const std::vector<ClientPeer*> clients = ask_many(stage, 25);
     stage.advance(seconds{5});
-    // Each that gives up is one request fewer in flight: 25 allow five, the 20 that are left four.
+    // Each request that gives up reduces the number in flight: 25 allow five retries, the remaining
+    // 20 four.
     EXPECT_EQ(stage.worker().retries(), 5);
     EXPECT_EQ(count_with(clients, 504), 20);
 }

@@ -1,5 +1,5 @@
-// Waiting for room at a server (backends.max_connections), and what the checks' verdict does to
-// those that wait for an answer.
+// The wait for room at a server (backends.max_connections), and the effect of the checks' verdict
+// on requests that wait for an answer.
 #include "scenario.hpp"
 
 namespace s3gate::sim {
@@ -179,7 +179,7 @@ TEST(Rooms, IsKeptByARepetitionAtTheSameNode) {
     EXPECT_EQ(waiting.body(), "two");
 }
 
-// Who has an answer does not wait for room to get another one.
+// A request with an answer does not wait for room to get another one.
 TEST(Rooms, AnAnswerIsRelayedRatherThanWaitedFor) {
     Stage stage(2, one_at_a_time);
     stage.node('a').usual = silence();
@@ -191,7 +191,7 @@ TEST(Rooms, AnAnswerIsRelayedRatherThanWaitedFor) {
     expect_record(stage, 503, "b");
 }
 
-// Who has none waits.
+// A request without an answer waits.
 TEST(Rooms, ADeathWaitsForRoomAtTheNextNode) {
     Stage stage(2, one_at_a_time);
     stage.node('a').usual = silence();
@@ -356,7 +356,7 @@ TEST(Marks, RefusedConnectsAndFreshBreaksMark) {
         EXPECT_EQ(stage.record().nodes, "ab");
         stage.ask(request("GET"));
         EXPECT_EQ(stage.record().nodes, "b");
-        // When the time of the mark is over, one request tries.
+        // When the mark's time is over, one request tries the node.
         stage.node('a').door = Node::Door::open;
         stage.node('a').usual = says(answer(200, "from a"));
         stage.advance(seconds{6});
@@ -392,7 +392,7 @@ TEST(Marks, WhatIsNoFaultOfTheNodeDoesNot) {
         EXPECT_EQ(stage.count(&WorkerCounterCells::passive_marks_set), 0u);
     }
     {
-        // The client stalled; the node gave up on it.
+        // The client stalled and the node gave up on it.
         Stage stage(3, mark_at_once);
         const std::string text = request_with(kBody);
         ClientPeer& client = stage.ask(text.substr(0, text.size() - 5));

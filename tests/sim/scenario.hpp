@@ -1,5 +1,5 @@
-// What the scenarios share: suites that run once per segmentation, and what they expect of a
-// request's end.
+// Shared by the scenarios: suites that run once per segmentation, and expectations of a request's
+// end.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 
 namespace s3gate::sim {
 
-// Suites derived from it run with whole, single-byte and cut segments.
+// Suites derived from it run with whole segments, single bytes and cuts.
 class SplitScenario : public testing::TestWithParam<Split> {};
 
 inline std::string split_name(const testing::TestParamInfo<Split>& info) {
@@ -26,8 +26,8 @@ inline std::string split_name(const testing::TestParamInfo<Split>& info) {
                         ::s3gate::sim::Split::cuts),                              \
         ::s3gate::sim::split_name)
 
-// The one request since the last look ended with this status, was tried at these nodes in this
-// order, and the log says this about it.
+// Since the last call exactly one request ended, with this status, after attempts at these nodes in
+// this order, and with this log line.
 inline void expect_record(Stage& stage, int status, std::string_view nodes,
                           std::string_view error = "-") {
     const Record record = stage.record();
@@ -37,7 +37,7 @@ inline void expect_record(Stage& stage, int status, std::string_view nodes,
     EXPECT_EQ(record.error, error);
 }
 
-// The client's last answer is this node's, whole.
+// The client's last answer is this node's, complete.
 inline void expect_from(const ClientPeer& client, char node, std::size_t answers = 1) {
     ASSERT_EQ(client.answers.size(), answers);
     EXPECT_EQ(client.status(), 200);
@@ -45,7 +45,7 @@ inline void expect_from(const ClientPeer& client, char node, std::size_t answers
     EXPECT_EQ(client.body(), std::string("from ") + node);
 }
 
-// The client's last answer is one of ours.
+// The client's last answer is the proxy's own.
 inline void expect_ours(const ClientPeer& client, int status, std::string_view code) {
     ASSERT_FALSE(client.answers.empty());
     EXPECT_EQ(client.status(), status);
@@ -54,7 +54,7 @@ inline void expect_ours(const ClientPeer& client, int status, std::string_view c
         << client.body();
 }
 
-// Nothing happens until `limit` is over, and then it does at once: limits fire up to two ticks
+// Expects that the condition holds right after `limit` and not before: limits fire up to two ticks
 // late, never early.
 template <class HasFired>
 void expect_fires_after(Stage& stage, milliseconds limit, const HasFired& has_fired) {

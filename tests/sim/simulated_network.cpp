@@ -139,10 +139,10 @@ void Network::end_connect(Endpoint& to, int error) {
     edge(to, 0);
 }
 
-// What the wrapped calls do on descriptors of the simulation.
+// The wrapped calls on descriptors of the simulation.
 struct Calls {
-    // A call on a descriptor that was closed is a bug of the program: in a process with threads the
-    // number may be somebody else's by then.
+    // A call on a closed descriptor is a bug of the program: with threads the number may already
+    // belong to another descriptor.
     static Endpoint& socket(int fd) {
         Network::Descriptor* found = network->descriptor(fd);
         SIM_CHECK(found != nullptr && found->open && found->endpoint != nullptr);
@@ -155,7 +155,7 @@ struct Calls {
         return -1;
     }
 
-    // Bytes that can be taken, or -1 with errno, or 0 at the end.
+    // Available bytes; -1 with errno; 0 at the end.
     static ssize_t look(Endpoint& at, std::size_t wanted) {
         if (at.unread()) {
             return static_cast<ssize_t>(std::min(wanted, at.in.size() - at.in_taken));
@@ -251,7 +251,8 @@ struct Calls {
         SIM_CHECK(source != nullptr && sink != nullptr && source->open && sink->open);
         if (source->endpoint != nullptr) {
             Network::Tube& tube = *sink->tube;
-            SIM_CHECK(tube.taken == tube.bytes.size());  // ours are filled only when empty
+            SIM_CHECK(tube.taken ==
+                      tube.bytes.size());  // the program fills its pipes only when they are empty
             const ssize_t got = look(*source->endpoint, std::min(size, network->pipe_capacity));
             if (got > 0) {
                 tube.bytes.assign(source->endpoint->in, source->endpoint->in_taken,
@@ -522,13 +523,13 @@ int __wrap_epoll_ctl(int set, int operation, int fd, epoll_event* event) {
 
 int __real_epoll_wait(int set, epoll_event* events, int room, int timeout);
 int __wrap_epoll_wait(int set, epoll_event* events, int room, int timeout) {
-    // A set without any descriptor of the simulation: the kernel answers for it.
+    // An epoll set without a descriptor of the simulation belongs to the kernel.
     return network != nullptr && Calls::is_watched(set)
                ? Calls::wait(events, room)
                : __real_epoll_wait(set, events, room, timeout);
 }
 
-// std::chrono::steady_clock::now(): a time point is its 64 bit number of nanoseconds.
+// std::chrono::steady_clock::now(): a time point is a 64-bit number of nanoseconds.
 std::int64_t __real__ZNSt6chrono3_V212steady_clock3nowEv() noexcept;
 std::int64_t __wrap__ZNSt6chrono3_V212steady_clock3nowEv() noexcept {
     return network != nullptr ? network->now.time_since_epoch().count()

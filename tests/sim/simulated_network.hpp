@@ -1,12 +1,12 @@
-// The kernel's side of the data path, in memory: sockets, pipes, readiness and the monotonic clock,
-// for programs that are linked with --wrap for each call (tests/sim/CMakeLists.txt). The daemon's
-// own objects run on it unchanged. Descriptors are numbers that the kernel never gives out; every
-// other descriptor goes to the kernel. One thread.
+// The kernel's side of the data path, in memory: sockets, pipes, readiness and the monotonic clock.
+// Programs are linked with --wrap for each call (tests/sim/CMakeLists.txt), so the daemon's objects
+// run on it unchanged. Its descriptors are numbers that the kernel never gives out; calls on other
+// descriptors go to the kernel. One thread.
 //
-// What is kept of Linux: a receive is short only when the socket is drained; edge-triggered
-// readiness reports the whole state at each edge; bytes in front of a reset stay readable, the
-// reset is reported once and an end afterwards; closing with unread bytes resets; a send into a
-// full buffer is cut short and the edge comes when there is room again.
+// It keeps these properties of Linux: a receive is short only if the socket is drained;
+// edge-triggered readiness reports the whole state at each edge; bytes before a reset stay
+// readable; a reset is reported once, followed by an end; a close with unread bytes resets; a send
+// into a full buffer is cut short, and an edge follows when there is room.
 #pragma once
 
 #include <sys/socket.h>
@@ -23,7 +23,7 @@
 
 namespace s3gate::sim {
 
-// One socket of the program under test, with what its peer has said and heard.
+// One socket of the program under test, with the bytes from and to its peer.
 struct Endpoint {
     static constexpr std::size_t kPlenty = SIZE_MAX;
 
@@ -36,7 +36,7 @@ struct Endpoint {
     std::size_t in_taken = 0;  // bytes of `in` that the program has received
     bool fin_in = false;
     bool reset_in = false;
-    bool peer_closed = false;  // the peer is gone altogether: what is still sent meets a reset
+    bool peer_closed = false;  // the peer is gone: further sends meet a reset
     int error = 0;             // pending, reported once
     bool connecting = false;
 
@@ -54,7 +54,7 @@ struct Endpoint {
     std::deque<int> accept_queue;
 
     void* target = nullptr;
-    std::uint32_t watched = 0;  // EPOLL… bits that are reported; errors and hang-ups always
+    std::uint32_t watched = 0;  // EPOLL… bits to report; errors and hang-ups are always reported
     bool edge = false;
 
     bool unread() const { return in_taken < in.size(); }
@@ -76,10 +76,10 @@ class Network {
     std::size_t count() const { return endpoints_.size(); }
     // Sockets and pipes that the program under test has not closed.
     std::size_t open_descriptors() const;
-    // True if the program has not been told of everything yet.
+    // True if the program has not received all events yet.
     bool has_edges() const { return !edges_.empty(); }
 
-    // The peer's doings.
+    // Actions of the peer.
     void connect_client(Endpoint& listener, Endpoint& client);
     void deliver(Endpoint& to, std::string_view bytes);
     void finish(Endpoint& to);            // FIN
@@ -88,14 +88,14 @@ class Network {
     void end_connect(Endpoint& to, int error);  // 0: established
 
     std::chrono::steady_clock::time_point now{std::chrono::hours{1}};
-    // Asked at each connect(): 0, EINPROGRESS or an error.
+    // Called at each connect(): 0, EINPROGRESS or an error.
     std::function<int(Endpoint&)> on_connect;
-    // Told of each send before it is looked at: what happens between the program's last look at the
-    // socket and its send. May be empty.
+    // Called before each send: for events between the program's last look at the socket and its
+    // send. May be empty.
     std::function<void(Endpoint&)> before_output;
-    // Told of everything that the program sends, as it does.
+    // Called with everything that the program sends.
     std::function<void(Endpoint&)> on_output;
-    bool sockets_fail = false;  // socket() fails for want of descriptors
+    bool sockets_fail = false;  // socket() fails for lack of descriptors
     std::size_t pipe_capacity = 1024 * 1024;
 
   private:
@@ -111,9 +111,9 @@ class Network {
         int end = 0;  // of the tube: 0 reads, 1 writes
         bool open = true;
     };
-    // `cause` is what the kernel's wake-up names (EPOLLIN for bytes, EPOLLOUT for room): who does
-    // not watch for it is not woken. 0 for an end, a reset and a finished connect, which wake
-    // everybody.
+    // `cause` is the event of the kernel's wake-up (EPOLLIN for bytes, EPOLLOUT for room); an
+    // endpoint that does not watch for it is not woken. 0 for an end, a reset and a finished
+    // connect, which wake every endpoint.
     void edge(Endpoint& at, std::uint32_t cause);
     Descriptor* descriptor(int fd);
 

@@ -21,7 +21,7 @@ namespace {
 constexpr const char* kClientIp = "10.0.0.1";
 constexpr std::uint16_t kPort = 9000;
 constexpr unsigned kMaxRounds = 20000;
-// The longest that anything is still due for when nobody asks for anything any more: lingering.
+// The longest wait when no requests come any more: a lingering close.
 constexpr seconds kLongestEnd{6};
 
 std::string address_of(std::size_t node) {
@@ -89,7 +89,7 @@ void Stage::build(std::size_t nodes, const Change& change) {
         node.name = static_cast<char>('a' + i);
         node.usual = says(answer(200, "from " + node.name));
     }
-    // With many nodes the order is nobody's business.
+    // With many nodes the order does not matter.
     const bool wants_order = nodes <= 4;
     for (unsigned salt = 0;; ++salt) {
         SIM_CHECK(salt < 2000);
@@ -316,7 +316,7 @@ void Stage::advance(milliseconds time) {
 
 void Stage::settle() {
     for (unsigned round = 0;; ++round) {
-        SIM_CHECK(round < kMaxRounds);  // it comes to rest
+        SIM_CHECK(round < kMaxRounds);  // the stage comes to rest
         worker_->turn();
         bool moved = (network_.has_edges() || worker_->is_busy()) && !worker_->is_finished();
         for (Visit& visit : visits_) {
@@ -332,7 +332,7 @@ void Stage::settle() {
     }
 }
 
-// What the worker sent to a node, request by request.
+// Reads the worker's requests to a node.
 void Stage::read(Visit& visit) {
     for (;;) {
         const std::size_t at = visit.requests.empty() ? 0 : visit.request().end;
@@ -359,7 +359,7 @@ void Stage::read(Visit& visit) {
     }
 }
 
-// True if the node said or did something.
+// True if the node sent or did something.
 bool Stage::step(Visit& visit) {
     if (!visit.requests.empty() && !visit.has_replied && visit.request().has_head() &&
         visit.reply.when != Reply::When::never) {
@@ -399,7 +399,7 @@ bool Stage::step(Visit& visit) {
     return false;
 }
 
-// What the worker sent to a client, answer by answer.
+// Reads the worker's answers to a client.
 void Stage::read(ClientPeer& client) {
     while (!client.in_tunnel) {
         const bool is_new = client.answers.empty() || client.answers.back().message().is_complete();
@@ -410,7 +410,7 @@ void Stage::read(ClientPeer& client) {
             }
             client.answers.emplace_back().reader = StrictReader(StrictReader::Kind::response, at);
         }
-        // Which request this is the answer to says whether it has a body.
+        // The request decides whether its answer has a body.
         std::vector<StrictReader>& requests = client.requests;
         while (requests.size() < client.answers.size()) {
             const std::size_t from = requests.empty() ? 0 : requests.back().message.end;

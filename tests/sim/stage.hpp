@@ -1,6 +1,5 @@
-// A scenario on one simulated worker: a site, named nodes that do what they are told, clients, and
-// time that passes when the scenario says so. Whatever happened, at its end the worker must hold
-// and count nothing.
+// A scenario on one simulated worker: a site, named nodes that act as told, clients, and time that
+// passes on command. At the end of every scenario the worker must hold and count nothing.
 #pragma once
 
 #include <chrono>
@@ -23,26 +22,27 @@ namespace s3gate::sim {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-// How what a peer says is cut into segments. Between two of them the worker comes to rest.
+// How a peer's bytes are cut into segments. Between two segments the worker comes to rest.
 enum class Split {
     whole,
     bytes,  // one by one
-    cuts,   // at its first byte, in the first line's end, around the head's end, at its last byte
+    cuts,   // after the first byte, in the first line's end, around the head's end, before the last
+            // byte
 };
 
-// What a node does about one request.
+// A node's reaction to one request.
 struct Reply {
     enum class When {
-        request,  // once it is complete
-        head,     // once its head is
-        never,    // the scenario speaks for the node
+        request,  // after the complete request
+        head,     // after the request's head
+        never,    // the scenario acts for the node
     };
     enum class Then { keep, fin, rst };
 
     std::string text;
     When when = When::request;
     Then then = Then::keep;
-    bool asks = true;  // says 100 to a request that expects it
+    bool asks = true;  // sends 100 for a request that expects it
 };
 
 // A connection of the worker to a node.
@@ -50,16 +50,16 @@ struct Visit {
     Endpoint* end = nullptr;
     std::size_t node = 0;
     std::vector<StrictReader> requests;
-    Reply reply;  // to the last of them
+    Reply reply;  // to the last request
     bool has_asked = false;
     bool has_replied = false;
     std::deque<std::string> pending;
     Reply::Then then = Reply::Then::keep;
 
-    // Everything it received.
+    // All bytes it received.
     const std::string& heard() const { return end->out; }
     const Message& request() const { return requests.back().message; }
-    // Closed by the worker, in an orderly way or by a reset.
+    // Closed by the worker, with FIN or with a reset.
     bool is_cut() const { return end->reset_out; }
     bool is_closed() const { return end->ended(); }
 };
@@ -68,15 +68,16 @@ struct Node {
     enum class Door { open, refuse, hang };
     std::string name;
     Door door = Door::open;
-    std::deque<Reply> replies;             // to the next requests
-    Reply usual;                           // to all others
-    std::size_t room = Endpoint::kPlenty;  // what a new connection takes before the node reads
-    std::size_t asked = 0;                 // requests whose first byte came
+    std::deque<Reply> replies;  // for the next requests
+    Reply usual;                // for all others
+    std::size_t room =
+        Endpoint::kPlenty;  // bytes that a new connection takes before the node reads
+    std::size_t asked = 0;  // requests whose first byte arrived
 };
 
 struct Answer {
     StrictReader reader{StrictReader::Kind::response};
-    std::vector<int> interims;  // statuses of the interim answers in front of it
+    std::vector<int> interims;  // statuses of the interim answers before it
     const Message& message() const { return reader.message; }
 };
 
@@ -91,7 +92,7 @@ struct ClientPeer {
     bool is_closed() const { return end->ended(); }
     bool is_finished() const { return end->fin_out && !end->reset_out; }
     bool is_reset() const { return end->reset_out; }
-    // Status of the last answer whose head came, 0 if none did.
+    // Status of the last answer with a complete head; 0 if there is none.
     int status() const { return answers.empty() ? 0 : answers.back().message().status; }
     const std::string& body() const { return answers.back().message().payload; }
 };
@@ -100,7 +101,7 @@ struct ClientPeer {
 struct Record {
     int status = 0;
     int tries = 0;
-    std::string nodes;  // names of those that were tried, in order
+    std::string nodes;  // names of the tried nodes, in order
     std::string error;  // "-" = none
     std::int64_t queued = -1;
     double response_time = 0;
@@ -110,9 +111,8 @@ class Stage {
   public:
     using Change = std::function<void(config::Site&)>;
 
-    // `nodes` nodes named a, b, c, …: a request goes to them in this order (a ketama ring with a
-    // fitting salt, so that this holds for every request). Defaults of the configuration, but for
-    // what `change` changes.
+    // `nodes` nodes named a, b, c, … Every request goes to them in this order (a ketama ring with a
+    // suitable salt). Defaults of the configuration, with the changes of `change`.
     explicit Stage(std::size_t nodes = 3, const Change& change = {}, WorkerSetup setup = {});
     ~Stage();
     Stage(const Stage&) = delete;
@@ -121,7 +121,7 @@ class Stage {
     Split split = Split::whole;
 
     Node& node(char name) { return nodes_.at(static_cast<std::size_t>(name - 'a')); }
-    // The same for all of them.
+    // The same for all nodes.
     void each(const std::function<void(Node&)>& change);
     // The latest connection to a node; `nth` counts from the first.
     Visit& visit(char name);
@@ -129,33 +129,33 @@ class Stage {
     std::size_t visits(char name) const;
 
     ClientPeer& client();
-    // Connects and says it.
+    // Connects and sends the text.
     ClientPeer& ask(std::string_view text);
 
-    // What peers do; the worker comes to rest behind each.
+    // Actions of peers; the worker comes to rest after each.
     void say(ClientPeer& client, std::string_view text);
     void say(Visit& visit, std::string_view text);
     void fin(ClientPeer& client);
     void rst(ClientPeer& client);
-    void fin(Visit& visit);         // the node is gone altogether: what it still gets meets a reset
-    void half_close(Visit& visit);  // it has said everything, and still reads
+    void fin(Visit& visit);         // the node is gone: further bytes to it meet a reset
+    void half_close(Visit& visit);  // it has sent all, and still reads
     void rst(Visit& visit);
     void take(Endpoint& end, std::size_t bytes = Endpoint::kPlenty);
-    // What a node's door kept waiting: established, or refused.
+    // Establishes or refuses a connect that the node's door kept waiting.
     void let_in(Visit& visit);
     void turn_away(Visit& visit);
 
-    // A node's health as the checks see it; `take_down` also wakes those that wait for it.
+    // A node's health by the checks; `take_down` also wakes the requests that wait for it.
     void set_up(char name, bool up);
     void take_down(char name);
     bool is_marked(char name) const { return worker_->is_marked(slot_of(name)); }
     void drain();
     void stop();
 
-    // A generation with what `change` changes beside; the worker uses it from now on. Nodes keep
+    // Makes a generation with the changes of `change`; the worker uses it from now on. Nodes keep
     // their cells.
     void reconfigure(const Change& change);
-    // The present generation, for as long as somebody uses it: not because of this.
+    // The current generation; a weak pointer does not keep it alive.
     std::weak_ptr<const state::Snapshot> generation() const { return snapshot_; }
     // A backend's cell, and its group's.
     state::CellId backend(char name) const;
@@ -190,7 +190,8 @@ class Stage {
 
     Network network_;
     Endpoint* listener_ = nullptr;
-    // The names of the cells: those of the worker's own board, which has as many from the start.
+    // The cell names. Their numbers match the worker's own board, which has all cells from the
+    // start.
     std::unique_ptr<state::Board> names_;
     std::unique_ptr<state::SlotDirectory> directory_;
     std::shared_ptr<const config::Config> config_;
@@ -201,7 +202,7 @@ class Stage {
     std::unique_ptr<SimulatedWorker> worker_;
 };
 
-// Text of requests and answers. `fields`: whole lines. A body comes with its length.
+// Text of requests and answers. `fields`: whole lines. A body gets a Content-Length.
 std::string request(std::string_view method, std::string_view target = "/bucket/key",
                     std::string_view fields = "");
 std::string request_with(std::string_view body, std::string_view method = "PUT",
@@ -209,11 +210,11 @@ std::string request_with(std::string_view body, std::string_view method = "PUT",
 std::string answer(int status, std::string_view body = "", std::string_view fields = "");
 // An S3 error document with this code.
 std::string error_answer(int status, std::string_view code);
-// A node's reply that is this text and no more.
+// A node's reply of exactly this text.
 Reply says(std::string text, Reply::Then then = Reply::Then::keep);
-// A node that reads the request and says nothing; the scenario speaks for it.
+// A node that reads the request and sends nothing; the scenario acts for it.
 Reply silence();
-// A node that reads the request and goes away without a word.
+// A node that reads the request and closes without an answer.
 Reply dies(Reply::Then how = Reply::Then::rst);
 
 }  // namespace s3gate::sim

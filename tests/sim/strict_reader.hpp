@@ -1,6 +1,6 @@
-// A third reader of HTTP/1 messages, independent of ours and as strict as RFC 9112: the judge of
-// what went over a connection. It reads a growing stream of bytes one message at a time; whatever
-// could be read in two ways is invalid.
+// A third reader of HTTP/1 messages, independent of the proxy's and as strict as RFC 9112. It
+// judges the bytes of a connection. It reads a growing stream one message at a time; an ambiguous
+// message is invalid.
 #pragma once
 
 #include <cctype>
@@ -24,8 +24,8 @@ struct Message {
     enum class State { head, body, complete, invalid };
     State state = State::head;
     std::size_t begin = 0;     // of the start line
-    std::size_t head_end = 0;  // behind the empty line
-    std::size_t end = 0;       // behind the message, when complete
+    std::size_t head_end = 0;  // after the empty line
+    std::size_t end = 0;       // end of a complete message
     std::string method;
     std::string target;
     int status = 0;
@@ -34,10 +34,10 @@ struct Message {
     std::vector<FieldLine> fields;
     BodyFraming framing = BodyFraming::none;
     std::uint64_t length = 0;
-    // A response without a body whose framing fields would make one with a body invalid.
+    // A response without a body whose framing fields would be invalid with a body.
     bool is_oddly_framed = false;
-    bool follows_odd_interim = false;  // for whoever reads interim responses one by one
-    std::string payload;               // what arrived of the body
+    bool follows_odd_interim = false;  // for tests that read interim responses one by one
+    std::string payload;               // received part of the body
     std::vector<FieldLine> trailers;
 
     bool has_head() const { return state == State::body || state == State::complete; }
@@ -57,11 +57,11 @@ struct Message {
         }
         return {};
     }
-    // A response that has no body whatever its fields say (RFC 9112 section 6.3 rule 1).
+    // True for a response without a body, whatever its fields say (RFC 9112 section 6.3 rule 1).
     bool is_bodyless(bool to_head) const {
         return to_head || status < 200 || status == 204 || status == 304;
     }
-    // True if a comma-separated list in one of the fields `name` has this member, in any case.
+    // True if the comma-separated list of a field `name` has this member, in any case.
     bool lists(std::string_view name, std::string_view member) const {
         for (const FieldLine& field : fields) {
             if (field.name != name) {
@@ -85,7 +85,7 @@ struct Message {
     }
 };
 
-// A name that a sloppy reader takes for Content-Length or Transfer-Encoding, in lower case.
+// True for a lower-case name that a lenient reader takes for Content-Length or Transfer-Encoding.
 inline bool looks_like_framing(std::string_view name) {
     if (name.size() > 24 || name == "content-length" || name == "transfer-encoding") {
         return false;
@@ -107,16 +107,16 @@ class StrictReader {
     }
 
     Message message;
-    // Responses: the request was HEAD.
+    // For responses: the request was HEAD.
     bool to_head = false;
-    // Controls in field values read as spaces, or as '?' where they would frame the message: a
-    // backend's, as the proxy relays them. NUL and CR never do.
+    // Reads controls in field values as spaces, or as '?' in framing fields, like the proxy for
+    // backends. NUL and CR stay invalid.
     bool softens_controls = false;
-    // Requests: empty lines that may stand in front (RFC 9112 §2.2).
+    // For requests: allowed empty lines before the message (RFC 9112 §2.2).
     unsigned empty_lines = 0;
 
-    // Reads on in `stream`, whose earlier bytes are as they were. `ended`: no more will come, in
-    // an orderly way.
+    // Continues to read `stream`, whose earlier bytes must be unchanged. `ended`: the stream is
+    // complete, with an orderly end.
     void advance(std::string_view stream, bool ended) {
         while (step(stream, ended)) {
         }
@@ -157,7 +157,7 @@ class StrictReader {
         return false;
     }
 
-    // The next line without its CRLF; false when it is not whole yet, or invalid.
+    // The next line without its CRLF; false if it is incomplete or invalid.
     bool take_line(std::string_view stream, std::string_view& line) {
         const std::size_t lf = stream.find('\n', at_);
         if (lf == std::string_view::npos) {
@@ -237,7 +237,7 @@ class StrictReader {
         return true;
     }
 
-    // Sets the framing that the fields announce; false where they do not announce one.
+    // Sets the framing that the fields announce; false if they announce none.
     bool read_announced() {
         bool has_length = false;
         bool has_coding = false;

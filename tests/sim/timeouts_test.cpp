@@ -8,7 +8,7 @@ using state::WorkerCounterCells;
 
 constexpr std::string_view kBody = "what is to be stored";
 
-// Apart from each other, so that none passes for another one.
+// All different, so none is taken for another.
 void set_limits(config::Site& site) {
     site.timeouts.connect = seconds{2};
     site.timeouts.client_head = seconds{3};
@@ -41,7 +41,7 @@ TEST(Timeouts, ClientHeadFiresOnASilentConnection) {
     EXPECT_EQ(stage.count(&WorkerCounterCells::client_idle_closed), 1u);
 }
 
-// The whole head has one deadline, however steadily it trickles.
+// The whole head has one deadline, even if bytes arrive steadily.
 TEST(Timeouts, ClientHeadFiresOnATrickle) {
     Stage stage(1, set_limits);
     ClientPeer& client = stage.ask("GET / HT");
@@ -95,7 +95,7 @@ TEST(Timeouts, ClientBodyFiresWithoutProgress) {
     EXPECT_EQ(stage.count(&WorkerCounterCells::client_body_timeouts), 1u);
 }
 
-// It is the client's doing, so no other node is asked, whatever may be repeated otherwise.
+// The fault is the client's, so no other node is tried, even for a repeatable request.
 TEST(Timeouts, ClientBodyIsToldWhateverMayBeRepeated) {
     for (const bool expects : {false, true}) {
         Stage stage(3, set_limits);
@@ -141,7 +141,7 @@ TEST(Timeouts, BackendHeadFires) {
     EXPECT_EQ(stage.count(&WorkerCounterCells::backend_head_timeouts), 1u);
 }
 
-// While the request is on its way, the answer is not late.
+// An answer is not late while the request is in transit.
 TEST(Timeouts, BackendHeadBeginsBehindTheRequest) {
     Stage stage(1, set_limits);
     stage.node('a').usual = silence();
@@ -164,7 +164,7 @@ TEST(Timeouts, BackendBodyFiresWithoutProgress) {
     stage.advance(seconds{12});
     stage.say(stage.visit('a'), "x");
     expect_fires_after(stage, seconds{13}, [&] { return client.is_closed(); });
-    // Visibly cut: its length says so, and what there was arrives.
+    // Visibly cut: the declared length shows it, and the received bytes arrive.
     EXPECT_TRUE(client.is_finished());
     EXPECT_EQ(client.body().size(), 991u);
     EXPECT_FALSE(client.answers.back().message().is_complete());
@@ -254,7 +254,7 @@ TEST(Timeouts, PoolIdleClosesAParkedConnection) {
     expect_fires_after(stage, seconds{6}, [&] { return stage.visit('a').is_closed(); });
 }
 
-// A process that stood still has seen nobody be late.
+// After a stall of the process no peer is late.
 TEST(Timeouts, OurOwnStandstillIsNobodysFault) {
     Stage stage(1, set_limits);
     stage.node('a').usual = silence();
