@@ -1,4 +1,4 @@
-// What reading and rewriting heads costs a request.
+// Cost of parsing and rewriting heads, per request.
 #include <benchmark/benchmark.h>
 
 #include <string>

@@ -1,4 +1,4 @@
-// What an S3 client and MinIO send, for the benchmarks that read heads.
+// Messages of an S3 client and MinIO, for the benchmarks that parse heads.
 #pragma once
 
 #include <string_view>

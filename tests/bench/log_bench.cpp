@@ -1,4 +1,4 @@
-// What a line of the access log costs.
+// Cost of a line of the access log.
 #include <benchmark/benchmark.h>
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// What choosing a backend costs a request: the key, and the selection by it.
+// Cost of choosing a backend, per request: the key, and the selection by it.
 #include <benchmark/benchmark.h>
 
 #include <ranges>
@@ -31,7 +31,7 @@ std::vector<RingServer> ring_servers(const std::vector<std::string>& texts) {
     return out;
 }
 
-// Many keys, so that neither the branch predictor nor the cache learns the one path.
+// Many keys, so neither the branch predictor nor the cache learns one path.
 std::vector<std::string> keys() {
     std::vector<std::string> out;
     for (int i = 0; i < 4096; ++i) {
@@ -58,7 +58,7 @@ void ring_build(benchmark::State& state) {
 }
 BENCHMARK(ring_build)->Arg(6)->Arg(64);
 
-// A group of servers with one address each, every `step`-th of which is well.
+// A group of servers with one address each; every `step`-th server is well.
 class BenchGroup {
   public:
     BenchGroup(const KetamaRing& ring, std::span<SmoothWeight> weights, std::uint32_t step)
@@ -86,7 +86,7 @@ class BenchGroup {
     std::uint32_t step_;
 };
 
-// One request: a fresh selection, and its first server.
+// One request: a new selection, and its first server.
 void select_by_key(benchmark::State& state) {
     const auto texts = server_texts(state.range(0));
     const KetamaRing ring(ring_servers(texts));
