@@ -1,5 +1,5 @@
-// Whatever a request holds, its log line is one line of JSON with the same fields, and URLs in it
-// stay free of credentials. The lines of the input become the texts of the record.
+// The log line of any request is one line of JSON with the same fields, and its URLs contain no
+// credentials. The lines of the input become the texts of the record.
 #include <array>
 #include <boost/json.hpp>
 #include <string>
@@ -64,7 +64,7 @@ FUZZ_TARGET(input) {
         std::chrono::system_clock::time_point(std::chrono::milliseconds(input.size() * 997)));
     FUZZ_CHECK(fields_of(out).size() == expected_fields);
 
-    // Redaction is stable: what it let through holds no secret by its own rules.
+    // Redaction is stable: its result contains no secret by its own rules.
     std::string once;
     append_url_redacted(once, record.target);
     boost::json::error_code error;

@@ -1,4 +1,4 @@
-// Texts that are taken for addresses, blocks or hosts print as texts that mean the same.
+// Texts that parse as addresses, blocks or hosts print as texts with the same meaning.
 #include <string>
 
 #include "fuzz_target.hpp"

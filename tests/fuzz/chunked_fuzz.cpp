@@ -1,5 +1,5 @@
-// The chunked decoder gives the same result for any segmentation, and what it read, written again,
-// reads the same.
+// The chunked decoder gives the same result for any segmentation. Its result, encoded again,
+// decodes to the same.
 #include <string>
 
 #include "fuzz_target.hpp"

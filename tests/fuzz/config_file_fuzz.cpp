@@ -1,6 +1,6 @@
-// Any text as a configuration: problems are reported with their place, nothing is thrown, and what
-// is accepted can be summed up. An input that begins with the line "#site" stands in a site file
-// below a good main file.
+// Any text as a configuration: problems name their place, nothing is thrown, and an accepted
+// configuration has a summary. An input that begins with the line "#site" goes to a site file below
+// a valid main file.
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -14,7 +14,7 @@
 
 namespace {
 
-// A directory for this process, removed when it ends.
+// A directory for this process, removed at its end.
 class Folder {
   public:
     Folder() {
@@ -52,7 +52,7 @@ std::optional<std::string> environment(const std::string& name) {
 }  // namespace
 
 FUZZ_TARGET(input) {
-    // An include may name any path: keep away from devices, which may never end.
+    // An include may name any path: devices are excluded, because a read may never end.
     if (input.size() > 16384 || input.find("/dev") != std::string_view::npos ||
         input.find("/proc") != std::string_view::npos) {
         return;

@@ -1,14 +1,12 @@
-// The whole life of requests: clients, a worker and backends on a network in memory, played by a
-// script that the input is read as. Whatever the script makes them do, an independent strict reader
-// must find that
-//  - a request reaches backends as exactly one unambiguous message each, with the target, the
-//  end-to-end header lines and the body
-//    that the client sent, or is refused with a 4xx, a closed connection and nothing of it
-//    upstream;
+// The whole life of requests: clients, a worker and backends on a network in memory. The input is
+// read as a script that controls them. An independent strict reader must always find that
+//  - a request reaches backends as exactly one unambiguous message each, with the client's target,
+//    end-to-end header lines and body, or is refused with a 4xx or a closed connection, and
+//    nothing of it goes upstream;
 //  - an answer is relayed as the backend sent it, or is visibly cut, or is a 5xx of our own; no
-//  byte of it stands in another one;
+//    byte of it appears in another one;
 //  - a request is repeated only as the table in docs/architecture.md allows;
-//  - nothing is stuck, counted for ever, leaked, or used after its end.
+//  - nothing hangs, is counted forever, leaked, or used after its end.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 
@@ -49,10 +47,10 @@ constexpr std::size_t kMaxClients = 4;
 constexpr std::size_t kMaxOps = 160;
 constexpr unsigned kMaxTicks = 800;
 constexpr std::size_t kSizes[] = {0, 1, 5, 64, 65, 1000, 3000, 70000, 262144, 300000};
-constexpr std::size_t kSmallHead = 1000;  // what kSmallLimits lets pass for sure
-constexpr std::size_t kMaxLarge = 3;      // bodies above 4 KiB of one script: they cost time
+constexpr std::size_t kSmallHead = 1000;  // always allowed under kSmallLimits
+constexpr std::size_t kMaxLarge = 3;      // bodies above 4 KiB per script, because they are slow
 
-// The input as a script: bytes are taken from its front, and zeros follow its end.
+// The input as a script: bytes are taken from the front; after the end it yields zeros.
 class Script {
   public:
     explicit Script(std::string_view bytes) : bytes_(bytes) {}
@@ -88,7 +86,7 @@ sockaddr_storage ipv4(unsigned network, unsigned host, std::uint16_t port) {
     return storage;
 }
 
-// A body that differs from every other one in every few bytes.
+// A body that differs from every other body within every few bytes.
 std::string body_of(unsigned id, std::size_t size) {
     std::string body(size, '\0');
     for (std::size_t i = 0; i < size; ++i) {
@@ -110,7 +108,7 @@ std::string chunked(std::string_view body, std::size_t step, bool extensions,
     return text.append("0\r\n").append(trailers).append("\r\n");
 }
 
-// How one answer of a backend is played.
+// How a backend sends one answer.
 struct Program {
     enum class Trigger { request, head, connect, some_body, never };
     enum class End { keep, finish, reset };
@@ -118,8 +116,8 @@ struct Program {
     End end = End::keep;
     bool manual = false;      // sent only by operations of the script
     std::size_t segment = 0;  // bytes per round, 0 = all
-    std::size_t cut = 0;      // the answer ends here, 0 = whole
-    std::string garbage;      // behind the answer
+    std::size_t cut = 0;      // the answer is cut here, 0 = complete
+    std::string garbage;      // after the answer
     std::optional<std::string> raw;
     std::uint8_t status = 0;
     std::uint8_t framing = 0;
@@ -128,7 +126,7 @@ struct Program {
     std::uint8_t interim = 0;
 };
 
-// A request as a backend saw it, and what it answered.
+// A request that a backend received, and its answer.
 struct Served {
     int client = -1;
     std::size_t index = 0;  // of the client's requests
@@ -137,8 +135,8 @@ struct Served {
     StrictReader reader{StrictReader::Kind::request};
     Program program;
     bool triggered = false;
-    bool raced = false;  // bytes stood unread on the connection when it was used: nobody can tell
-                         // whose they are
+    bool raced =
+        false;  // unread bytes were on the connection at its use; they may belong to either answer
     std::size_t answer_begin = 0;  // in Endpoint::in
     std::size_t answer_end = SIZE_MAX;
     unsigned id = 0;
@@ -152,7 +150,7 @@ struct Conn {
     std::size_t read = 0;  // of Endpoint::out, up to the end of the last complete request
     std::string pending;
     Program::End then = Program::End::keep;
-    bool flush = false;  // send what is pending without waiting for operations
+    bool flush = false;  // send the pending bytes without operations
     std::size_t segment = 0;
     bool ended = false;
     bool tunnel = false;
@@ -165,7 +163,7 @@ struct Answer {
 
 struct Client {
     Endpoint* end = nullptr;
-    std::string bytes;          // everything it means to send
+    std::string bytes;          // all bytes that it will send
     std::size_t delivered = 0;  // of it
     bool finished = false;
     bool gone = false;  // reset
@@ -187,8 +185,7 @@ std::string lower(std::string_view text) {
     return out;
 }
 
-// An authority without a port that says nothing: none, or the scheme's own (RFC 3986
-// section 6.2.3).
+// The authority without an empty port or the scheme's own (RFC 3986 section 6.2.3).
 std::string without_port(std::string authority, std::string_view own) {
     for (const std::string_view port : {std::string_view(":"), own}) {
         if (authority.ends_with(port)) {
@@ -205,7 +202,7 @@ class Play {
     void run();
 
   private:
-    // Playing.
+    // The play.
     void operation();
     void new_client();
     void add_request(Client& client);
@@ -225,7 +222,7 @@ class Play {
 
     void show() const;
 
-    // Judging.
+    // The judgement.
     void judge_upstream(const Served& served);
     void judge_client(std::size_t number);
     void judge_reuse(const Served& last);
@@ -503,7 +500,7 @@ std::string Play::answer_text(const Program& program, unsigned id, bool to_head,
         case 10:
             return text + "X-Bad\n" + declared + "\r\n" + body;
         case 11:
-            return text + declared + "\r\n" + body;  // also where there must not be one
+            return text + declared + "\r\n" + body;  // also where a body is forbidden
         case 12:
             return text + "X-Long: " + std::string(1100, 'l') + "\r\n" + declared + "\r\n" + body;
         case 13:
@@ -533,7 +530,7 @@ int Play::on_connect(Endpoint& end) {
     std::vector<Program>& programs = programs_[backend];
     if (mode == 0 && next_program_[backend] < programs.size() &&
         programs[next_program_[backend]].trigger == Program::Trigger::connect) {
-        // It speaks before it is asked; who will ask is not known yet.
+        // The backend sends before a request; the request is not known yet.
         const Program& program = programs[next_program_[backend]];
         conn.pending = answer_text(program, next_id_++, false, false);
         conn.flush = true;
@@ -621,7 +618,7 @@ void Play::read_upstream(std::size_t number) {
                 Served& last = served_[conn.served.back()];
                 judge_reuse(last);
                 last.answer_end = conn.end->in.size();
-                conn.pending.clear();  // what it still wanted to say is lost
+                conn.pending.clear();  // its unsent bytes are lost
             }
             Served& served = served_.emplace_back();
             served.conn = number;
@@ -664,7 +661,7 @@ void Play::read_upstream(std::size_t number) {
     }
 }
 
-// Whether the request has come so far that the backend answers.
+// Decides whether the backend answers at this point of the request.
 void Play::trigger(Conn& conn, Served& served) {
     const Message& message = served.reader.message;
     bool due = false;
@@ -682,7 +679,7 @@ void Play::trigger(Conn& conn, Served& served) {
         case Program::Trigger::never:
             break;
     }
-    // A backend that expects to be asked for the body asks for it.
+    // A backend that wants Expect asks for the body.
     if (!due && !served.triggered && message.has_head() &&
         message.lists("expect", "100-continue") && served.wanted_body == 0 &&
         served.program.trigger == Program::Trigger::request && (served.program.interim & 8) == 0) {
@@ -713,7 +710,7 @@ void Play::trigger(Conn& conn, Served& served) {
     if (conn.then == Program::End::keep && until_close) {
         conn.then = Program::End::finish;
     }
-    // In at most some hundred pieces.
+    // At most about a hundred pieces.
     conn.segment = served.program.segment == 0
                        ? 0
                        : std::max(served.program.segment, conn.pending.size() / 200);
@@ -753,7 +750,7 @@ bool Play::step_conn(Conn& conn) {
 
 void Play::settle() {
     for (unsigned round = 0;; ++round) {
-        FUZZ_CHECK(round < 20000);  // it comes to rest
+        FUZZ_CHECK(round < 20000);  // the network comes to rest
         worker_->turn();
         bool moved = (network_.has_edges() || worker_->is_busy()) && !worker_->is_finished();
         for (std::size_t i = 0; i < conns_.size(); ++i) {
@@ -776,7 +773,7 @@ void Play::deliver(Client& client, std::size_t count) {
 
 void Play::operation() {
     const std::uint8_t code = script_.byte();
-    const bool quiet = (code & 0x80) != 0;  // the worker gets no turn behind this one
+    const bool quiet = (code & 0x80) != 0;  // the worker gets no turn after this operation
     const std::uint8_t who = script_.byte();
     if (clients_.empty()) {
         new_client();
@@ -831,7 +828,7 @@ void Play::operation() {
             programs_[backend].push_back(read_program());
             break;
         case 15: {
-            // The same answer from all of them, whoever is asked.
+            // The same answer from every backend.
             const Program program = read_program();
             for (std::vector<Program>& programs : programs_) {
                 programs.push_back(program);
@@ -901,7 +898,7 @@ void Play::operation() {
             }
             break;
         case 26: {
-            // One byte of what the client has not sent yet is another one, missing or new.
+            // Replaces, inserts or removes one byte of the client's unsent bytes.
             const std::size_t left = client.bytes.size() - client.delivered;
             const std::size_t at = script_.word();
             const std::uint8_t byte = script_.byte();
@@ -948,7 +945,7 @@ void Play::operation() {
     }
 }
 
-// What went over every connection, for whoever looks at a find.
+// Prints the traffic of every connection, to study a find.
 void Play::show() const {
     const auto text = [](const char* what, std::size_t number, std::string_view bytes) {
         std::fprintf(stderr, "--- %s %zu, %zu bytes\n%.*s\n", what, number, bytes.size(),
@@ -979,7 +976,7 @@ void Play::run() {
     setup.hostname = "fuzz-proxy";
     setup.parked_limit = 3;
     setup.replay_memory = 100 * 1024;
-    // A handful of clients: so that things happen to those that wait for their turn.
+    // One per round: with a handful of clients, some must wait for their turn.
     setup.begins_per_round = 1;
     setup.has_access_log = false;
     worker_ = std::make_unique<sim::SimulatedWorker>(fuzz::snapshot_of(options_), setup);
@@ -997,7 +994,7 @@ void Play::run() {
     FUZZ_CHECK(network_.open_descriptors() == 0);
 }
 
-// Everybody does what is left to do; then the worker must come to its end by itself.
+// All peers finish; then the worker must end by itself.
 void Play::finish() {
     settle();
     for (Client& client : clients_) {
@@ -1014,7 +1011,7 @@ void Play::finish() {
     network_.sockets_fail = false;
     settle();
     for (unsigned tick = 0; worker_->clients() > 0; ++tick) {
-        FUZZ_CHECK(tick < kMaxTicks);  // nobody waits for ever
+        FUZZ_CHECK(tick < kMaxTicks);  // no peer waits forever
         network_.now += sim::kTick;
         for (Conn& conn : conns_) {
             if (connect_mode_[conn.backend] == 1) {
@@ -1028,7 +1025,7 @@ void Play::finish() {
 
 // ---------------------------------------------------------------------------------------------
 
-// Names that belong to one connection, or that the proxy writes itself.
+// Names for one connection, or names that the proxy writes itself.
 bool is_ours_to_write(std::string_view name) {
     static constexpr std::string_view kNames[] = {
         "connection",         "keep-alive",          "proxy-connection",
@@ -1039,7 +1036,7 @@ bool is_ours_to_write(std::string_view name) {
     return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 
-// A name that some servers take for one of those: they read "_" and other signs as "-".
+// True for a name that some servers take for one of those: they read "_" and other signs as "-".
 bool looks_like_ours(std::string_view name) {
     std::string plain(name);
     for (char& c : plain) {
@@ -1048,21 +1045,21 @@ bool looks_like_ours(std::string_view name) {
     return is_ours_to_write(plain);
 }
 
-// What must not come as a trailer: framing, routing, authentication, what changes the meaning.
+// Forbidden trailers: framing, routing, authentication, changes of the meaning.
 bool is_barred_trailer(std::string_view name) {
     return looks_like_ours(name) || name == "host" || name == "authorization" || name == "range" ||
            name == "expect" || name == "cookie" || name == "trailer" ||
            name.starts_with("content-") || name.starts_with("if-");
 }
 
-// Names that a Connection field must not take away.
+// Names that a Connection field must not remove.
 bool is_protected(std::string_view name) {
     return name == "host" || name == "authorization" || name == "range" || name == "expect" ||
            name == "cookie" || name == "trailer" || name.starts_with("x-amz-") ||
            name.starts_with("content-") || name.starts_with("if-");
 }
 
-// What arrived of `sent` must be its lines, in order, less those that may go.
+// The received part of `sent` must be its lines, in order, without those that may be removed.
 template <class MayGo>
 void check_lines(const Message& sent, const Message& got, const MayGo& may_go) {
     std::size_t at = 0;
@@ -1086,7 +1083,7 @@ void check_lines(const Message& sent, const Message& got, const MayGo& may_go) {
     }
 }
 
-// The head that has just reached a backend.
+// Judges the head that has just reached a backend.
 void Play::judge_upstream(const Served& served) {
     const Message& got = served.reader.message;
     Client& client = clients_[static_cast<std::size_t>(served.client)];
@@ -1125,7 +1122,7 @@ void Play::judge_upstream(const Served& served) {
     FUZZ_CHECK(got.count("te") + got.count("keep-alive") + got.count("forwarded") == 0);
     FUZZ_CHECK(got.count("connection") == (got.count("upgrade") > 0 ? 1u : 0u));
     FUZZ_CHECK(got.count("upgrade") == 0 || sent.lists("connection", "upgrade"));
-    // Somebody who reads it in the most lenient way sees the same framing.
+    // The most lenient reader sees the same framing.
     const fuzz::SloppyHead sloppy =
         fuzz::read_sloppily(std::string_view(conns_[served.conn].end->out).substr(got.begin));
     FUZZ_CHECK(sloppy.complete && sloppy.hosts == 1);
@@ -1134,7 +1131,7 @@ void Play::judge_upstream(const Served& served) {
     FUZZ_CHECK(sloppy.end == got.head_end - got.begin);
 }
 
-// The final answer of a backend as it stands in the bytes that it sent (or that the worker took).
+// The final answer in the bytes that a backend sent (or that the worker took).
 Message Play::answer_of(const Served& served, bool to_head, bool consumed_only) const {
     const Conn& conn = conns_[served.conn];
     const Endpoint& end = *conn.end;
@@ -1171,7 +1168,7 @@ bool Play::has_continue(const Served& served) const {
                    .find(" 100 ") != std::string_view::npos;
 }
 
-// False for an answer that can be read in one way only and yet is none to the proxy.
+// False for an unambiguous answer that the proxy still refuses.
 bool Play::is_acceptable(const Served& served, const Message& answer) const {
     const bool small = reloaded_ || (options_ & fuzz::kSmallLimits) != 0;
     const bool to_head = served.reader.message.method == "HEAD";
@@ -1182,8 +1179,8 @@ bool Play::is_acceptable(const Served& served, const Message& answer) const {
            !(small && answer.head_end - answer.begin > kSmallHead);
 }
 
-// A further request stands on the connection: what `last` brought must have been whole, all there
-// was, and not the announced end.
+// The connection was reused: `last` must have been complete, without surplus, and without an
+// announced end.
 void Play::judge_reuse(const Served& last) {
     if (last.raced) {
         return;
@@ -1196,7 +1193,7 @@ void Play::judge_reuse(const Served& last) {
     FUZZ_CHECK(answer.minor == 1 || answer.lists("connection", "keep-alive"));
 }
 
-// True if this is an answer that the proxy made up.
+// True if the proxy made this answer itself.
 bool is_own(const Message& answer) {
     if (answer.find("content-type") != "application/xml" || answer.count("x-tag") != 0 ||
         answer.find("x-amz-request-id").size() != 16) {
@@ -1212,7 +1209,7 @@ bool is_own(const Message& answer) {
     return true;
 }
 
-// A Content-Length without a body is one that the backend named, where it may say something.
+// A Content-Length without a body must be the backend's, and only where it is allowed.
 void check_length_field(const Message& said, const Message& got) {
     if (got.framing != BodyFraming::none || got.count("content-length") == 0) {
         return;
@@ -1222,7 +1219,7 @@ void check_length_field(const Message& said, const Message& got) {
     FUZZ_CHECK(got.count("transfer-encoding") == 0 && said.count("transfer-encoding") == 0);
     FUZZ_CHECK(said.lists("content-length", length));
     for (const FieldLine& field : said.fields) {
-        // A list has digits, commas and white space, and no digits but those.
+        // A list has digits, commas and white space, and only this number.
         FUZZ_CHECK(field.name != "content-length" ||
                    (field.value.find(length) != std::string::npos &&
                     field.value.find_first_not_of("0123456789, \t") == std::string::npos));
@@ -1248,7 +1245,7 @@ void Play::judge_attempts(const Message& request, const std::vector<const Served
         const Served& failed = *attempts[i];
         const Message& seen = failed.reader.message;
         const Message answer = answer_of(failed, request.method == "HEAD", true);
-        // The proxy decides by the head; what is wrong with the body behind it comes later.
+        // The proxy decides by the head; faults in the body come later.
         const bool has_answer = answer.head_end > 0 && is_acceptable(failed, answer);
         const int status = has_answer ? answer.status : 0;
         const bool untouched =
@@ -1264,9 +1261,9 @@ void Play::judge_attempts(const Message& request, const std::vector<const Served
             FUZZ_CHECK(reloaded_ || (options_ & fuzz::kRetryNoStatus) == 0);
             FUZZ_CHECK(read);
         } else {
-            // A whole head that is well-formed to us may still be one that the proxy must not
-            // take (too long, an unasked 101). Whether a long one was too long, nobody can tell
-            // once the limit may have been another one: then its status may have been the reason.
+            // The proxy may refuse even a complete, well-formed head (too long, an unasked 101). If
+            // the limit was another one meanwhile, it is unknown whether a long head was too long;
+            // then its status may be the reason.
             const bool unsure =
                 reloaded_ && answer.head_end > 0 && answer.head_end - answer.begin > kSmallHead;
             FUZZ_CHECK(untouched || (read && !has_body) || is_part ||
@@ -1286,7 +1283,7 @@ void Play::judge_answer(Client& client, std::size_t index, std::vector<const Ser
     const StrictReader* reader = request_of(client, index);
     const bool is_last = index + 1 == client.answers.size();
     if (reader == nullptr || reader->message.head_end == 0) {
-        // Not even a head that can be read in one way: refused, if anything was said at all.
+        // The head is ambiguous: it was refused, if there was an answer at all.
         FUZZ_CHECK(attempts.empty() && given.interims.empty() && is_last);
         FUZZ_CHECK(!got.has_head() || (is_own(got) && got.status >= 400 && got.status < 500));
         return;
@@ -1353,7 +1350,7 @@ void Play::judge_answer(Client& client, std::size_t index, std::vector<const Ser
     }
 }
 
-// Both directions of a tunnel carry what the other side sent, from its first byte on.
+// Both directions of a tunnel carry the bytes of the other side, from the first byte on.
 void Play::judge_tunnel(Client& client, std::size_t index, const Served& last) {
     const Conn& conn = conns_[last.conn];
     const std::string_view sent =
@@ -1393,7 +1390,7 @@ void Play::judge_client(std::size_t number) {
                 FUZZ_CHECK(!is_barred_trailer(trailer.name));
             }
         } else {
-            // Cut short: the backend must be able to tell.
+            // The body was cut, and the backend must notice.
             FUZZ_CHECK(conns_[served.conn].end->ended());
         }
     }
@@ -1405,7 +1402,7 @@ void Play::judge_client(std::size_t number) {
             judge_attempts(request_of(client, index)->message, list);
         }
     }
-    // Where everybody kept to the rules, everything is answered.
+    // If all peers kept to the rules, every request has an answer.
     for (std::size_t i = 0; !disturbed_; ++i) {
         const StrictReader* reader = request_of(client, i);
         if (reader == nullptr || !reader->message.is_complete()) {
@@ -1413,8 +1410,8 @@ void Play::judge_client(std::size_t number) {
         }
         FUZZ_CHECK(client.answers.size() > i);
         const Message& answer = client.answers[i].reader.message;
-        // A client of 1.0 cannot be told the length of what is chunked: the end of the connection
-        // is the end of it, and an orderly one says that all of it came.
+        // A 1.0 client cannot learn the length of a chunked body: only an orderly end of the
+        // connection tells that the body is complete.
         FUZZ_CHECK(answer.is_complete() ||
                    (answer.framing == BodyFraming::until_close && reader->message.minor == 0 &&
                     client.end->fin_out && !client.end->reset_out));

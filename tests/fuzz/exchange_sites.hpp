@@ -1,5 +1,5 @@
-// The sites of the exchange target, by options. Apart from the script and its judge, because of
-// what its headers cost to compile.
+// The sites of the exchange target, by options. Separate from the script and its judge, because the
+// headers are slow to compile.
 #pragma once
 
 #include <memory>
@@ -31,7 +31,7 @@ enum Option : unsigned {
 };
 
 // One site of three servers with four addresses (10.1.0.1 … 10.1.0.4, port 9000). Made once per set
-// of options; the cells on the board are the same in all.
+// of options; all have the same cells on the board.
 std::shared_ptr<const state::Snapshot> snapshot_of(unsigned options);
 
 }  // namespace s3gate::fuzz

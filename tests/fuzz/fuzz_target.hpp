@@ -1,6 +1,6 @@
-// The shape all fuzz targets share: FUZZ_TARGET(input) { … } defines the entry point that
-// libFuzzer, or replay_main.cpp under any compiler, calls with one input; FUZZ_CHECK states a
-// property and ends the process when it does not hold.
+// Common to all fuzz targets: FUZZ_TARGET(input) { … } defines the entry point that libFuzzer, or
+// replay_main.cpp with any compiler, calls with one input. FUZZ_CHECK asserts a property and ends
+// the process if it does not hold.
 #pragma once
 
 #include <cstddef>

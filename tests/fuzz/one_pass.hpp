@@ -1,4 +1,4 @@
-// One pass over a head says what two say, of any bytes.
+// Parsing a head in one pass and in two gives the same result for any bytes.
 #pragma once
 
 #include <string_view>

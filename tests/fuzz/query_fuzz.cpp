@@ -1,5 +1,5 @@
-// Query walking against a plain second implementation: the key of a request must not depend on
-// cleverness. The first line of the input is the argument's name, the rest the query.
+// The query parser against a simple second implementation. The first line of the input is the
+// argument's name, the rest the query.
 #include <array>
 #include <string>
 #include <vector>
@@ -78,7 +78,7 @@ FUZZ_TARGET(input) {
     key_input.salt = "pepper";
     const policy::AffinityKey key = policy::affinity_key_of(sources, key_input);
     FUZZ_CHECK(key.hash == base::crc32(key.key));
-    // As the daemon does: memory and fingerprint are kept from one request to the next.
+    // As in the daemon, memory and fingerprint are kept between requests.
     static policy::AffinityKey kept;
     static policy::FingerprintCache cache;
     for (const std::string_view agent : {std::string_view{}, name, std::string_view{}}) {

@@ -1,5 +1,5 @@
-// Runs a fuzz target over files: every argument is a file or a directory of files. A test of its
-// own in every preset, so that past finds are checked under any compiler.
+// Runs a fuzz target over files; every argument is a file or a directory of files. It is a test in
+// every preset, so past finds are checked with any compiler.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -25,7 +25,7 @@ void replay(const std::filesystem::path& file) {
     }
     std::printf("%s\n", file.c_str());
     std::fflush(stdout);  // the last line names the input that ended the process
-    // A block of exactly this size: the address sanitizer sees any byte read beyond it.
+    // A block of exactly this size, so the address sanitizer sees any read beyond it.
     const std::unique_ptr<std::uint8_t[]> bytes(new std::uint8_t[text.size()]);
     std::memcpy(bytes.get(), text.data(), text.size());
     LLVMFuzzerTestOneInput(bytes.get(), text.size());

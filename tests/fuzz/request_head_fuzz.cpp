@@ -1,5 +1,6 @@
-// Whatever a client sends: the verdict on a head does not depend on how it arrives, and a head that
-// is accepted goes out as exactly one message that we and a lenient reader frame in the same way.
+// For any client bytes the verdict on a head does not depend on their segmentation. An accepted
+// head is forwarded as exactly one message, which our parser and a lenient reader frame in the same
+// way.
 #include <string>
 #include <vector>
 
@@ -104,7 +105,7 @@ FUZZ_TARGET(input) {
     const Verdict whole = scan_in_steps(input, std::max<std::size_t>(input.size(), 1));
     for (const std::size_t step : {std::size_t{1}, std::size_t{2}, std::size_t{7}}) {
         const Verdict stepped = input.empty() ? whole : scan_in_steps(input, step);
-        // A CR inside a line is refused by the scanner while no LF has come, else by the parser.
+        // The scanner refuses a CR inside a line as long as no LF has come, later the parser does.
         FUZZ_CHECK(stepped == whole || (stepped.error == HeadError::bad_line_end &&
                                         has_bare_cr(input) && !is_accepted(input, whole)));
     }

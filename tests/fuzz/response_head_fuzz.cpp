@@ -1,5 +1,5 @@
-// Whatever a backend sends: the verdict does not depend on how it arrives, and what the client gets
-// is one head with a reason, framed as the rules say, for us and for a lenient reader.
+// For any backend bytes the verdict does not depend on their segmentation. The client gets one head
+// with a reason, framed according to the rules, for our parser and for a lenient reader.
 #include <string>
 
 #include "fuzz_target.hpp"
@@ -27,7 +27,7 @@ HeadScanner::State scan_in_steps(std::string_view bytes, std::size_t step, std::
     return state;
 }
 
-// Only controls in values become another byte, and only where they are all that is wrong.
+// Softening changes only controls in values, and only if the head has no other fault.
 bool parse_softly(std::string_view raw, std::string& softened, ResponseHead& head) {
     const HeadError strict = parse_response_head(raw, head);
     softened = raw;
@@ -46,7 +46,7 @@ bool parse_softly(std::string_view raw, std::string& softened, ResponseHead& hea
 
 void check_forwarded(const ResponseHead& head, const ResponseMeaning& meaning,
                      ResponseRules rules) {
-    // As the exchange does.
+    // As in an exchange.
     rules.drop_framing = rules.drop_framing || meaning.is_oddly_framed;
     rules.stated_length = meaning.stated_length;
     Pieces pieces;
@@ -107,8 +107,8 @@ FUZZ_TARGET(input) {
         HeadError other_error = HeadError::none;
         const HeadScanner::State other = scan_in_steps(input, step, other_end, other_error);
         if (other_error == HeadError::bad_line_end && state != other) {
-            // A CR inside a line is refused by the scanner while no LF has come, else by the
-            // parser.
+            // The scanner refuses a CR inside a line as long as no LF has come, later the parser
+            // does.
             FUZZ_CHECK(state == HeadScanner::State::incomplete ||
                        parse_response_head(input.substr(0, end), head) != HeadError::none);
             continue;
@@ -127,7 +127,7 @@ FUZZ_TARGET(input) {
             to_head || head.status < 200 || head.status == 204 || head.status == 304;
         FUZZ_CHECK(is_bodyless || (!meaning.is_oddly_framed && !meaning.stated_length));
         if (meaning.error != HeadError::none) {
-            // What frames nothing is never an error.
+            // Framing fields without a body are never an error.
             FUZZ_CHECK(!is_bodyless || meaning.error == HeadError::too_many_fields);
             continue;
         }

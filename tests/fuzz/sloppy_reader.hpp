@@ -1,7 +1,7 @@
-// A second reader of message heads that shares no code with ours and is as lenient as the worst
-// peers: LF ends a line, a line that begins with white space continues the one before, names are
-// trimmed and '_' reads as '-', any value that contains "chunked" is chunked. What we send must
-// mean the same to it as to us: then there is no message to smuggle.
+// A second reader of message heads that shares no code with the proxy and is as lenient as the
+// worst peers: LF ends a line, a line that begins with white space continues the previous one,
+// names are trimmed and '_' reads as '-', any value that contains "chunked" is chunked. The proxy's
+// output must mean the same to both, so no message can be smuggled.
 #pragma once
 
 #include <cctype>
@@ -14,8 +14,8 @@ namespace s3gate::fuzz {
 
 struct SloppyHead {
     bool complete = false;
-    std::size_t end = 0;    // behind the empty line
-    std::size_t lines = 0;  // start line included
+    std::size_t end = 0;    // after the empty line
+    std::size_t lines = 0;  // including the start line
     std::vector<std::string> lengths;
     std::size_t chunked = 0;
     std::size_t codings = 0;

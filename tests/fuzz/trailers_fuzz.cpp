@@ -1,5 +1,5 @@
-// Trailer lines that go on are lines that came, still a field section, and never ones that frame or
-// route a message.
+// Forwarded trailer lines are received lines, form a valid field section, and never frame or route
+// a message.
 #include <string>
 #include <vector>
 
@@ -19,7 +19,7 @@ FUZZ_TARGET(input) {
         return;
     }
     FUZZ_CHECK(!is_good || out == of_client);
-    // Controls in values, and nothing else, were another byte.
+    // Only controls in values may differ.
     std::string softened(input);
     soften_controls(softened);
     FUZZ_CHECK(is_good == (softened == input));
