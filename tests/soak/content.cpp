@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kTable = 24 << 20;
 
-// 0 … 2^bits, each power of two as likely as any other.
+// 0 … 2^bits; each power of two is equally likely.
 std::size_t log_uniform(std::uint64_t draw, unsigned low_bits, unsigned bits) {
     const unsigned power = low_bits + static_cast<unsigned>((draw >> 40) % (bits - low_bits + 1));
     const std::uint64_t top = 1ULL << power;

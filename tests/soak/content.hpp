@@ -1,7 +1,6 @@
-// What every body of the soak test is: a pure function of the id of the request that carries it.
-// Both ends know each body before it travels, whatever node answers, and no two requests share one:
-// a piece that is lost, repeated, moved, or another request's shows in the bytes, in the length and
-// in the SHA-256.
+// The bodies of the soak test: each is a pure function of its request's id. Both ends know a body
+// before it is sent, whichever node answers, and no two requests share one. A piece that is lost,
+// repeated, moved or from another request changes the bytes, the length or the SHA-256.
 #pragma once
 
 #include <openssl/evp.h>
@@ -19,7 +18,7 @@ namespace soak {
 // A bijection that scatters consecutive numbers over all 64 bits (splitmix64's finaliser).
 std::uint64_t scatter(std::uint64_t value);
 
-// A small, fast, reproducible source of chance.
+// A small, fast, reproducible random generator.
 class Chance {
   public:
     explicit Chance(std::uint64_t seed) : state_(seed) {}
@@ -39,8 +38,8 @@ class Chance {
 
 enum class Way : std::uint64_t { up = 1, down = 2 };
 
-// The lengths a body may have, in shares of a thousand: `large` up to `kLargest`, `middle` up to
-// 256 KiB, the rest up to 8 KiB; within each class log-uniform, zero included.
+// The possible lengths of a body, in thousandths: `large` up to `kLargest`, `middle` up to 256 KiB,
+// the rest up to 8 KiB; log-uniform within each class, including zero.
 struct Sizes {
     std::uint64_t middle = 47;
     std::uint64_t large = 3;
@@ -50,7 +49,7 @@ struct Sizes {
 class Content {
   public:
     explicit Content(const Sizes& sizes);
-    // Valid as long as this object. Thread: any.
+    // Valid as long as this object lives. Any thread.
     std::string_view body_of(std::uint64_t id, Way way) const;
 
   private:
@@ -74,7 +73,7 @@ class Sha256 {
 
 std::string sha256_of(Sha256& hash, std::string_view bytes);
 
-// Compares a body with what it must be while it arrives, and hashes what arrived.
+// Compares a body with the expected one as it arrives, and hashes it.
 class BodyCheck {
   public:
     void begin(std::string_view expected) {
@@ -87,8 +86,8 @@ class BodyCheck {
     std::uint64_t length() const { return length_; }
     // True if every byte so far is the expected one.
     bool is_equal_so_far() const { return is_equal_; }
-    // Ends the hash: true if the body is the expected one from the first to the last byte and
-    // `digest`, which the sender computed, is its SHA-256.
+    // Ends the hash. True if the whole body equals the expected one and `digest`, computed by the
+    // sender, is its SHA-256.
     bool ends_right(std::string_view digest);
 
   private:
@@ -98,7 +97,7 @@ class BodyCheck {
     Sha256 hash_;
 };
 
-// 16 hexadecimal digits, and back; false if `text` is anything else.
+// 16 hexadecimal digits, and back; false if `text` has any other form.
 std::string text_of(std::uint64_t id);
 bool read_id(std::string_view text, std::uint64_t& id);
 

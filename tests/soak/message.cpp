@@ -33,7 +33,7 @@ char folded(char c) {
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-// Digits only, nothing before or behind them.
+// Digits only, without any other byte.
 bool read_number(std::string_view text, int base, std::uint64_t& value) {
     const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value, base);
     return !text.empty() && text.size() <= 16 && error == std::errc{} &&

@@ -1,6 +1,6 @@
-// A reader for one HTTP/1.1 message, for both ends of the soak test. It shares nothing with the
-// daemon's, so that a mistake there is not made here as well, and it is strict: whatever two
-// readers could take differently is an error.
+// A reader for one HTTP/1.1 message, for both ends of the soak test. It shares no code with the
+// daemon, so it does not repeat the daemon's mistakes. It is strict: an ambiguous message is an
+// error.
 #pragma once
 
 #include <algorithm>
@@ -20,10 +20,10 @@ struct Field {
 class Message {
   public:
     enum class State {
-        head,    // the head is not complete
-        body,    // the body is not
+        head,    // the head is incomplete
+        body,    // the body is incomplete
         done,    // complete
-        broken,  // no HTTP message; `problem` says why
+        broken,  // no HTTP message; see `problem`
     };
     enum class Framing { none, length, chunked, until_close };
 
@@ -31,16 +31,16 @@ class Message {
     // `has_body`: false for the answer to HEAD.
     void expect_response(bool has_body);
 
-    // Takes bytes of this message and gives its decoded body to `sink(std::string_view)`. Stops
-    // behind a head that was completed (call again for the body), and behind the message. Returns
-    // how many bytes were taken.
+    // Takes bytes of this message and passes its decoded body to `sink(std::string_view)`. Stops
+    // after a completed head (call again for the body) and after the message. Returns the number of
+    // bytes taken.
     template <class Sink>
     std::size_t take(std::string_view bytes, Sink&& sink);
-    // The stream ended: completes a message that lasts until then.
+    // Called at the stream's end: completes a message that lasts until then.
     void end_of_stream();
 
     State state() const { return state_; }
-    // True when nothing of the message has arrived.
+    // True if no byte of the message has arrived.
     bool is_untouched() const { return state_ == State::head && text_.empty(); }
     const char* problem() const { return problem_; }
     Framing framing() const { return framing_; }
@@ -50,12 +50,12 @@ class Message {
     std::string_view target() const { return target_; }
     // Responses
     int status() const { return status_; }
-    // Both. The views hold until the next expect_….
+    // Both. The views are valid until the next expect_….
     int minor_version() const { return minor_; }
-    // The value of the only field of this name; empty if there is none or more than one.
+    // The value of the only field of this name; empty if there is none or several.
     std::string_view field(std::string_view name) const;
     std::size_t count(std::string_view name) const;
-    // True if `Connection` (or HTTP/1.0 without keep-alive) says that this is the last message.
+    // True if `Connection` (or HTTP/1.0 without keep-alive) announces the last message.
     bool closes() const;
 
   private:
@@ -94,7 +94,7 @@ std::size_t Message::take(std::string_view bytes, Sink&& sink) {
     constexpr std::size_t kHeadLimit = 64 << 10;
     constexpr std::size_t kLineLimit = 4096;
     if (state_ == State::head) {
-        // The end may be split over two pieces: look from three bytes before the new ones.
+        // The end may be split over two pieces, so the search starts three bytes earlier.
         const std::size_t before = text_.size();
         text_.append(bytes.substr(0, kHeadLimit));
         const std::size_t end = text_.find("\r\n\r\n", before < 3 ? 0 : before - 3);

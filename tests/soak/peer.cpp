@@ -149,7 +149,7 @@ Script::Result Script::send(int fd) {
         }
         sent_ += static_cast<std::size_t>(sent);
         std::size_t left = static_cast<std::size_t>(sent) + offset_;
-        // A step of no bytes (what cut() may leave) is passed as well.
+        // Skips empty steps too; cut() may leave some.
         while (next_ < steps_.size() && left >= steps_[next_].length &&
                (steps_[next_].kind == Kind::text || steps_[next_].kind == Kind::body)) {
             left -= steps_[next_].length;

@@ -1,5 +1,5 @@
-// What both programs of the soak test share: an event loop on one thread, and sockets that send a
-// script: bytes, pauses between them, and the end of the connection at any byte.
+// Shared by both programs of the soak test: an event loop on one thread, and sockets that send a
+// script: bytes, pauses, and the end of the connection after any byte.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,8 @@ namespace soak {
 // Milliseconds of the monotonic clock.
 std::uint64_t now_ms();
 
-// What is to be sent, in order. Text is copied, bodies (which live as long as the process) are not.
+// Bytes and actions to send, in order. Text is copied; bodies are not, because they live as long as
+// the process.
 class Script {
   public:
     enum class Kind : std::uint8_t { text, body, pause, fin, reset };
@@ -26,18 +27,18 @@ class Script {
         const char* data;    // body
     };
     enum class Result {
-        done,     // everything went out
-        blocked,  // the socket takes no more
+        done,     // all sent
+        blocked,  // the socket takes no more bytes
         paused,   // until wake_at()
-        finned,   // FIN was sent behind everything
-        ended,    // reset by the script, or the connection broke: close it
+        finned,   // all sent, then FIN
+        ended,    // reset by the script, or the connection broke; close it
     };
 
     void clear();
     bool is_done() const { return next_ == steps_.size(); }
     void text(std::string_view bytes);
     void body(std::string_view bytes);
-    // In chunks of at most `piece` bytes, with the last chunk.
+    // Sends in chunks of at most `piece` bytes, with the last chunk.
     void chunked(std::string_view bytes, std::size_t piece);
     void pause(std::uint64_t milliseconds) {
         steps_.push_back({Kind::pause, 0, milliseconds, nullptr});
@@ -45,9 +46,9 @@ class Script {
     void end(bool reset) { steps_.push_back({reset ? Kind::reset : Kind::fin, 0, 0, nullptr}); }
     std::size_t size() const { return size_; }  // bytes in all
     std::size_t sent() const { return sent_; }
-    // Removes everything behind the first `bytes` bytes.
+    // Removes all steps after the first `bytes` bytes.
     void cut(std::size_t bytes);
-    // Puts a pause behind the first `bytes` bytes, `again` more times at equal distances of `step`.
+    // Adds a pause after the first `bytes` bytes, and `again` more at equal distances of `step`.
     void slow_down(std::size_t bytes, std::size_t step, unsigned times, std::uint64_t milliseconds);
     Result send(int fd);
     std::uint64_t wake_at() const { return wake_at_; }
@@ -67,13 +68,13 @@ void reset_on_close(int fd, bool on);
 
 class Loop {
   public:
-    // `events` are epoll's. Called for every event; `token` is what add() was given.
+    // `events` are epoll's; `token` is the one of add(). Called for every event.
     using OnEvent = std::function<void(std::uint64_t token, std::uint32_t events)>;
     using OnTimer = std::function<void(std::uint64_t token)>;
     Loop();
-    // Edge-triggered, for everything, until the descriptor is closed.
+    // Edge-triggered, for all events, until the descriptor is closed.
     void add(int fd, std::uint64_t token);
-    // Calls on_timer(token) at `when` or later. There is no cancelling: whoever is woken looks.
+    // Calls on_timer(token) at `when` or later. Timers cannot be cancelled; the callback checks.
     void wake(std::uint64_t token, std::uint64_t when) { timers_.push({when, token}); }
     // One round; waits at most `limit` milliseconds.
     void turn(int limit, const OnEvent& on_event, const OnTimer& on_timer);
@@ -88,7 +89,7 @@ class Loop {
     std::priority_queue<Timer> timers_;
 };
 
-// A record of 16 bytes as the programs leave it in files, and soak_audit reads it.
+// A record of 16 bytes in the programs' files; soak_audit reads it.
 struct Record {
     std::uint64_t id;
     std::uint8_t what;
@@ -120,17 +121,17 @@ constexpr bool is_write(Operation operation) {
     return operation >= Operation::put;
 }
 
-// What became of a request, as its client saw it (Record::what). `detail`: body bytes received.
+// The fate of a request, as its client saw it (Record::what). `detail`: received body bytes.
 enum class Outcome : std::uint8_t {
-    ok,              // the expected answer, complete and right
-    error_of_proxy,  // a complete error, in the proxy's words
-    error_of_node,   // a complete error, in a node's words
-    cut,             // the connection ended before the answer did
+    ok,              // the expected answer, complete and correct
+    error_of_proxy,  // a complete error of the proxy
+    error_of_node,   // a complete error of a node
+    cut,             // the connection ended before the answer
     aborted,         // by this client, before the whole request was sent
-    aborted_late,    // by this client, afterwards
-    corrupt,         // a complete answer with wrong bytes, length, digest or id
+    aborted_late,    // by this client, later
+    corrupt,         // a complete answer with a wrong byte, length, digest or id
     malformed,       // no HTTP message
-    hung,            // nothing happened for a minute
+    hung,            // no event for a minute
     refused,         // no connection
 };
 constexpr std::size_t kOutcomes = 10;
@@ -146,10 +147,10 @@ inline constexpr const char* kOutcomeNames[kOutcomes] = {
     "HUNG",
     "CONNECTION REFUSED"};
 
-// What a node notes (Record::what).
+// A node's note (Record::what).
 enum class Note : std::uint8_t {
-    executed,   // a write, once
-    corrupt,    // a complete request with wrong bytes, length, digest or fields
+    executed,   // a write was executed once
+    corrupt,    // a complete request with a wrong byte, length, digest or field
     malformed,  // no HTTP message
 };
 

@@ -3,10 +3,10 @@
 //     soak_audit digest OUT < access-log        appends a record per line to OUT
 //     soak_audit judge FIRST CLIENTS LINES NODE…
 //
-// `digest` reads access log lines strictly as JSON and keeps of each what the judgement needs.
-// `judge` lays side by side what each request's client saw (CLIENTS), what the proxy logged (LINES)
-// and what the nodes executed (NODE…), and prints one JSON object. Its "violations" are counts that
-// must all be zero; up to ten ids of each kind go to stderr.
+// `digest` reads access log lines strictly as JSON and keeps the parts that the judgement needs.
+// `judge` compares, per request, the client's result (CLIENTS), the proxy's log (LINES) and the
+// nodes' executions (NODE…), and prints one JSON object. Its "violations" are counts that must all
+// be zero; up to ten ids of each kind go to stderr.
 
 #include <algorithm>
 #include <array>
@@ -25,7 +25,7 @@
 namespace soak {
 namespace {
 
-// Record::what of a line is a set of these; `detail` is its `size`, `operation` its tries.
+// Flags in a line's Record::what; `detail` is its `size`, `operation` its tries.
 constexpr std::uint8_t kHasError = 1;
 constexpr std::uint8_t kHasBackend = 2;
 
@@ -109,7 +109,7 @@ void read_records(const char* name, Each&& each) {
     std::fclose(file);
 }
 
-// All that is known of one request.
+// All facts about one request.
 struct Story {
     std::uint32_t got = 0;
     std::uint32_t logged_size = 0;
@@ -291,7 +291,7 @@ void Judgement::judge(std::uint64_t id, const Story& story) {
             break;
     }
     if (is_write(operation)) {
-        // The same part may be written twice (docs/architecture.md, "Retry", row 7); nothing else.
+        // Only the same part may be written twice (docs/architecture.md, "Retry", row 7).
         if (operation == Operation::part) {
             parts_executed_twice_ += story.executed == 2;
             if (story.executed > 2) {

@@ -1,11 +1,11 @@
 // The clients of the soak test: many connections on one thread. Each sends one request after the
-// other and judges every answer; what became of each request is a record in a file (peer.hpp).
+// other and judges every answer. The fate of each request is a record in a file (peer.hpp).
 //
 //     soak_client HOST:PORT RECORDS CONNECTIONS SEED
 //
-// Lines on stdin: `calm` (from here on nothing may fail; counted apart), `stop` (no further
-// request; what is under way comes to its end). A JSON line a second on stdout, the last one with
-// "ended". Every id is FIRST + its number, where FIRST is in the first line. Loopback only.
+// Lines on stdin: `calm` (from here on no request may fail; counted separately), `stop` (no further
+// request; those in progress end). A JSON line per second on stdout, the last one with "ended".
+// Every id is FIRST + its number, where FIRST is in the first line. Loopback only.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -34,20 +34,20 @@
 namespace soak {
 namespace {
 
-constexpr std::uint64_t kHungAfter = 60'000;     // ms without anything happening
+constexpr std::uint64_t kHungAfter = 60'000;     // ms without any event
 constexpr std::uint64_t kContinueAfter = 1'000;  // ms that a client waits for a 100
-constexpr std::uint64_t kSources = 40;  // client addresses: requests without a key hang on theirs
+constexpr std::uint64_t kSources = 40;  // client addresses: requests without a key go by them
 constexpr std::uint64_t kCommands = 0xfffffffe;
 constexpr std::size_t kErrorLimit = 4096;
 
-// What a client does to itself.
+// A client's behaviour.
 enum class Plan : std::uint8_t {
     none,
     upload_fin,
     upload_reset,
     download_fin,
     download_reset,
-    half_close,  // behind the whole request: the answer has to come all the same
+    half_close,  // after the whole request; the answer must still come
     slow_send,
     slow_read,
 };
@@ -57,11 +57,11 @@ struct Client {
     int fd = -1;
     std::uint64_t token = 0;
     bool is_connecting = false;
-    bool is_busy = false;  // a request is under way
+    bool is_busy = false;  // a request is in progress
     bool is_readable = false;
-    bool has_peer_ended = false;  // sent FIN or reset; the last bytes may still be unread
-    bool cannot_send = false;     // the other side ended; its answer may still be there
-    std::uint64_t begin_at = 0;   // not before
+    bool has_peer_ended = false;  // sent FIN or reset; its last bytes may be unread
+    bool cannot_send = false;     // the peer ended; its answer may have arrived
+    std::uint64_t begin_at = 0;   // earliest time
     std::uint64_t moved_at = 0;
     std::uint64_t read_again_at = 0;
     unsigned slow_reads = 0;
@@ -75,7 +75,7 @@ struct Client {
     std::string upload_text;
     bool is_chunked = false;
     bool is_http_10 = false;
-    bool is_last = false;     // this client closes behind the answer
+    bool is_last = false;     // this client closes after the answer
     bool holds_body = false;  // waits for 100
     bool is_calm = false;
     std::uint64_t send_body_at = 0;
@@ -92,11 +92,11 @@ struct Client {
     bool has_head = false;
     bool is_error = false;
     bool is_from_node = false;
-    bool is_wrong = false;  // its head already is
+    bool is_wrong = false;  // the head is wrong already
     std::string error_text;
     std::uint64_t got = 0;  // body bytes
 
-    // A multipart upload under way
+    // A multipart upload in progress
     std::string upload_id;
     unsigned part = 0, parts = 0, part_failures = 0;
     std::string session;
@@ -119,7 +119,7 @@ class Clients {
     void put_request(Client& c);
     void put_body(Client& c);
     void drive(Client& c);
-    // Each returns false when the request came to its end.
+    // Each returns false if the request ended.
     bool send(Client& c);
     bool read(Client& c);
     bool feed(Client& c, std::string_view bytes);
@@ -269,7 +269,7 @@ void Clients::dial(Client& c) {
     c.is_readable = c.has_peer_ended = c.cannot_send = false;
     c.requests_left = static_cast<unsigned>(chance_.permille(100) ? 1 : chance_.between(2, 300));
     ++connections_;
-    // An error shows before the first bytes.
+    // An error shows at the first send.
     (void)!::connect(fd, reinterpret_cast<sockaddr*>(&target_), sizeof target_);
     loop_.add(fd, c.token);
 }
@@ -278,7 +278,7 @@ void Clients::disconnect(Client& c, bool reset) {
     reset_on_close(c.fd, reset);
     ::close(c.fd);
     c.fd = -1;
-    // Timers and events that were meant for the old connection find nobody.
+    // Timers and events for the old connection no longer match.
     c.token = c.slot | ++generation_ << 32;
 }
 
@@ -286,7 +286,7 @@ void Clients::drive(Client& c) {
     for (;;) {
         if (!c.is_busy) {
             if (c.fd >= 0 && c.is_readable && !c.is_connecting) {
-                // Nothing may come between two requests but the end.
+                // Between two requests only the end may come.
                 char byte = 0;
                 const ssize_t got = ::recv(c.fd, &byte, 1, 0);
                 if (got > 0) {
@@ -453,8 +453,8 @@ void Clients::put_request(Client& c) {
         case Operation::range:
             break;
     }
-    // Half of the clients hang on a session for a while, the rest on their address; multipart
-    // uploads on their uploadId as well.
+    // Half of the clients use a session for a while, the rest their address; multipart uploads also
+    // their uploadId.
     if (c.session_left == 0) {
         c.session_left = static_cast<unsigned>(chance_.between(1, 100));
         c.session = chance_.permille(500) ? text_of(chance_.next()) : "";
@@ -571,7 +571,7 @@ bool Clients::send(Client& c) {
                 end_request(c, Outcome::aborted, false);
                 return false;
             }
-            // An answer may be there, sent before the other side ended.
+            // An answer may have arrived before the peer ended.
             c.cannot_send = true;
             c.is_readable = true;
             break;
@@ -612,7 +612,7 @@ bool Clients::read(Client& c) {
         return false;
     }
     c.moved_at = now_ms();
-    // A short read found everything there was; the next bytes make an event of their own.
+    // A short read drained the socket; further bytes cause an event.
     c.is_readable = c.has_peer_ended || static_cast<std::size_t>(got) == room;
     return feed(c, {buffer_.data(), static_cast<std::size_t>(got)});
 }
@@ -654,7 +654,7 @@ bool Clients::feed(Client& c, std::string_view bytes) {
     return true;
 }
 
-// Of an interim or a final response.
+// The head of an interim or a final response.
 bool Clients::on_head(Client& c) {
     if (c.in.status() < 200) {
         if (c.is_http_10 || c.in.status() == 101) {
@@ -677,11 +677,11 @@ bool Clients::on_head(Client& c) {
     if (c.is_from_node) {
         c.is_wrong = c.in.field("x-soak-id") != c.id_text || (c.is_error && status < 500);
     } else {
-        // The proxy's own answers are errors, and name the request.
+        // The proxy's own answers are errors with a request id.
         c.is_wrong = status < 400 || c.in.field("x-amz-request-id").empty();
     }
     if (!c.is_error && c.operation == Operation::head) {
-        // Framing fields that contradict each other frame nothing here, and must not come through.
+        // Contradictory framing fields without a body frame nothing and must not be relayed.
         const std::string length = c.in.count("x-soak-odd-framing") > 0
                                        ? std::string()
                                        : std::to_string(c.expected.size());
@@ -695,8 +695,8 @@ bool Clients::on_head(Client& c) {
 
 // The answer is complete.
 void Clients::judge(Client& c) {
-    // A 100 that still comes would be taken for the answer to the next request; and what was not
-    // sent of this one would be its beginning.
+    // A late 100 would be taken for the answer to the next request, and the unsent rest of this
+    // request for its beginning.
     const bool keeps =
         !c.is_last && !c.in.closes() && !c.holds_body && c.out.is_done() && !c.cannot_send;
     if (c.is_wrong) {

@@ -1,14 +1,14 @@
-// A storage node of the soak test: one thread, one epoll set. It keeps nothing: what an object
-// holds is a function of the request's id (content.hpp), so that any node can answer any request,
-// as the nodes of one cluster do, and every upload can be checked against the same function.
+// A storage node of the soak test: one thread, one epoll set. It stores nothing: an object's
+// content is a function of the request's id (content.hpp). So any node can answer any request, as
+// in a cluster, and every upload can be checked.
 //
 //     soak_node HOST:PORT NOTES COUNTERS SEED
 //
-// NOTES gets a record per executed write, written before the answer begins: it survives kill -9 and
-// tells the audit how often each write was executed. COUNTERS is mapped: one 64-bit number per
-// fault of kFaultNames. Lines on stdin switch faults:
+// NOTES gets a record per executed write, before the answer begins: it survives kill -9 and tells
+// the audit how often each write was executed. COUNTERS is mapped: one 64-bit number per fault of
+// kFaultNames. Lines on stdin switch faults:
 //
-//     mode NAME PERMILLE    that share of the requests meets the fault: ok, s500, s502, s503, s504,
+//     mode NAME PERMILLE    this share of the requests has the fault: ok, s500, s502, s503, s504,
 //                           slowdown, cut, lie, slow, idle
 //     health ok|bad|offline|hang
 //
@@ -42,7 +42,7 @@
 namespace soak {
 namespace {
 
-// The row of a fault in COUNTERS; soak.py reads the names from `soak_node --faults`.
+// The index of a fault in COUNTERS; soak.py reads the names from `soak_node --faults`.
 enum Fault : std::size_t {
     status_early,
     status_late,
@@ -84,24 +84,24 @@ struct Connection {
     int fd = -1;
     std::uint64_t token = 0;
     bool is_readable = false;
-    bool has_peer_ended = false;  // sent FIN or reset; the last bytes may still be unread
+    bool has_peer_ended = false;  // sent FIN or reset; its last bytes may be unread
     Message in;
     BodyCheck check;
     Script out;
     std::uint64_t id = 0;
     Operation operation = Operation::get;
     std::string_view expected;  // upload
-    std::string expected_text;  // upload that is no content
+    std::string expected_text;  // for an upload that is no content
     enum class Phase {
-        request,  // reading one
-        answer,   // sending one; nothing is read
-        refused,  // an early answer: what still comes is thrown away
+        request,  // reading a request
+        answer,   // sending an answer; nothing is read
+        refused,  // an early answer: further input is discarded
     } phase = Phase::request;
     bool closes = false;          // after the answer
-    bool dies_on_next = false;    // the next request's first byte resets the connection
+    bool dies_on_next = false;    // the first byte of the next request resets the connection
     bool is_until_close = false;  // the answer lasts until the connection's end
-    bool is_abrupt = false;       // an early answer whose connection ends with bytes unread
-    // The fault this request meets
+    bool is_abrupt = false;       // an early answer, then a close with unread bytes
+    // The fault of this request
     Mode mode = Mode::ok;
     std::uint64_t cut_upload_at = UINT64_MAX;
     std::uint64_t pause_upload_at = UINT64_MAX;
@@ -119,7 +119,7 @@ class Node {
     void on_command(std::string_view line);
     void drive(Connection& c);
     void close(Connection& c, bool reset);
-    // Each returns false when the connection was closed.
+    // Each returns false if the connection was closed.
     bool send(Connection& c);
     bool read(Connection& c);
     bool feed(Connection& c, std::string_view bytes);
@@ -310,7 +310,7 @@ void Node::drive(Connection& c) {
 
 bool Node::send(Connection& c) {
     if (c.out.is_done()) {
-        if (c.phase == Connection::Phase::answer) {  // one of no bytes
+        if (c.phase == Connection::Phase::answer) {  // an empty one
             finish_answer(c);
         }
         return c.fd >= 0;
@@ -336,7 +336,7 @@ bool Node::send(Connection& c) {
 
 void Node::finish_answer(Connection& c) {
     if (c.phase == Connection::Phase::refused && !c.is_abrupt) {
-        return;  // until the proxy ends the connection
+        return;  // until the proxy closes
     }
     if (c.closes) {
         close(c, false);
@@ -361,11 +361,11 @@ bool Node::read(Connection& c) {
         return false;
     }
     if (got == 0) {
-        // Between requests, inside one (it is not executed then), or behind a refused one.
+        // Between requests, inside one (which is not executed then), or after a refused one.
         close(c, false);
         return false;
     }
-    // A short read found everything there was; the next bytes make an event of their own.
+    // A short read drained the socket; further bytes cause an event.
     c.is_readable = c.has_peer_ended || static_cast<std::size_t>(got) == buffer_.size();
     return feed(c, {buffer_.data(), static_cast<std::size_t>(got)});
 }
@@ -376,7 +376,7 @@ bool Node::feed(Connection& c, std::string_view bytes) {
             return true;
         }
         if (c.phase == Connection::Phase::answer) {
-            // The proxy may not send a second request before the answer to the first one.
+            // The proxy must not send a second request before the first answer.
             std::fprintf(stderr, "soak_node: bytes behind request %s\n", text_of(c.id).c_str());
             note(c, Note::malformed);
             close(c, true);
@@ -430,7 +430,7 @@ bool has_argument(std::string_view query, std::string_view name) {
     return argument(query, name).data() != nullptr;
 }
 
-// What the client meant, as the request itself says it; false if no client of ours asks for that.
+// Reads the client's intention from the request; false for a request that our clients never send.
 bool Node::name_operation(Connection& c, std::string_view query) {
     const std::string_view method = c.in.method();
     if (method == "GET") {
@@ -491,8 +491,8 @@ bool Node::on_head(Connection& c) {
     const bool expects = equals_folded(c.in.field("expect"), "100-continue");
     if (c.mode == Mode::status && has_body && chance_.permille(500)) {
         injected(status_early);
-        // Closing with unread bytes resets the connection, which may destroy the answer: the proxy
-        // has to cope with servers that do.
+        // A close with unread bytes resets the connection, which may destroy the answer. The proxy
+        // must cope with such servers.
         c.phase = Connection::Phase::refused;
         c.is_abrupt = chance_.permille(200);
         answer_error(c, true);
@@ -532,7 +532,7 @@ void Node::note(const Connection& c, Note what) {
     }
 }
 
-// The whole request is here.
+// The request is complete.
 bool Node::on_request(Connection& c) {
     c.phase = Connection::Phase::answer;
     c.out.clear();
@@ -553,8 +553,9 @@ bool Node::on_request(Connection& c) {
     }
     if (c.mode == Mode::status) {
         injected(status_late);
-        // A 503 that is not load is not executed for what the proxy repeats elsewhere. Everything
-        // else is, although the answer is an error: it may not be repeated.
+        // A 503 without a load code means "not executed" for requests that the proxy repeats
+        // elsewhere. All other requests are executed despite the error, so they must not be
+        // repeated.
         const bool is_refused =
             status_ == 503 && (c.operation == Operation::put || c.operation == Operation::part ||
                                c.operation == Operation::remove);
@@ -679,8 +680,8 @@ void Node::answer(Connection& c) {
     const std::uint64_t shape = chance_.below(100);
     const bool can_choose = c.operation == Operation::get || c.operation == Operation::complete;
     if (can_choose && shape < 8) {
-        // A node that dies inside such a body must not look as if it had come to its end: from here
-        // on every end of this connection is a reset, until the whole body is out.
+        // A node that dies inside such a body must not seem to end it: until the whole body is
+        // sent, every end of this connection is a reset.
         c.is_until_close = true;
         c.closes = true;
         reset_on_close(c.fd, true);
@@ -707,7 +708,7 @@ void Node::answer(Connection& c) {
     spoil_answer(c, head);
 }
 
-// What cut, slow and idle do with a right answer.
+// Applies cut, slow and idle to a correct answer.
 void Node::spoil_answer(Connection& c, std::size_t head) {
     const std::size_t size = c.out.size();
     if (c.mode == Mode::cut) {
@@ -719,7 +720,7 @@ void Node::spoil_answer(Connection& c, std::size_t head) {
             c.out.cut(chance_.below(head));
         }
         c.closes = true;
-        // The end of a body without a length can only be told from a cut by a reset.
+        // Without a length only a reset distinguishes a cut from the end.
         const bool resets = c.is_until_close || chance_.permille(500);
         c.out.end(resets);
     } else if (c.mode == Mode::slow) {
@@ -749,11 +750,11 @@ void Node::spoil_answer(Connection& c, std::size_t head) {
     }
 }
 
-// Answers no proxy may pass on as they are, and right answers with something behind them.
+// Answers that a proxy must not relay unchanged, and correct answers with a surplus.
 void Node::lie(Connection& c) {
     const std::string evil =
         "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nx-soak-id: 00000000deadbeef\r\n\r\nEVIL";
-    // Tells the client of a HEAD, whose answer frames nothing, not to look for its length.
+    // Tells the client of a HEAD to ignore the length, because the answer frames nothing.
     const std::string odd = "x-soak-odd-framing: 1\r\n";
     c.closes = true;
     switch (chance_.below(13)) {
@@ -805,7 +806,7 @@ void Node::lie(Connection& c) {
             }
             [[fallthrough]];
         case 10: {
-            // A length that is not kept.
+            // A wrong length.
             put_head(c, "200 OK", "Content-Length: 1000\r\n");
             c.out.text(c.operation == Operation::head ? "" : "EVIL");
             if (c.operation == Operation::head) {
@@ -814,9 +815,8 @@ void Node::lie(Connection& c) {
             break;
         }
         case 11:
-            // Right, with a whole answer behind it that belongs to nobody. Only in one piece: bytes
-            // that come later, when the connection is in use again, are an answer to the next
-            // request as far as anybody can tell.
+            // Correct, then a whole answer without a request. Only in one piece: bytes that arrive
+            // later, when the connection is in use again, look like the answer to the next request.
             c.mode = Mode::ok;
             c.closes = false;
             answer(c);
@@ -825,7 +825,7 @@ void Node::lie(Connection& c) {
             }
             break;
         default:
-            // Right, with rubbish behind it a moment later: it may meet the next request.
+            // Correct, then garbage a moment later, possibly during the next request.
             c.mode = Mode::ok;
             c.closes = false;
             answer(c);
