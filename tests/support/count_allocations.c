@@ -1,10 +1,10 @@
-/* Counts what the threads of a process ask the allocator for, all but the first: in the daemon that
- * is the control thread, which works by the second and not by the request. Preloaded into a daemon
- * by tests/e2e/costs/test_no_allocations.py, which reads the count from the file that
+/* Counts the allocations of all threads of a process except the first one: in the daemon that is
+ * the control thread, which works periodically and not per request. Preloaded into a daemon by
+ * tests/e2e/costs/test_no_allocations.py, which reads the count from the file that
  * COUNT_ALLOCATIONS names: two words, the count and a switch. While the switch is on, the first
- * allocations also print their stack, so that a failure says who it was.
+ * allocations also print their stack, so a failure shows their origin.
  *
- * glibc's own entry points do the work, so nothing here needs dlsym(), which allocates. */
+ * glibc's own entry points do the work, so dlsym(), which allocates, is not needed. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <execinfo.h>
@@ -32,7 +32,7 @@ static __thread int is_printing;
 
 __attribute__((constructor)) static void open_count(void) {
     void* warm_up[1];
-    backtrace(warm_up, 1); /* loads libgcc now rather than inside an allocation */
+    backtrace(warm_up, 1); /* loads libgcc now, not inside an allocation */
     const char* path = getenv("COUNT_ALLOCATIONS");
     const int fd = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
     if (fd < 0) {
