@@ -22,7 +22,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture
 def make_backend():
-    """Makes backends; a request that was ambiguous to one of them fails the test."""
+    """Makes backends; an ambiguous request at any of them fails the test."""
     made = []
 
     def make(handler=answer_ok, name=None, host="127.0.0.1", **more):
@@ -68,8 +68,8 @@ def gate(start):
 
 @pytest.fixture
 def one(make_backend, gate):
-    """The commonest stage: one backend with a handler, one daemon before it. Returns (daemon,
-    backend)."""
+    """The usual stage: one backend with a handler, one daemon before it. Returns (daemon, backend).
+    """
 
     def run(handler=answer_ok, **site):
         backend = make_backend(handler)

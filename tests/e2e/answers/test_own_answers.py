@@ -1,8 +1,8 @@
-"""The answers s3gate writes itself are S3 XML with a request id, so that an SDK reads a code and an
-operator finds the line.
+"""The proxy's own answers are S3 XML with a request id: an SDK reads the code and an operator finds
+the log line.
 
-HTML or an empty body makes SDKs report a parse error instead of the reason; a wrong Retry-After
-makes minio-py sleep a minute.
+With HTML or an empty body SDKs report a parse error instead of the reason; a wrong Retry-After
+makes minio-py sleep for a minute.
 """
 
 import re
@@ -165,8 +165,8 @@ def test_resource_with_invalid_utf8_is_still_xml(gate):
 
 
 def test_request_id_is_the_logged_one(gate):
-    """Support asks for the id a client saw; it must lead to the log line. And no two requests share
-    one."""
+    """Support asks for the id that a client saw; it must lead to the log line. No two requests
+    share an id."""
     daemon = gate([dead_address()])
     seen = []
     for number in range(5):
@@ -178,8 +178,8 @@ def test_request_id_is_the_logged_one(gate):
 
 
 def test_connection_survives_a_harmless_own_answer(make_backend, gate):
-    """A 503 for a bodyless request is no reason to lose the connection; whatever is announced must
-    be true."""
+    """A 503 for a bodyless request must not cost the connection, and the announcement must be true.
+    """
     daemon = gate([dead_address()])
     with daemon.client() as client:
         response = client.request()
@@ -191,7 +191,7 @@ def test_connection_survives_a_harmless_own_answer(make_backend, gate):
 
 
 def test_refused_upload_gets_its_answer_while_it_sends(gate):
-    """No backend: a large upload must still be able to read the 503."""
+    """Without a backend, a large upload must still be able to read the 503."""
     daemon = gate([dead_address()])
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [("Content-Length", "700000")]))

@@ -1,7 +1,6 @@
-"""What people with a browser get from us: a page they can read instead of S3 XML, and the status
-page also where they forget its last slash.
+"""Browsers get a readable page instead of S3 XML, and the status page also without its final slash.
 
-An SDK that gets HTML reports a parse error instead of the reason; so S3 sites never send any.
+An SDK that gets HTML reports a parse error instead of the reason, so S3 sites never send HTML.
 """
 
 import re
@@ -23,7 +22,7 @@ def ask(daemon, site, accept=BROWSER, method="GET"):
 
 @pytest.fixture(name="both")
 def both_fixture(start):
-    """Site 0 is a console, site 1 an S3 one; nobody is behind either."""
+    """Site 0 is a console, site 1 an S3 site; neither has a backend."""
     console = make_site([dead_address()], name="console", type="http")
     return start(make_config([console, make_site([dead_address()], name="api")]))
 
@@ -106,7 +105,7 @@ def test_other_methods_go_to_the_server(one, method):
 
 @pytest.mark.parametrize("status", ["off", {**STATUS, "allow": ["192.0.2.0/24"]}])
 def test_an_object_of_that_name_where_there_is_no_page(one, status):
-    """The page is off, or not for this client: the bucket "upstream" has an object "health"."""
+    """The page is off, or not for this client, and the bucket "upstream" has an object "health"."""
     daemon, backend = one(status=status)
     with daemon.client() as client:
         assert client.request(target="/upstream/health").data == b"b1"

@@ -1,4 +1,4 @@
-"""The status page, byte for byte what operators' scripts read from the page they have today.
+"""The status page is byte for byte the page that operators' scripts parse today.
 
 A different space or a missing blank line breaks their parsers; a prefix that is too wide hides a
 bucket.

@@ -1,7 +1,7 @@
-"""The status page is for the addresses that status.allow names, and the address is the peer's.
+"""Only peers in status.allow see the status page; the peer's address counts.
 
-It names every storage server. A client that reaches it by spelling the path differently, by a Host,
-or by claiming to come from somewhere else, has a map of what is behind the proxy.
+The page names every storage server. A client that reaches it by another spelling of the path, by a
+Host, or by a forged address has a map of the cluster.
 """
 
 import socket
@@ -24,7 +24,7 @@ CLAIMS = [
     ("X-Rewrite-URL", PATH),
     ("X-HTTP-Method-Override", "GET"),
 ]
-# How a path can be spelled so that somebody who normalises takes it for the page.
+# Spellings of the path that a normalising reader takes for the page.
 SPELLINGS = [
     PATH,
     PATH + "x",
@@ -52,8 +52,8 @@ SPELLINGS = [
 
 @pytest.fixture(name="stage", params=["set", "append"])
 def stage_fixture(request, make_backend, start):
-    """The proxy even trusts the outsider's forwarded fields where `append` is on: that is about
-    what goes to the servers, never about who may see the page."""
+    """The proxy even trusts the outsider's forwarded fields under `append`. That concerns the
+    fields for servers, never the access to the page."""
     backend = make_backend()
     site = make_site(
         [backend],
@@ -77,7 +77,7 @@ def test_no_spelling_shows_it_to_an_outsider(stage):
                 assert response.status == (403 if denied else 200), (method, target)
                 assert b"Peers" not in response.data
                 served += not denied
-    # Whatever is not the page went to the server as an object, byte for byte.
+    # Every other path went to the server as an object, byte for byte.
     assert len(backend.requests) == served
     assert {request.target for request in backend.requests} == set(SPELLINGS)
 
@@ -92,7 +92,7 @@ def test_no_host_and_no_absolute_form_shows_it(stage):
             target = f"http://{name}{PATH}"
             response = client.request(target=target, host=name)
             assert (response.status, b"Peers" in response.data) == (403, False)
-        # Two authorities: neither wins.
+        # Two authorities: neither is accepted.
         with daemon.client(source=OUTSIDER) as client:
             client.send(client.head("GET", f"http://{name}{PATH}", host="bucket"))
             answer, _ = client.read_until_close()
@@ -101,7 +101,7 @@ def test_no_host_and_no_absolute_form_shows_it(stage):
 
 
 def test_who_is_allowed_sees_it_whatever_he_claims(stage):
-    """The other way round: forwarded fields take nothing away either."""
+    """Forwarded fields do not take the access away either."""
     daemon, _ = stage
     with daemon.client(source="127.0.0.77") as client:
         response = client.request(target=PATH, fields=[("X-Forwarded-For", OUTSIDER)])
@@ -111,7 +111,7 @@ def test_who_is_allowed_sees_it_whatever_he_claims(stage):
 
 
 def test_on_a_connection_that_was_used_for_objects(stage):
-    """Every request is judged by itself, pipelined ones too."""
+    """Every request is judged on its own, pipelined ones too."""
     daemon, _ = stage
     with daemon.client(source=OUTSIDER) as client:
         client.send(client.head("GET", "/b/1") + client.head("GET", PATH))
@@ -122,7 +122,7 @@ def test_on_a_connection_that_was_used_for_objects(stage):
 
 
 def test_ipv6_peers_are_judged_as_ipv6(make_backend, start):
-    """::1 is not 127.0.0.1, and an IPv4 client never comes in through [::] as ::ffff:a.b.c.d."""
+    """::1 is not 127.0.0.1, and an IPv4 client never arrives at [::] as ::ffff:a.b.c.d."""
     if not socket.has_ipv6 or not _has_loopback6():
         pytest.skip("this host has no IPv6 loopback")
     port = free_port("::1")

@@ -1,7 +1,6 @@
-"""Only a silent parked connection is used again, and it is closed before the backend would close
-it.
+"""Only a silent parked connection is used again, and the daemon closes it before the backend would.
 
-Late bytes on a parked connection would become the answer to somebody else's request.
+Late bytes on a parked connection would become the answer to another request.
 """
 
 import threading
@@ -11,7 +10,7 @@ from support import wire
 from support.waiting import wait_until
 
 
-# Whether a connection is used again must not depend on the worker a client lands on.
+# The reuse of a connection must not depend on the client's worker.
 ONE = {"workers": 1}
 
 
@@ -75,7 +74,7 @@ def test_bytes_behind_the_last_chunk_spoil_the_connection(one):
 
 
 def test_connection_closed_while_parked_is_replaced(one):
-    """The backend closes between two requests; neither a GET nor a PUT may fail for it."""
+    """The backend closes between two requests; neither a GET nor a PUT may fail because of it."""
 
     def handler(exchange):
         exchange.read_body()
@@ -99,8 +98,8 @@ def test_connection_closed_while_parked_is_replaced(one):
 
 
 def test_parked_connection_ends_after_idle_timeout(one):
-    """MinIO closes at 30 s; whoever closes second loses a request. Ours ends first, and needs no
-    other traffic to do so."""
+    """MinIO closes after 30 s, and the side that closes second may lose a request. So the daemon
+    closes first, without other traffic."""
     daemon, backend = one(backends={"idle_timeout": "300ms"}, top=ONE)
     with daemon.client() as client:
         assert client.request().status == 200
@@ -110,13 +109,13 @@ def test_parked_connection_ends_after_idle_timeout(one):
 
 
 def test_writes_prefer_a_fresh_connection(one):
-    """Five seconds after its last use a parked connection serves reads, but no longer a write that
-    could not be repeated."""
+    """Five seconds after its last use a parked connection serves reads, but no write that could not
+    be repeated."""
     daemon, backend = one(backends={"idle_timeout": "60s"}, top=ONE)
     with daemon.client() as client:
         assert client.request(target="/b/park").status == 200
         assert client.request("PUT", "/b/soon", body=b"x").status == 200
-        # The age of a connection is what is tested: only time makes it.
+        # The test is about a connection's age, so time must pass.
         time.sleep(6)
         assert client.request("PUT", "/b/late", body=b"x").status == 200
         number = {request.target: request.connection.number for request in backend.requests}
@@ -125,7 +124,7 @@ def test_writes_prefer_a_fresh_connection(one):
 
 
 def test_keepalive_bounds_the_parked(one):
-    """Two parked per backend and worker, whatever number was in use at once."""
+    """Two connections stay parked per backend and worker, however many were in use at once."""
     gathered = threading.Barrier(8)
 
     def handler(exchange):
@@ -153,8 +152,8 @@ def test_keepalive_zero_never_parks(one):
 
 
 def test_connection_with_a_rest_of_request_is_not_reused(one):
-    """The backend answered before it had the whole body: what is still under way would be read as
-    the next request."""
+    """The backend answered before it had the whole body; it would read the rest as the next
+    request."""
 
     def handler(exchange):
         if exchange.request.target == "/b/early":

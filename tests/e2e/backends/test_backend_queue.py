@@ -1,8 +1,7 @@
-"""backends.max_connections: a server never has more requests in progress, whatever the workers;
-what comes beyond goes to the next server, or waits in turn, for a bounded time, in a bounded
-number.
+"""backends.max_connections limits the requests in progress at a server, over all workers. Further
+requests go to the next server or wait in turn, for a bounded time, in a bounded number.
 
-Without it a burst piles up inside the servers, where it cannot be seen, bounded or taken back.
+Without it a burst piles up inside the servers, where it can be neither seen nor bounded.
 """
 
 import re
@@ -16,13 +15,13 @@ from support.config import FAST_HEALTH
 from support.waiting import wait_until
 
 
-# One worker serves what it is sent in that order, so a request that is refused for want of a place
-# to wait tells that those before it wait.
+# One worker serves requests in order. A request that is refused because the queue is full proves
+# that the earlier ones wait.
 IN_ORDER = {"workers": 1}
 
 
 class Gauge:
-    """A handler that holds requests until they are let go, and knows how many it had at once."""
+    """A handler that holds requests until the test releases them, and counts the most at once."""
 
     def __init__(self, held=True):
         self.held = held
@@ -54,7 +53,7 @@ def send_all(daemon, number, mark="/b"):
 
 
 def number_that_waited(daemon):
-    """As the daemon's log says it about once a second."""
+    """The number in the daemon's log, which appears about once a second."""
     found = re.findall(r"(\d+) requests? that waited for room", daemon.stderr)
     return sum(int(number) for number in found)
 
@@ -66,7 +65,7 @@ def finish(clients, status=200):
 
 
 def assert_all_places_are_free(daemon, gauge, places, mark):
-    """Exactly `places` requests get through at once: none is lost, none is there twice."""
+    """Exactly `places` requests are let through at once: no room is lost or doubled."""
     gauge.held, gauge.most = True, 0
     clients = send_all(daemon, places + 2, mark)
     wait_until(lambda: gauge.now == places)
@@ -155,7 +154,7 @@ def test_other_methods_pass_over_full_servers_too(make_backend, gate, method):
 
 
 def test_waiting_in_vain(make_backend, gate):
-    """503 SlowDown after queue_timeout; no mark, no attempt, and the connection goes on."""
+    """503 SlowDown after queue_timeout; no mark, no attempt, and the connection stays."""
     gauge = Gauge()
     backend = make_backend(gauge)
     daemon = gate(
@@ -185,7 +184,7 @@ def test_waiting_in_vain(make_backend, gate):
 
 @pytest.mark.parametrize("queue,waiting", [("off", 0), (2, 2)])
 def test_no_place_to_wait(make_backend, gate, queue, waiting):
-    """What finds the queue full is answered at once, not after queue_timeout."""
+    """A request that finds the queue full is answered at once, not after queue_timeout."""
     gauge = Gauge()
     daemon = gate(
         [make_backend(gauge)],
@@ -194,7 +193,7 @@ def test_no_place_to_wait(make_backend, gate, queue, waiting):
     )
     held = send_all(daemon, 1 + waiting, "/held")
     wait_until(lambda: gauge.now == 1)
-    # A probe that came before them would take the place of one of them.
+    # An earlier probe would take the place of one of them.
     wait_until(lambda: number_that_waited(daemon) == waiting)
     answers = []
 
@@ -241,7 +240,7 @@ def test_a_client_that_leaves_leaves_the_queue(make_backend, gate):
 
 
 def test_an_upload_waits_with_its_body(make_backend, gate):
-    """Its body arrives whole after the wait, and one with Expect is asked for it only then."""
+    """Its body arrives complete after the wait; one with Expect gets its 100 only then."""
     gauge = Gauge()
 
     def handler(exchange):
@@ -260,7 +259,7 @@ def test_an_upload_waits_with_its_body(make_backend, gate):
     gauge.held = False
     gauge.let_go(3)
     finish(held)
-    # Which of the two came first is not told here.
+    # The order of the two is unknown here.
     answers = []
     reader = threading.Thread(target=lambda: answers.append(plain.read_response("PUT").status))
     reader.start()
@@ -277,8 +276,8 @@ def test_an_upload_waits_with_its_body(make_backend, gate):
 
 
 def test_a_storm_over_all_workers(make_backend, gate):
-    """Many more clients than places: every request is answered, nothing is exceeded, and a place
-    that comes free on one worker reaches those that wait on another without delay."""
+    """Many more clients than places: every request is answered, the limit holds, and room that
+    becomes free on one worker reaches the waiting requests of another without delay."""
     gauges = [Gauge(held=False), Gauge(held=False)]
     daemon = gate(
         [make_backend(gauge) for gauge in gauges],
@@ -293,7 +292,7 @@ def test_a_storm_over_all_workers(make_backend, gate):
             response = client.request(target=f"/b/{me}-{number}")
             with lock:
                 found.append(response.status)
-            if number % 5 == 4:  # fresh connections too: to whatever worker
+            if number % 5 == 4:  # new connections too, to any worker
                 client.close()
                 client = daemon.client()
         client.close()
@@ -319,8 +318,8 @@ def test_a_storm_over_all_workers(make_backend, gate):
 
 
 def test_a_place_passes_on_at_once_whatever_the_worker(make_backend, gate):
-    """One waits while one is served, on any of eight workers: the place that comes free reaches it
-    at once. Found out by looking again, it would take 125 ms on average."""
+    """One request waits while another is served, on any of eight workers: the room reaches it at
+    once. A worker that only polls would need 125 ms on average."""
     gauge = Gauge()
     daemon = gate(
         [make_backend(gauge)],
@@ -331,7 +330,7 @@ def test_a_place_passes_on_at_once_whatever_the_worker(make_backend, gate):
     for turn in range(25):
         clients = send_all(daemon, 2, f"/{turn}")
         wait_until(lambda: gauge.now == 1)
-        wire.sleep_briefly()  # so that the other one waits in most turns
+        wire.sleep_briefly()  # so that usually the other one waits
         begin, before = time.monotonic(), len(gauge.bodies)
         gauge.let_go()
         wait_until(lambda: len(gauge.bodies) > before, interval=0.001)
@@ -375,7 +374,7 @@ def test_an_answer_does_not_wait_to_be_replaced(make_backend, gate):
 
 
 def test_who_found_a_dead_server_waits_for_a_living_one(make_backend, gate):
-    """Nothing was sent yet: the request is as good as new, so it waits its turn."""
+    """No byte was sent, so the request waits its turn like a new one."""
     gauge = Gauge()
     living, dying = make_backend(gauge), make_backend()
     daemon = gate(
@@ -393,7 +392,7 @@ def test_who_found_a_dead_server_waits_for_a_living_one(make_backend, gate):
 
 
 def test_a_second_connection_to_the_same_server_keeps_the_place(make_backend, gate):
-    """Row 4: a kept connection that died is replaced; the place is neither lost nor taken twice."""
+    """Row 4 replaces a kept connection that died; the room is neither lost nor taken twice."""
     gauge = Gauge(held=False)
 
     def handler(exchange):
@@ -423,8 +422,8 @@ def assert_all_places_are_free_in_turn(daemon, gauge):
 
 
 def test_full_servers_are_not_down(make_backend, gate):
-    """when_all_down does not send requests to a server that the checks took out because the others
-    are full."""
+    """when_all_down does not send requests to a server that is down by its checks because the
+    others are full."""
     gauge = Gauge()
     good, bad = make_backend(gauge), make_backend()
     bad.health.status = 503
@@ -439,7 +438,7 @@ def test_full_servers_are_not_down(make_backend, gate):
     with daemon.client() as client:
         assert client.request(target="/late").status == 503
     assert bad.requests == []
-    # One that comes up while somebody waits is taken.
+    # A server that comes up during the wait is used.
     bad.health.status = 200
     with daemon.client() as client:
         wait_until(lambda: client.request(target="/later").status == 200)

@@ -1,7 +1,7 @@
-"""Active checks decide which backends are used; every flip is one log line with its reason.
+"""Active checks decide which backends are used; every change is one log line with its reason.
 
 MinIO answers 200 while its object layer is not up: without the header rule such a node gets traffic
-it can only refuse.
+that it can only refuse.
 """
 
 import re
@@ -11,8 +11,8 @@ import pytest
 from support.config import FAST_HEALTH
 from support.waiting import wait_until
 
-# Sixty: the ports, and with them the ring, differ from run to run, and every backend must be the
-# home of one of these.
+# Sixty keys: the ports, and so the ring, differ from run to run, and every backend must be the home
+# of a key.
 KEYS = [f"k{number}" for number in range(60)]
 
 
@@ -102,13 +102,13 @@ def test_refused_and_back(stage):
 
 
 def test_first_check_decides_alone(make_backend, gate):
-    """A daemon that starts beside a dead backend must not send it traffic for fall x interval."""
+    """A daemon that starts beside a dead backend must not send it traffic for fall × interval."""
     backends = [make_backend() for _ in range(3)]
     backends[0].health.status = 503
     daemon = gate(
         backends, passive="off", health={"interval": "60s", "timeout": "2s", "fall": 3, "rise": 3}
     )
-    # READY came after the first round.
+    # READY came after the first round of checks.
     assert "b1" not in homes(daemon).values()
     assert [len(backend.health.seen) for backend in backends] == [1, 1, 1]
 
@@ -125,7 +125,7 @@ def test_ready_does_not_wait_for_ever(make_backend, gate):
 
 
 def test_fall_needs_consecutive_failures(make_backend, gate):
-    """Two failures, one success and so on never reach a fall of three."""
+    """Two failures, a success and so on never reach a fall of three."""
     backend, other = make_backend(), make_backend()
     answers = [200] + [503, 503, 200] * 6 + [200] * 1000
     original = backend._serve_health
@@ -178,7 +178,7 @@ def test_default_check_is_minios(make_backend, gate):
 
 
 def test_check_port(make_backend, gate):
-    """The console has no health endpoint: the API port of the same node is asked."""
+    """The console has no health endpoint, so the check uses the API port of the same node."""
     data, api = make_backend(), make_backend()
     daemon = gate(
         [data],
@@ -234,8 +234,8 @@ def test_checks_use_connections_of_their_own(stage):
 
 
 def test_taken_down_releases_what_waits(make_backend, gate):
-    """A node without power: requests that wait on it without an answer move on when its checks
-    fail, not after minutes."""
+    """A node without power: when its checks fail, requests that wait for it move on, not minutes
+    later."""
 
     def handler(exchange):
         exchange.read_body()

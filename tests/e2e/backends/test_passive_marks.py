@@ -1,5 +1,5 @@
 """Passive marks: a backend that refuses or breaks is avoided for fail_timeout, then tried by one
-request; a status never marks.
+request. A status never marks.
 
 One broken object that always answers 500 must not take node after node out of service.
 """
@@ -36,12 +36,12 @@ def test_refused_is_marked_and_comes_back(make_backend, gate):
         assert response.status == 200 and response.data.decode() != victim.name
     daemon.wait_stderr(r"marked")
     victim.listen()
-    # One trial after fail_timeout clears the mark; then every key is home again.
+    # One trial after fail_timeout clears the mark; then every key returns.
     wait_until(lambda: homes(daemon, keys) == before, what="keys home")
 
 
 def test_marked_backend_is_not_tried_again_and_again(make_backend, gate):
-    """While marked it gets no connection; without marks every request of its keys would pay for the
+    """A marked backend gets no connection; without marks every request of its keys would pay for a
     failed attempt."""
     doomed = threading.Event()
 
@@ -86,7 +86,7 @@ def test_statuses_never_mark(make_backend, gate):
 
 
 def test_at_most_a_third_is_marked(make_backend, gate):
-    """Six backends, all break: no more than two are marked, the others stay in use."""
+    """Six backends, all break: at most two are marked, the others stay in use."""
     broken = threading.Event()
 
     def handler(exchange):
@@ -106,7 +106,8 @@ def test_at_most_a_third_is_marked(make_backend, gate):
     broken.clear()
     after = homes(daemon, keys)
     missing = set(before.values()) - set(after.values())
-    # Two, not none: were all six marked, the marks would be ignored and every key be at home.
+    # Two, not none: if all six were marked, the marks would be ignored and every key would be at
+    # home.
     assert len(missing) == 2
     assert sum(1 for key in keys if after[key] == before[key]) >= 20
     assert daemon.totals()["passive marks set"] == 2
@@ -124,8 +125,8 @@ def test_a_single_backend_is_never_given_up(make_backend, gate):
 
 @pytest.mark.parametrize("passive", ["off", {"max_fails": 3, "fail_timeout": "60s"}])
 def test_checks_and_marks_together(make_backend, gate, passive):
-    """A backend that is down by its checks and marked: both must be lifted before its keys return,
-    and both are."""
+    """A backend is down by its checks and marked. Its keys return after both have ended, and both
+    end."""
     backends = [make_backend() for _ in range(3)]
     daemon = gate(backends, passive=passive, health=FAST_HEALTH)
     keys = [f"k{number}" for number in range(60)]

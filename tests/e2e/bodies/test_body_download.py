@@ -1,7 +1,7 @@
 """Response bodies arrive complete, unchanged and in the backend's framing, at every size.
 
-A close-delimited response becomes chunked for an HTTP/1.1 client, so that a cut can be told from
-the end.
+A close-delimited response becomes chunked for an HTTP/1.1 client, so that a cut differs from the
+end.
 """
 
 import re
@@ -67,11 +67,11 @@ def test_without_pipes(make_backend, gate):
 
 @needs_strace
 def test_of_long_bodies_in_a_row_less_is_copied(one, tmp_path):
-    """One read takes a head and a body of up to 16 KiB; a client whose last GET got more than 8 KiB
-    and what is spliced is likely to get such again, and a copy costs more than a read."""
+    """One read takes a head and a body of up to 16 KiB. After a GET with a long answer the next one
+    is probably long too, so the first read is smaller: a copy costs more than a read."""
     daemon, _ = one(serve("length"))
     plain, short = 16 * 1024, 8 * 1024
-    # What is asked for, and how much is read at first of the answer.
+    # The target, and the size of the first read of its answer.
     steps = [
         ("GET", 1000, plain),
         ("GET", 100_000, plain),
@@ -134,7 +134,7 @@ def test_head_and_body_at_every_split(one):
 
 
 def test_each_piece_is_passed_on_at_once(one):
-    """Event streams and keep-alive spaces: a byte must reach the client before the next one is
+    """Event streams and keep-alive spaces: each byte must reach the client before the next one is
     written."""
     release = []
 

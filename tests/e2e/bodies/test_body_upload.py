@@ -1,7 +1,7 @@
-"""Request bodies arrive complete, unchanged and in the framing class they came in, at every size.
+"""Request bodies arrive complete, unchanged and in the client's kind of framing, at every size.
 
-Off-by-one errors sit at the sizes of buffers and of the splice threshold (32 KiB left); a length
-that becomes chunked is 411 at MinIO.
+Off-by-one errors occur at buffer sizes and at the splice threshold (32 KiB left); a length that
+becomes chunked is 411 at MinIO.
 """
 
 import pytest
@@ -74,8 +74,8 @@ def test_64_mib(one, framing):
 
 
 def test_without_pipes(make_backend, gate):
-    """`limits.pipes: 0` or too few must end in a copy with the same bytes. One pipe, four uploads
-    at once."""
+    """With no pipe or too few, uploads are copied with the same bytes. One pipe, four uploads at
+    once."""
     backend = make_backend()
     daemon = gate([backend], top={"limits": {"pipes": 1}})
     data = wire.payload(3 * 1024 * 1024 + 1)

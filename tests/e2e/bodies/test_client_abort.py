@@ -1,8 +1,7 @@
-"""A client that leaves takes its backend connection with it, at once and without a clean end of its
-upload.
+"""A client that leaves ends its backend connection at once, without a clean end of its upload.
 
-A terminating chunk behind half a body would store a truncated object; a forgotten long poll holds a
-slot of the backend.
+A terminating chunk after half a body would store a truncated object; a forgotten long poll occupies
+the backend.
 """
 
 import threading
@@ -14,7 +13,7 @@ from support.waiting import wait_until
 
 
 class Ending:
-    """How the backend's connection ended, noted by the handler."""
+    """The end of the backend's connection, as the handler saw it."""
 
     def __init__(self):
         self.how = None
@@ -122,7 +121,7 @@ def test_reset_while_waiting_for_the_answer(one, method):
 
 
 def has_read_all(daemon, client):
-    """True when nothing that was sent to the daemon waits in its socket."""
+    """True if no sent byte waits in the daemon's socket."""
     here = client.sock.getsockname()[1]
     there = client.sock.getpeername()[1]
     with open(f"/proc/{daemon.process.pid}/net/tcp", encoding="ascii") as table:
@@ -135,7 +134,7 @@ def has_read_all(daemon, client):
 
 @pytest.mark.parametrize("method,body", [("GET", b""), ("PUT", b"abc"), ("DELETE", b"")])
 def test_reset_in_the_same_look_as_the_end_of_the_request(one, method, body):
-    """The rest of a head, the body and the reset are seen at once, by whoever waits for the
+    """The end of the head, the body and the reset arrive together while the daemon waits for the
     head."""
     daemon, backend = one(top={"workers": 1})
     client = daemon.client()
@@ -152,7 +151,7 @@ def test_reset_in_the_same_look_as_the_end_of_the_request(one, method, body):
 
 
 def test_reset_during_a_silent_download(one):
-    """Long poll: neither side moves, the client vanishes."""
+    """Long poll: no bytes move, and the client vanishes."""
     ending = Ending()
 
     def handler(exchange):
@@ -171,7 +170,7 @@ def test_reset_during_a_silent_download(one):
 
 
 def test_many_that_vanish_leave_nothing(one):
-    """Many clients that vanish right behind their request: no descriptor and no backend connection
+    """Many clients vanish directly after their request: no descriptor and no backend connection
     stays."""
     release = threading.Event()
 

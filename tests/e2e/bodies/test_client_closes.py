@@ -1,7 +1,7 @@
-"""A client that closes its connection while it waits is gone: its backend is told at once.
+"""A client that closes while it waits is gone: its backend is told at once.
 
-A backend that works on for a minute for a client that was interrupted is lost to all others.
-Direct, the backend would see the same FIN.
+A backend that works on for a minute for a client that left cannot serve others. Without the proxy
+it would see the same FIN.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from support.waiting import DEADLINE, wait_until
 
 
 class Watched:
-    """A handler that does not answer, and tells how the daemon ended its connection."""
+    """A handler that does not answer and notes how the daemon ended its connection."""
 
     def __init__(self, before=b""):
         self.before = before
@@ -74,7 +74,7 @@ def test_while_waiting_for_the_answer(one, method, fields, body, how):
 
 
 def test_with_the_last_byte_of_the_body(one):
-    """The end comes in the very event that completes the upload."""
+    """The end arrives in the same event as the last byte of the upload."""
     handler = Watched()
     daemon, backend = one(handler, timeouts=LONG)
     with daemon.client() as client:
@@ -99,7 +99,7 @@ def flood(exchange):
 
 
 def blocked(daemon):
-    """A client whose answer stands still because it does not read."""
+    """A client whose answer is stuck because it does not read."""
     client = daemon.client(rcvbuf=4096)
     client.send(client.head("GET", "/b/k"))
     client.begin_response()
@@ -118,7 +118,8 @@ def test_while_it_does_not_read(one):
 
 
 def test_as_it_makes_room(one):
-    """Room to write and the end in one event: whoever waits for room must not swallow the end."""
+    """Room to write and the end arrive in one event: a write that waits for room must not swallow
+    the end."""
     daemon, _ = one(flood, timeouts=LONG)
     with blocked(daemon) as client:
         with daemon.frozen():
@@ -144,7 +145,7 @@ def test_while_the_answer_stands_still(one, framing):
 
 
 def test_with_the_request_in_one_packet(one):
-    """No backend is asked for somebody who has left already."""
+    """No backend is asked for a client that has left already."""
     daemon, backend = one(Watched(), timeouts=LONG)
     with daemon.frozen():
         client = daemon.client()
@@ -194,7 +195,7 @@ def test_while_waiting_for_room(make_backend, gate):
 
 
 def test_between_two_attempts(make_backend, gate):
-    """No further node is asked for a client that left while the first one thought about it."""
+    """No further node is asked for a client that left during the first attempt."""
     left = threading.Event()
 
     def handler(exchange):
@@ -214,7 +215,7 @@ def test_between_two_attempts(make_backend, gate):
 
 
 def test_its_answer_is_all_out(one):
-    """A client that has got all of its answer may close: that is no fault."""
+    """A client that has its whole answer may close: that is no fault."""
     daemon, _ = one()
     with daemon.client() as client:
         assert client.request().status == 200

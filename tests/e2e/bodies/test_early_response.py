@@ -1,4 +1,4 @@
-"""A final answer during an upload reaches the client whole, though it is still sending.
+"""A final answer during an upload reaches the client complete, although it is still sending.
 
 Without it SDKs see a broken pipe instead of AccessDenied, and a backend that refuses a large body
 stalls both sides.
@@ -17,7 +17,7 @@ ERROR = (
 
 
 def refuse(exchange):
-    """Answers behind the head and never reads a byte of the body."""
+    """Answers after the head and never reads the body."""
     exchange._body_read = True
     exchange.respond(403, [("Content-Type", "application/xml")], ERROR, "Forbidden")
     exchange.backend.done.wait(20)
@@ -54,8 +54,8 @@ def test_client_sends_on_slowly(make_backend, gate, framing):
 
 
 def test_client_that_sends_everything_before_it_reads(make_backend, gate):
-    """10 MB in flight: the answer must survive in the client's receive buffer, not be wiped out by
-    a reset."""
+    """10 MB in flight: the answer must survive in the client's receive buffer; a reset would
+    destroy it."""
     backend = make_backend(refuse)
     backend.done = threading.Event()
     daemon = gate([backend])
@@ -66,15 +66,15 @@ def test_client_that_sends_everything_before_it_reads(make_backend, gate):
         ), "the daemon must go on reading for a while"
         response = client.read_response()
         assert (response.status, response.data) == (403, ERROR)
-        # Where the kernel's buffers took the whole body, the exchange is complete and may go on.
+        # If the kernel's buffers took the whole body, the exchange is complete and the connection
+        # may stay.
         if response.closes:
             assert client.expect_close() == "eof"
     backend.done.set()
 
 
 def test_backend_answers_and_closes(one):
-    """read head, write 403, close: the failing write to the backend must not hide the answer that
-    is there."""
+    """Read the head, write 403, close: the failed write to the backend must not hide the answer."""
 
     def handler(exchange):
         exchange._body_read = True
@@ -119,7 +119,7 @@ def test_answer_while_the_body_is_complete_keeps_the_connection(one):
 
 
 def test_lingering_is_bounded(make_backend, gate):
-    """A client that never stops sending cannot hold its connection for ever."""
+    """A client that never stops sending cannot keep its connection forever."""
     backend = make_backend(refuse)
     backend.done = threading.Event()
     daemon = gate([backend])
@@ -135,7 +135,7 @@ def test_lingering_is_bounded(make_backend, gate):
 
 
 def test_large_early_answer(one):
-    """Answer and upload overlap: both are large, neither may block the other."""
+    """Answer and upload overlap: both are large, and neither may block the other."""
     data = wire.payload(8 * 1024 * 1024)
 
     def handler(exchange):

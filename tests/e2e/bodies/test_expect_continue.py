@@ -1,8 +1,8 @@
-"""Expect: 100-continue end to end: the backend decides, its 100 is relayed bare, an early final
-answer comes without one.
+"""Expect: 100-continue end to end. The backend decides; its 100 is relayed without fields; an early
+final answer comes without a 100.
 
-Answering 100 ourselves makes clients send bodies that were refused; swallowing it costs botocore a
-second per PUT.
+If the proxy sent the 100, clients would send bodies that were refused; if it swallowed the 100,
+botocore would lose a second per PUT.
 """
 
 import threading
@@ -39,7 +39,7 @@ def test_100_comes_from_the_backend(one):
 
 
 def test_100_is_relayed_bare(one):
-    """Any field inside a 100 hung aws-cli; the backend's own are dropped."""
+    """Any field in a 100 made aws-cli hang; the backend's fields are dropped."""
 
     def handler(exchange):
         exchange.send(b"HTTP/1.1 100 Continue\r\nConnection: keep-alive\r\nX-A: b\r\n\r\n")
@@ -74,7 +74,8 @@ def test_100_only_once(one):
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_refusal_without_a_100(one, framing):
-    """403 before the body: no 100, Connection: close, and the body is never asked for."""
+    """403 before the body: no 100, Connection: close, and the client is never asked for the body.
+    """
     go = threading.Event()
 
     def handler(exchange):
@@ -97,7 +98,7 @@ def test_refusal_without_a_100(one, framing):
         assert b"AccessDenied" in response.data
         assert response.closes
         assert client.expect_close() == "eof"
-    # The unused backend connection cannot carry another request: its announced body never came.
+    # The unused backend connection cannot carry another request: the announced body never came.
     with daemon.client() as client:
         client.send(client.head("GET", "/b/next"))
         client.read_response()
@@ -156,7 +157,7 @@ def test_backend_that_never_sends_100_but_reads(one):
 
 
 def test_client_that_waits_forever_is_bounded(one):
-    """Neither side moves: the client waits for a 100, the backend for a body."""
+    """A deadlock: the client waits for a 100, the backend for a body."""
     daemon, backend = one(
         lambda exchange: exchange.read_body(),
         timeouts={"client_body": "300ms", "backend_head": "600ms"},
@@ -183,8 +184,8 @@ def test_client_that_does_nothing_with_its_100(one):
 
 
 def test_other_expectations(one):
-    """RFC 9110 §10.1.1 allows 417 for what is not understood. To pass it on would leave it to the
-    backend whether the body behind it is read."""
+    """RFC 9110 §10.1.1 allows 417 for an unknown expectation. If it were relayed, the backend would
+    decide whether the body after it is read."""
     daemon, backend = one()
     with daemon.client() as client:
         response = client.request("GET", "/b/k", [("Expect", "the-unexpected")])
@@ -223,7 +224,7 @@ def test_large_upload_after_100(one):
 
 
 def test_waiting_for_a_late_100_is_no_stall(one):
-    """A client is silent by right until it is asked: client_body begins with the 100."""
+    """A client rightly sends nothing until it gets the 100: client_body begins then."""
     pause = threading.Event()
 
     def handler(exchange):

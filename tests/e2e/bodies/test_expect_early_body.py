@@ -1,8 +1,7 @@
-"""A client that announces Expect and sends its long body at once: no backend ever stores it with a
-hole.
+"""A client announces Expect and sends its long body at once: no backend ever stores it with a gap.
 
-The part beyond the replay buffer is read while the first connection turns out to be dead; what the
-next backend got was the beginning and the rest, a well-formed chunked body.
+The part beyond the replay buffer is read while the first connection turns out to be dead. The next
+backend once got the beginning and the rest as a well-formed chunked body.
 """
 
 import pytest
@@ -32,8 +31,8 @@ def test_stored_whole_or_not_at_all(make_backend, gate, chunk):
             message = client.head("PUT", f"/b/put-{number}?{key}", fields)
             message += wire.chunked(data, size=chunk)
             with daemon.frozen():
-                # More than the replay buffer holds waits for the daemon before the reset is heard
-                # of.
+                # More than the replay buffer holds is waiting for the daemon before it learns of
+                # the reset.
                 client.send(message[:32768])
                 client.send_in_background(message[32768:])
                 for connection in home.open_connections:

@@ -1,7 +1,6 @@
-"""Expect with Content-Length: 0 (every empty put of botocore): a 100 of our own, or Connection:
-close.
+"""Expect with Content-Length: 0 (every empty put of botocore): our own 100, or Connection: close.
 
-A Go backend never sends a 100 here; without either measure botocore stalls on the next request of
+A Go backend never sends a 100 here. Without either measure botocore stalls on the next request of
 the connection and writes that object twice.
 """
 

@@ -1,7 +1,7 @@
-"""A chunked body without a byte, behind Expect, is a body that was sent: executed once.
+"""An empty chunked body after Expect counts as a sent body: it is executed once.
 
-"Nothing of the body went out" lets a request move on to the next backend, whatever its method; the
-last chunk alone completes an empty upload, and the backend may have stored it.
+A request may move to the next backend, whatever its method, only if no byte of the body was sent.
+The last chunk alone completes an empty upload, and the backend may have stored it.
 """
 
 import pytest

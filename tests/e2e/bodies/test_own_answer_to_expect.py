@@ -1,7 +1,7 @@
-"""An answer of our own to a client that still waits for its 100 closes the connection.
+"""The proxy's own answer to a client that still waits for its 100 closes the connection.
 
-The client may or may not send the body it announced (RFC 9110 §10.1.1): only a new connection
-tells its next request from that body.
+The client may or may not send the announced body (RFC 9110 §10.1.1): only on a new connection is
+its next request distinct from that body.
 """
 
 import pytest
@@ -41,7 +41,7 @@ def test_backend_breaks(one):
 
 
 def test_without_expect_the_connection_stays(gate):
-    """The counterpart: where nothing is open, the client keeps its connection."""
+    """The counterpart: without an open expectation the client keeps its connection."""
     daemon = gate([dead_address()])
     with daemon.client() as client:
         for _ in range(2):

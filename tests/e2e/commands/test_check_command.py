@@ -1,7 +1,7 @@
-"""`s3gate check` as operators and their tools call it: every habitual form, exit codes, JSON, the
-dump and the ring digest.
+"""`s3gate check` as operators and their tools call it: common forms, exit codes, JSON, the dump and
+the ring digest.
 
-A roll-out that compares hosts or refuses warnings is only as good as these.
+Roll-outs that compare hosts or refuse warnings rely on these.
 """
 
 import json
@@ -253,7 +253,7 @@ def test_upgrade_timeout_says_that_nothing_uses_it_yet(tmp_path, start, make_bac
 
 
 def test_the_dump_of_a_file_without_warnings_has_none(tmp_path):
-    """Keys that have no effect where they stand are left out of it."""
+    """The dump leaves out keys that have no effect."""
     balances = ({"method": "least_conn"}, {"salt": "pepper"})
     sites = [make_site([dead_address(), dead_address()], name=f"site-{i}") for i in range(2)]
     for site, balance in zip(sites, balances):
@@ -268,12 +268,12 @@ def test_the_dump_of_a_file_without_warnings_has_none(tmp_path):
 
 
 def test_route_needs_the_address_of_a_fingerprint(tmp_path):
-    """An answer without it would be no answer; a script must not take it for one."""
+    """An answer without the address would be wrong, and a script must not use it."""
     path = write(tmp_path, make_config([make_site(["10.0.0.1:9000", "10.0.0.2:9000"])]))
     done = run_command("route", "-c", path, "/bucket/key", "?uploadId=abc")
     assert done.returncode == 1
     assert "/bucket/key" in done.stderr and "--ip" in done.stderr
-    assert "argument   ?uploadId=abc\n" in done.stdout  # what can be told is told
+    assert "argument   ?uploadId=abc\n" in done.stdout  # parts that are known are printed
     assert "/bucket/key" not in done.stdout
     done = run_command("route", "-c", path, "--ip", "192.0.2.7", "/bucket/key")
     assert done.returncode == 0 and "source     fingerprint\n" in done.stdout

@@ -1,7 +1,7 @@
-"""`s3gate check` looks at the host and at the unit that will run the file.
+"""`s3gate check` examines the host and the unit that will run the file.
 
-What only shows in production (a loop, a read-only folder, a file that the service's user cannot
-read) is found before the start, with the line that helps.
+Faults that would otherwise show only in production (a loop, a read-only folder, a file that the
+service's user cannot read) are found before the start, with the line that helps.
 """
 
 import contextlib
@@ -67,7 +67,7 @@ def test_an_ordinary_file_has_no_warning(folder):
 
 
 def test_warns_of_an_address_of_another_host(folder):
-    """TEST-NET-1: an address of no host."""
+    """TEST-NET-1: no host has this address."""
     site = make_site([dead_address(), dead_address()], listen="192.0.2.1:9000")
     site["listen"] += ["127.0.0.5:0", "0.0.0.0:%d" % free_port()]
     warnings, _ = warnings_of(write(folder, make_config([site])))
@@ -148,7 +148,7 @@ def test_what_is_no_loop(folder, listen, server):
     not shutil.which("unshare") or os.geteuid() != 0, reason="needs a network namespace"
 )
 def test_a_loop_over_an_address_of_the_host_is_a_warning(folder):
-    """Under a wildcard it depends on the host which servers are its own."""
+    """For a wildcard listener the host decides which servers are its own."""
     sites = [make_site(["192.0.2.7:9000", "192.0.2.8:9000"], listen="0.0.0.0:9000")]
     path = write(folder, make_config(sites))
     script = 'ip link set lo up && ip addr add 192.0.2.7/32 dev lo && exec "$@"'
@@ -202,7 +202,7 @@ def test_the_shipped_unit_takes_what_it_is_made_for(folder):
     not shutil.which("unshare") or os.geteuid() != 0, reason="needs a mount namespace"
 )
 def test_root_looks_with_the_eyes_of_the_installed_unit(folder):
-    """Without being asked to; the drop-ins of an administrator count."""
+    """By default; the administrator's drop-ins count."""
     path = write(folder, main_file(access_log={"target": "/srv/logs/access.log"}))
     (folder / "units").mkdir()
     (folder / "units" / "s3gate.service").write_text(unit_text(path, "ProtectSystem=strict"))
@@ -221,7 +221,7 @@ def test_root_looks_with_the_eyes_of_the_installed_unit(folder):
 
 
 def test_drop_ins_count(folder):
-    """The line that a warning names makes it go away."""
+    """The line that a warning names ends the warning."""
     logs = folder / "logs"
     logs.mkdir()
     logs.chmod(0o777)
@@ -248,7 +248,7 @@ def test_drop_ins_count(folder):
 
 
 def test_looks_with_the_eyes_of_the_units_user(folder):
-    """What root can read, the service cannot."""
+    """Root can read the file, but the service cannot."""
     sites, logs = folder / "sites", folder / "logs"
     sites.mkdir()
     logs.mkdir()
@@ -295,7 +295,8 @@ def test_a_user_who_is_made_up_reads_what_everybody_may(folder):
 
 
 def test_a_number_of_now_is_no_user(folder):
-    """Of the user whom systemd made up, while the service runs: the next start may have another."""
+    """A running service gives a user of DynamicUser= a number; the next start may use another one.
+    """
     passwd = folder / "passwd"
     passwd.write_text(
         pathlib.Path("/etc/passwd").read_text(encoding="utf-8")
@@ -324,7 +325,7 @@ def test_a_number_of_now_is_no_user(folder):
     ],
 )
 def test_a_path_in_a_private_tmp(folder, settings, lines):
-    """PrivateTmp=no is ignored beside DynamicUser=yes: tests/real/test_unit_advice.py shows it."""
+    """DynamicUser=yes overrides PrivateTmp=no; tests/real/test_unit_advice.py shows that."""
     path = write(folder, main_file(access_log={"target": "/tmp/no-such-file.log"}))
     unit = folder / "s3gate.service"
     unit.write_text(unit_text("/etc/x.yaml", "User=nobody", *settings))
@@ -339,7 +340,7 @@ def test_a_path_in_a_private_tmp(folder, settings, lines):
 
 
 def test_paths_are_quoted_for_shell_and_unit(folder):
-    """And read as systemd reads them: the line makes the warning go away."""
+    """The unit line follows systemd's syntax, so it ends the warning."""
     logs = folder / "it's 100% \"b\""
     path = write(folder, main_file(access_log={"target": f"{logs}/a.log"}))
     unit = folder / "s3gate.service"
@@ -356,7 +357,7 @@ def test_paths_are_quoted_for_shell_and_unit(folder):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has a home that is closed")
 def test_a_folder_bound_into_an_empty_home_is_reached(folder):
-    """Whatever the mode of the folders above it is: those are not the host's there."""
+    """The modes of the folders above it do not matter: in the unit they are not the host's."""
     with tempfile.TemporaryDirectory(dir="/home") as name:
         logs = pathlib.Path(name) / "logs"
         logs.mkdir()
@@ -373,7 +374,7 @@ def test_a_folder_bound_into_an_empty_home_is_reached(folder):
             assert messages(warnings_of(path, "--unit", unit)[0], "access_log.target") == []
         unit.write_text(unit_text("/etc/x.yaml", *settings, f"BindPaths={logs}:/srv"))
         assert messages(warnings_of(path, "--unit", unit)[0], "access_log.target") != []
-    # systemd 257 lets nobody but root through an empty /root.
+    # systemd 257 lets only root through an empty /root.
     path = write(folder, main_file(access_log={"target": "/root/logs/a.log"}))
     unit.write_text(unit_text("/etc/x.yaml", *settings, "BindPaths=/root/logs"))
     (message,) = messages(warnings_of(path, "--unit", unit)[0], "access_log.target")
@@ -401,7 +402,7 @@ def test_a_folder_that_is_missing_is_named(folder):
 
 
 def test_a_link_counts_for_where_it_leads(folder):
-    """/var/run is one on every host."""
+    """/var/run is a link on every host."""
     (folder / "link").symlink_to("/srv")
     path = write(folder, main_file(access_log={"target": f"{folder}/link/../x.log"}))
     assert messages(warnings_of(path, "--unit", SHIPPED)[0], "access_log.target")
@@ -424,7 +425,7 @@ def test_a_draft_elsewhere_need_not_be_readable(folder):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 def test_a_log_that_could_not_be_opened_anew(folder):
-    """A start as root opens it; after a rotation it is `user` who has to."""
+    """A start as root opens it; after a rotation `user` must open it."""
     path = write(folder, main_file(user="nobody", access_log={"target": f"{folder}/a.log"}))
     (message,) = messages(warnings_of(path)[0], "access_log.target")
     assert "cannot be opened anew by nobody" in message and f"{folder} belongs to" in message

@@ -1,7 +1,7 @@
-"""`s3gate check`, `route` and `version`: what operators and packaging scripts rely on before a
+"""`s3gate check`, `route` and `version`: operators and packaging scripts rely on them before a
 start.
 
-A check that passes what a start refuses, or names no line, makes every roll-out a gamble.
+A check that accepts what a start refuses, or names no line, makes every roll-out a gamble.
 """
 
 import csv
@@ -154,7 +154,7 @@ def test_route_chooses_as_nginx(tmp_path, ring):
         ]
     assert len(rows) == 300
     texts = [server if isinstance(server, str) else server["address"] for server in RINGS[ring]]
-    # Keys that begin with / or - would be read as URL or option; those are the unit test's.
+    # Keys that begin with / or - would be read as a URL or an option; the unit test covers them.
     rows = [row for row in rows if re.fullmatch(r"[A-Za-z0-9._~][A-Za-z0-9._~-]*", row[1])][:60]
     assert len(rows) >= 20
     done = run_command("route", "--config", path, *[row[1] for row in rows])
@@ -190,7 +190,7 @@ def test_route_of_a_named_site(tmp_path):
 
 
 def test_check_knows_users(tmp_path):
-    """A start fails on an unknown user: `check` must say so, with file and line."""
+    """A start fails on an unknown user, so `check` must report it with file and line."""
     site = 'name: a\nlisten: ["127.0.0.1:0"]\nbalance: {salt: q}\n'
     (tmp_path / "site.yaml").write_text(site + 'backends: {servers: ["127.0.0.1:1"]}\n')
     main = "workers: 1\nuser: no-such-user-here\ninclude: [site.yaml]\n"
@@ -201,7 +201,7 @@ def test_check_knows_users(tmp_path):
 
 
 def test_route_prints_no_control_bytes(tmp_path):
-    """Keys come decoded: a newline in one would forge a line of the answer."""
+    """Keys are decoded: a newline in one would forge a line of the answer."""
     site = 'name: a, listen: ["127.0.0.1:0"], balance: {salt: q}'
     servers = 'backends: {servers: ["127.0.0.1:1"]}'
     (tmp_path / "main.yaml").write_text(f"sites: [{{{site}, {servers}}}]\n")

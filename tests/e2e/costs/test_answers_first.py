@@ -1,8 +1,10 @@
-"""What is in progress goes before what is new: an answer that arrives behind a hundred requests is
-passed on before most of them begin. Without that, all that is asked at once is in progress at once,
-with a backend connection each, and everybody waits for the last of them. And what becomes of a
-request that waits for its turn: it is still a request when it is cut, and none any more when its
-client has gone."""
+"""Requests in progress come before new ones: an answer that arrives behind a hundred requests is
+relayed before most of them begin.
+
+Otherwise all requests would be in progress at once, each with a backend connection, and every
+client would wait for the last of them. A request that waits for its turn still counts when it is
+cut, and no longer when its client has left.
+"""
 
 import contextlib
 import fcntl
@@ -26,7 +28,7 @@ pytestmark = needs_strace
 
 
 class Crowd:
-    """Kept-alive clients of one worker, each with a backend connection that is there already."""
+    """Kept-alive clients of one worker, each with an open backend connection."""
 
     def __init__(self, gate):
         self.backend = Backend()
@@ -57,7 +59,7 @@ class Crowd:
 
     @contextlib.contextmanager
     def stopped(self, trace, *options):
-        """strace writes down what the daemon sends, and the daemon stands still."""
+        """Records the daemon's sends with strace while the daemon stands still."""
         with traced(self.daemon, trace, "-s", "64", "-e", "trace=sendto", *options):
             self.daemon.signal(signal.SIGSTOP)
             threads = len(list(pathlib.Path(f"/proc/{self.daemon.process.pid}/task").iterdir()))
@@ -72,7 +74,7 @@ class Crowd:
 
 
 def has_arrived(connection):
-    """True if all that was sent lies with the receiver's kernel (tcp(7), SIOCOUTQ)."""
+    """True if all sent bytes are in the receiver's kernel (tcp(7), SIOCOUTQ)."""
     unacknowledged = fcntl.ioctl(connection, termios.TIOCOUTQ, struct.pack("i", 0))
     return struct.unpack("i", unacknowledged) == (0,)
 
@@ -109,8 +111,8 @@ def test_an_answer_overtakes_requests_that_have_not_begun(gate, tmp_path):
     crowd.close()
 
 
-# Each of the sends that pass requests on takes 20 ms, the whole crowd two seconds: time enough for
-# something to happen to the last of it.
+# strace delays each send that forwards a request by 20 ms, so the crowd takes two seconds: time for
+# an event at its last request.
 SLOWLY = ("-e", f"inject=sendto:delay_enter=20000:when=1..{CROWD}")
 
 

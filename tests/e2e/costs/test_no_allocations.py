@@ -1,6 +1,8 @@
-"""Ten thousand exchanges on kept-alive connections allocate nothing. Without this, a string or a
-vector made anew for every request comes back unseen: it costs a few per cent each time, and memory
-that grows with the load."""
+"""Ten thousand exchanges on kept-alive connections allocate nothing.
+
+Otherwise a string or a vector per request would return unnoticed: each costs a few per cent, and
+memory that grows with the load.
+"""
 
 import mmap
 import pathlib
@@ -22,7 +24,7 @@ def counter(tmp_path):
     """The preloaded library, and a view of its two words."""
     program = pathlib.Path(binary()).read_bytes()
     if b"__asan_init" in program or b"__tsan_init" in program:
-        # Their runtime insists on being the first library, so the daemon would not even start.
+        # Sanitizers must be the first library, so the daemon would not start.
         pytest.skip("sanitizers bring their own allocator and take frames from the heap")
     library = tmp_path / "count_allocations.so"
     subprocess.check_call(["cc", "-O1", "-shared", "-fPIC", "-pthread", "-o", library, SHIM])
@@ -45,7 +47,7 @@ def test_exchanges_allocate_nothing(counter, gate, method):
         session_header="X-Session-ID",
     )
     clients = Lockstep(daemon, backend, WIDTH)
-    # Frames, buffers and vectors reach their size, and blocks of the log begin to go round.
+    # Frames, buffers and vectors reach their size, and log blocks begin to circulate.
     for _ in range(500):
         clients.exchange(method)
     memory[8:16] = struct.pack("Q", 1)
@@ -59,7 +61,7 @@ def test_exchanges_allocate_nothing(counter, gate, method):
 
 
 def test_the_counter_counts(counter, gate):
-    """A new connection does allocate: a counter that sees nothing would prove nothing."""
+    """A new connection does allocate; a counter that sees nothing would prove nothing."""
     environment, memory = counter
     backend = Backend()
     daemon = gate([backend], top={"workers": 1}, daemon={"env": environment})

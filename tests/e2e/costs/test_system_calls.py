@@ -1,6 +1,8 @@
-"""A kept-alive exchange of 1 KiB costs two receives, two sends and a share of a wait. Nine tenths
-of what a small request costs is spent inside system calls: one more each is what a rewrite of the
-loop, or a read on speculation, would add unseen."""
+"""A kept-alive exchange of 1 KiB costs two receives, two sends and a share of a wait.
+
+Nine tenths of a small request's cost is system calls: a rewrite of the loop, or a speculative read,
+could add one unnoticed.
+"""
 
 import pathlib
 import re
@@ -19,7 +21,7 @@ def count_calls(daemon, tmp_path, run):
     """System calls of the daemon while `run` runs: {name: (calls, errors)}."""
     table = tmp_path / "calls"
     with traced(daemon, table, "-c") as tracer:
-        # Each thread is stopped once; then all of them are traced.
+        # Each thread is stopped once; then all threads are traced.
         tasks = list(pathlib.Path(f"/proc/{daemon.process.pid}/task").iterdir())
         wait_until(
             lambda: all(tracer_of(task) == tracer for task in tasks),
@@ -69,12 +71,10 @@ def test_calls_of_an_exchange(gate, tmp_path, method):
 
     text = f"calls in {EXCHANGES} exchanges: {calls}"
     slack = EXCHANGES // 50
-    # Before a write goes out on a parked connection the socket is asked once more whether its
-    # backend closed it (docs/architecture.md, "Reuse of pooled connections"): that look finds
-    # nothing, and it is the only one.
+    # Before a write on a parked connection the daemon asks the socket whether the backend closed it
+    # (docs/architecture.md, "Reuse of pooled connections"). Only this call finds nothing.
     looks = EXCHANGES if "PUT" in method else 0
-    # What is left of a body goes to where it is kept for another attempt, and on from there in one
-    # send with its head.
+    # The rest of a body goes to the replay buffer, and from there in one send with its head.
     scattered = EXCHANGES if method == "large PUT" else 0
     receives, failed = of("recvfrom")
     assert receives <= 2 * EXCHANGES + looks + slack, text
@@ -92,8 +92,8 @@ def test_calls_of_an_exchange(gate, tmp_path, method):
 
 @needs_strace
 def test_a_lone_client_costs_two_waits(gate, tmp_path):
-    """One for the request, one for its answer: there is nothing that a second look could find, and
-    a proxy is mostly idle."""
+    """One for the request, one for its answer: a second look would find nothing, and a proxy is
+    mostly idle."""
     backend = Backend()
     daemon = gate([backend], top={"workers": 1}, balance={"salt": "x"})
     if daemon.is_sanitized:
@@ -108,7 +108,6 @@ def test_a_lone_client_costs_two_waits(gate, tmp_path):
     clients.close()
     backend.close()
     waits = sum(calls.get(name, (0, 0))[0] for name in ("epoll_wait", "epoll_pwait"))
-    # The control thread and the ticks have a few of their own; four a request is what a loop inside
-    # another one took.
+    # The control thread and the ticks add a few; a loop inside another one took four per request.
     assert exchanges <= waits <= 2.5 * exchanges, calls
     assert calls.get("epoll_ctl", (0, 0))[0] <= exchanges // 4, calls

@@ -1,5 +1,6 @@
 """Long-lived connections are spread over the workers: the fullest has at most 25 % + 4 above the
-mean, also when they all come at once and the workers get their turns one after the other."""
+mean, also when all connect at once and the workers run one after the other.
+"""
 
 import os
 import pathlib

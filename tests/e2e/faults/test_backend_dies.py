@@ -1,4 +1,5 @@
-"""A backend that dies is a 502 before its head and a cut connection behind it, never a clean end.
+"""A backend that dies causes a 502 before its head and a cut connection after it, never a clean
+end.
 
 A truncated download that looks complete is silent data loss.
 """
@@ -16,7 +17,7 @@ FRAMINGS = {
 
 
 def outcome(client, method="GET"):
-    """What the client understood: ('complete', response) or ('cut', None)."""
+    """The client's result: ('complete', response) or ('cut', None)."""
     client.send(client.head(method, "/b/k", [("Content-Length", "0")] if method == "PUT" else []))
     try:
         return "complete", client.read_response(method)
@@ -36,14 +37,14 @@ def test_before_the_head_is_complete(one, data, then, method):
     assert what == "complete" and response.status == 502
     assert response.header("content-type") == "application/xml"
     assert b"<Code>InternalError</Code>" in response.data
-    # No second backend exists, and the one there is must not get the request again.
+    # There is no second backend, and the only one must not get the request again.
     assert len(backend.requests) == 1
 
 
 @pytest.mark.parametrize("framing", list(FRAMINGS))
 def test_closed_at_every_offset(make_backend, gate, framing):
-    """The backend closes after each number of bytes of a sample response: only the whole one is
-    ever a success."""
+    """The backend closes after each number of bytes of a sample response: only the whole one may
+    succeed."""
     whole = FRAMINGS[framing]
 
     def handler(exchange):
@@ -62,7 +63,7 @@ def test_closed_at_every_offset(make_backend, gate, framing):
                 assert head_length <= at < len(whole), at
                 continue
             if at < len(whole):
-                # What came with the head can still be judged before anything is relayed.
+                # A body that came with the head can be judged before any byte is relayed.
                 assert response.status == 502, at
             else:
                 assert (response.status, response.data) == (200, b"hello world!")
@@ -82,7 +83,7 @@ def test_mid_body(one, framing, size, then):
         client.send(client.head())
         try:
             response = client.read_response()
-            # A reset may overtake everything that was sent: then there was no answer at all.
+            # A reset may overtake all sent bytes: then there was no answer.
             assert response.status == 502 and then == "reset"
         except wire.Truncated:
             pass
@@ -91,8 +92,7 @@ def test_mid_body(one, framing, size, then):
 
 
 def test_close_delimited_reset_is_not_an_end(one):
-    """Without framing only a FIN ends the body; a reset must reach the client as a missing last
-    chunk."""
+    """Without framing only a FIN ends the body; for a reset the client must miss the last chunk."""
     import threading  # pylint: disable=import-outside-toplevel
 
     go = threading.Event()
@@ -131,7 +131,7 @@ def test_next_request_of_the_client_is_served_by_a_fresh_connection(one):
 
 
 def test_mid_upload(one):
-    """The backend dies while the client sends: 502 to a client that may still read, nothing
+    """The backend dies while the client sends: the client can still read a 502, and nothing is
     repeated."""
 
     def handler(exchange):

@@ -1,8 +1,8 @@
-"""What a 503 says: too much load, which is passed through at once, or a node that cannot serve now,
-after which the next one is asked.
+"""The meaning of a 503: too much load, which is relayed at once, or a node that cannot serve now,
+so the next one is tried.
 
-MinIO's SlowDownWrite names no load but a node that sees no quorum: for 8 to 16 s after a restart
-the node beside it writes. Passed through, nearly all of those writes fail for nothing.
+MinIO's SlowDownWrite does not mean load but a node without a quorum. For 8 to 16 s after a restart
+other nodes can write. If the answer were relayed, nearly all of those writes would fail needlessly.
 """
 
 import itertools
@@ -56,7 +56,7 @@ def in_body(code):
 
 
 def in_pieces(*pieces, then=None):
-    """Each piece in a packet of its own."""
+    """Each piece in its own packet."""
 
     def handler(exchange):
         exchange.read_body()
@@ -101,7 +101,7 @@ PLACES = {
 
 
 def attempts_of(make_backend, gate, handler, method="GET", **site):
-    """The answer when every node says the same, and how many were asked."""
+    """The answer if every node sends the same one, and the number of nodes asked."""
     backends = [make_backend(handler) for _ in range(3)]
     daemon = gate(backends, passive="off", **site)
     mark = f"/b/id{next(ids)}"
@@ -153,8 +153,8 @@ def test_the_header_decides(make_backend, gate):
 
 
 def test_an_answer_that_is_whole_is_not_waited_for(one):
-    """No code in it: nothing more can come. The head of the next answer shows that this one
-    went."""
+    """Without a code in a complete answer there is no wait. The head of the next answer proves that
+    this one is sent."""
 
     def handler(exchange):
         exchange.read_body()
@@ -163,14 +163,14 @@ def test_an_answer_that_is_whole_is_not_waited_for(one):
     daemon, _ = one(handler, passive="off")
     with daemon.client() as client:
         for _ in range(30):
-            # A second of waiting in each would be longer than a client of the tests waits.
+            # A second of waiting in each would exceed the test client's timeout.
             assert client.request().status == 503
     assert sum(float(line["responsetime"]) for line in daemon.log_lines()) < 30
 
 
 @pytest.mark.parametrize("end", ["silence", "close", "reset"])
 def test_a_body_that_never_names_its_code(make_backend, gate, end):
-    """The wait for it is bounded, and its end is the end of the wait."""
+    """The wait for the code is bounded, and the end of the body ends it."""
 
     def then(exchange):
         if end == "silence":
@@ -201,7 +201,7 @@ def test_a_client_that_leaves_during_the_wait(one):
 
 @pytest.mark.parametrize("code", ["XMinioServerNotInitialized", "SlowDownWrite"])
 def test_a_node_that_is_not_ready_keeps_its_mark(make_backend, gate, code):
-    """It answers, but not as a node that serves: its keys stay away until it does."""
+    """It answers, but not as a node that serves, so its keys stay away until it does."""
     backends = [make_backend() for _ in range(3)]
     daemon = gate(
         backends, passive={"max_fails": 1, "fail_timeout": "500ms"}, top={"workers": 1}

@@ -1,9 +1,8 @@
-"""A host whose packets vanish in the middle of an exchange: nothing is refused or acknowledged.
+"""A host whose packets vanish in the middle of an exchange: nothing is refused or acknowledged, so
+only the kernel's timers can tell.
 
-Only the kernel's timers can tell. Without keepalive and TCP_USER_TIMEOUT on backend connections a
-client would wait for backend_body, five minutes, on a machine that has lost its power.
-
-The host is a network namespace of this test's own behind a pair of virtual interfaces.
+Without keepalive and TCP_USER_TIMEOUT a client would wait for backend_body, five minutes, for a
+machine without power. The host is a network namespace behind a pair of virtual interfaces.
 """
 
 import ctypes
@@ -22,7 +21,7 @@ CLONE_NEWNET = 0x40000000
 
 
 class Host:
-    """A namespace with one address that this machine reaches; cut() drops all that comes in."""
+    """A namespace with one address that this machine reaches; cut() drops all incoming packets."""
 
     def __init__(self):
         low = os.getpid() % 16384
@@ -38,12 +37,12 @@ class Host:
             self._ip("link", "set", self._ours, "up")
             self._inside("addr", "add", f"{self.address}/28", "dev", self._theirs)
             self._inside("link", "set", self._theirs, "up")
-            # Fixed, or its expiry would end the silence with "no route to host".
+            # Fixed: an expired entry would end the silence with "no route to host".
             link = self._inside("-o", "link", "show", self._theirs)
             hardware = link.split("ether ")[1].split()[0]
             fixed = ("lladdr", hardware, "dev", self._ours, "nud", "permanent")
             self._ip("neigh", "replace", self.address, *fixed)
-            # The rule that drops has to stand before the local table, which is first by default.
+            # The rule that drops must precede the local table, which is first by default.
             self._inside("rule", "add", "pref", "10", "lookup", "local")
             self._inside("rule", "del", "pref", "0")
         except subprocess.CalledProcessError as error:
@@ -62,8 +61,8 @@ class Host:
         self._inside("rule", "add", "pref", "1", "iif", self._theirs, "blackhole")
 
     def backend(self, handler, name):
-        """A backend of this process whose sockets are the host's: a socket belongs to the namespace
-        of the thread that makes it."""
+        """A backend of this process with the host's sockets: a socket belongs to the namespace of
+        the thread that makes it."""
         made = []
 
         def make():
@@ -91,7 +90,7 @@ def host_fixture():
 
 
 def test_in_the_middle_of_a_download(host, gate):
-    """Nothing of ours is on its way: keepalive finds out, after 11 s instead of backend_body."""
+    """No sent byte is unacknowledged, so keepalive notices: after 11 s instead of backend_body."""
     cut = threading.Event()
 
     def handler(exchange):
@@ -115,7 +114,7 @@ def test_in_the_middle_of_a_download(host, gate):
 
 
 def test_while_an_answer_is_awaited_and_while_connecting(host, make_backend, gate):
-    """A read that waits goes to the next node; so does a new request, after timeouts.connect."""
+    """A waiting read goes to the next node; so does a new request, after timeouts.connect."""
     cut = threading.Event()
 
     def handler(exchange):
@@ -134,7 +133,7 @@ def test_while_an_answer_is_awaited_and_while_connecting(host, make_backend, gat
     with daemon.client(timeout=40) as waiting, daemon.client(timeout=40) as other:
 
         def reaches_far():
-            # Whoever's turn it is: the one that waits is at the far host.
+            # By either server's turn: the waiting client uses the far host.
             waiting.send(waiting.head("GET", "/b/waits"))
             wait_until(lambda: far.count("/b/waits") or waiting.has_input())
             if far.count("/b/waits"):
@@ -157,7 +156,8 @@ def test_while_an_answer_is_awaited_and_while_connecting(host, make_backend, gat
 
 
 def test_in_the_middle_of_an_upload(host, gate):
-    """What was sent is not acknowledged: TCP_USER_TIMEOUT ends it, and the client is told."""
+    """Sent bytes are not acknowledged: TCP_USER_TIMEOUT ends the upload, and the client gets an
+    answer."""
     cut = threading.Event()
 
     def handler(exchange):

@@ -1,8 +1,8 @@
-"""Nodes that say of themselves that they cannot serve now: a request fails only while none serves.
+"""Nodes that declare that they cannot serve now: a request fails only if no node serves.
 
-For up to 16 s after a restart MinIO's nodes refuse writes one by one (503 SlowDownWrite), up to all
-but one of them, whatever their health URLs say. Limits made for a sick cluster would be spent while
-none serves, and the first one that does would be seen by the clients at home there alone.
+For up to 16 s after a restart MinIO's nodes refuse writes (503 SlowDownWrite), up to all but one of
+them, whatever their health URLs say. Limits made for a sick cluster would be spent meanwhile; then
+only clients whose home is the first serving node would reach it.
 """
 
 import pytest
@@ -20,7 +20,7 @@ MANY = 5  # more than max_tries and one
 @pytest.mark.parametrize("method", ["PUT", "GET"])
 @pytest.mark.parametrize("code", REFUSALS)
 def test_the_one_node_that_serves_is_found(make_backend, gate, code, method, concurrency):
-    """Four of five refuse, without an end: no limit of the others' answers applies."""
+    """Four of five refuse permanently: the limits for other answers do not apply."""
     backends = [make_backend(in_body(code)) for _ in range(MANY - 1)] + [make_backend(well)]
     daemon = gate(backends, balance={"method": "round_robin"})
     assert storm(daemon, 200, concurrency, method) == {200: 200}
@@ -28,7 +28,7 @@ def test_the_one_node_that_serves_is_found(make_backend, gate, code, method, con
 
 
 def test_the_first_node_that_serves_is_found_at_once(make_backend, gate):
-    """While all refused, nothing was spent that the next request needs."""
+    """While all nodes refused, the limits for the next request were not touched."""
     backends = [make_backend(in_body("SlowDownWrite")) for _ in range(3)]
     daemon = gate(backends, top={"workers": 1}, balance={"method": "round_robin"})
     assert storm(daemon, 150, 4, "PUT") == {503: 150}
@@ -53,7 +53,7 @@ def put(daemon, key):
 
 
 def test_a_marked_node_is_asked_when_the_others_refuse(make_backend, gate):
-    """The restart that made the others refuse has left a mark on the one that serves."""
+    """The restart has left a mark on the only node that serves."""
     backends = [make_backend(well) for _ in range(4)]
     daemon = gate(
         backends,
@@ -74,8 +74,8 @@ def test_a_marked_node_is_asked_when_the_others_refuse(make_backend, gate):
 
 
 def test_a_node_on_its_way_up_is_asked_when_the_others_refuse(make_backend, gate):
-    """Its check passed, but not yet often enough. Before that it is not asked: a host that is gone
-    would cost each request the time to connect."""
+    """It has passed a check, but not `rise` checks. Before that it is not tried: a host that is
+    gone would cost each request a connect timeout."""
     backends = [make_backend(well) for _ in range(3)]
     health = {**FAST_HEALTH, "rise": 100}
     daemon = gate(backends, health=health, passive="off", balance={"method": "round_robin"})

@@ -1,8 +1,8 @@
-"""A request that kills whoever reads it takes at most two nodes with it.
+"""A request that kills its node takes at most two nodes down.
 
-One that goes on to the next node each time takes the whole cluster down (an UploadPartCopy with an
-escaped key did that to Ceph's gateways). A connection that breaks because its node died must not
-pass for one that was merely stale.
+If it went on to the next node each time, it would take the whole cluster down (an UploadPartCopy
+with an escaped key did that to Ceph's gateways). A connection that breaks because its node died
+must not be taken for a stale one.
 """
 
 import pytest
@@ -14,7 +14,7 @@ EXPECTS = ("Expect", "100-continue")
 
 
 def deadly(exchange):
-    """Ends the node: its connections are reset, and it listens no more."""
+    """Ends the node: it resets its connections and stops listening."""
     if "/kill" not in exchange.request.target:
         exchange.read_body()
         exchange.respond(200, [], b"ok")
@@ -68,7 +68,7 @@ def test_a_read_that_was_refused_before(make_backend, gate, key):
 @pytest.mark.parametrize("warm", [True, False], ids=["parked", "fresh"])
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 def test_a_head_that_waits_for_its_100(make_backend, gate, method, warm):
-    """Nothing of the body was sent, but the head was."""
+    """No byte of the body was sent, but the head was."""
     daemon, backends = warmed(make_backend, gate, warm=warm)
     with daemon.client() as client:
         fields = [("Content-Length", 5), EXPECTS]
@@ -79,7 +79,7 @@ def test_a_head_that_waits_for_its_100(make_backend, gate, method, warm):
 
 @pytest.mark.parametrize("kind", ["expect", "part", "object"])
 def test_what_is_stale_everywhere_is_no_death(make_backend, gate, kind):
-    """The one blind attempt must not end on a connection that the node had merely closed."""
+    """The one blind attempt must not use a connection that the node has merely closed."""
 
     def stale(exchange):
         if exchange.connection.requests > 1:
@@ -121,7 +121,7 @@ def test_a_part_in_hand(make_backend, gate):
 
 
 def test_one_try_is_one_node(make_backend, gate):
-    """The attempt that was free while it passed for stale counts once it was a death."""
+    """The attempt that was free as long as it seemed stale counts after the death."""
     backends = [make_backend(deadly) for _ in range(3)]
     daemon = gate(backends, passive="off", retry={"max_tries": 1}, top={"workers": 1})
     with daemon.client() as client:

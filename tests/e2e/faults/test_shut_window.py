@@ -1,6 +1,6 @@
 """A backend that acknowledges but does not read for longer than TCP_USER_TIMEOUT is slow, not dead.
 
-The kernel counts a shut window like silence (tcp(7)): uploads broke after ten seconds whenever a
+The kernel counts a closed window as silence (tcp(7)): uploads broke after ten seconds whenever a
 storage server stalled on its disks. Slow: the stall must outlast that limit.
 """
 
@@ -16,7 +16,7 @@ def test_upload_survives_a_stalled_reader(one):
     data = wire.payload(16 * 1024 * 1024)
 
     def handler(exchange):
-        # The one thing that needs time to pass: the kernel's limit.
+        # Real time must pass here: the kernel's limit.
         time.sleep(STALL)
         exchange.read_body()
         exchange.respond(200, [], b"stored")

@@ -1,8 +1,9 @@
-"""A cluster whose every node answers 503 is not hammered, and one such node among six is not seen.
+"""A cluster whose nodes all answer 503 is not overloaded, and clients do not notice one such node
+among six.
 
-Without the tokens every request of a sick cluster is repeated as often as max_tries allows while
-few are in flight: three times the load, just when it can bear it least. Without their way back a
-single sick node uses them up and its 503s reach the clients.
+Without tokens, while few are in flight, every request of a sick cluster would be repeated up to
+max_tries: three times the load at the worst moment. If tokens were not returned, one sick node
+would use them up and its 503s would reach the clients.
 """
 
 import threading
@@ -63,7 +64,7 @@ def all_lines(daemon, number):
 
 
 def test_expecting_writes_do_not_hammer_either(make_backend, gate):
-    """Row 3: nothing of the body was sent, so any of them might go on to the next node."""
+    """Row 3: no byte of the body was sent, so any of them might be retried."""
 
     def refuse_early(exchange):
         exchange._body_read = True
@@ -86,7 +87,7 @@ def test_expecting_writes_do_not_hammer_either(make_backend, gate):
 
 @pytest.mark.parametrize("concurrency", [1, 8])
 def test_one_sick_node_of_six_is_masked(make_backend, gate, concurrency):
-    """2,000 GETs, a sixth of them to the sick node first: not one 503 reaches a client."""
+    """2,000 GETs, a sixth of them first to the sick node: no 503 reaches a client."""
     backends = [make_backend() for _ in range(5)] + [make_backend(refuse)]
     daemon = gate(backends, balance={"method": "round_robin"})
     assert storm(daemon, 2000, concurrency) == {200: 2000}
@@ -94,7 +95,7 @@ def test_one_sick_node_of_six_is_masked(make_backend, gate, concurrency):
 
 
 def test_tokens_come_back_after_the_storm(make_backend, gate):
-    """A cluster that was sick and is well again: its clients earn the tokens anew."""
+    """A cluster that has recovered: its clients earn the tokens again."""
     backends = [make_backend(refuse) for _ in range(3)]
     daemon = gate(backends, top={"workers": 1})
     assert storm(daemon, 150, 4) == {503: 150}

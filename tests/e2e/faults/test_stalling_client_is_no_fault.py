@@ -1,6 +1,6 @@
-"""A backend that gives up on a client which sends nothing is not marked for it.
+"""A backend that gives up on a client that sends nothing is not marked.
 
-Three such clients would otherwise take a healthy node out of service.
+Otherwise three such clients would take a healthy node out of service.
 """
 
 

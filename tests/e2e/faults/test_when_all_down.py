@@ -1,7 +1,7 @@
-"""All checks fail at once: `try` goes on in ring order, `refuse` answers 503.
+"""All checks fail at once: `try` continues in ring order, `refuse` answers 503.
 
-A check that depends on KMS or etcd fails everywhere together; it must not take the storage offline
-by default.
+A check that depends on KMS or etcd fails on all nodes together; by default that must not take the
+storage offline.
 """
 
 from support.config import FAST_HEALTH

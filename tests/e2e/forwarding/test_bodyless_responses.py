@@ -1,8 +1,8 @@
 """HEAD, 204 and 304 have no body whatever their fields say, and keep the fields that describe the
 object.
 
-A proxy that waits for a body here hangs; one that drops Content-Length of a HEAD breaks every stat
-of an SDK; one that refuses what frames nothing reports a DELETE as failed that was executed.
+A proxy that waits for a body here hangs; one that drops the Content-Length of a HEAD breaks every
+stat of an SDK; one that refuses unused framing fields reports an executed DELETE as failed.
 test_response_table.py has the combinations (`odd_without_body`).
 """
 
@@ -62,7 +62,7 @@ def test_head_of_a_missing_object(one):
 @pytest.mark.parametrize("field", [b"", b"Content-Length: 0\r\n", b"Content-Length: 5\r\n"])
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT"])
 def test_204(one, method, field):
-    """RFC 9110 §8.6: a 204 with a Content-Length is wrong; strict clients would refuse it."""
+    """RFC 9110 §8.6: a 204 with a Content-Length is wrong; strict clients refuse it."""
 
     def handler(exchange):
         exchange.read_body()
@@ -79,7 +79,7 @@ def test_204(one, method, field):
 
 
 def test_304_keeps_its_length_field(one):
-    """RFC 9110 §8.6: a 304 may say how long the 200 would have been."""
+    """RFC 9110 §8.6: a 304 may state the length of the 200."""
 
     def handler(exchange):
         exchange.read_body()
@@ -96,8 +96,8 @@ def test_304_keeps_its_length_field(one):
 
 
 def test_bytes_after_a_bodyless_response_never_reach_anybody(one):
-    """A backend that sends a body with its HEAD answer: the surplus must not become the next
-    client's answer."""
+    """A backend sends a body with its HEAD answer: the surplus must not become another client's
+    answer."""
 
     def handler(exchange):
         exchange.read_body()
@@ -127,7 +127,7 @@ def test_bytes_after_a_bodyless_response_never_reach_anybody(one):
 @pytest.mark.parametrize("site", ["s3", "http"])
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_framing_of_an_executed_delete(make_backend, gate, site, odd):
-    """One server is asked once, the client hears of the success, nobody is marked."""
+    """One server is asked once, the client learns of the success, no server is marked."""
 
     def handler(exchange):
         exchange.read_body()
@@ -175,7 +175,7 @@ def test_odd_framing_of_a_head(make_backend, gate, odd):
 
 @pytest.mark.parametrize("odd", ODD)
 def test_odd_framing_of_a_switch(make_backend, gate, odd):
-    """RFC 9110 §15.2.2 is a 1xx too: behind the empty line speaks the new protocol."""
+    """RFC 9110 §15.2.2 is a 1xx too: after its empty line the new protocol begins."""
 
     def handler(exchange):
         exchange.send(

@@ -1,7 +1,7 @@
-"""A message whose body came apart from its head leaves its connection as good as new.
+"""A message whose body came separately from its head leaves a reusable connection.
 
-A connection that still counted as readable was not parked but closed (one connect per download),
-and on the client's side the wait for a next request was taken for a request that dawdles.
+A connection that still seemed readable was closed instead of parked (one connect per download), and
+on the client's side the wait for the next request was taken for a slow request.
 """
 
 import threading
@@ -10,7 +10,7 @@ import pytest
 
 from support import wire
 
-# Whether a connection is used again must not depend on the worker a client lands on.
+# The reuse of a connection must not depend on the client's worker.
 ONE = {"workers": 1}
 KIB = 1024
 
@@ -60,7 +60,7 @@ def test_connections_after_uploads(one, size, chunked):
 
 @pytest.mark.parametrize("size", [5, 64 * KIB, 256 * KIB, 1024 * KIB, 8192 * KIB])
 def test_client_waits_by_client_idle_after_an_upload(one, size):
-    """client_head is for a request that was begun, or never came on a fresh connection."""
+    """client_head applies to a request that has begun, and to a new connection without one."""
     data = wire.payload(size)
     daemon, backend = one(top=ONE, timeouts={"client_head": "500ms", "client_idle": "60s"})
     with daemon.client() as client:
@@ -68,8 +68,8 @@ def test_client_waits_by_client_idle_after_an_upload(one, size):
         backend.wait_request("/b/k")
         client.send(data)
         assert client.read_response().status == 200
-        # Connections that came later and say nothing: when client_head has ended them, it would
-        # have ended the first one as well.
+        # Newer silent connections: when client_head has ended them, it would have ended the first
+        # one as well.
         for _ in range(2):
             with daemon.client() as fresh:
                 _, how = fresh.read_until_close()

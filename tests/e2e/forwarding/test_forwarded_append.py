@@ -1,7 +1,7 @@
-"""forwarded.mode append: a trusted peer's words are kept and extended, everybody else's are
+"""forwarded.mode append: the fields of a trusted peer are kept and extended, all others are
 replaced.
 
-Without it a load balancer in front hides all client addresses, or anybody can forge them.
+Without it a load balancer in front hides all client addresses, or any client can forge them.
 """
 
 import pytest

@@ -1,4 +1,4 @@
-"""forwarded.mode set: what a client says about its own address is replaced.
+"""forwarded.mode set: a client's claims about its own address are replaced.
 
 MinIO trusts the first element of X-Forwarded-For for aws:SourceIp policies; a forged one would pass
 them.

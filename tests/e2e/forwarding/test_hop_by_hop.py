@@ -1,7 +1,8 @@
-"""Hop-by-hop fields end at the proxy in both directions, and nomination cannot remove what matters.
+"""Hop-by-hop fields end at the proxy in both directions, and a nomination cannot remove important
+fields.
 
 Without removal the backend acts on the client's connection options; without the guard a client
-strips its own authentication-relevant fields (or ours) with `Connection: x-amz-date`.
+removes fields for authentication, its own or ours, with `Connection: x-amz-date`.
 """
 
 import pytest

@@ -20,8 +20,8 @@ def test_client_closes_by_default(one):
 
 
 def test_client_keep_alive(one):
-    """A 1.0 client may ask for keep-alive; it is granted with the field or refused by closing,
-    never silently kept."""
+    """A 1.0 client may ask for keep-alive; the daemon grants it with the field or closes, and never
+    keeps the connection silently."""
     daemon, _ = one()
     with daemon.client() as client:
         client.send(client.head(version="1.0", fields=[("Connection", "keep-alive")]))
@@ -35,7 +35,7 @@ def test_client_keep_alive(one):
 
 
 def test_client_without_host(one):
-    """The address it connected to stands in: the backend demands a Host."""
+    """The daemon fills in the address that the client connected to: the backend demands a Host."""
     daemon, backend = one()
     with daemon.client() as client:
         client.send(b"GET /b/k HTTP/1.0\r\n\r\n")
@@ -88,7 +88,7 @@ def test_upload_of_a_10_client(one):
 
 
 def test_backend_speaks_10(one):
-    """Its connection is not reused unless it said keep-alive; the client hears HTTP/1.1."""
+    """Its connection is reused only if it said keep-alive; the client gets HTTP/1.1."""
 
     def handler(exchange):
         exchange.read_body()

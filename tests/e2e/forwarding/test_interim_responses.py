@@ -1,5 +1,6 @@
-"""1xx responses: relayed to HTTP/1.1 clients that may get them, never to HTTP/1.0 ones, and never
-mistaken for the answer."""
+"""1xx responses are relayed to HTTP/1.1 clients that may get them, never to HTTP/1.0 clients, and
+never taken for the answer.
+"""
 
 from support import wire
 
@@ -52,7 +53,7 @@ def test_http_10_client_gets_none(one):
 
 
 def test_unasked_100_is_swallowed(one):
-    """A client that did not send Expect would take a 100 for the answer to its next request."""
+    """A client without Expect would take a 100 for the answer to its next request."""
 
     def handler(exchange):
         exchange.read_body()
@@ -67,8 +68,8 @@ def test_unasked_100_is_swallowed(one):
 
 
 def test_endless_interims_do_not_grow_or_hang(one):
-    """A backend that sends nothing but 1xx is cut at some bound or by the client leaving; it must
-    not take the daemon along."""
+    """A backend that sends only 1xx is cut at a bound or when the client leaves; it must not harm
+    the daemon."""
 
     def handler(exchange):
         exchange.read_body()
@@ -90,7 +91,7 @@ def test_endless_interims_do_not_grow_or_hang(one):
 
 
 def test_several_large_ones_at_once(one):
-    """Each is below limits.response_head, all together they are more than one buffer."""
+    """Each is below limits.response_head; together they exceed one buffer."""
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: " + b"x" * 100_000 + b"\r\n\r\n"
 
     def handler(exchange):

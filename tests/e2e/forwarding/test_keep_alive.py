@@ -1,4 +1,4 @@
-"""Connections are kept on both sides and requests on one connection are answered in order.
+"""Connections are kept on both sides, and requests on one connection are answered in order.
 
 Without reuse every request costs two handshakes; with a mistake in it, one client gets another's
 answer.
@@ -49,7 +49,8 @@ def test_pipelined_requests_are_answered_in_order(one):
 
 
 def test_pipelined_bytes_never_reach_the_first_requests_backend_early(one):
-    """The second request leaves only after the first is answered: its backend may be another."""
+    """The second request is sent only after the answer to the first: its backend may be another
+    one."""
     import threading  # pylint: disable=import-outside-toplevel
 
     go = threading.Event()
@@ -109,7 +110,7 @@ def test_backend_asks_to_close(one):
 
 
 def test_half_close_behind_pipelined_requests(one):
-    """Legal (RFC 9112 §9.6), but no client that is known: it has to be asked for."""
+    """Legal (RFC 9112 §9.6), but no known client does it, so it must be enabled."""
     daemon, _ = one(echo_target, client_half_close="serve")
     with daemon.client() as client:
         client.send(b"".join(client.head("GET", f"/b/{number}") for number in range(5)))
@@ -129,8 +130,8 @@ def test_idle_client_that_leaves(one):
 
 
 def test_empty_lines_before_a_request(one):
-    """RFC 9112 §2.2: at least one empty line before a request line is to be ignored (some clients
-    send it after a body)."""
+    """RFC 9112 §2.2: at least one empty line before a request line must be ignored (some clients
+    send one after a body)."""
     daemon, backend = one(echo_target)
     with daemon.client() as client:
         client.request("POST", "/b/one", body=b"x")
@@ -151,7 +152,7 @@ def test_connect_and_leave_without_a_byte(one):
 
 @pytest.mark.parametrize("then", ["silence", "end"])
 def test_an_empty_line_behind_a_request_is_no_request(one, then):
-    """Old clients send one behind a body. It must earn them neither an answer nor a log line."""
+    """Old clients send one after a body. It causes neither an answer nor a log line."""
     daemon, backend = one(timeouts={"client_head": "500ms"})
     with daemon.client() as client:
         client.send(client.head("POST", "/b/k", [("Content-Length", 3)]) + b"abc\r\n")

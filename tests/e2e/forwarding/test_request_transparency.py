@@ -1,7 +1,7 @@
-"""What goes to the backend is what came in: target and end-to-end field lines byte for byte.
+"""The backend gets the received request: target and end-to-end field lines byte for byte.
 
-Without this every SigV4 signature breaks: the backend computes it from the target, Host and the
-signed fields as it sees them.
+Otherwise every SigV4 signature breaks: the backend computes it from the target, Host and the signed
+fields as it receives them.
 """
 
 import pytest
@@ -37,7 +37,7 @@ def stage_fixture(one):
 
 
 def seen_lines(request):
-    """The field lines that came from the client."""
+    """The field lines from the client."""
     return [line for line in request.lines if line.partition(b":")[0].lower() not in OURS]
 
 
@@ -53,8 +53,7 @@ def test_targets_byte_for_byte(stage):
 
 
 def test_target_with_bytes_above_ascii(stage):
-    """Some clients send raw UTF-8 keys; either they arrive unchanged or the request is refused,
-    never altered."""
+    """Some clients send raw UTF-8 keys; they arrive unchanged or are refused, never altered."""
     daemon, backend = stage
     with daemon.client() as client:
         client.send(b"GET /b/\xc3\xa4 HTTP/1.1\r\nHost: a\r\n\r\n")

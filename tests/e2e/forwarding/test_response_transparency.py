@@ -1,4 +1,4 @@
-"""Responses come back as the backend sent them: status, fields, order, case and body.
+"""Responses arrive as the backend sent them: status, fields, order, case and body.
 
 Compression, a weak ETag, a lost Content-Length or an empty reason phrase each break an SDK.
 """
@@ -95,7 +95,7 @@ def test_status_and_reason(one, status, reason):
 )
 def test_empty_reason_becomes_a_real_one(one, line):
     """botocore needs three words in the status line and otherwise loses the error. RawClient
-    refuses an empty one."""
+    refuses an empty reason."""
 
     def handler(exchange):
         exchange.read_body()
@@ -127,7 +127,7 @@ def test_200_with_an_error_body_passes(one):
 @pytest.mark.parametrize("site", ["s3", "http"])
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_an_object_with_a_control_in_its_metadata_can_be_read(make_backend, gate, site, method):
-    """One server is asked, nobody is marked, the byte is a space; nginx and HAProxy relay it."""
+    """One server is asked, none is marked, the byte becomes a space; nginx and HAProxy relay it."""
 
     def handler(exchange):
         exchange.read_body()

@@ -1,8 +1,8 @@
-"""Trailers travel with chunked bodies, but never such that name framing, routing or authentication
+"""Trailers travel with chunked bodies, except those that name framing, routing or authentication
 fields.
 
-A trailer merged into the head or relayed blindly is a smuggling vector; a dropped checksum trailer
-breaks verification.
+A trailer that is merged into the head or relayed blindly is a smuggling vector; a dropped checksum
+trailer breaks verification.
 """
 
 import pytest
@@ -111,8 +111,8 @@ def test_http_10_client_gets_no_trailers(one):
 
 @pytest.mark.parametrize("trailer", [b"X y", b"\x00", b" fold", b"Content-Length : 4"])
 def test_malformed_response_trailer_behind_what_is_not_chunked(one, trailer):
-    """A client of 1.0 gets no chunks and no trailers. A bad one still spoils the message, and the
-    connection it came on."""
+    """A 1.0 client gets no chunks and no trailers. A malformed one still spoils the message and its
+    connection."""
 
     def handler(exchange):
         exchange.read_body()
