@@ -1,4 +1,4 @@
-"""Limits on heads and connections hold, and what is beyond them gets a clear answer, not a hang."""
+"""Limits on heads and connections hold, and requests beyond them get a clear answer, not a hang."""
 
 import threading
 
@@ -44,7 +44,7 @@ def test_head_below_and_above_the_limit(one):
 
 
 def test_head_that_came_whole_and_is_too_large(one):
-    """The limit may be below what one read brings."""
+    """The limit may be smaller than one read."""
     daemon, backend = one(limits={"head": "4KiB"})
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/whole", [("X-Long", "x" * 9000)]))
@@ -87,8 +87,8 @@ def test_large_head_up_to_a_mebibyte(one):
 
 @pytest.mark.parametrize("where", ["site", "process"])
 def test_connections(make_backend, gate, where):
-    """Beyond the limit a client is answered 503 SlowDown or closed at once; those inside are
-    served; room is given back."""
+    """Beyond the limit a client gets 503 SlowDown or is closed at once; clients within it are
+    served; a closed connection makes room."""
     more = (
         {"limits": {"connections": 10}}
         if where == "site"
@@ -126,7 +126,7 @@ def test_connections(make_backend, gate, where):
 
 
 def test_many_connections_spread_over_the_workers(make_backend, gate):
-    """Two hundred busy at once, on every worker; none waits for another."""
+    """Two hundred busy connections at once, on every worker; none waits for another."""
     gathered = threading.Event()
 
     def handler(exchange):

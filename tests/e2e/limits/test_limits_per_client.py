@@ -1,7 +1,7 @@
-"""limits.per_client: one address holds so many connections and no more, over all workers, and the
-others notice nothing.
+"""limits.per_client: the number of connections per address is limited over all workers, without an
+effect on other addresses.
 
-Without it a single client that opens connections without end takes every place of the site.
+Without it a single client that opens connections endlessly takes every place of the site.
 """
 
 import socket
@@ -17,7 +17,7 @@ AGGRESSOR, OTHER = "127.0.7.1", "127.0.7.2"
 
 def opened(daemon, source):
     """A connection with its first answer: (client, response), or (client, None) if it was closed
-    without a word."""
+    without an answer."""
     client = daemon.client(source=source)
     try:
         client.send(client.head())
@@ -50,16 +50,16 @@ def test_so_many_and_no_more_whatever_the_worker(make_backend, gate):
         assert client.expect_close() == "eof"
         client.close()
     assert len(backend.requests) == 8, "no backend hears of what is refused"
-    wait_until(lambda: len(daemon.log_lines()) == 18)  # each worker writes its own in one piece
+    wait_until(lambda: len(daemon.log_lines()) == 18)  # each worker writes its lines in one piece
     errors = [line["error"] for line in daemon.log_lines() if line["status"] == 503]
     assert errors == ["client connection limit"] * 10
-    # Others, and those that are inside, go on.
+    # Other clients, and the connections within the limit, are not affected.
     for client in inside:
         assert client.request().status == 200
     client, response = opened(daemon, OTHER)
     assert response.status == 200
     client.close()
-    # A place is given back at once.
+    # A place becomes free at once.
     inside.pop().close()
     wait_until(lambda: got_in(daemon), what="the place of a closed connection")
     for client in inside:
@@ -73,11 +73,11 @@ def got_in(daemon):
 
 
 def test_far_beyond_it_connections_are_closed_without_a_word(make_backend, gate):
-    """Silent connections beyond the limit hold 16 places and not one more; when they go, so does
-    the refusal."""
+    """Silent connections beyond the limit take 16 places, no more; the refusal ends when they
+    close."""
     daemon = gate([make_backend()], limits={"per_client": 2})
     crowd = [daemon.client(source=AGGRESSOR) for _ in range(60)]
-    # They say nothing, so what can be read is their end.
+    # They send nothing, so readable input means their end.
     wait_until(lambda: sum(client.has_input() for client in crowd) == 60 - 2 - 16)
     assert got_in_as(daemon, OTHER)
     for client in crowd:
@@ -92,9 +92,9 @@ def got_in_as(daemon, source):
 
 
 def test_refused_ones_do_not_keep_their_client_out(make_backend, gate):
-    """Refused connections that linger count for nothing once a served one ends."""
-    # One worker: it accepts the silent ones before the one that is told, and so before the place is
-    # free for any of them.
+    """Refused connections that linger do not count once a served one ends."""
+    # One worker accepts the silent connections before the request, and so before the place becomes
+    # free.
     daemon = gate([make_backend()], top={"workers": 1}, limits={"per_client": 1})
     served, response = opened(daemon, AGGRESSOR)
     assert response.status == 200
@@ -109,7 +109,8 @@ def test_refused_ones_do_not_keep_their_client_out(make_backend, gate):
 
 
 def test_a_refused_upload_reads_its_answer(make_backend, gate):
-    """The body is on its way when the answer is written: a lingering close lets it arrive."""
+    """The body is in transit when the answer is written: a lingering close lets the answer arrive.
+    """
     backend = make_backend()
     daemon = gate([backend], limits={"per_client": 1})
     served, response = opened(daemon, AGGRESSOR)
@@ -140,7 +141,7 @@ def test_an_operator_may_look_all_the_same(make_backend, gate):
             assert response.closes
     assert served.request(target="/upstream/health/").status == 200
     served.close()
-    # Whoever may not look is limited like anybody.
+    # A client without access to the page is limited as any other.
     with daemon.client(source=OTHER) as client:
         assert client.request(target="/upstream/health/").status == 403
         assert client.request(target="/upstream/health/").status == 503
@@ -164,7 +165,7 @@ def test_ipv6(make_backend, start):
     clients = []
 
     def got_three():
-        # What looked whether the daemon is up came from this address too, and may still count.
+        # The test for readiness came from this address and may still count.
         client, response = opened(daemon, None)
         if response is not None and response.status == 200:
             clients.append(client)

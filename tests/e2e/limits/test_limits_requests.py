@@ -1,5 +1,5 @@
 """limits.requests_per_client: the rate holds over all of a client's connections and all workers,
-fresh connections included, and a client that keeps below it never meets it.
+new connections included. A client below the rate never notices it.
 
 Without it one client that asks without pause has the servers to itself.
 """
@@ -10,7 +10,7 @@ import time
 from support.waiting import wait_until
 
 AGGRESSOR, OTHER = "127.0.8.1", "127.0.8.2"
-SLOW = {"rate": "1/m", "burst": 10}  # nothing is earned back while a test runs
+SLOW = {"rate": "1/m", "burst": 10}  # no token returns during a test
 
 
 def statuses(daemon, number, keep, source=AGGRESSOR, **request):
@@ -47,7 +47,7 @@ def test_burst_on_one_connection_that_goes_on(make_backend, gate):
 
 
 def test_burst_over_fresh_connections_and_workers(make_backend, gate):
-    """Ten requests in all, though each comes on a connection of its own, to any of four workers."""
+    """Ten requests in all, although each comes on its own connection, to any of four workers."""
     backend = make_backend()
     daemon = gate([backend], top={"workers": 4}, limits={"requests_per_client": SLOW})
     found = []
@@ -94,15 +94,15 @@ def test_what_it_earns_back_is_the_rate(make_backend, gate):
     begin = time.monotonic()
     found = statuses(daemon, 400, keep=True)
     passed = time.monotonic() - begin
-    # What is let through is bounded by the time that passed, however slow this machine is.
+    # The elapsed time bounds the admitted requests, also on a slow machine.
     assert found.count(200) <= 5 + 50 * passed + 2
     assert found.count(200) >= 5
     wait_until(lambda: statuses(daemon, 1, keep=False) == [200], what="a request at the rate")
 
 
 def test_a_well_behaved_client_beside_an_aggressor(make_backend, gate):
-    """While one address asks without pause, on kept and on fresh connections, another that keeps to
-    its rate gets every answer."""
+    """One address asks without pause, on kept and on new connections; another one within its rate
+    gets every answer."""
     backend = make_backend()
     daemon = gate(
         [backend],
@@ -127,5 +127,5 @@ def test_a_well_behaved_client_beside_an_aggressor(make_backend, gate):
         stop.set()
         for thread in threads:
             thread.join()
-    # It is over when it is over.
+    # The refusal ends when the time is over.
     wait_until(lambda: statuses(daemon, 1, keep=False) == [200])

@@ -1,7 +1,6 @@
-"""Two thousand clients that say nothing cost next to nothing, and whoever has a request is served
-at once.
+"""Two thousand silent clients cost almost nothing, and a request among them is served at once.
 
-SDKs keep connections by the hundred. A proxy that holds a buffer for each, or looks at each on
+SDKs keep connections by the hundred. A proxy that holds a buffer for each, or scans all of them on
 every turn, is slow and full long before it has work to do.
 """
 
@@ -14,8 +13,8 @@ from support.client import RawClient
 from support.waiting import wait_until
 
 COUNT = 2000
-# What one idle connection may cost in memory of the process (the kernel's share is not in it). The
-# object is about 0.6 KiB; a request's buffer alone would be 16.
+# Memory of the process per idle connection (without the kernel's share). The object is about 0.6
+# KiB; a request's buffer alone would be 16.
 PER_CLIENT = 4 * 1024
 
 
@@ -30,7 +29,7 @@ def descriptors():
 
 
 def test_a_request_among_them(one):
-    """Half of them had a request before, half never spoke."""
+    """Half of the clients have sent a request, the others never did."""
     daemon, _ = one(timeouts={"client_idle": "60s", "client_head": "60s"})
     with daemon.client() as client:
         assert client.request().status == 200
@@ -51,7 +50,7 @@ def test_a_request_among_them(one):
                 begun = time.monotonic()
                 assert client.request().status == 200
                 times.append(time.monotonic() - begun)
-            # The median: a busy machine may stop anybody for a moment.
+            # The median: a busy machine may delay any request for a moment.
             assert sorted(times)[25] < 0.1
             if not daemon.is_sanitized:
                 assert daemon.cpu_seconds - spent < 0.5
@@ -65,8 +64,8 @@ def test_a_request_among_them(one):
 
 
 def test_what_they_sent_ahead_is_forgotten(one):
-    """A large head that came together with the end of a body before it: the connection is idle
-    again and keeps none of that memory."""
+    """A large head came with the end of the previous body: once the connection is idle it keeps
+    none of that memory."""
     daemon, _ = one(timeouts={"client_idle": "60s"})
     count = 200
     large = [("X-Pad", "p" * 50_000)]

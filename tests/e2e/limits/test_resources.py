@@ -1,7 +1,6 @@
-"""Memory stays bounded whoever is slow, and descriptors return.
+"""Memory stays bounded with any slow peer, and descriptors are returned.
 
-A proxy that buffers what one side cannot take falls over with the first large object and a slow
-client.
+A proxy that buffers what one side cannot take fails at the first large object with a slow client.
 """
 
 import threading
@@ -17,7 +16,7 @@ BOUND = 24 * 1024 * 1024
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_slow_reader(one, framing):
-    """The backend offers 96 MiB, the client reads none: what the daemon holds stays far below."""
+    """The backend offers 96 MiB, the client reads nothing: the daemon's memory stays far below."""
     stuck = threading.Event()
 
     def handler(exchange):
@@ -104,7 +103,7 @@ def test_large_transfers_leave_memory_flat(one):
 
 def test_descriptors_return(one):
     """After a crowd of good, bad and vanished clients only listeners, loops and parked connections
-    are left."""
+    remain."""
 
     def handler(exchange):
         if "die" in exchange.request.target:
@@ -144,15 +143,15 @@ def test_descriptors_return(one):
 
     crowd()
     wait_until(lambda: daemon.sockets <= before, what=f"sockets back to {before}")
-    # Pipes stay for the next transfer; a second crowd needs no more of them.
+    # Pipes are kept for the next transfer; a second crowd needs no more of them.
     pooled = daemon.descriptors
     crowd()
     wait_until(lambda: daemon.descriptors <= pooled + 8, what=f"descriptors back to {pooled}")
 
 
 def test_descriptor_exhaustion(make_backend, gate):
-    """With too few descriptors the daemon neither dies nor spins, and serves again when there is
-    room."""
+    """With too few descriptors the daemon neither dies nor spins, and serves again when some are
+    free."""
     backend = make_backend()
     daemon = gate([backend], daemon={"nofile": 64}, top={"limits": {"connections": 1000}})
     clients = []
@@ -169,8 +168,8 @@ def test_descriptor_exhaustion(make_backend, gate):
     assert daemon.process.poll() is None
     if not daemon.is_sanitized:
         assert spent < 0.75, f"{spent} s of CPU while nothing can be done: it spins"
-    # Those that wait in the kernel's queue are served as soon as there is room: no further connect
-    # has to come and wake the listener.
+    # Clients in the kernel's queue are served as soon as there is room: no further connect must
+    # wake the listener.
     last = clients.pop()
     last.send(last.head())
     for client in clients:

@@ -1,7 +1,7 @@
-"""Every wait has its own bound, measured as progress, and no exchange that moves is cut by it.
+"""Every wait has its own limit, measured as progress, and never cuts an exchange that moves.
 
-A total timeout cuts long uploads at sixty seconds; none at all lets dead peers hold descriptors for
-ever.
+A total timeout cuts long uploads at sixty seconds; without any limit dead peers hold descriptors
+forever.
 """
 
 import threading
@@ -21,8 +21,8 @@ def test_client_idle(one):
 
 
 def test_connection_without_a_byte(one):
-    """Silent close: nothing was asked, so nothing is answered (a 408 here would be read as the
-    answer to a later request)."""
+    """Closed without an answer: there was no request (a 408 here would be read as the answer to a
+    later request)."""
     daemon, _ = one(timeouts={"client_head": "500ms", "client_idle": "500ms"})
     with daemon.client() as client:
         data, how = client.read_until_close()
@@ -31,7 +31,7 @@ def test_connection_without_a_byte(one):
 
 
 def test_client_head_bounds_the_whole_head(one):
-    """Slowloris: a byte now and then must not hold the connection."""
+    """Slowloris: single bytes must not keep the connection."""
     daemon, backend = one(timeouts={"client_head": "700ms"})
     with daemon.client() as client:
         stop = threading.Event()
@@ -111,7 +111,7 @@ def test_client_write(one):
 
 
 def test_client_write_measures_progress(one):
-    """A slow reader that moves is served to the end."""
+    """A slow reader that makes progress is served to the end."""
     data = wire.payload(3 * 1024 * 1024)
 
     def handler(exchange):
@@ -147,7 +147,7 @@ def test_backend_head(one):
 
 
 def test_backend_head_begins_when_the_request_was_sent(one):
-    """A long upload is not waiting for an answer."""
+    """During a long upload the answer is not late."""
     daemon, _ = one(timeouts={"backend_head": "1s"})
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [("Content-Length", "30")]))
@@ -159,7 +159,7 @@ def test_backend_head_begins_when_the_request_was_sent(one):
 
 
 def test_backend_head_is_not_cut_short_by_others(one):
-    """Complete and Copy are silent for minutes: only backend_head may end the wait."""
+    """Complete and Copy send nothing for minutes: only backend_head may end the wait."""
     pause = threading.Event()
 
     def handler(exchange):
@@ -221,8 +221,8 @@ def test_connect(gate):
 
 
 def test_slow_backend_that_reads_nothing(one):
-    """An upload against a full backend is not the client's fault; it ends with the backend's bound,
-    not for ever."""
+    """An upload to a backend that is full is not the client's fault: the backend's limit ends it.
+    """
     go = threading.Event()
 
     def handler(exchange):

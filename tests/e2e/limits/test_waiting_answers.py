@@ -1,8 +1,8 @@
-"""Answers that wait by nature (bucket notifications, traces, speed tests) have a limit of their
-own, and a stop does not wait for their end.
+"""Answers that wait for events (bucket notifications, traces, speed tests) have their own limit,
+and a stop does not wait for their end.
 
-The limits of ordinary answers would cut every quiet listener; and with one listener connected every
-restart would take all of shutdown_timeout.
+The limits of ordinary answers would cut every quiet listener, and with one listener every restart
+would take all of shutdown_timeout.
 """
 
 import contextlib
@@ -26,8 +26,7 @@ EVENT = b'{"Records":[]}\n'
 
 
 class Stream:
-    """Plays a stream: its head and each of its events come when the test says so. Other requests
-    get no answer."""
+    """A stream whose head and events the test sends. Other requests get no answer."""
 
     def __init__(self, content_type="application/json"):
         self.content_type = content_type.encode()
@@ -52,7 +51,7 @@ class Stream:
 
 
 def outlast_the_limit(daemon):
-    """An ordinary request, begun now, has run into its limit when this returns."""
+    """When this returns, an ordinary request that begins now has reached its limit."""
     with daemon.client() as client:
         assert client.request(target="/b/slow").status == 504
 
@@ -159,7 +158,7 @@ def test_a_stop_does_not_wait_for_their_end(one, begun):
         daemon.signal(signal.SIGTERM)
         assert daemon.wait_exit() == 0, "ending a listener is no failure of the stop"
         if begun:
-            # A chunked body without its last chunk: visibly no whole answer.
+            # A chunked body without its last chunk is visibly incomplete.
             assert client.read_until_close()[0] == b""
         else:
             assert client.read_response().status == 503
@@ -170,7 +169,7 @@ def test_a_stop_does_not_wait_for_their_end(one, begun):
 
 
 def test_an_ordinary_answer_has_its_time(one):
-    """Beside an ended listener, a download goes on to its end."""
+    """Beside an ended listener a download continues to its end."""
     stream, go = Stream(), threading.Event()
     data = wire.payload(1 << 20)
 

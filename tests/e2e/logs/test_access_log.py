@@ -1,8 +1,6 @@
-"""The access log: valid JSON whatever clients send, the fields pipelines read today, and no
-secrets.
+"""The access log: valid JSON for any client, the fields that pipelines read today, and no secrets.
 
-A quote in a user agent broke the log this one replaces; a signature in it is a usable credential
-for a week.
+A quote in a user agent broke the earlier log; a signature in it is a valid credential for a week.
 """
 
 import socket
@@ -168,8 +166,7 @@ def test_secrets_are_never_shown(one, name):
 
 
 def test_secret_as_affinity_key(one):
-    """A key that the client named may be part of a signed URL; the session field redacts as every
-    other."""
+    """A key from the client may be part of a signed URL, so the session field is redacted too."""
     daemon, _ = one()
     with daemon.client() as client:
         client.request(target="/b/k?sessionid=a%26X-Amz-Signature%3DTOPSECRET&mark=3")

@@ -1,7 +1,7 @@
-"""Every fault has an answer, an `error` in the access log and a counter of its own, and they agree.
+"""Every fault has an answer, an `error` in the access log and its own counter, and they agree.
 
-Without the counters an operator sees single requests fail and never how many; a counter that does
-not move, or two that move for one fault, tell him about a fault that is not there.
+Without counters an operator sees single failed requests and never their number. A counter that
+misses a fault, or two counters for one fault, mislead.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from support.backend import answer_ok, hang, script
 from support.config import FAST_HEALTH, Blackhole, dead_address
 from support.waiting import wait_until
 
-# What counts work, not faults.
+# Counters of work, not of faults.
 ORDINARY = {"requests", "connections", "connection accepted"}
 ORDINARY |= {f"{kind} handed to another worker" for kind in ("connection", "connections")}
 OWN = {"answer of our own": 1}
@@ -30,7 +30,7 @@ def faults(daemon):
 
 
 def answer_of(client, data):
-    """Status of what comes back before the connection ends; None for nothing."""
+    """The status of the answer before the connection ends; None for no answer."""
     client.send(data)
     got, _ = client.read_until_close()
     return int(got[9:12]) if got else None
@@ -74,7 +74,7 @@ def test_client_write_timeout(one):
 
 @pytest.mark.parametrize("asks", [True, False])
 def test_idle_client(one, asks):
-    """Closed without a word, and no request is logged for it. Harmless: no warning."""
+    """Closed without an answer or a log line. Harmless: no warning."""
     daemon, _ = one(timeouts={"client_idle": "500ms", "client_head": "500ms"})
     with daemon.client() as client:
         if asks:
@@ -173,7 +173,7 @@ def test_connect_timeout(gate):
 
 
 def test_backend_head_timeout(one):
-    """The backend accepts, takes the request and says nothing."""
+    """The backend accepts, takes the request and does not answer."""
     daemon, _ = one(hang, timeouts={"backend_head": "500ms"})
     with daemon.client() as client:
         response = client.request("PUT", body=b"x")
@@ -183,8 +183,8 @@ def test_backend_head_timeout(one):
 
 
 def test_frozen_backend_process(gate):
-    """SIGSTOP: its kernel goes on accepting and acknowledging, nobody answers. Awake again it
-    serves as before."""
+    """SIGSTOP: the kernel still accepts and acknowledges, but no answer comes. After SIGCONT the
+    backend serves as before."""
     script_text = (
         "import http.server, sys; s = http.server.ThreadingHTTPServer(('127.0.0.1', 0),"
         " http.server.SimpleHTTPRequestHandler); print(s.server_port, flush=True);"
@@ -215,7 +215,7 @@ def test_frozen_backend_process(gate):
 
 
 def test_slow_head(one):
-    """A byte now and then is progress that does not count: the head as a whole has its time."""
+    """Single bytes do not count as progress: the whole head has one limit."""
     daemon, backend = one(timeouts={"client_head": "1s"})
     with daemon.client() as client:
         pause = threading.Event()
@@ -231,8 +231,8 @@ def test_slow_head(one):
 
 
 def test_both_windows_shut(one):
-    """The client reads nothing of its answer and the server nothing of the request: each has its
-    own limit, the shorter one ends it, and nothing stays behind."""
+    """The client does not read its answer and the server does not read the request: each has its
+    own limit, the shorter one ends both, and nothing is left."""
     done = threading.Event()
 
     def handler(exchange):
@@ -273,7 +273,7 @@ def test_backend_body_timeout(one):
 
 
 def test_backend_write_timeout(one):
-    """Its window is zero: nothing of a long upload moves any more."""
+    """The backend's window is zero: a long upload cannot proceed."""
     done = threading.Event()
 
     def handler(exchange):
@@ -325,8 +325,8 @@ def test_malformed_answer(one):
 
 @pytest.mark.parametrize("when", ["at once", "while parked"])
 def test_unasked_bytes(one, when):
-    """Late bytes must not become somebody else's answer: the connection goes, the client's answer
-    stands."""
+    """Late bytes must not become another answer: the connection is closed, and the client keeps its
+    answer."""
     go = threading.Event()
 
     def handler(exchange):
@@ -452,7 +452,7 @@ def test_idle_tunnel(one):
 
 
 def test_out_of_descriptors(make_backend, gate):
-    """New connections wait in the kernel's queue; those that are served go on."""
+    """New connections wait in the kernel's queue; those in service continue."""
     backend = make_backend()
     daemon = gate([backend], daemon={"nofile": 64}, top={"limits": {"connections": 1000}})
     with contextlib.ExitStack() as stack:
@@ -472,7 +472,7 @@ def test_connection_limit(make_backend, gate):
     kept = []
 
     def is_alone():
-        # Whoever asked whether the daemon is there may not be gone yet.
+        # The connection of the readiness test may still be open.
         client = daemon.client()
         with contextlib.suppress(wire.Truncated, OSError):
             if client.request().status == 200:
@@ -491,7 +491,8 @@ def test_connection_limit(make_backend, gate):
 
 
 def test_what_was_not_told_yet_is_told_at_the_end(one):
-    """The second fault comes within the minute: its line is written when the process ends."""
+    """The second fault comes within the minute, so its line is written at the end of the process.
+    """
     daemon, _ = one()
     with daemon.client() as client:
         assert answer_of(client, b"x\r\n\r\n") == 400
@@ -507,7 +508,7 @@ def test_what_was_not_told_yet_is_told_at_the_end(one):
 
 def test_connection_over_per_client(make_backend, gate):
     daemon = gate([make_backend()], limits={"per_client": 1})
-    source = "127.0.7.1"  # not the address that asked whether the daemon is ready
+    source = "127.0.7.1"  # not the address of the readiness test
     with daemon.client(source=source) as inside:
         assert inside.request().status == 200
         with daemon.client(source=source) as outside:
@@ -527,7 +528,7 @@ def test_request_over_the_rate_of_a_client(make_backend, gate):
 
 
 def test_no_room_at_a_server(make_backend, gate):
-    """One is served, one waits in vain, one finds no place to wait, and one waits with success."""
+    """One is served, one waits in vain, one finds the queue full, and one waits with success."""
     done = threading.Event()
 
     def handler(exchange):
@@ -550,7 +551,7 @@ def test_no_room_at_a_server(make_backend, gate):
         assert served.read_response().status == 200
         assert waits.read_response().status == 200
     counted = faults(daemon)
-    # The last one may have come when the place was free again.
+    # The last request may have come when the room was free again.
     assert counted.pop("request that waited for room at a server", 0) + counted.pop(
         "requests that waited for room at a server", 0
     ) in (1, 2)
@@ -562,7 +563,8 @@ def test_no_room_at_a_server(make_backend, gate):
 
 
 def test_kept_connection_found_closed(one):
-    """The server ends a kept connection just as it is used: a read goes on, once, for free."""
+    """The server closes a kept connection at the moment of its use: a read is repeated once, free.
+    """
 
     def handler(exchange):
         exchange.read_body()

@@ -1,5 +1,4 @@
-"""Rotation and stuck log targets: SIGUSR1 opens the file anew, and a log nobody reads stops
-nothing.
+"""Rotation and stuck log targets: SIGUSR1 opens the file anew, and an unread log stops nothing.
 
 A full disk or a dead log collector must never become an outage of the storage.
 """
@@ -60,7 +59,8 @@ def test_operational_log_to_a_file(make_backend, gate):
 
 
 def test_fifo_nobody_reads(make_backend, start, tmp_path):
-    """The pipe is full after 64 KiB; health flips, requests and the end of the process go on."""
+    """The pipe is full after 64 KiB; health changes, requests and the end of the process continue.
+    """
     backends = [make_backend() for _ in range(3)]
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
@@ -88,7 +88,7 @@ def test_fifo_nobody_reads(make_backend, start, tmp_path):
 
 
 def test_fifo_without_any_reader(make_backend, start, tmp_path):
-    """open() of such a pipe for writing blocks for ever; requests must be served all the same."""
+    """open() of such a pipe for writing blocks forever; requests must still be served."""
     fifo = tmp_path / "fifo"
     os.mkfifo(fifo)
     daemon = start(
@@ -97,7 +97,7 @@ def test_fifo_without_any_reader(make_backend, start, tmp_path):
     )
     wait_until(lambda: daemon.notify.has("READY=1") or daemon.process.poll() is not None)
     if daemon.process.poll() is not None:
-        # Refusing loudly at start is an answer too; blocking is not.
+        # A start that fails with a message is fine too; a blocked start is not.
         assert daemon.process.returncode != 0 and str(fifo) in daemon.stderr
         daemon.expected_exit = daemon.process.returncode
         return

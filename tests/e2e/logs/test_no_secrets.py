@@ -1,8 +1,8 @@
-"""Nothing that a thief could use is ever written down: not in the access log, not in the
-operational log at any level, not on the status page.
+"""No usable credential is ever written: not in the access log, not in the operational log at any
+level, not on the status page.
 
-Logs are copied to more places and read by more people than the storage is. A presigned URL, a
-session cookie or a customer's key in one of them is a password given away.
+More places and people see logs than the storage. A presigned URL, a session cookie or a customer's
+key in a log is a leaked password.
 """
 
 import pytest
@@ -40,7 +40,7 @@ def escaped(text, every=1, upper=True):
 
 
 def spellings(name):
-    """Queries that hold SECRET under that name, in every way a client may write it."""
+    """Queries that contain SECRET under that name, in every spelling that a client may use."""
     inner = f"http://h/k?{name}={SECRET}&y=1"
     return [
         f"{name}={SECRET}",
@@ -59,7 +59,7 @@ def spellings(name):
 
 @pytest.fixture(name="stage")
 def stage_fixture(make_backend, start):
-    """A site with every place that writes switched on, at the level that writes most."""
+    """A site with all outputs enabled, at the most verbose level."""
 
     def handler(exchange):
         exchange.read_body()
@@ -73,7 +73,7 @@ def stage_fixture(make_backend, start):
             exchange.respond(200, fields, b"")
 
     backend = make_backend(handler)
-    # Checks fail with an answer that holds a secret, and their path holds one.
+    # Failed checks have a secret in their answer and in their path.
     backend.health.path = "/ready"
     backend.health.status = 401
     backend.health.fields = [("WWW-Authenticate", SECRET), ("Set-Cookie", SECRET)]
@@ -110,7 +110,7 @@ def test_requests_that_are_served(stage):
             for target in targets:
                 referer = [("Referer", "http://h" + target)]
                 assert client.request(target=target, fields=FIELDS + referer).status == 200
-    # The backend got all of it untouched: what is hidden is hidden from the log only.
+    # The backend got the full URLs: only the log is redacted.
     assert [request.target for request in backend.requests] == targets * 2
     assert backend.requests[0].header("authorization") == FIELDS[0][1]
     wait_until(lambda: len(daemon.log_lines()) == 2 * len(targets))
@@ -121,7 +121,7 @@ def test_requests_that_are_served(stage):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_requests_that_are_refused(stage, name):
-    """What was refused is logged as well, and nothing of it was understood."""
+    """Refused requests are logged as well, although their content was not parsed."""
     daemon, backend = stage
     lines = "".join(f"{field}: {value}\r\n" for field, value in FIELDS)
     refused = 0
@@ -151,7 +151,7 @@ def test_requests_that_are_refused(stage, name):
 
 
 def test_requests_that_fail(stage):
-    """Broken backends, clients that leave in a head: errors are told in our words."""
+    """Broken backends, clients that leave in a head: the messages are our own texts."""
     daemon, _ = stage
     query = f"X-Amz-Signature={SECRET}&X-Amz-Credential={SECRET}"
     for target in (f"/b/broken?{query}", f"/b/reset?{query}"):
@@ -169,7 +169,7 @@ def test_requests_that_fail(stage):
 
 
 def test_check_shows_no_secret_of_a_rejected_field(make_backend, gate):
-    """A field that takes a server down is named; the value of a credential is not shown."""
+    """The message names the bad field and hides the value of a credential."""
     backend = make_backend(script(b""))
     backend.health.fields = [("Set-Cookie", f"token={SECRET}")]
     health = {**FAST_HEALTH, "reject_headers": {"set-cookie": "*"}}

@@ -1,8 +1,8 @@
-"""What the daemon says about itself: real priorities and one timestamp in the journal, how many
-servers are up when it is ready, and the moment in which a group has none.
+"""The daemon's messages: real priorities and one timestamp in the journal, the number of servers at
+the start, and a message when a group loses its last server.
 
-An operator who asks the journal for warnings must get them all and nothing else; a proxy that says
-"ready" in front of a dead cluster sends everybody to look in the wrong place.
+An operator who asks the journal for warnings must get exactly those. A proxy that says "ready"
+before a dead cluster misleads all who search for the fault.
 """
 
 import re
@@ -14,7 +14,7 @@ from support.backend import ScriptedBackend
 from support.config import FAST_HEALTH, dead_address, make_config, make_site, to_yaml
 from support.daemon import binary, run_command
 
-# Makes a program's standard error what systemd says it is.
+# Connects a program's standard error as systemd does.
 AS_JOURNAL = (
     "sh",
     "-c",
@@ -47,7 +47,7 @@ def test_priorities_and_no_timestamp_in_the_journal(make_backend, gate):
 
 
 def test_one_timestamp_elsewhere(make_backend, gate):
-    """The variable alone says nothing: whatever a service starts inherits it."""
+    """The variable alone is no proof: all children of a service inherit it."""
     daemon = gate(
         [make_backend(), make_backend()], daemon={"env": {"JOURNAL_STREAM": "8:12345"}}
     )
@@ -69,8 +69,7 @@ def test_a_file_gets_timestamps_in_a_service_too(make_backend, gate):
 
 
 def test_the_level_is_said_once(make_backend, gate):
-    """A warning of the start, before there is a logger: a word by hand, a priority in the
-    journal."""
+    """A warning before the logger exists: a word in a terminal, a priority in the journal."""
     top = {"upgrade_timeout": "1h"}
     daemon = gate([make_backend(), make_backend()], top=top, daemon={"prefix": AS_JOURNAL})
     daemon.stop()
@@ -83,7 +82,7 @@ def test_the_level_is_said_once(make_backend, gate):
 
 @pytest.mark.parametrize("words", [["--frobnicate"], ["--config"], ["check", "--unit", "/none"]])
 def test_a_wrong_command_line_is_an_error_in_the_journal(words):
-    """As of a drop-in with another ExecStart."""
+    """For instance of a drop-in with another ExecStart."""
     done = subprocess.run(
         [*AS_JOURNAL, binary(), *words], capture_output=True, text=True, check=False, timeout=20
     )
@@ -112,7 +111,7 @@ def test_a_start_that_fails_is_an_error_in_the_journal(tmp_path, change, priorit
     assert done.returncode != 0
     assert re.search(rf"^<{priority}>.*{text}", done.stderr, re.MULTILINE), done.stderr
     assert all(re.match("<[34]>", line) for line in done.stderr.splitlines()), done.stderr
-    # By hand there is nothing before the text.
+    # In a terminal the text has no prefix.
     assert not re.search("<[0-7]>", run_command("--config", str(file)).stderr)
 
 
@@ -133,7 +132,7 @@ def test_ready_below_all_is_a_warning(make_backend, gate):
 
 @pytest.mark.parametrize("way,words", [("try", "trying all"), ("refuse", "refusing")])
 def test_a_group_without_a_server_is_one_error(make_backend, start, way, words):
-    """From the start on, and its end is told too."""
+    """From the start on; the end of the outage is logged too."""
     address = dead_address()
     site = make_site([address], health=FAST_HEALTH, when_all_down=way)
     site["backends"]["name"] = "cluster"
@@ -156,7 +155,7 @@ def test_a_group_without_a_server_is_one_error(make_backend, start, way, words):
 
 
 def test_marks_alone_can_be_an_outage(gate):
-    """Without checks requests find out."""
+    """Without checks, requests find the outage."""
     daemon = gate([dead_address()], passive={"max_fails": 1, "fail_timeout": "1h"})
     with daemon.client() as client:
         assert client.request().status == 503

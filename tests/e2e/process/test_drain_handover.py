@@ -1,8 +1,7 @@
-"""Clients that connect while the daemon is told to stop are answered or turned away, none
-forgotten.
+"""Clients that connect during a stop are answered or refused, none is forgotten.
 
-A worker hands new clients to a less loaded one; handed to one that had ended meanwhile, a client
-was neither served nor closed.
+A worker hands new clients to a less loaded one; if that one had ended meanwhile, a client was
+neither served nor closed.
 """
 
 import contextlib
@@ -23,15 +22,15 @@ REQUEST = b"GET /b/new HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
 
 
 def longest_queue():
-    """How many clients the kernel lets wait at one listener."""
+    """The kernel's limit on clients that wait at one listener."""
     with open("/proc/sys/net/core/somaxconn", encoding="ascii") as limit:
-        # The newcomers proper need room as well.
+        # The real newcomers need room as well.
         return int(limit.read()) - 200
 
 
 def come_and_go(address, number):
-    """Clients that were reset before anybody accepted them. They cost the accepting worker time,
-    in which the other one hears of the end, but do not keep that one busy."""
+    """Clients that are reset before the daemon accepts them. They cost the accepting worker time,
+    in which the other worker learns of the stop without staying busy itself."""
     for _ in range(number):
         sock = socket.create_connection(address, DEADLINE)
         wire.set_reset_on_close(sock)
@@ -69,7 +68,7 @@ class Crowd:
 
 
 def wait_heard(sockets):
-    """Until every socket has something to read: an answer or its end."""
+    """Waits until every socket has input: an answer or its end."""
     left = {sock.fileno() for sock in sockets}
     poll = select.poll()
     for number in left:
@@ -86,7 +85,7 @@ def wait_heard(sockets):
 
 @pytest.mark.parametrize("attempt", range(8))
 def test_no_client_is_forgotten(make_backend, start, attempt):
-    del attempt  # who is quicker is chance: several attempts
+    del attempt  # The faster thread is random: several attempts
     go = threading.Event()
 
     def handler(exchange):
@@ -96,14 +95,14 @@ def test_no_client_is_forgotten(make_backend, start, attempt):
         exchange.respond(200)
 
     backend = make_backend(handler)
-    # Newcomers ask a site without a living backend: its answers need nobody else.
+    # Newcomers ask a site without a living backend: its answers need no other process.
     sites = [make_site([backend]), make_site([dead_address()], name="dead")]
     daemon = start(make_config(sites, shutdown_timeout="10m"))
     clients = [daemon.client() for _ in range(60)]
     for client in clients:
         assert client.request().status == 200
-    # One worker has many clients, the other one none: it would end at once, and everybody who
-    # comes to the first one is handed over to it.
+    # One worker has many clients, the other one none: it would end at once, and all newcomers of
+    # the first one are handed to it.
     owners = workers_of(daemon)
     groups = {}
     for client in clients:
@@ -114,7 +113,7 @@ def test_no_client_is_forgotten(make_backend, start, attempt):
     for client in idle:
         client.reset()
     wait_until(lambda: not gone & set(workers_of(daemon)), what="one worker without clients")
-    # Whatever else happens, the process lives until this one is answered.
+    # The process lives at least until this request is answered.
     loaded[0].send(loaded[0].head("GET", "/b/held"))
     backend.wait_request("/b/held")
     address = split_address(daemon.address_of(1))

@@ -1,7 +1,7 @@
-"""While the daemon drains, the limits of requests in progress hold as before.
+"""During a drain the limits of requests in progress still apply.
 
-Without it a client that stalls in its upload keeps its server busy until the end of the drain, and
-the stop counts as one that had to cut somebody.
+Otherwise a client that stalls in its upload occupies its server until the end of the drain, and the
+stop counts as one that cut a request.
 """
 
 import signal
@@ -10,8 +10,8 @@ from support.waiting import wait_until
 
 
 def test_stalled_first_upload(one):
-    """It is the connection's first request: those that never sent one are closed half-way through
-    the drain, and must not be mistaken for it."""
+    """It is the connection's first request. Connections that never sent one are closed during the
+    drain, and must not be confused with it."""
     daemon, backend = one(top={"shutdown_timeout": "8s"}, timeouts={"client_body": "5s"})
     with daemon.client() as client:
         client.send(client.head("PUT", "/b/k", [("Content-Length", 10)]) + b"abc")

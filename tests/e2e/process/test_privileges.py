@@ -1,4 +1,4 @@
-"""Started as root with `user`, no thread of the daemon keeps any way back.
+"""A daemon started as root with `user` gives up root in every thread, permanently.
 
 A hole in the request path is then a hole of an account that owns nothing; one thread with root's
 rights would make it a hole of the whole machine.
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change 
 
 @pytest.mark.parametrize("log", ["stderr", "{dir}/own/daemon.log"])
 def test_every_thread_gives_up_root(make_backend, gate, tmp_path, log):
-    """Log writers are made before the change of user, workers after it."""
+    """Log writers start before the change of user, workers after it."""
     wanted = pwd.getpwnam("nobody")
     tmp_path.chmod(0o755)
     folder = tmp_path / "own"
@@ -46,7 +46,7 @@ def test_every_thread_gives_up_root(make_backend, gate, tmp_path, log):
         assert sorted(map(int, fields["Groups"])) == groups, who
         for kind in ("CapInh", "CapPrm", "CapEff", "CapAmb"):
             assert int(fields[kind][0], 16) == 0, (who, kind)
-        # No set-user-ID program gives anything back.
+        # No set-user-ID program gives rights back.
         assert fields["NoNewPrivs"] == ["1"], who
     with daemon.client() as client:
         assert client.request().status == 200

@@ -1,7 +1,7 @@
 """Start, stop and exit codes as systemd and an operator see them.
 
-A second instance that shares the port takes half the traffic; a stop that cuts requests turns every
-deployment into errors.
+A second instance that shares the port takes half the traffic; a stop that cuts requests makes every
+deployment cause errors.
 """
 
 import os
@@ -76,8 +76,8 @@ def slow_handler(go):
 
 
 def test_drain(one):
-    """SIGTERM: what is in flight completes with Connection: close, new connects are refused, idle
-    ones end."""
+    """SIGTERM: requests in flight complete with Connection: close, new connects are refused, idle
+    connections end."""
     go = threading.Event()
     daemon, backend = one(slow_handler(go))
     address = split_address(daemon.address)
@@ -96,7 +96,7 @@ def test_drain(one):
 
         wait_until(refused, what="connects refused")
         assert daemon.process.poll() is None
-        # A kept connection may still send one request; it is served and then closed.
+        # A kept connection may still send one request, which is served before the close.
         response = idle.request(target="/b/last")
         assert response.status == 200
         assert response.closes
@@ -127,7 +127,7 @@ def test_drain_of_a_long_upload(one):
 
 
 def test_idle_connections_do_not_hold_the_process(make_backend, gate):
-    """They stay for half of shutdown_timeout (a request may be on its way), then get a FIN."""
+    """They get a FIN after a quiet second, since a request may be in transit."""
     daemon = gate([make_backend()], top={"shutdown_timeout": "2s"})
     with daemon.client() as client:
         client.request()
@@ -187,7 +187,7 @@ def test_second_one_ends_at_once(make_backend, gate, first, second):
 
 
 def test_accepted_but_unserved_connections_survive_a_stop(one):
-    """What stood in the accept queue when the stop came is served, not reset."""
+    """Connections in the accept queue at the stop are served, not reset."""
     daemon, _ = one()
     clients = [daemon.client() for _ in range(50)]
     for client in clients:
@@ -200,7 +200,8 @@ def test_accepted_but_unserved_connections_survive_a_stop(one):
 
 
 def test_watchdog_is_fed(make_backend, gate):
-    """systemd restarts a process that stops to say so; it is said only while every loop ticks."""
+    """systemd restarts a process without life signs; the daemon sends them only while every loop
+    ticks."""
     daemon = gate([make_backend()], daemon={"env": {"WATCHDOG_USEC": "2000000"}})
     wait_until(lambda: sum("WATCHDOG=1" in text for text in daemon.notify.messages) >= 2)
 
@@ -274,7 +275,7 @@ def test_ipv6_listener(make_backend, start):
 
 
 def test_vip_that_is_not_here_yet(make_backend, start):
-    """keepalived moves the address later: binding must not wait for it (IP_FREEBIND)."""
+    """keepalived may add the address later: the bind must not wait for it (IP_FREEBIND)."""
     site = make_site([make_backend()])
     site["listen"].append("198.51.100.77:9000")
     daemon = start(make_config([site]))

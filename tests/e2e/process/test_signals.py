@@ -1,8 +1,8 @@
-"""Signals that operators, terminals and other servers' scripts send by habit: none of them ends the
-daemon, at whatever moment it comes.
+"""Common signals of operators, terminals and scripts for other servers: none of them ends the
+daemon, at any time.
 
-A log rotation that meets a start, or `kill -USR2` from the script of the server that was here
-before, would otherwise take the storage off the network.
+A log rotation during a start, or `kill -USR2` from a script for the previous server, would
+otherwise take the storage off the network.
 """
 
 import os
@@ -30,7 +30,7 @@ IGNORED = [
     signal.SIGRTMIN + 3,
     signal.SIGRTMAX,
 ] + [getattr(signal, name) for name in ("SIGSTKFLT",) if hasattr(signal, name)]
-# What these tell other servers.
+# Signals that command other servers.
 ANSWERED = [signal.SIGHUP, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU]
 
 
@@ -80,8 +80,8 @@ def test_answered_with_one_warning(detached, number):
 
 
 def test_at_a_terminal_the_terminals_signals_are_its_own(make_backend, gate):
-    """A window that changes its size is no news, and a handled SIGTTOU would come again with every
-    try to write."""
+    """A resized window means nothing, and a handled SIGTTOU would recur with every attempt to
+    write."""
     leader, follower = os.openpty()
     # setsid --ctty makes standard input the controlling terminal; the shell gives it one.
     command = f'exec setsid --ctty "$@" <{os.ttyname(follower)}'
@@ -100,7 +100,7 @@ def test_at_a_terminal_the_terminals_signals_are_its_own(make_backend, gate):
 
 @pytest.fixture(name="starting")
 def starting_fixture(make_backend, gate, tmp_path):
-    """A daemon that waits for a name, for the five seconds that a start gives a silent DNS."""
+    """A daemon that waits for a name, for the five seconds of a start with a silent DNS."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         try:
             mute.bind((MUTE_SERVER, 53))
@@ -117,8 +117,7 @@ def starting_fixture(make_backend, gate, tmp_path):
 
 
 def test_none_ends_the_start(starting):
-    """Nothing is served yet, and nothing to be lost; but whoever rotates a log now does not
-    know."""
+    """Nothing is served yet, but a log rotation at that moment must not end the start."""
     for number in IGNORED + ANSWERED + [signal.SIGUSR1]:
         starting.signal(number)
     starting.wait_ready()
@@ -128,13 +127,13 @@ def test_none_ends_the_start(starting):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT], ids=name_of)
 def test_a_start_can_be_ended(starting, number):
     starting.signal(number)
-    # As systemd sees it: a clean end. SIGQUIT's own would be a failure, with a core.
+    # systemd sees a clean end. The default action of SIGQUIT would be a failure with a core.
     starting.expected_exit = -number if number == signal.SIGINT else -signal.SIGTERM
     assert starting.wait_exit() == starting.expected_exit
 
 
 def test_a_log_that_reached_its_limit_ends_nothing(make_backend, gate):
-    """Past RLIMIT_FSIZE a write is answered with SIGXFSZ, which ends whoever does not expect it."""
+    """Past RLIMIT_FSIZE a write raises SIGXFSZ, which ends a process without a handler."""
     daemon = gate([make_backend()], daemon={"prefix": ("prlimit", "--fsize=4096")})
     with daemon.client() as client:
         for number in range(40):

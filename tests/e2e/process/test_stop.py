@@ -1,7 +1,7 @@
-"""A stop is over when it can be: it waits for requests, not for connections.
+"""A stop waits for requests, not for connections.
 
-While a process stops every connect is refused. One idle kept connection must not make that last for
-half of shutdown_timeout; and what a stop cuts is the proxy's doing, not the client's.
+During a stop every connect is refused, so one idle kept connection must not prolong it. And a
+request that a stop cuts counts as cut by the proxy, not by the client.
 """
 
 import signal
@@ -10,7 +10,7 @@ import threading
 from support import wire
 from support.waiting import wait_until
 
-# Far above every deadline of the tests: waiting for it is failing.
+# Far above every deadline of the tests: a test that waits for it fails.
 PATIENT = {"shutdown_timeout": "10m"}
 
 
@@ -28,7 +28,7 @@ def test_idle_connections_do_not_hold_it(one):
 
 
 def test_a_request_that_was_on_its_way_is_served(one):
-    """Not at once: a client that has not heard of the stop yet may be sending."""
+    """Not closed at once: a client that has not noticed the stop may be sending."""
     daemon, _ = one(top=PATIENT)
     with daemon.client() as client:
         client.request()

@@ -1,7 +1,7 @@
-"""A process that stood still (VM pause, SIGSTOP) finds its clients and backends as it left them.
+"""A process that was stopped (VM pause, SIGSTOP) finds its clients and backends unchanged.
 
-Without the correction every idle timeout and health check fires at once on wake-up: our own stall
-becomes everybody's outage.
+Otherwise every idle timeout and health check fires at once on wake-up: our own stall becomes an
+outage for all.
 """
 
 import re
@@ -47,10 +47,9 @@ def test_stall_of_several_seconds(make_backend, gate):
             == 2
         )
         with daemon.frozen():
-            # The one place that needs time to pass: the process must be late by more than two
-            # seconds.
+            # Real time must pass here: the process must be late by more than two seconds.
             time.sleep(4.5)
-        # Everybody goes on within the time they had left.
+        # Every peer continues within its remaining time.
         go.set()
         uploading.send(b"67890")
         heading.send(b"Host: a\r\n\r\n")

@@ -1,7 +1,7 @@
 """The retry table, row by row, counted at the backends by a unique id in the target.
 
-One attempt too few is an outage that need not be; one too many stores an object twice or takes a
-second node down.
+One attempt too few is an avoidable outage; one too many stores an object twice or takes a second
+node down.
 """
 
 import itertools
@@ -17,13 +17,12 @@ ids = itertools.count(1)
 
 
 def short(value):
-    """Test names go into the environment: a long body is named by its length."""
+    """Test names go into the environment, so a long body is named by its length."""
     return f"{len(value)} bytes" if isinstance(value, bytes) and len(value) > 20 else None
 
 
 class Stage:
-    """Three backends with one behaviour each, by order of being asked: `first` for whoever is asked
-    first, then `rest`."""
+    """Three backends: the first one that is asked behaves as `first`, the others as `rest`."""
 
     def __init__(self, make_backend, gate, first, rest=None, count=3, **site):
         self.order = []
@@ -71,7 +70,7 @@ READS = ["GET", "HEAD", "OPTIONS"]
 PART = "?uploadId=abc&partNumber=1"
 
 
-# Row 2: nothing was sent.
+# Row 2: no byte was sent.
 
 
 @pytest.mark.parametrize("method", READS + ["PUT", "POST", "DELETE", "PATCH"])
@@ -97,7 +96,7 @@ def test_refused_goes_to_the_next_backend_for_any_method(make_backend, gate, met
 
 
 def test_refused_with_a_large_streaming_body(make_backend, gate):
-    """The body is not read before a backend was reached, so it can still go anywhere."""
+    """The body is read only after a connect, so it can still go to any backend."""
     backend = make_backend()
     daemon = gate([dead_address(), dead_address(), backend], passive="off")
     data = wire.payload(3 * 1024 * 1024)
@@ -287,7 +286,7 @@ def test_other_statuses_are_never_retried(make_backend, gate, code):
     assert (response.status, response.data, attempts) == (code, b"original", 1)
 
 
-# Row 7: sent, and nobody knows.
+# Row 7: sent, and the result is unknown.
 
 
 @pytest.mark.parametrize("failure", [die, close])
@@ -299,7 +298,7 @@ def test_read_gets_one_further_backend(make_backend, gate, failure, method):
 
 
 def test_read_never_gets_a_third(make_backend, gate):
-    """A request that kills a node must not kill the cluster."""
+    """A request that kills its node must not kill the cluster."""
     stage = Stage(make_backend, gate, die, die, count=6, retry={"max_tries": 6})
     response, attempts = stage.request()
     assert (response.status, attempts) == (502, 2)
@@ -353,7 +352,7 @@ def test_timeout_of_a_write_is_a_504(make_backend, gate):
     assert (response.status, attempts) == (504, 1)
 
 
-# Row 1: something was relayed.
+# Row 1: a byte was relayed.
 
 
 def test_nothing_after_the_first_relayed_byte(make_backend, gate):
@@ -426,7 +425,7 @@ def test_log_shows_every_attempt(make_backend, gate):
 
 
 def test_max_time(make_backend, gate):
-    """A 503 that took longer than retry.max_time is passed on: the client has waited enough."""
+    """A 503 that took longer than retry.max_time is relayed: the client has waited long enough."""
     pause = threading.Event()
 
     def late(exchange):

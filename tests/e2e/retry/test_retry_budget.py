@@ -1,8 +1,8 @@
-"""Retries of a group share a budget: 20 % of what is in flight, at least three, or ten of those
-that a status caused.
+"""Retries of a group share a budget: 20 % of the requests in flight, at least three, or ten of
+those that a status caused.
 
-Without it a cluster that refuses everything gets most of what is in flight a second time at one
-moment. (That it does not get it request after request: test_sick_cluster.py.)
+Without it a cluster that refuses everything gets most requests in flight a second time at once.
+(test_sick_cluster.py tests the load over time.)
 """
 
 import threading
@@ -11,7 +11,7 @@ from support.waiting import wait_until
 
 
 def test_spent_budget_passes_the_answer_through(make_backend, gate):
-    """Twenty requests are refused at one moment: ten may go on, ten answers pass through."""
+    """Twenty requests are refused at once: ten are retried, ten answers are relayed."""
     together, release = threading.Barrier(20), threading.Event()
     lock, seen, retried = threading.Lock(), set(), []
 
@@ -31,7 +31,7 @@ def test_spent_budget_passes_the_answer_through(make_backend, gate):
             exchange.respond(200, [], b"second try")
 
     backends = [make_backend(handler) for _ in range(3)]
-    # One worker: several draw on the same tokens without a lock, and may be off by one each.
+    # One worker: several use the same tokens without a lock, and may be off by one each.
     daemon = gate(backends, passive="off", top={"workers": 1})
     clients = [daemon.client() for _ in range(20)]
     for number, client in enumerate(clients):
@@ -47,7 +47,7 @@ def test_spent_budget_passes_the_answer_through(make_backend, gate):
     answers.sort()
     assert answers == [(200, b"second try")] * 10 + [(503, b"refused")] * 10
 
-    # Nothing of the budget stays spent.
+    # The budget is completely available again.
     def again(exchange):
         exchange.read_body()
         with lock:

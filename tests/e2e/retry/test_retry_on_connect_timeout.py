@@ -1,7 +1,6 @@
-"""A connect that runs into its limit moves on when retry.on holds `timeout`; `error` is about
-backends that refuse.
+"""A connect timeout is retried if retry.on has `timeout`; `error` is for backends that refuse.
 
-An operator who switched retries after timeouts off still got them, one connect timeout later.
+An operator who disabled retries after timeouts still got them, one connect timeout later.
 """
 
 import pytest

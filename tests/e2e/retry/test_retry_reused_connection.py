@@ -1,8 +1,8 @@
-"""Row 4: a reused connection that dies with no response byte costs a read nothing and a write
-nothing extra.
+"""Row 4: a reused connection that dies without a response byte costs a read nothing and repeats no
+write.
 
-Backends close idle connections whenever they like; that race must not surface as errors
-(haproxy#1236), nor repeat a write.
+Backends close idle connections at any time; that race must neither cause errors (haproxy#1236) nor
+repeat a write.
 """
 
 import threading
@@ -39,7 +39,7 @@ def test_reads_are_repeated_on_a_fresh_connection(one, method):
 
 
 def test_free_of_charge_then_row_7(make_backend, gate):
-    """The repeat on the same backend does not use up the one further backend."""
+    """The repetition on the same backend does not use up the one further backend."""
 
     def handler(exchange):
         exchange.read_body()
@@ -67,7 +67,7 @@ def test_free_of_charge_then_row_7(make_backend, gate):
     "method,body", [("PUT", b"x"), ("POST", b"x"), ("DELETE", None), ("PUT", b"")]
 )
 def test_writes_are_not_repeated(one, method, body):
-    """The backend read the request and then died: it may have been executed."""
+    """The backend read the request and then died: the write may have been executed."""
     daemon, backend = one(Racing(), passive="off")
     with daemon.client() as client:
         assert client.request("GET", "/b/warm").status == 200
@@ -78,7 +78,7 @@ def test_writes_are_not_repeated(one, method, body):
 
 @pytest.mark.parametrize("warm", [True, False], ids=["reused", "fresh"])
 def test_read_with_a_body_that_was_sent(one, warm):
-    """It cannot be repeated and somebody has read it: 502, whatever the connection was."""
+    """It cannot be repeated and a backend has read it: 502, for any kind of connection."""
 
     def handler(exchange):
         exchange.read_body()

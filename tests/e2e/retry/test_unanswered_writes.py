@@ -1,8 +1,7 @@
-"""retry.unanswered_writes: an object written or deleted without an answer goes once more.
+"""retry.unanswered_writes: an unanswered PutObject or DeleteObject is sent once more.
 
-nginx, which is replaced, did so; whoever relied on it loses writes at each death of a node. Off by
-default: nobody knows whether the first node has executed it, and a versioned bucket may get two
-versions.
+nginx did this; clients that rely on it would lose writes whenever a node dies. Off by default: the
+first node may have executed the write, and a versioned bucket may get two versions.
 """
 
 import pytest
@@ -13,14 +12,14 @@ ON = {"unanswered_writes": True, "max_tries": 100}
 
 
 def send(daemon, backends, method, target, fields=(), body=None):
-    """(status, how many nodes were asked)"""
+    """(status, number of nodes asked)"""
     with daemon.client() as client:
         status = client.request(method, target, fields, body).status
     return status, sum(len(backend.requests) for backend in backends)
 
 
 def stage(make_backend, gate, failure, once=True, **site):
-    """Three nodes: the first one that is asked fails, with `once` no other."""
+    """Three nodes: the first one that is asked fails; with `once` no other one does."""
     asked = []
 
     def handler(exchange):
@@ -89,7 +88,7 @@ def test_all_else_is_left_to_the_client(make_backend, gate, method, target, fiel
 
 
 def test_a_parked_connection_that_died(make_backend, gate):
-    """The commonest case: a node dies between two requests of a client."""
+    """The usual case: a node dies between two requests of a client."""
     home = [""]
 
     def handler(exchange):

@@ -1,6 +1,6 @@
-"""A write given to a parked connection that was dead before its first byte goes on elsewhere.
+"""A write on a parked connection that died before its first byte is sent elsewhere.
 
-Nothing left us, so nothing was executed, whatever the method: an error here would tell the client
+No byte was sent, so nothing was executed, whatever the method: an error here would warn the client
 of a danger that does not exist.
 """
 
@@ -26,7 +26,7 @@ def test_executed_elsewhere_or_again(make_backend, gate, method, fields, body):
     with daemon.client() as client:
         assert client.request("PUT", "/b/warm?uploadId=a", body=b"x").status == 200
         (home,) = [backend for backend in backends if backend.count("/b/warm")]
-        # The request is there before the news of the reset: the connection is taken for alive.
+        # The request arrives before the news of the reset, so the connection seems alive.
         with daemon.frozen():
             client.send(client.head(method, "/b/write?uploadId=a", fields) + body)
             for connection in home.data_connections:

@@ -1,8 +1,8 @@
-"""Which backend a request goes to: the same key always to the same one, on every worker and every
-daemon of the same text.
+"""The backend of a request: the same key always leads to the same one, on every worker and every
+daemon with the same configuration.
 
 Two proxies that disagree split a client's session; a key that never reaches the ring makes affinity
-a lie.
+useless.
 """
 
 import hashlib
@@ -48,7 +48,7 @@ def test_same_key_same_backend_on_all_workers(stage):
     ],
 )
 def test_equal_keys(make_backend, gate, first, second):
-    """Also that the key in the log is the one meant."""
+    """Also checks that the key in the log is the right one."""
     daemon = gate([make_backend() for _ in range(7)])
     assert name_for(daemon, first) == name_for(daemon, second)
     lines = wait_until(lambda: len(daemon.log_lines()) >= 2 and daemon.log_lines())
@@ -56,8 +56,8 @@ def test_equal_keys(make_backend, gate, first, second):
 
 
 def test_fingerprint(stage):
-    """md5hex(md5hex(client IP + User-Agent + Accept-Language + salt)), as the deployment it
-    replaces."""
+    """md5hex(md5hex(client IP + User-Agent + Accept-Language + salt)), as nginx with Lua
+    (docs/migration.md)."""
     daemon, _ = stage
     fields = [("User-Agent", "ua/1"), ("Accept-Language", "de")]
     assert len({name_for(daemon, f"/b/{number}", fields, "127.0.5.1") for number in range(10)}) == 1
@@ -65,7 +65,7 @@ def test_fingerprint(stage):
     line = daemon.wait_log("/b/9")
     assert line["session"] == hashlib.md5(inner.encode()).hexdigest()
     assert line["key_source"] == "fingerprint"
-    # A request that carries its fingerprint as the session goes where the fingerprint leads.
+    # A request with its fingerprint as the session goes to the fingerprint's server.
     assert name_for(daemon, f"/b/k?sessionid={line['session']}") == name_for(
         daemon, "/b/9", fields, "127.0.5.1"
     )
@@ -74,7 +74,7 @@ def test_fingerprint(stage):
 
 
 def test_fingerprint_of_one_connection_follows_its_user_agent(stage):
-    """What is remembered with a connection is used again, and not for another client behind it."""
+    """The cached fingerprint of a connection is reused, but not for another client on it."""
     daemon, _ = stage
     agents = [f"agent-{number}" for number in range(12)]
     expected = {agent: name_for(daemon, fields=[("User-Agent", agent)]) for agent in agents}
@@ -96,8 +96,8 @@ def test_key_source_is_logged(stage):
 
 
 def test_route_names_the_daemons_server(make_backend, start):
-    """`s3gate route` and the daemon walk the same ring by the same rules, also past servers that
-    the configuration takes out."""
+    """`s3gate route` and the daemon use the same ring and rules, also for servers that the
+    configuration takes out."""
     backends = [make_backend() for _ in range(6)]
     servers = [backend.address for backend in backends]
     servers[1] = {"address": servers[1], "down": True}
@@ -117,8 +117,8 @@ def test_route_names_the_daemons_server(make_backend, start):
 
 
 def test_two_daemons_agree(make_backend, start):
-    """The ring is a function of the configured texts alone; that it is nginx's is tested by `s3gate
-    route`."""
+    """The ring depends on the configured texts alone; the tests of `s3gate route` compare it with
+    nginx's."""
     backends = [make_backend() for _ in range(4)]
     first = start(make_config([make_site(backends)]))
     second = start(make_config([make_site(backends)], workers=1))
@@ -170,7 +170,7 @@ def test_session_header_echoes_the_key(make_backend, gate):
 
 
 def test_session_header_cannot_split_the_response(make_backend, gate):
-    """The key is percent-decoded: a CRLF in it must not become a header line."""
+    """The key is percent-decoded: a CRLF in it must not begin a header line."""
     daemon = gate([make_backend()], session_header="X-Session-ID")
     with daemon.client() as client:
         response = client.request(target="/b/k?sessionid=a%0d%0aX-Evil:%201%0d%0a%0d%0aevil")

@@ -1,8 +1,7 @@
-"""How requests of a plain site spread over its servers: fewest in progress first, and away from
-those that fail.
+"""Requests of a plain site go to the server with the fewest in progress, and avoid failing servers.
 
-A node that hangs would otherwise collect every client of the console, one that is stopped would
-show its users an error per request, and one broken page would take node after node out of service.
+Otherwise a node that hangs would collect every client of the console, a stopped one would show each
+user an error, and one broken page would take node after node out of service.
 """
 
 import re
@@ -28,7 +27,7 @@ CLEARED = r"\[info\] console: {0} is no longer passively marked"
 
 
 def tunnel_or_name(exchange):
-    """A tunnel until the other side ends it; else an ordinary answer."""
+    """A tunnel until the peer ends it, or an ordinary answer."""
     if exchange.request.header("upgrade"):
         exchange._body_read = True
         exchange.send(SWITCH)
@@ -60,8 +59,8 @@ def ask(daemon, method="GET", target="/", body=None):
 
 
 class Users:
-    """Clients that ask one after the other, each on a connection of its own, until they are told to
-    stop. Everything they saw is in `answers`."""
+    """Clients that send requests in turn, each on its own connection, until told to stop. `answers`
+    has all that they received."""
 
     def __init__(self, daemon, count, target="/page"):
         self.answers = [[] for _ in range(count)]
@@ -82,7 +81,7 @@ class Users:
             seen.append(repr(error))
 
     def wait_more(self, count):
-        """Until every one of them has got `count` further answers, or something that ends it."""
+        """Waits until each client has `count` further answers, or an error."""
         marks = [len(seen) + count for seen in self.answers]
 
         def satisfied():
@@ -94,7 +93,7 @@ class Users:
         wait_until(satisfied, what=f"{count} answers for every user")
 
     def finish(self):
-        """The answers that were not 200."""
+        """The answers other than 200."""
         self._ended.set()
         for thread in self._threads:
             thread.join(2 * DEADLINE)
@@ -103,8 +102,8 @@ class Users:
 
 
 def test_a_slow_server_gets_what_it_can_do(make_backend, gate):
-    """Six servers, one answers nothing. In turn it would have every user after six requests each;
-    by fewest in progress it is asked only while all others are as busy."""
+    """Six servers, one never answers. With round robin every user would hang after six requests; by
+    fewest in progress the server is asked only when all others are as busy."""
     go = threading.Event()
 
     def slow(exchange):
@@ -120,8 +119,8 @@ def test_a_slow_server_gets_what_it_can_do(make_backend, gate):
             lambda: sum(len(backend.requests) for backend in others) >= 400,
             what="the other servers go on",
         )
-        # Eight users: a second one comes only when each of the others had one in progress, a third
-        # one takes two each. One more for the moment in which two workers choose at once.
+        # Eight users: a second request comes only when each other server had one in progress, a
+        # third when each had two. One more for two workers that choose at the same moment.
         assert 1 <= len(backends[0].requests) <= 3
     finally:
         go.set()
@@ -129,8 +128,8 @@ def test_a_slow_server_gets_what_it_can_do(make_backend, gate):
 
 
 def test_nobody_sees_that_one_is_stopped(make_backend, gate):
-    """Connects that are refused cost nobody an answer: nothing was sent, the next server is asked,
-    whatever the method. max_fails of them, and the server is left alone."""
+    """Refused connects cost no user an answer: no byte was sent, so the next server is asked,
+    whatever the method. After max_fails of them the server is avoided."""
     backends = [make_backend() for _ in range(6)]
     daemon = gate(
         backends, **CONSOLE, passive={"max_fails": 3, "fail_timeout": "60s"}, top={"workers": 1}
@@ -152,16 +151,16 @@ def test_nobody_sees_that_one_is_stopped(make_backend, gate):
     daemon.wait_log("/after/11")
     lines = daemon.log_lines()
     assert not any(victim.address in line["upstreamaddr"] for line in lines[-12:])
-    # The proof that it was tried, and how often: each user may have had an answer cut, and one
-    # connect under way when the mark came.
+    # Proves the number of tries: each user may have had an answer cut, and one connect in progress
+    # when the mark was set.
     refused = [line for line in lines if f"{victim.address}, " in line["upstreamaddr"]]
     assert 3 <= len(refused) <= 3 + 2 * 6
     assert all(line["status"] == 200 for line in refused)
 
 
 def test_one_request_tries_it_again(make_backend, gate):
-    """After fail_timeout one request is the trial, all others go on avoiding the server until that
-    one has an answer."""
+    """After fail_timeout one request is the trial; all others avoid the server until the trial has
+    an answer."""
     go = threading.Event()
 
     def handler(exchange):
@@ -178,7 +177,7 @@ def test_one_request_tries_it_again(make_backend, gate):
     users = Users(daemon, 3)
     try:
         victim.wait_request()
-        # One user waits for the trial's answer, the others are served elsewhere meanwhile.
+        # One user waits for the trial's answer; the others are served elsewhere meanwhile.
         before = sum(len(backend.requests) for backend in backends[1:])
         wait_until(
             lambda: sum(len(backend.requests) for backend in backends[1:]) >= before + 60,
@@ -197,8 +196,8 @@ def test_one_request_tries_it_again(make_backend, gate):
 
 @pytest.mark.parametrize("status,counts", [(500, True), (502, True), (504, True), (503, False)])
 def test_statuses_that_cost_a_retry(make_backend, gate, status, counts):
-    """On plain sites a 500, 502 or 504 that was asked of another server counts like a broken
-    connection; a 503 may be load and never does."""
+    """On plain sites a 500, 502 or 504 that caused a retry counts like a broken connection; a 503
+    may mean load and never counts."""
 
     def handler(exchange):
         exchange.read_body()
@@ -230,7 +229,7 @@ def test_statuses_that_cost_a_retry(make_backend, gate, status, counts):
     ],
 )
 def test_statuses_that_were_passed_on(make_backend, gate, status, method, on):
-    """Load, an answer to a write, and what retry.on leaves out: the client's business, no fault."""
+    """Load, an answer to a write, and statuses outside retry.on are relayed and are no faults."""
 
     def handler(exchange):
         exchange.read_body()
@@ -249,7 +248,7 @@ def test_statuses_that_were_passed_on(make_backend, gate, status, method, on):
 
 
 def test_never_more_than_a_third_by_statuses(make_backend, gate):
-    """A page that is broken on every server: two of six are marked, four go on serving."""
+    """A page that is broken on every server: two of six are marked, four still serve."""
 
     def handler(exchange):
         exchange.read_body()
@@ -271,7 +270,7 @@ def test_never_more_than_a_third_by_statuses(make_backend, gate):
 
 
 def test_backups_only_when_no_primary_is_usable(make_backend, gate):
-    """However busy the primaries are; and they are asked first again once one is back."""
+    """However busy the primaries are; a primary that is back is used first again."""
     backends = [make_backend(tunnel_or_name) for _ in range(3)]
     servers = [b.address for b in backends[:2]]
     servers.append({"address": backends[2].address, "backup": True})
@@ -294,7 +293,7 @@ def test_backups_only_when_no_primary_is_usable(make_backend, gate):
 
 
 def test_drained_and_down_are_skipped(make_backend, gate):
-    """Also while everybody else is busy, and also when nobody else is left."""
+    """Also if all other servers are busy, and also if no other server is left."""
     backends = [make_backend(tunnel_or_name) for _ in range(4)]
     servers = [
         backends[0].address,
@@ -317,11 +316,11 @@ def test_drained_and_down_are_skipped(make_backend, gate):
 
 
 def test_workers_see_each_others_tunnels(make_backend, gate):
-    """Two workers, tunnels of one of them on one server: requests of the other one go elsewhere
-    until both servers are even. Counting its own alone, it would take them in turn."""
+    """Two workers, one has tunnels on one server: the other one's requests go elsewhere until both
+    servers are even. If it counted only its own, it would alternate."""
     backends = [make_backend(tunnel_or_name) for _ in range(2)]
     daemon = gate(backends, **CONSOLE, timeouts={"client_idle": "10m"})
-    # Newcomers are spread over the workers: soon each of them has enough.
+    # Newcomers are spread over the workers, so each soon has enough.
     groups = {}
 
     def enough():
@@ -339,7 +338,7 @@ def test_workers_see_each_others_tunnels(make_backend, gate):
     for number, client in enumerate(first[:8]):
         if backends[1].count(f"/ws/first/{number}"):
             client.close()
-    daemon.wait_log("/ws/first", 4)  # a request that is logged is counted no more
+    daemon.wait_log("/ws/first", 4)  # a logged request no longer counts
     for number, client in enumerate(second[:4]):
         open_tunnel(client, f"/ws/second/{number}")
     assert [backend.count("/ws/second") for backend in backends] == [0, 4]

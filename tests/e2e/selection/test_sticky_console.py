@@ -1,8 +1,7 @@
-"""A console whose sessions belong to one node: the ring is asked for the session cookie or a
-header.
+"""A console whose sessions belong to one node: the session cookie or a header is the key.
 
-A cookie that is looked for in the first Cookie field only sends the requests of one page to two
-nodes behind a gateway that splits them; one that is logged as it is hands out sessions.
+If only the first Cookie field were searched, the requests of one page would go to two nodes behind
+a gateway that splits the field; a logged cookie would give sessions away.
 """
 
 import re
@@ -25,7 +24,7 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection:
 
 
 def answer(exchange):
-    """Says who it is, also in a tunnel."""
+    """Names its node, also in a tunnel."""
     exchange.read_body()
     if exchange.request.header("upgrade"):
         exchange.send(SWITCH + exchange.backend.name.encode())
@@ -68,7 +67,7 @@ def crc(text):
     ],
 )
 def test_one_session_one_node(stage, cookies):
-    """However the cookie comes, and from wherever: the node and the key are those of its value."""
+    """In any form and from any client, the cookie's value alone decides the node and the key."""
     daemon, backends = stage
     home = node(daemon, f"token={TOKEN}", target="/plain")
     for number in range(4):
@@ -76,7 +75,7 @@ def test_one_session_one_node(stage, cookies):
     line = daemon.wait_log("/c/3")
     assert (line["key_source"], line["session"]) == ("cookie:token", crc(TOKEN))
     backend = next(backend for backend in backends if backend.name == home)
-    # The fields go out as they came, as many as there were.
+    # The fields are forwarded as received, with the same number.
     assert backend.find("/c/3")[0].values("cookie") == [cookie.strip() for cookie in cookies]
 
 
@@ -96,7 +95,8 @@ def test_websocket_goes_where_the_session_is(stage):
 
 
 def test_the_ring_is_asked_for_the_bare_value(stage):
-    """`s3gate route` given the value names the same server: any other proxy of the site agrees."""
+    """`s3gate route` with the value names the same server, so every other proxy of the site agrees.
+    """
     daemon, backends = stage
     for number in range(8):
         result = run_command("route", "--config", str(daemon.file), f"tok-{number}")
@@ -134,7 +134,7 @@ def test_a_node_that_is_gone_and_back(stage):
     home = node(daemon, f"token={TOKEN}")
     backend = next(backend for backend in backends if backend.name == home)
     backend.refuse()
-    # One connect fails each time, nothing was sent: the client sees none of it.
+    # One connect fails each time and no byte was sent, so the client does not notice.
     others = {node(daemon, f"token={TOKEN}") for _ in range(2)}
     assert len(others) == 1 and home not in others
     backend.listen()

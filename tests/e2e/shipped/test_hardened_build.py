@@ -1,7 +1,7 @@
-"""The program carries the protections that docs/security.md promises.
+"""The program has the protections that docs/security.md promises.
 
-They are flags of a build, and flags get lost: by a new target, a packager's own CXXFLAGS, an
-optimisation level that switches them off. Only the file that runs can tell.
+They are build flags, and flags get lost: by a new target, a packager's CXXFLAGS, an optimisation
+level that disables them. Only the executable proves them.
 """
 
 import os
@@ -30,7 +30,7 @@ def readelf(*arguments):
 
 @pytest.fixture(name="symbols", autouse=True)
 def symbols_fixture():
-    """What it asks of its libraries; not applicable to sanitizer builds, which bring their own."""
+    """The library symbols that it uses; sanitizer builds bring their own and are skipped."""
     symbols = readelf("--dyn-syms")
     if "__asan_init" in symbols or "__tsan_init" in symbols:
         pytest.skip("a sanitizer build: hardening flags and sanitizers exclude each other")
@@ -62,18 +62,16 @@ def test_stack_protector(symbols):
 
 
 def test_fortified(symbols):
-    """_FORTIFY_SOURCE in force for code of ours: memcpy() of variable length is there in every
-    build. Without optimisation the macro does nothing, silently."""
+    """_FORTIFY_SOURCE is in effect for our code: every build has memcpy() of variable length.
+    Without optimisation the macro silently does nothing."""
     checked = {name for name in symbols if name.endswith("_chk")} - {"__stack_chk_fail"}
     assert "__memcpy_chk" in checked or "__snprintf_chk" in checked, checked
 
 
 def test_control_flow_protection():
-    """Our functions begin with the mark of a place where indirect branches may land.
-
-    The mark of the whole program (IBT, SHSTK in its notes) is the linker's: it sets it where every
-    object agrees, also the C library's start files. Debian 12's do not, so the code is looked at.
-    """
+    """Our functions begin with the mark for targets of indirect branches. The linker sets the mark
+    of the whole program (IBT, SHSTK in its notes) only if all objects have it, including the C
+    library's start files. Debian 12's lack it, so the code is examined."""
     if not re.search(r"Machine:\s+.*X86-64", readelf("--file-header")):
         pytest.skip("another architecture")
     if re.search(r"x86 feature: IBT, SHSTK", readelf("--notes")):
@@ -86,7 +84,7 @@ def test_control_flow_protection():
     if not rows:
         pytest.skip("stripped: nothing tells where our functions begin")
     assert len(rows) > 100
-    # Where the code stands in the file: the executable segment's offset and address.
+    # The code's place in the file: the executable segment's offset and address.
     ((offset, address),) = re.findall(
         r"LOAD\s+(0x\w+) (0x\w+) .* R E ", readelf("--program-headers")
     )
@@ -98,6 +96,6 @@ def test_control_flow_protection():
 
 
 def test_no_search_path_for_libraries():
-    """A library is never taken from where a build happened to stand."""
+    """Libraries are never loaded from a build folder."""
     dynamic = readelf("--dynamic")
     assert "RPATH" not in dynamic and "RUNPATH" not in dynamic

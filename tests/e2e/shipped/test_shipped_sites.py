@@ -1,8 +1,8 @@
-"""The configuration that is shipped, served: the S3 API and the console of one cluster, same nodes,
+"""The shipped configuration in operation: the S3 API and the console of one cluster, same nodes,
 two ports.
 
-Files that merely load may still check the console's nodes at a port that answers nothing, or add a
-header that nobody asked for to signed requests.
+Files that load may still check the console's nodes at a port without an answer, or add an unwanted
+header to signed requests.
 """
 
 import re
@@ -22,7 +22,7 @@ UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Cookie", "toke
 
 
 def console(exchange):
-    """The answer names the node; a WebSocket says hello."""
+    """The answer names the node; a WebSocket gets a hello."""
     if exchange.request.header("upgrade"):
         exchange._body_read = True
         exchange.send(SWITCH + b"hello")
@@ -100,7 +100,7 @@ def cluster_fixture(make_backend, start, tmp_path):
 
 
 def test_both_sites_are_served(cluster):
-    # S3: the key decides and is told, and nothing is added to what may be signed.
+    # S3: the key decides and is reported, and no signed field is changed.
     names = set()
     for number in range(40):
         response = cluster.ask("api", target=f"/b/k?sessionid=s{number}")
@@ -111,7 +111,7 @@ def test_both_sites_are_served(cluster):
     for backend in cluster.api:
         for request in backend.requests:
             assert request.values("x-nginx-proxy") == []
-    # Console: in turn while nothing is in progress, with the field that was asked for.
+    # Console: in turn while no request is in progress, with the configured field.
     for _ in range(24):
         assert cluster.ask("console", fields=[("X-NginX-Proxy", "forged")]).status == 200
     assert all(backend.requests for backend in cluster.console)
@@ -135,7 +135,7 @@ def test_websockets_are_relayed_by_the_console_only(cluster):
 
 
 def test_the_api_port_answers_for_the_console(cluster):
-    """The console has no page to check: its node is up as long as the node's API is."""
+    """The console has no health page: its node is up as long as the node's API is."""
     node, console_node = cluster.api[2], cluster.console[2]
     assert all(state == "UP" for state in cluster.states().values())
     assert not any(backend.health.seen for backend in cluster.console)
@@ -159,5 +159,5 @@ def test_the_api_port_answers_for_the_console(cluster):
 def test_nobody_but_the_allowed_sees_the_page(cluster):
     with RawClient(cluster.address["api"], source="127.0.0.9") as client:
         assert client.request(target="/upstream/health/").status == 200
-    # The console site has no page: its path is the console's own business.
+    # The console site has no status page: the path belongs to the console.
     assert cluster.ask("console", target="/upstream/health/").data.startswith(b"console")

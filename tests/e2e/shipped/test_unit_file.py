@@ -1,7 +1,7 @@
-"""The shipped unit keeps what operations.md says of it (scripts/check-unit says what).
+"""The shipped unit keeps the promises of operations.md (scripts/check-unit lists them).
 
-A unit that promises a reload which does nothing, or restarts a typo until systemd refuses every
-start, costs its operator the night. How systemd takes it: tests/real/test_unit.py.
+A unit that promises a reload without effect, or restarts after a typo until systemd refuses every
+start, costs its operator the night. tests/real/test_unit.py tests it with systemd.
 """
 
 import shutil

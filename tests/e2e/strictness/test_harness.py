@@ -1,5 +1,6 @@
-"""The tools themselves: a strict reader that accepts a faulty message would make every other test
-worthless."""
+"""The tests' own tools: if a strict reader accepted a faulty message, every other test would be
+worthless.
+"""
 
 import pytest
 

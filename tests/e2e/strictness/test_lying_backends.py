@@ -1,7 +1,6 @@
-"""Responses that two readers could understand differently are never relayed: 502, or a cut
-connection, never a clean end.
+"""Ambiguous responses are never relayed: 502, or a cut connection, never a clean end.
 
-A backend (or whoever sits in between) that smuggles a second response could answer another client's
+A backend (or a program in between) that smuggles a second response could answer another client's
 request.
 """
 
@@ -81,8 +80,7 @@ BAD_HEADS = [
 
 
 def test_bad_heads_are_502(make_backend, gate):
-    """One after another on one daemon; not one of them may be relayed, retried for ever or crash
-    it."""
+    """In turn on one daemon; none may be relayed, retried forever or crash it."""
 
     def handler(exchange):
         exchange.read_body()
@@ -100,14 +98,14 @@ def test_bad_heads_are_502(make_backend, gate):
                 response = client.read_response()
             except wire.Truncated as cut:
                 pytest.fail(f"{data!r}: cut instead of a 502: {cut}")
-            # A 1xx with framing fields in it may also be dropped, if what follows then is refused
-            # or is the real answer.
+            # A 1xx with framing fields may also be dropped, if the next message is refused or is
+            # the real answer.
             interim = data.startswith((b"HTTP/1.1 100", b"HTTP/1.1 103"))
             assert response.status == 502 or (interim and response.data == b"ok"), data
             if response.status == 502:
                 assert b"<Code>InternalError</Code>" in response.data
         assert backend.count(f"/b/bad-{number}") == 1, "a POST must not be sent twice"
-    # No connection that lied is used again.
+    # A connection with a faulty answer is not used again.
     assert all(connection.requests == 1 for connection in backend.data_connections)
 
 
@@ -178,7 +176,7 @@ def test_oversized_head(one):
 
 
 def test_head_that_came_whole_at_its_limit(one):
-    """The limit may be below what one read brings."""
+    """The limit may be smaller than one read."""
     limit = 4096
 
     def handler(exchange):
@@ -219,7 +217,7 @@ def test_surplus_behind_a_response_is_dropped(one, surplus):
 
 
 def test_101_nobody_asked_for(one):
-    """An s3 site without upgrade: the 101 is neither relayed nor does it open a tunnel."""
+    """An S3 site without upgrade: the 101 is not relayed and opens no tunnel."""
 
     def handler(exchange):
         exchange.send(

@@ -1,8 +1,8 @@
-"""An answer that is not HTTP as we accept it is the object's fault, not the node's, on S3 sites: no
-mark. On plain sites it is the server's.
+"""On S3 sites a malformed answer is the object's fault and marks no node; on plain sites it is the
+server's fault.
 
-An object with too much metadata is answered the same by every node; reading it a few times would
-mark them one after the other.
+Every node answers an object with too much metadata in the same way; a few reads of it would mark
+them one after the other.
 """
 
 import pytest

@@ -1,8 +1,7 @@
-"""A refusal reaches its client, whatever the client is doing: complete, at once, and readable to an
-SDK.
+"""A refusal reaches its client in any state: complete, at once, and readable for an SDK.
 
-Without this a client that was refused sees a reset or a timeout, retries the same request, or reads
-the body of an answer to HEAD as its next answer.
+Otherwise a refused client sees a reset or a timeout and retries, or reads the body of an answer to
+HEAD as its next answer.
 """
 
 import re
@@ -12,7 +11,7 @@ import xml.etree.ElementTree
 import pytest
 from support.strict import Dialogue, RecordingBackend
 
-# (status, request); the head is refused before, while or after it is parsed.
+# (status, request); the head is refused before, during or after parsing.
 REFUSED = {
     "line end": (400, b"%s /b/k HTTP/1.1\nHost: a\n\n"),
     "version": (400, b"%s /b/k HTTP/2.0\r\n\r\n"),
@@ -45,7 +44,7 @@ def check(answer, status):
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_get_and_head(stage, name):
-    """HEAD gets the head of what GET gets, and not a byte more."""
+    """HEAD gets the head of the answer to GET, and no further byte."""
     daemon, _ = stage
     status, request = REFUSED[name]
     if name == "fields":
@@ -96,8 +95,7 @@ def test_a_head_that_never_ends(gate, method):
 )
 @pytest.mark.parametrize("apart", [False, True])
 def test_at_once(stage, request_bytes, apart):
-    """What no further byte can mend is refused without waiting for one (`client_head` is a
-    minute)."""
+    """Input that no further byte can repair is refused at once (`client_head` is a minute)."""
     daemon, _ = stage
     with Dialogue(daemon.address) as client:
         pieces = [b"%c" % byte for byte in request_bytes] if apart else [request_bytes]
@@ -110,7 +108,8 @@ def test_at_once(stage, request_bytes, apart):
 
 @pytest.mark.parametrize("name", ["line end", "length", "expectation", "head"])
 def test_while_the_client_still_sends(stage, name):
-    """10 MB are under way behind the refused head: all of them are taken and the answer is read."""
+    """10 MB are in transit after the refused head: all are taken, and the client reads the answer.
+    """
     daemon, _ = stage
     status, request = REFUSED[name]
     with Dialogue(daemon.address) as client:

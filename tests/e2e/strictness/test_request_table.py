@@ -1,9 +1,9 @@
-"""Every request of a long table is either refused, with nothing of it upstream, or arrives as
-exactly the message it was meant to be.
+"""Every request of a long table is either refused, with no byte of it upstream, or arrives as
+exactly the intended message.
 
-Without this, s3gate and a backend (or two backends) may read the same bytes as different requests:
-request smuggling. The judge is a backend with a reader of its own that records every byte it gets.
-Each row is sent in one piece, then a byte at a time, then split at the places where readers resume.
+Otherwise s3gate and a backend (or two backends) may read the same bytes as different requests:
+request smuggling. The judge is a backend with its own reader that records every byte. Each row is
+sent in one piece, then byte by byte, then split at the places where readers resume.
 """
 
 import re
@@ -16,9 +16,10 @@ from support.strict import Dialogue, Problem, RecordingBackend, pause
 from support.waiting import wait_until
 
 CASES = {group.__name__: list(group()) for group in table.GROUPS}
-# Is served only if the daemon takes it for a request of its own: exactly when it should.
+# Served only if the daemon takes it for a separate request, which it must do exactly where
+# expected.
 NEXT = b"GET /next HTTP/1.1\r\nHost: next\r\n\r\n"
-# Byte at a time only up to here: a system call and a wake-up each.
+# Byte by byte only up to this length: each byte costs a system call and a wake-up.
 BYTEWISE = 600
 
 
@@ -29,7 +30,7 @@ def test_the_table_is_long_enough_and_its_names_are_unique():
 
 
 class Stage:
-    """One daemon, one backend, and the books: what had arrived when a row began."""
+    """One daemon, one backend, and the records of what had arrived when a row began."""
 
     def __init__(self, daemon, backend):
         self.daemon = daemon
@@ -37,7 +38,7 @@ class Stage:
 
     @staticmethod
     def deliver(client, pieces):
-        """Sends the pieces, apart from each other where they are few, and NEXT behind the last."""
+        """Sends the pieces, with pauses if they are few, and NEXT after the last one."""
         *first, last = pieces
         for piece in first:
             if not client.send(piece):
@@ -47,7 +48,7 @@ class Stage:
         client.send(last + NEXT)
 
     def exchange(self, case, pieces, methods):
-        """Sends the row and NEXT, returns (parser of the answers, how the connection ended)."""
+        """Sends the row and NEXT; returns (parser of the answers, end of the connection)."""
         with Dialogue(self.daemon.address) as client:
             self.deliver(client, pieces)
             if methods is None:
@@ -96,15 +97,15 @@ class Stage:
         assert statuses == [200] * len(expected + follow), parser.messages
         self.check_messages(expected + follow, accepted)
         for answer, message in zip(parser.messages, expected + follow):
-            # Everybody gets the answer to his own request.
+            # Each request gets its own answer.
             if message.method != b"HEAD":
                 words = b" %s %s" % (message.method, message.target)
                 assert answer.data.endswith(words), (answer, answer.data)
         if case.want.closes:
             assert parser.messages[-1].closes
             assert not parser.is_inside
-            # Who asked for the close and then sends something all the same may meet a socket that
-            # is gone; what came together with the request is always read first.
+            # After an announced close the socket may be gone before later pieces; the piece with
+            # the request is always read.
             begin_of_last = len(case.data) - len(pieces[-1])
             too_late = case.served is not None and begin_of_last >= case.served
             assert client.ended in (("eof", "reset") if too_late else ("eof",))
@@ -141,7 +142,7 @@ class Stage:
 
 
 def cuts_of(case):
-    """Places where a reader resumes: in and behind the request line, in the middle of CRLF CRLF, at
+    """Places where a reader resumes: in and after the request line, in the middle of CRLF CRLF, at
     the body and inside it, before the last byte."""
     data = case.data
     if len(data) > 4000:
@@ -243,7 +244,7 @@ def test_every_split(stage, case):
 
 
 def test_nothing_arrived_late(stage):
-    """The books are closed: every connection is idle and nothing more comes."""
+    """At the end every connection is idle and no further byte comes."""
     seen = len(stage.backend.messages), stage.backend.received
     with Dialogue(stage.daemon.address) as client:
         client.send(NEXT)

@@ -1,8 +1,8 @@
 """Every answer of a long table is relayed exactly or visibly broken, and the next client gets its
 own answer.
 
-Without this, a backend that sends more, less or something else than it announced leaves bytes on a
-connection that become another client's answer, or a client takes half an object for a whole one.
+Otherwise a backend that sends something else than announced leaves bytes that become another
+client's answer, or a client takes half an object for a whole one.
 """
 
 import pytest
@@ -23,10 +23,10 @@ def test_the_table_is_long_enough_and_its_names_are_unique():
 
 class Stage:
     def __init__(self):
-        self.row = None  # whose answer a request for /row gets
+        self.row = None  # the answer to a request for /row
         self.backend = RecordingBackend(self.answer)
         site = make_site([self.backend], passive="off")
-        # One worker has one pool: the next request shows what became of the connection.
+        # One worker has one pool, so the next request shows the state of the connection.
         self.daemon = Daemon(make_config([site], workers=1))
         self.checks = 0
 
@@ -47,7 +47,8 @@ class Stage:
             else:
                 self.check_broken(row, parser, client)
             if not row.reuse:
-                # The daemon must hang up by itself; only then can no later byte be anybody's.
+                # The daemon must close by itself; only then can no later byte reach another
+                # request.
                 wait_until(
                     lambda: number not in self.backend.open, what="the connection is dropped"
                 )
@@ -89,8 +90,8 @@ class Stage:
         assert parser.is_inside, "looks complete"
 
     def check_next(self, row, number, client):
-        """Another client asks, and so does this one if its connection is kept: each gets its own
-        answer, over a connection that may be used."""
+        """Another client sends a request, and so does this one if its connection is kept: each gets
+        its own answer, over a connection that may be used."""
         connections = []
         for again in [client, None] if client else [None]:
             self.checks += 1
@@ -172,7 +173,7 @@ def test_every_split(stage, sample):
 
 
 def test_bytes_on_a_parked_connection(stage):
-    """Whatever a silent connection says, nobody hears it, and it is not used again."""
+    """Bytes on a silent connection reach no client, and the connection is not used again."""
     for junk in (table.EVIL, b"H", b"\r\n", b"\0", table.EVIL * 100):
         stage.row = table.Row("good", table.GOOD, table.Relay())
         with Dialogue(stage.daemon.address) as client:

@@ -76,8 +76,8 @@ BAD = [
 
 @pytest.mark.parametrize("glued", [True, False])
 def test_never_complete(one, glued):
-    """Whether the body came with the head or behind it; the client gets a 400 or the end, the
-    backend a torn request."""
+    """With the body beside the head or after it; the client gets a 400 or the end, the backend an
+    incomplete request."""
     daemon, backend = one(passive="off")
     for number, coded in enumerate(BAD):
         with daemon.client() as client:
@@ -131,7 +131,7 @@ def test_capital_hex_digits(one):
 
 
 def test_end_of_stream_at_every_offset(one):
-    """The client's FIN inside a chunked body is an abort, wherever it comes."""
+    """The client's FIN inside a chunked body is an abort, at any offset."""
     daemon, backend = one()
     coded = b"3\r\nabc\r\n5\r\nhello\r\n0\r\nX: y\r\n\r\n"
     for at in range(len(coded)):

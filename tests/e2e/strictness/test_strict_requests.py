@@ -1,9 +1,8 @@
-"""Heads that two readers could understand differently are refused, and nothing of them reaches a
-backend.
+"""Ambiguous heads are refused, and no byte of them reaches a backend.
 
 Each row is a known way to smuggle a request past a proxy, to confuse its logs or to reach another
-host. Refusal means one 4xx with the XML error, Connection: close, the end of the connection, and no
-service for the request that follows.
+host. A refusal is one 4xx with the XML error, Connection: close, the end of the connection, and no
+service for the next request.
 """
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from support import wire
 
 H = b"Host: a\r\n"
-# A complete request behind each bad one: if it is served, the refusal was no refusal.
+# A complete request after each bad one: if it is served, the refusal has failed.
 SMUGGLED = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -184,7 +183,7 @@ def lookalike_rows():
         value = b"chunked" if b"ransfer" in name.lower() else b"3"
         yield f"look-alike {name!r}", put(name + b": " + value + b"\r\nContent-Length: 3\r\n")
         yield f"look-alike {name!r} alone", put(name + b": " + value + b"\r\n", b"")
-    # A space or control inside or behind the name of a framing field.
+    # A space or control inside or after the name of a framing field.
     for name in [
         b"Transfer-Encoding ",
         b"Transfer-Encoding\t",
@@ -497,7 +496,7 @@ def test_refused(one, group):
 
 
 def test_refused_whatever_came_before(one):
-    """A good request on the connection buys no leniency for the next."""
+    """A good request on the connection does not make the daemon lenient towards the next one."""
     daemon, backend = one()
     for name, data in ROWS[::17]:
         with daemon.client() as client:
@@ -520,7 +519,7 @@ def test_refused_byte_at_a_time(one):
 
 
 def test_tls_hello_is_refused_at_once(one):
-    """An HTTPS client on a plain port: an answer or the end, without a timeout."""
+    """An HTTPS client on a plain port gets an answer or the end, without a timeout."""
     daemon, backend = one()
     hello = bytes.fromhex("16030100c8010000c40303") + bytes(32) + b"\x20" + bytes(32) + bytes(125)
     with daemon.client() as client:
@@ -567,8 +566,8 @@ def test_tls_hello_is_refused_at_once(one):
     ],
 )
 def test_refused_or_unambiguous(one, name, data):
-    """Where the standard leaves room: a 400, or a request that the strict backend reads exactly as
-    it was meant."""
+    """Where the standard leaves a choice: a 400, or a request that the strict backend reads as
+    intended."""
     daemon, backend = one()
     with daemon.client() as client:
         client.send(data + client.head("GET", "/next", [("Connection", "close")]))
@@ -595,8 +594,8 @@ def test_refused_or_unambiguous(one, name, data):
     ],
 )
 def test_absolute_form_becomes_origin_form(one, line, target):
-    """RFC 9112 §3.2.2, when its authority is the Host. (In another case it may be refused
-    instead.)"""
+    """RFC 9112 §3.2.2, if its authority equals the Host. (In another case of letters it may be
+    refused.)"""
     daemon, backend = one()
     with daemon.client() as client:
         client.send(request(line))

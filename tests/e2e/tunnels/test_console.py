@@ -1,6 +1,6 @@
 """Plain sites (the console): least connections, and WebSockets as byte tunnels.
 
-An upgrade that loses the bytes glued to it, or a tunnel cut by a request timeout, breaks the
+An upgrade that loses the bytes sent with it, or a tunnel cut by a request timeout, breaks the
 console's live views.
 """
 
@@ -28,7 +28,7 @@ SWITCH = (
 
 
 def echo(exchange):
-    """101 with bytes glued to it, then echoes until the other side ends."""
+    """101 with bytes directly after it, then echoes until the peer ends."""
     exchange._body_read = True
     exchange.send(SWITCH + b"glued-back")
     reader = exchange.reader
@@ -166,7 +166,7 @@ def test_101_nobody_asked_for(one):
     ],
 )
 def test_offers_that_are_dropped(one, fields):
-    """h2c, and what is no complete offer: served as plain HTTP/1.1."""
+    """h2c and incomplete offers are served as plain HTTP/1.1."""
     daemon, backend = one(**CONSOLE)
     with daemon.client() as client:
         for _ in range(2):
@@ -185,7 +185,7 @@ def test_s3_site_drops_the_offer(one):
 
 
 def test_upgrade_of_a_request_with_a_body_stays_unambiguous(one):
-    """Bytes behind the head are its body first, never the tunnel's."""
+    """Bytes after the head belong to its body first, never to the tunnel."""
 
     def handler(exchange):
         exchange.read_body()
@@ -248,7 +248,7 @@ def test_least_connections_with_weights(make_backend, gate):
 
 
 def test_idle_spread_is_even(make_backend, gate):
-    """With nothing in flight ties go round: no backend is favoured."""
+    """Without requests in flight ties alternate: no backend is preferred."""
     backends = [make_backend() for _ in range(3)]
     daemon = gate(backends, **{**CONSOLE, "upgrade": False}, top={"workers": 1})
     with daemon.client() as client:

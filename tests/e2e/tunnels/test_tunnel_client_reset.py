@@ -1,7 +1,7 @@
-"""A tunnel ends when its client breaks, also one that had half-closed before a silent backend.
+"""A tunnel ends when its client breaks, also after a half-close before a silent backend.
 
-With one direction over and the other one waiting for the backend, nobody looked at the client any
-more: both sockets stayed until tunnel_idle, an hour by default.
+With one direction ended and the other one waiting for the backend, no coroutine watched the client:
+both sockets stayed until tunnel_idle, an hour by default.
 """
 
 import threading
@@ -20,7 +20,7 @@ def test_reset_after_half_close(one):
         exchange.send(SWITCH)
         exchange.wait_closed()
         finished.set()
-        # Silent and open: only the client's end can end the tunnel.
+        # Silent and open: only the client can end the tunnel.
         leave.wait(2 * DEADLINE)
 
     daemon, _ = one(

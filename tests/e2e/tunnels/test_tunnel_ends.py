@@ -1,8 +1,8 @@
-"""How tunnels begin and end: only with a 101 that accepts what was offered, and never in a way that
-looks whole when it was cut.
+"""Begin and end of tunnels: a tunnel begins only with a 101 that accepts the offer, and a cut one
+never looks complete.
 
-A 101 for something else opens a byte channel past every rule; a stop that waits for WebSockets, or
-calls cutting them a failure, makes every restart of the service an incident.
+A 101 for another protocol opens a byte channel past every rule. A stop that waits for WebSockets,
+or counts their cut as a failure, makes every restart an incident.
 """
 
 import threading
@@ -77,7 +77,7 @@ def test_idle_tunnel_is_reset_and_named(one):
 
 
 def test_long_bytes_both_ways_at_once(one):
-    """What is spliced and what is copied arrives unchanged, in turns and together."""
+    """Spliced and copied bytes arrive unchanged, alternately and together."""
     daemon, _ = one(echo, **CONSOLE)
     sizes = (1, 32 * 1024 - 1, 5 * 1024 * 1024, 3, 1024 * 1024 + 1)
     with opened(daemon) as client:
@@ -99,7 +99,7 @@ def test_drain_serves_tunnels_until_shutdown_timeout(one):
         assert first.reader.exactly(10, "tunnel") == b"still here"
         assert first.expect_close() == "reset"
         assert second.expect_close() == "reset"
-        # Nothing that has an end of its own was cut.
+        # Only endless tunnels were cut.
         assert daemon.wait_exit(DEADLINE) == 0
     assert "2 tunnels were still open at the end of the drain and cut" in daemon.stderr
     for path in ("/ws/1", "/ws/2"):

@@ -1,7 +1,8 @@
-"""What a side of a tunnel said before it broke reaches the other side, whichever is noticed first.
+"""The last bytes of a tunnel's side before it breaks reach the other side, whichever event comes
+first.
 
-A server that closes with unread bytes sends a reset right behind its close frame; so does
-a browser whose page goes away. Bytes on their way to the broken side must not cost those words.
+A server that closes with unread bytes sends a reset directly after its close frame; so does a
+browser that leaves a page. Bytes in transit to the broken side must not destroy those bytes.
 """
 
 import contextlib
@@ -19,7 +20,7 @@ WORDS = wire.payload(40000)
 
 
 def test_backend_breaks_right_behind_its_101(one):
-    """Bytes glued to the request meet the reset before anybody reads from the backend."""
+    """Bytes sent with the request meet the reset before the daemon reads from the backend."""
     daemon = None
 
     def handler(exchange):

@@ -1,4 +1,4 @@
-"""A 101 while the request head is still on its way is no answer to it: 502, and the daemon lives.
+"""A 101 before the request's head is completely sent is no valid answer: 502, and the daemon lives.
 
 The tunnel would begin on a connection that the upload still writes to; once that ended the process.
 """
@@ -13,8 +13,8 @@ SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: w
 
 
 class SwitchesUnread:
-    """Says 101 to every connection at once and reads nothing of what is sent to it. Its receive
-    buffer and its segments are small, so that the kernel does not swallow a long head whole."""
+    """Sends 101 on every connection at once and reads nothing. Its receive buffer and its segments
+    are small, so the kernel cannot take a long head whole."""
 
     def __init__(self):
         self.answered = 0
@@ -64,10 +64,10 @@ def test_101_before_the_head_was_sent(make_backend, gate):
                 client.send(client.head("GET", "/b/ws", fields))
                 response = client.read_response()
                 assert response.status == 502
-        # It counts behind its send, which may be behind our answer.
+        # The backend counts after its send, possibly after our answer.
         wait_until(lambda: eager.answered >= 3, what="three answers of the backend")
     finally:
         eager.close()
-    # The fixture judges the exit status; this says earlier that nothing is left hanging.
+    # The fixture checks the exit status; this fails earlier if something hangs.
     daemon.process.terminate()
     assert daemon.wait_exit(DEADLINE) == 0
