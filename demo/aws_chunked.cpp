@@ -7,7 +7,7 @@
 namespace s3gate::demo {
 namespace {
 
-// Longer than any signature line; a peer that sends none must not fill the memory.
+// Longer than any signature line; a peer without line ends must not fill the memory.
 constexpr std::size_t kLongestLine = 1024;
 
 }  // namespace

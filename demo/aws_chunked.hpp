@@ -1,6 +1,6 @@
-// The body format of streaming signatures: "size;chunk-signature=…" lines, data, and trailers,
-// inside the HTTP body (x-amz-content-sha256: STREAMING-…). Signatures are not checked. Pure state
-// machine, fed in pieces of any size.
+// The body format of streaming signatures inside the HTTP body: "size;chunk-signature=…" lines,
+// data, and trailers (x-amz-content-sha256: STREAMING-…). Signatures are not checked. Pure state
+// machine; accepts pieces of any size.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@ class AwsChunkedDecoder {
   public:
     // Appends the payload found in `bytes` to `payload`. False if the bytes are not of this format.
     bool decode(std::string_view bytes, std::string& payload);
-    // True once the last chunk was seen; trailers may follow.
+    // True after the last chunk; trailers may follow.
     bool is_complete() const { return state_ == State::trailers; }
 
   private:

@@ -1,5 +1,5 @@
-// The switchboard: a small HTTP endpoint of its own, so that a node can be brought back after its
-// listener is gone.
+// The control endpoint: a small HTTP server besides the nodes, so a node without a listener can be
+// brought back.
 //   POST /demo/fault?node=N|all&mode=ok|down|offline|500|503|hang|refuse
 //   GET  /demo/nodes
 #pragma once
@@ -21,7 +21,7 @@ namespace s3gate::demo {
 
 class Control {
   public:
-    // Listens at once; throws boost::system::system_error when the address cannot be bound. `nodes`
+    // Listens at once; throws boost::system::system_error if the address cannot be bound. `nodes`
     // must outlive it.
     Control(boost::asio::io_context& context, std::vector<std::unique_ptr<Node>>& nodes,
             const boost::asio::ip::tcp::endpoint& endpoint);

@@ -1,5 +1,5 @@
 // s3gate-demo-nodes: a cluster of MinIO-like nodes in memory, to try s3gate without a cluster. Runs
-// as an ordinary user, writes no file, checks no signature: nothing for real data.
+// as an ordinary user, writes no file and checks no signature: not for real data.
 #include <CLI/CLI.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
@@ -40,7 +40,7 @@ tcp::endpoint node_endpoint(const Options& options, int index) {
         return {asio::ip::address_v4(base.to_uint() + static_cast<std::uint32_t>(index)),
                 options.port};
     }
-    // Port 0 stays 0: the system gives each node one.
+    // Port 0 stays 0: the system chooses a port for each node.
     const int port = options.port == 0 ? 0 : options.port + index;
     if (port > 65535) {
         throw CLI::ValidationError("--port", "leaves no room for all nodes");

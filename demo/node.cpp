@@ -30,7 +30,7 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 constexpr auto kResult = asio::as_tuple(asio::use_awaitable);
-// MinIO's own: idle connections close after 30 s, and so do bodies that do not move.
+// MinIO's own limit: idle connections and stalled bodies are closed after 30 s.
 constexpr std::chrono::seconds kPatience{30};
 constexpr std::chrono::seconds kLinger{1};
 constexpr std::size_t kLingerBytes = 1024 * 1024;
@@ -196,7 +196,7 @@ asio::awaitable<void> Node::accept_loop(unsigned generation) {
             co_return;
         }
         if (error) {
-            // Out of descriptors, most likely: wait instead of spinning.
+            // Probably out of descriptors: waits instead of spinning.
             asio::steady_timer pause(context_, std::chrono::milliseconds(100));
             co_await pause.async_wait(kResult);
             continue;
@@ -217,7 +217,7 @@ asio::awaitable<void> Node::serve(tcp::socket socket) {
     while (goes_on) {
         goes_on = co_await serve_one(connection);
     }
-    // What is still on its way here must not turn into a reset that takes our last answer with it.
+    // Bytes that still arrive must not cause a reset, which would destroy the last answer.
     error_code ignored;
     connection.stream.socket().shutdown(tcp::socket::shutdown_send, ignored);
     connection.stream.expires_after(kLinger);
@@ -232,7 +232,7 @@ asio::awaitable<void> Node::serve(tcp::socket socket) {
     }
 }
 
-// One request and its answer; true if the connection is good for another.
+// Serves one request; true if the connection can be reused.
 asio::awaitable<bool> Node::serve_one(Connection& connection) {
     Parser parser;
     parser.header_limit(kHeadLimit);
@@ -251,7 +251,7 @@ asio::awaitable<bool> Node::serve_one(Connection& connection) {
         co_return false;
     }
     if (fault_ == Fault::hang) {
-        // Only the peer, or the next fault, ends this.
+        // Only the peer or the next fault ends this connection.
         connection.stream.expires_never();
         for (;;) {
             auto [cut, ignored] =
@@ -269,7 +269,7 @@ asio::awaitable<bool> Node::serve_one(Connection& connection) {
 
     std::optional<Response> response = early_answer(request);
     if (response) {
-        // Answered before the body: as Go does, the connection is not used again if there is one.
+        // Answered before the body: as in Go, a connection with an unread body is not reused.
         const bool has_body = !parser.is_done();
         co_return co_await send(connection, request, *response, head.keep_alive() && !has_body);
     }
@@ -293,8 +293,8 @@ asio::awaitable<bool> Node::serve_one(Connection& connection) {
                             head.keep_alive());
 }
 
-// Reads the body into `body`. An answer when the body is refused; the parser is not done when the
-// client left.
+// Reads the body into `body`. Returns an answer if the body is refused; the parser is not done if
+// the client left.
 asio::awaitable<std::optional<Response>> Node::read_body(Connection& connection, Parser& parser,
                                                          const Request& request, Body& body) {
     const bool is_streaming = request.header("x-amz-content-sha256").starts_with("STREAMING-");
@@ -361,7 +361,7 @@ asio::awaitable<bool> Node::send(Connection& connection, const Request& request,
             buffers.push_back(asio::buffer(response.text));
         }
     }
-    // Piece by piece, so that the patience is per piece and not for an object of any size.
+    // Piece by piece, so the limit applies per piece and not to a whole object of any size.
     for (const asio::const_buffer& piece : buffers) {
         connection.stream.expires_after(kPatience);
         auto [error, count] = co_await asio::async_write(connection.stream, piece, kResult);

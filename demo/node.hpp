@@ -1,5 +1,5 @@
-// One demo node: a listener, its connections and the fault it plays. All nodes live on the
-// program's one thread and share the service and its store.
+// One demo node: a listener, its connections and its fault. All nodes run on the program's only
+// thread and share the service and its store.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -21,7 +21,7 @@ namespace s3gate::demo {
 
 enum class Fault {
     none,
-    down,       // accepts and cuts at once
+    down,       // accepts and closes at once
     offline,    // not initialised: 200 with X-Minio-Server-Status for checks, 503 for the rest
     error_500,  // S3 requests are answered 500; checks pass
     error_503,  // S3 requests are answered 503; checks pass
@@ -34,8 +34,8 @@ std::string_view word_of(Fault fault);
 
 class Node {
   public:
-    // Listens at once; throws boost::system::system_error when the address cannot be bound.
-    // `number` counts from 1.
+    // Listens at once; throws boost::system::system_error if the address cannot be bound. `number`
+    // counts from 1.
     Node(boost::asio::io_context& context, S3Service& service, ObjectStore& store, int number,
          const boost::asio::ip::tcp::endpoint& endpoint);
     Node(const Node&) = delete;
@@ -45,17 +45,17 @@ class Node {
     Fault fault() const { return fault_; }
     const boost::asio::ip::tcp::endpoint& endpoint() const { return endpoint_; }
 
-    // Changes what the node does from now on; connections of the faults that hold or refuse them
-    // are cut. Empty, or what went wrong (the port was taken while it was free).
+    // Changes the node's fault; cuts connections that hang in the old one. Returns an error text
+    // (the port was taken meanwhile), or an empty one.
     std::string play(Fault fault);
-    // Closes everything, so that the loop runs out of work.
+    // Closes everything, so the loop runs out of work.
     void stop();
 
   private:
     using Stream = boost::beast::tcp_stream;
     using Parser = boost::beast::http::request_parser<boost::beast::http::buffer_body>;
-    // Shared with the connections' frames, which may outlive the node when the loop is destroyed
-    // with work left.
+    // Shared with the connections' frames, which may outlive the node if the loop is destroyed with
+    // work left.
     using Streams = std::set<Stream*>;
     struct Connection;
 
@@ -69,7 +69,7 @@ class Node {
                                                               const Request& request, Body& body);
     boost::asio::awaitable<bool> send(Connection& connection, const Request& request,
                                       const Response& response, bool keep_alive);
-    // What a request gets before its body is read, if anything.
+    // The answer to a request before its body is read, if any.
     std::optional<Response> early_answer(const Request& request);
     std::optional<Response> health_answer(const Request& request) const;
     std::optional<Response> fault_answer(const Request& request) const;
@@ -80,7 +80,7 @@ class Node {
     int number_;
     boost::asio::ip::tcp::endpoint endpoint_;
     boost::asio::ip::tcp::acceptor acceptor_;
-    unsigned generation_ = 0;  // of the listener; the accept loop of an earlier one ends
+    unsigned generation_ = 0;  // of the listener; an earlier accept loop ends when it differs
     Fault fault_ = Fault::none;
     std::shared_ptr<Streams> streams_ = std::make_shared<Streams>();
 };

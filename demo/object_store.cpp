@@ -11,9 +11,9 @@
 namespace s3gate::demo {
 namespace {
 
-// Large enough that an object is a few segments, small enough that sealing one copies little.
+// Large enough for few segments per object, small enough to seal one with little copying.
 constexpr std::size_t kSegmentSize = 1024 * 1024;
-// What a name, its headers and the map's node cost, roughly.
+// Approximate cost of a name, its headers and the map's node.
 constexpr std::uint64_t kEntryCost = 1024;
 
 }  // namespace
@@ -114,7 +114,8 @@ std::optional<std::string> ObjectStore::create_upload(std::string bucket, std::s
     if (!held.add(kEntryCost)) {
         return std::nullopt;
     }
-    // Long and with a common beginning, as MinIO's: whoever hashes only a part of it is found out.
+    // Long and with a common beginning, like MinIO's: a proxy that hashes only a part of it is
+    // noticed.
     std::string id = "ZGVtby1jbHVzdGVyLWRlbW8tY2x1c3Rlci1kZW1v" + hex_of(random_bytes(24));
     uploads_.emplace(
         id, Upload{std::move(bucket), std::move(key), std::move(headers), {}, std::move(held)});
@@ -145,7 +146,8 @@ ListResult list_objects(const Bucket& bucket, const ListRequest& request) {
                 group = at->first.substr(0, found + request.delimiter.size());
             }
         }
-        // A page that ended with a common prefix is continued behind all of its names.
+        // After a page that ended with a common prefix, the next page continues after all names
+        // with that prefix.
         const bool is_new = group.empty() || !request.after.starts_with(group);
         if (is_new && result.objects.size() + result.common_prefixes.size() == request.limit) {
             result.is_truncated = true;

@@ -1,6 +1,6 @@
-// What the demo nodes store: buckets, objects and multipart uploads in memory, one store for all
-// nodes, as the nodes of a cluster share their drives. Bounded by a budget; touched by the
-// program's only thread; knows nothing of HTTP.
+// The data of the demo nodes: buckets, objects and multipart uploads in memory. All nodes share one
+// store, as the nodes of a cluster share their drives. Bounded by a budget; used by the program's
+// only thread; independent of HTTP.
 #pragma once
 
 #include <chrono>
@@ -16,13 +16,13 @@
 
 namespace s3gate::demo {
 
-// The memory everything stored may take together. Outlives whatever holds a Reservation of it.
+// The memory limit of all stored data. Outlives its Reservations.
 struct Budget {
     std::uint64_t limit = 0;
     std::uint64_t used = 0;
 };
 
-// Bytes taken from a budget, given back on destruction.
+// Bytes taken from a budget; returned on destruction.
 class Reservation {
   public:
     explicit Reservation(Budget& budget) : budget_(&budget) {}
@@ -35,7 +35,7 @@ class Reservation {
     }
     ~Reservation() { budget_->used -= bytes_; }
 
-    // True if the bytes were still there to take.
+    // True if the budget had the bytes.
     bool add(std::uint64_t bytes);
 
   private:
@@ -43,7 +43,7 @@ class Reservation {
     std::uint64_t bytes_ = 0;
 };
 
-// A run of stored bytes, shared by all objects and answers that contain it.
+// A run of stored bytes, shared by the objects and answers that contain it.
 struct Segment {
     std::string bytes;
     Reservation held;
@@ -60,11 +60,11 @@ class Collector {
     Collector(const Collector&) = delete;
     Collector& operator=(const Collector&) = delete;
 
-    // False if the budget is spent; what was collected so far is then of no use.
+    // False if the budget is spent; the collected data is useless then.
     bool append(std::string_view bytes);
-    // The collected data; once.
+    // The collected data; call it once.
     Data take_data();
-    // The 16 bytes of the digest; once, after the last append.
+    // The 16 bytes of the digest; call it once, after the last append.
     std::string take_md5();
 
   private:
@@ -113,7 +113,7 @@ struct Upload {
 struct ListRequest {
     std::string prefix;
     std::string delimiter;
-    std::string after;  // names up to and including this one are left out
+    std::string after;  // leaves out names up to and including this one
     std::size_t limit = 1000;
 };
 
@@ -121,7 +121,7 @@ struct ListResult {
     std::vector<std::pair<std::string, ObjectPointer>> objects;
     std::vector<std::string> common_prefixes;
     bool is_truncated = false;
-    std::string last;  // where the next page goes on
+    std::string last;  // where the next page continues
 };
 
 class ObjectStore {
@@ -134,7 +134,7 @@ class ObjectStore {
     std::map<std::string, Bucket>& buckets() { return buckets_; }
     Bucket* find_bucket(std::string_view name);
     ObjectPointer find_object(std::string_view bucket, std::string_view key);
-    // False if the budget has no room for one more name.
+    // False if the budget has no room for another name.
     bool put_object(Bucket& bucket, const std::string& key, Object object);
 
     // The new upload's id; nullopt if the budget is spent.

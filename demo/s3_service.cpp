@@ -75,7 +75,8 @@ std::string element(std::string_view name, std::string_view text) {
     return out;
 }
 
-// The contents of each <name>…</name>, in order. Enough for the two documents S3 clients send.
+// The contents of each <name>…</name>, in order. Sufficient for the two documents that S3 clients
+// send.
 std::vector<std::string_view> elements_of(std::string_view document, const std::string& name) {
     const std::string open = "<" + name + ">";
     const std::string close = "</" + name + ">";
@@ -128,7 +129,7 @@ std::string in_quotes(std::string_view etag) {
     return '"' + std::string(etag) + '"';
 }
 
-// True if the list of entity tags of a condition names `etag` or is "*".
+// True if the list of entity tags in a condition contains `etag` or is "*".
 bool names_etag(std::string_view list, std::string_view etag) {
     return list == "*" || list.find(etag) != std::string_view::npos;
 }
@@ -168,7 +169,7 @@ Response not_implemented(const Request& request) {
                           "The demo cluster does not play this operation");
 }
 
-// The upload's fields that come back with the object.
+// The upload's fields that are returned with the object.
 Headers stored_headers(const Request& request) {
     static constexpr std::array<std::string_view, 6> kNames = {
         "content-type",        "cache-control",    "content-encoding",
@@ -182,7 +183,7 @@ Headers stored_headers(const Request& request) {
         if (!is_kept && !base::istarts_with(name, "x-amz-meta-")) {
             continue;
         }
-        // aws-chunked names the format of the upload, not of the object.
+        // aws-chunked describes the upload's format, not the object's.
         if (base::iequals(name, "content-encoding") && base::iequals(value, "aws-chunked")) {
             continue;
         }
@@ -201,8 +202,8 @@ struct Range {
 };
 enum class RangeKind { none, valid, unsatisfiable };
 
-// RFC 9110 section 14.2: what is not understood is ignored and the whole object sent; several
-// ranges are not understood here.
+// RFC 9110 section 14.2: an unknown range is ignored and the whole object sent. Several ranges
+// count as unknown here.
 RangeKind parse_range(std::string_view text, std::uint64_t size, Range& range) {
     if (!text.starts_with("bytes=") || text.find(',') != std::string_view::npos) {
         return RangeKind::none;
@@ -254,8 +255,8 @@ bool is_valid_bucket_name(std::string_view name) {
            });
 }
 
-// True if no argument selects an operation: SDKs name the operation in x-id, and an affinity key is
-// nobody's business here.
+// True if no argument selects an operation. x-id, by which SDKs name the operation, and affinity
+// keys do not count.
 bool is_plain(const Request& request) {
     return std::all_of(request.query.begin(), request.query.end(), [](const auto& argument) {
         return argument.first == "x-id" || base::iequals(argument.first, "sessionid");
@@ -348,7 +349,7 @@ std::optional<Response> S3Service::refuse_early(const Request& request) {
 }
 
 Response S3Service::handle(const Request& request, Body body) {
-    // The bucket may have gone while the body was on its way.
+    // The bucket may have been deleted during the upload.
     if (auto refusal = refuse_early(request)) {
         return *std::move(refusal);
     }

@@ -1,6 +1,6 @@
-// What a demo node answers: requests with their whole body in, answers out, as MinIO would give
-// them as far as the demo needs it. No signatures are checked, nothing is ever written to a disk.
-// No I/O here; the program's only thread calls it.
+// The answers of a demo node: takes requests with their whole body and answers like MinIO, as far
+// as the demo needs. Checks no signature and writes nothing to a disk. No I/O here; called by the
+// program's only thread.
 #pragma once
 
 #include <functional>
@@ -22,13 +22,13 @@ struct Request {
     Headers headers;
     std::string id;  // becomes x-amz-request-id
 
-    // The first value; empty when absent. Header names without case, argument names with.
+    // The first value; empty if absent. Header names ignore case, argument names do not.
     std::string_view header(std::string_view name) const;
     std::string_view argument(std::string_view name) const;
     bool has_argument(std::string_view name) const;
 };
 
-// Takes a request target apart.
+// Parses a request target.
 Request parse_target(std::string_view method, std::string_view target);
 
 // A stretch of an object's data.
@@ -40,8 +40,8 @@ struct Slice {
 
 struct Response {
     unsigned status = 200;
-    Headers headers;   // without Content-Length, which follows from the body
-    std::string text;  // the body, unless `slice` has one
+    Headers headers;   // without Content-Length, which is derived from the body
+    std::string text;  // the body, unless `slice` is one
     std::optional<Slice> slice;
     bool is_bodiless = false;  // 204 and 304: no Content-Length either
 };
@@ -55,8 +55,7 @@ class S3Service {
   public:
     explicit S3Service(ObjectStore& store) : store_(store) {}
 
-    // An answer that needs no body to be read: the request must fail, whatever follows. Else
-    // nullopt.
+    // The answer to a request that must fail whatever its body is, else nullopt.
     std::optional<Response> refuse_early(const Request& request);
     Response handle(const Request& request, Body body);
 
