@@ -1,5 +1,6 @@
-"""What a proxy costs, processor time and memory of all its processes, and how its connections lie
-on its workers: from /proc."""
+"""The cost of a proxy (processor time and memory of all its processes) and the spread of its
+connections over its workers, from /proc.
+"""
 
 import dataclasses
 import os
@@ -9,7 +10,7 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 
 def _read(path):
-    """Text of a file below /proc, or None when the process or thread has ended meanwhile."""
+    """Text of a file below /proc, or None if the process or thread has ended."""
     try:
         with open(path, encoding="ascii", errors="replace") as file:
             return file.read()
@@ -29,7 +30,7 @@ def _pids():
 
 
 def process_tree(root):
-    """`root` and all its descendants that run now."""
+    """`root` and all its descendants that are running."""
     children = {}
     for pid in _pids():
         fields = _stat_fields(pid)
@@ -58,7 +59,7 @@ def thread_time(pid, tid):
 
 @dataclasses.dataclass
 class CpuTime:
-    """Processor time used so far: exact in all, and the sampled split into user and system."""
+    """Processor time used so far: an exact total, and a sampled split into user and system."""
 
     seconds: float = 0.0
     user: float = 0.0
@@ -107,7 +108,7 @@ def reset_peak_memory(pids):
 
 
 def softirq_threads():
-    """Seconds used by ksoftirqd: network work that the kernel moved away from whoever caused it."""
+    """Seconds used by ksoftirqd: network work that the kernel moved away from its originator."""
     return sum(
         _run_time(f"/proc/{pid}/schedstat") / 1e9
         for pid in _pids()

@@ -135,7 +135,7 @@ class Bench:
             os.truncate(log, 0)
 
     def generator(self, name, seconds, options):
-        """The command of a load generator that asks one contender."""
+        """The load generator's command for one contender."""
         proxy = self.proxies[name]
         return [
             *proxies.pin(self.settings, 1),
@@ -189,8 +189,8 @@ class Bench:
         return result
 
     def _start_probe(self, running):
-        """What reads meanwhile how fast the contenders' core executes (src/coreprobe.cpp); None
-        where they are not held to one."""
+        """Starts the probe of the contenders' core (src/coreprobe.cpp); None if they are not held
+        to one core."""
         if not self.arguments.pinned:
             return None
         command = [*proxies.pin(self.settings, 0), self.settings.programs / "coreprobe"]
@@ -211,8 +211,8 @@ class Bench:
         return {"core_ns": float(figures[0]), "core_best_ns": float(figures[1])}
 
     def settle(self, seconds=10):
-        """Waits until the contenders and the origins have put away what the last load left behind:
-        thousands of connections that their client closed take a while."""
+        """Waits until the contenders and the origins have cleaned up after the last load: thousands
+        of closed connections take a while."""
         pids = [self.origin.pid]
         for proxy in self.proxies.values():
             pids += accounting.process_tree(proxy.pid) if proxy.pid else []
@@ -233,7 +233,7 @@ class Bench:
             "proxy": accounting.cpu_time(pids),
             "busy": accounting.machine_busy(),
             "wall": time.monotonic(),
-            # Children that ended (the load generator) count through their parent's times.
+            # Ended children (the load generator) count in their parent's times.
             "ours": accounting.cpu_time(ours).seconds
             + children.children_user
             + children.children_system,
@@ -272,8 +272,9 @@ def complain(name, workload, result):
 
 
 def run_all(bench, arguments, needs_all=False):
-    """Every workload goes round the contenders, so that drift of the machine hits all alike.
-    `needs_all`: a run without a figure raises RuntimeError instead of being told and left out."""
+    """Runs every workload with the contenders in turn, so drift of the machine affects all alike.
+    `needs_all`: a run without a figure raises RuntimeError instead of being reported and left out.
+    """
     names, workloads = arguments.only, arguments.workloads
     runs = {name: {workload: [] for workload in workloads} for name in names}
     if "idle" in workloads:
@@ -302,8 +303,8 @@ def run_all(bench, arguments, needs_all=False):
 
 
 def note_slowed(runs):
-    """Adds `slowed` to each result: how many times as long as in the best moment of all of them the
-    contenders' core took for the same instructions."""
+    """Adds `slowed` to each result: how much longer the contenders' core took for the same
+    instructions than in the best moment of all results."""
     probed = [
         result
         for workloads in runs.values()
@@ -408,9 +409,9 @@ def print_tables(summary, workloads, base):
 
 
 def print_states(runs, workloads):
-    """What a request costs where the core had little else to do and where it had most."""
+    """Prints the cost of a request when the core had least other work and when it had most."""
     for workload in workloads:
-        if workload == "idle":  # one run each, and no cost by the request
+        if workload == "idle":  # one run each, without a cost per request
             continue
         for state, (limit, figures) in by_core(runs, workload).items():
             print(f"\n== {workload}, {state} of the runs by `slowed` (limit {limit:.2f})")
@@ -530,7 +531,7 @@ def parse_arguments(arguments=None):
 
 
 def end_tidily():
-    """SIGTERM and SIGALRM end the program as an error does, so that nothing it started goes on."""
+    """SIGTERM and SIGALRM end the program like an error, so its children end too."""
 
     def leave(number, _):
         sys.exit(f"ended by {signal.Signals(number).name}")
@@ -543,7 +544,7 @@ def main():
     arguments = parse_arguments()
     end_tidily()
     try:
-        os.nice(-10)  # other work on the machine should disturb as little as possible
+        os.nice(-10)  # reduces disturbance by other work on the machine
     except OSError:
         pass
     begun = time.monotonic()

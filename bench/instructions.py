@@ -31,11 +31,12 @@ WORKLOADS = {
     "put": ["mode=put", "body=1024"],
     "close": ["mode=close", "obj=1k"],
 }
-LIFETIME = 600  # seconds after which whatever is left ends by itself
+LIFETIME = 600  # seconds after which all remaining processes end by themselves
 
 
 def into_own_network():
-    """Runs this program again in a network namespace: ports are free there, and nobody is near."""
+    """Runs this program again in a network namespace, where ports are free and no other program
+    interferes."""
     if os.environ.get("S3GATE_BENCH_NETWORK") == str(os.getppid()):
         return
     unshare = ["unshare", "--net"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "--net"]
@@ -82,7 +83,7 @@ def write_configuration(folder, log, backends):
                 "listen": [f"127.0.0.1:{PROXY_PORT}"],
                 "balance": {"method": "ketama", "salt": "ZRVdfTSDRTvadFAd"},
                 "backends": {"servers": proxies.origins(backends), "keepalive": 128},
-                "health": "off",  # a check would add instructions by time, not by request
+                "health": "off",  # checks would add instructions per time, not per request
                 "session_header": "X-Session-ID",
             }
         )
@@ -120,7 +121,7 @@ def generate(folder, workload, requests, connections):
 
 
 def count(arguments, folder, workload, requests):
-    """Instructions of one whole life of the daemon that serves so many requests."""
+    """Instructions of one whole life of the daemon that serves this number of requests."""
     out = folder / f"callgrind.{workload}.{requests}"
     command = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={out}"]
     command += [str(arguments.s3gate), "--config", str(folder / "s3gate.yaml")]
@@ -165,7 +166,7 @@ def parse_arguments():
 
 
 def print_top(out, lines):
-    """callgrind's own list, of the longer run: start-up is in it and stays small."""
+    """callgrind's own list for the longer run; it includes the start, which is small."""
     text = subprocess.check_output(
         ["callgrind_annotate", "--threshold=100", "--show-percs=yes", str(out)], text=True
     )
@@ -186,7 +187,7 @@ def main():
         origin = start_origins(folder, arguments.backends)
         try:
             for workload in arguments.only.split(","):
-                # Each connection, to clients and to backends, is made and warm in both runs.
+                # All connections, to clients and to backends, are open and warm in both runs.
                 least = 2000 + 8 * arguments.connections + 4 * arguments.backends
                 short, _ = count(arguments, folder, workload, least)
                 total, out = count(arguments, folder, workload, least + arguments.requests)

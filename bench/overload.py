@@ -52,8 +52,7 @@ def build(folder):
 
 
 class Stage:
-    """The nodes and one s3gate before them, for one measurement: nothing is left of earlier
-    ones."""
+    """The nodes and one s3gate before them, for one measurement, without state of earlier ones."""
 
     def __init__(self, arguments, folder, name, limits):
         self.folder, self.name = folder, name
@@ -136,7 +135,7 @@ def show(label, result):
 
 
 def peak_of(arguments, folder):
-    """Most goodput of a closed loop: (requests a second, connections)."""
+    """The best goodput of a closed loop: (requests a second, connections)."""
     best, best_connections = 0.0, 0
     for connections in (16, 32, 48, 96):
         with Stage(arguments, folder, f"peak-{connections}", LIMITS) as stage:
@@ -157,7 +156,7 @@ def parse_arguments():
 
 
 def machine_busy():
-    """Seconds of processor time that the machine has spent so far, idle and waiting left out."""
+    """Seconds of processor time that the machine has used so far, without idle and waiting time."""
     fields = pathlib.Path("/proc/stat").read_text(encoding="ascii").split("\n")[0].split()[1:]
     return (sum(map(int, fields)) - int(fields[3]) - int(fields[4])) / 100
 

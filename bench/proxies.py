@@ -21,20 +21,20 @@ ORIGIN_PORT = 9000
 
 
 def origins(count):
-    """Addresses of so many origins, as src/origin.cpp listens on them."""
+    """Addresses of this number of origins, as src/origin.cpp listens on them."""
     return [f"127.0.{1 + n // 256}.{n % 256}:{ORIGIN_PORT}" for n in range(1, count + 1)]
 
 
 ORIGINS = origins(6)
 BUILT_IN = ["nginx", "nginx-tuned", "nginx-lua", "haproxy", "haproxy-splice", "direct"]
-WHEN_ASKED = ["floor"]  # src/floor.cpp: what the kernel takes
+WHEN_ASKED = ["floor"]  # src/floor.cpp: the kernel's cost
 LUA_MODULE = pathlib.Path("/usr/lib/nginx/modules/ngx_http_lua_module.so")
 DEFAULT_USER = "nobody"
 
 
 @dataclasses.dataclass
 class Settings:
-    """What all contenders have in common in this run."""
+    """Settings that all contenders share in this run."""
 
     directory: pathlib.Path
     data: pathlib.Path
@@ -54,7 +54,7 @@ class Settings:
 
 @dataclasses.dataclass
 class Proxy:
-    """A running contender; `pid` is the root of its processes, None for no proxy at all."""
+    """A running contender; `pid` is the root of its processes, None for no proxy."""
 
     name: str
     host: str
@@ -84,7 +84,7 @@ class Proxy:
 
 @dataclasses.dataclass
 class Candidate:
-    """A proxy given on the command line; `port` is fixed when its own configuration fixes it."""
+    """A proxy from the command line; `port` is set if its own configuration fixes it."""
 
     command: str
     port: int | None = None
@@ -92,7 +92,7 @@ class Candidate:
 
 
 def why_missing(name):
-    """What a built-in contender lacks on this machine; empty when it can be started."""
+    """The reason why a built-in contender cannot be started on this machine; empty if it can."""
     program = name.split("-")[0]
     if program in ("nginx", "haproxy") and shutil.which(program) is None:
         return f"{program} is not installed"
@@ -106,7 +106,7 @@ def pin(settings, core):
 
 
 class Launcher:
-    """Starts contenders one after the other, each in a folder and on a port of its own."""
+    """Starts contenders one after the other, each in its own folder and on its own port."""
 
     def __init__(self, settings, candidates, s3gate, base_port):
         self._settings = settings
@@ -151,7 +151,7 @@ class Launcher:
         settings = self._settings
         tuned, lua = name == "nginx-tuned", name == "nginx-lua"
         buffered = " buffer=64k flush=1s" if tuned else ""
-        # What an administrator who knows nginx sets for big objects.
+        # Common settings of nginx administrators for large objects.
         buffers = (
             "proxy_buffer_size 256k; proxy_buffers 4 256k; proxy_busy_buffers_size 512k; "
             "client_body_buffer_size 256k;"
@@ -263,7 +263,7 @@ class Launcher:
         return self._spawn(name, port, shlex.split(command), folder / "out", folder)
 
     def _spawn(self, name, port, command, output, folder):
-        # Appending, so that truncating the log between rounds works.
+        # Opened for appending, so the log can be truncated between rounds.
         with open(output, "ab") as out, open(folder / "errors", "wb") as errors:
             process = subprocess.Popen(
                 [*pin(self._settings, 0), *map(str, command)],

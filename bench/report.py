@@ -116,7 +116,7 @@ def compare(options, workers, workloads, contenders):
         try:
             output = bench.communicate()[0]
         except BaseException:
-            bench.terminate()  # and not killed: it has contenders to end
+            bench.terminate()  # not killed: it must end its contenders
             bench.wait()
             raise
         if bench.returncode != 0:
@@ -125,7 +125,7 @@ def compare(options, workers, workloads, contenders):
 
 
 def cost_of(figures, workload):
-    """(value, unit): by the byte where bodies are what costs."""
+    """(value, unit): per byte if bodies cause the cost."""
     if workload == "idle":
         return figures["idle_rss_kib_conn"], "KiB/conn"
     if workload.endswith("m") or workload == "mixed":
@@ -232,7 +232,7 @@ def measure(options):
         try:
             part_lines, part_plots = part(options)
         except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
-            # What the other parts measured is kept.
+            # The results of the other parts are kept.
             print(f"! {name}: {error}", file=sys.stderr)
             lines.append(f"**{name}: no figures**\n")
             failed.append(name)

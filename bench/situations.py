@@ -1,6 +1,7 @@
-"""What a table of medians does not show: crowds, idle neighbours, unfair company, many backends, a
-constant rate, and how connections spread over workers. Each function returns rows for the report:
-dicts with the same keys. All of it on loopback, bounded, and with errors counted."""
+"""Situations that a table of medians does not show: crowds, idle neighbours, unfair company, many
+backends, a constant rate, and the spread of connections over workers. Each function returns rows
+for the report: dicts with the same keys. All on loopback, bounded, and with errors counted.
+"""
 
 import collections
 import json
@@ -31,7 +32,7 @@ class Stage:
                 *more,
             ]
         )
-        # No part takes a third of it; the origins end by themselves then.
+        # No part takes a third of it; afterwards the origins end by themselves.
         arguments.max_seconds = max(900, 300 * options.rounds)
         self.names = [*arguments.only]
         self.bench = compare.Bench(arguments, **settings)
@@ -60,11 +61,11 @@ def faults(result):
 
 
 def crowds(options):
-    """Many big bodies at once, s3gate unprivileged: pipes run out, and copying takes over."""
+    """Many large bodies at once, s3gate unprivileged: pipes run out, and bodies are copied."""
     rows = []
     with Stage(options, ["s3gate"]) as bench:
         for count in (16, 64, 256, 1000):
-            # An upload counts when it is whole: of many at once, ones that end within the time.
+            # An upload counts when it is complete; of many at once some must end in time.
             up = 64 if count <= 64 else 8
             loads = {
                 "GET of 64 MiB": "obj=64m mode=get",
@@ -119,7 +120,7 @@ def beside_once(bench, name, seconds, company):
             if neighbour.stdout.readline().strip() != "HELD":
                 raise RuntimeError(f"{name}: the idle connections did not come up")
         else:
-            time.sleep(1)  # the streams are in full flow
+            time.sleep(1)  # the streams are at full rate
         crowded = run(bench, name, "mode=get obj=1k conns=16", seconds)
     finally:
         output = neighbour.communicate(timeout=120)[0].splitlines()
@@ -129,27 +130,27 @@ def beside_once(bench, name, seconds, company):
 
 
 def beside_idle(options):
-    # An idle connection needs one descriptor, of the generator's as well. Fewer where those are
-    # short: the row says so.
+    # An idle connection needs one descriptor in the generator too. If descriptors are short, fewer
+    # connections are used and the row says so.
     count = min(15000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 2000)
     hold = 3 * options.seconds + 2
     return beside(
         options,
         f"beside {count} idle connections",
         f"mode=idle obj=1k conns={count} hold={hold}",
-        connections=count + 5000,  # nginx closes kept connections when a sixteenth is left
+        connections=count + 5000,  # nginx closes kept connections when a sixteenth of them is left
     )
 
 
 def beside_streams(options):
-    # HAProxy without splice, too: it copies, and is what holds the streams up.
+    # HAProxy without splice as well: its copying holds up the streams.
     peers = ["nginx-tuned", "haproxy", "haproxy-splice"]
     return beside(options, "beside eight 64 MiB streams", "mode=get obj=64m conns=8", peers)
 
 
 class Curve:
-    """s3gate, nginx and the kernel's floor (src/floor.cpp) measured in turn, one round after the
-    other over all rows: a slow minute of the machine then falls on every row."""
+    """s3gate, nginx and the kernel's floor (src/floor.cpp) measured in turn, round by round over
+    all rows: a slow minute of the machine affects every row."""
 
     NAMES = ("nginx-tuned", "s3gate", "floor")
 
@@ -158,7 +159,7 @@ class Curve:
 
     def measure(self, bench, key, load, seconds):
         for name in self.NAMES:
-            # The first thread of s3gate does the checks, and does not serve.
+            # The first thread of s3gate does the checks and serves no request.
             pid = bench.proxies[name].pid
             before = accounting.thread_time(pid, pid)
             result = run(bench, name, f"mode=get obj=1k {load}", seconds)
@@ -212,19 +213,20 @@ def connections(options):
     with Stage(options, Curve.NAMES, connections=20000) as bench:
         for _ in range(options.rounds):
             for count in counts:
-                # Long enough that making the connections is no part of the cost.
+                # Long enough that connects are no part of the cost.
                 seconds = max(options.seconds, 6 if count > 1000 else 0)
                 costs.measure(bench, count, f"conns={count}", seconds)
     return [{"connections": count, **costs.row(count)} for count in counts]
 
 
 def core_states(options):
-    """Small requests by how much somebody else used the contenders' core (src/coreprobe.cpp)."""
+    """Cost of small requests by the load of other programs on the contenders' core
+    (src/coreprobe.cpp)."""
     names = ["nginx-tuned", "nginx-lua", "haproxy-splice", "floor", "s3gate"]
     names = [name for name in names if name != "nginx-lua" or not proxies.why_missing(name)]
     more = ["--workloads", "get-1k,put-1k", "--rounds", str(8 * options.rounds)]
     more += ["--secs", str(min(options.seconds, 0.5))]
-    more += ["--workers", "1"]  # a worker that is not pinned has no core to look at
+    more += ["--workers", "1"]  # a worker that is not pinned has no core to measure
     with Stage(options, names, more) as bench:
         runs = compare.run_all(bench, bench.arguments, needs_all=True)
     compare.note_slowed(runs)
@@ -248,7 +250,7 @@ def core_states(options):
 
 
 def tasks_that_work(bench, name):
-    """Threads that serve: those with a share of the processor time that a little load costs."""
+    """Threads that serve: those that use processor time under a small load."""
     tasks = [
         (pid, int(tid))
         for pid in accounting.process_tree(bench.proxies[name].pid)
@@ -261,8 +263,8 @@ def tasks_that_work(bench, name):
 
 
 def scale(options):
-    """Requests a second with one worker and with two, each held to a quarter of a processor, so
-    that origins and load generator are never what is short. One after the other on one machine."""
+    """Requests a second with one worker and with two, each limited to a quarter of a processor, so
+    origins and load generator never limit them. One after the other on one machine."""
     period = 10_000_000  # ns
     names = [*PEERS, "s3gate"]
     found = collections.defaultdict(list)
@@ -305,8 +307,8 @@ def scale(options):
 
 
 def constant_rate(options):
-    """Latency that a proxy adds, open loop: at half of what the slowest contender can do, and at
-    half of what s3gate can."""
+    """Latency that a proxy adds, in open loop: at half the rate of the slowest contender, and at
+    half the rate of s3gate."""
     names = [*PEERS, "s3gate"]
     rows = []
     with Stage(options, [*names, "direct"]) as bench:
@@ -328,7 +330,7 @@ def at_constant_rate(bench, names, rate, options):
     for _ in range(options.rounds):
         for name in names:
             bench.settle()
-            # Enough of them beyond the last of the percentiles.
+            # Enough samples beyond the last of the percentiles.
             rounds[name].append(run(bench, name, load, 4 * options.seconds))
     results = {
         name: {key: statistics.median(one[key] for one in found) for key in found[0]}
@@ -346,7 +348,7 @@ def at_constant_rate(bench, names, rate, options):
 
 
 def fullest_of_simulation(workers, count, seed):
-    """The kernel spreads at random; who stands above 25 % + 4 gives to the least loaded."""
+    """The kernel spreads at random; a worker above 25 % + 4 hands over to the least loaded one."""
     chance = random.Random(seed)
     held = [0] * workers
     for _ in range(count):

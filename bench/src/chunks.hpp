@@ -1,5 +1,5 @@
-// Chunked bodies (RFC 9112 §7.1) as the bench needs them: units that are sent over and over, and a
-// reader that only finds the end. It believes its peer; strictness is the proxy's business.
+// Chunked bodies (RFC 9112 §7.1) for the bench: units that are sent repeatedly, and a reader that
+// only finds the end. The reader trusts its peer; the proxy is strict.
 #pragma once
 
 #include <algorithm>
@@ -9,10 +9,10 @@
 #include <string>
 #include <string_view>
 
-inline constexpr std::size_t kChunk = 32 * 1024;  // what Go's io.Copy, and so MinIO, makes
+inline constexpr std::size_t kChunk = 32 * 1024;  // the chunk size of Go's io.Copy, and so of MinIO
 inline constexpr std::string_view kLastChunk = "0\r\n\r\n";
 
-// One chunk on the wire, for a body of `length` bytes, a multiple of kChunk or less than that.
+// One encoded chunk, for a body of `length` bytes: a multiple of kChunk, or less than kChunk.
 inline std::string chunk_unit(std::uint64_t length, char filler) {
     const std::size_t payload = static_cast<std::size_t>(std::min<std::uint64_t>(length, kChunk));
     char line[24];
@@ -20,7 +20,7 @@ inline std::string chunk_unit(std::uint64_t length, char filler) {
     return line + std::string(payload, filler) + "\r\n";
 }
 
-// Bytes on the wire without the last chunk.
+// Encoded length without the last chunk.
 inline std::uint64_t chunked_length(std::uint64_t length, std::size_t unit) {
     return (length + kChunk - 1) / kChunk * unit;
 }
@@ -29,7 +29,7 @@ class ChunkReader {
   public:
     void reset() { *this = ChunkReader(); }
     bool is_done() const { return state_ == State::done; }
-    // Payload bytes that are expected and need not be looked at.
+    // Payload bytes that follow and need not be read.
     std::uint64_t payload_left() const { return state_ == State::payload ? left_ : 0; }
     std::uint64_t payload() const { return payload_; }
     void skip_payload(std::uint64_t count) {
@@ -39,7 +39,7 @@ class ChunkReader {
             state_ = State::payload_end;
         }
     }
-    // Takes bytes up to the end of the body; the count taken.
+    // Consumes bytes up to the end of the body; returns the count.
     std::size_t feed(std::string_view bytes) {
         std::size_t at = 0;
         while (at < bytes.size() && state_ != State::done) {

@@ -1,11 +1,11 @@
-// How fast the core it is pinned to executes, read twenty times a second until SIGTERM: whether
-// somebody we cannot see uses the same core. On a virtual machine another tenant's work on the
-// core's other hardware thread takes execution slots from ours, and neither `steal` nor any other
-// figure of /proc says so. Independent additions need nothing but such slots: no memory, no cache,
-// no prediction, so what makes them slower is somebody else on the core, or its clock.
+// Measures how fast the core it is pinned to executes, twenty times a second until SIGTERM: tells
+// whether an invisible program uses the same core. On a virtual machine the work of another tenant
+// on the core's other hardware thread takes execution slots from ours; neither `steal` nor any
+// other figure of /proc shows that. Independent additions need only such slots: no memory, no
+// cache, no prediction. So only another program on the core, or its clock, can slow them down.
 //
 //     coreprobe          prints READY, and at the end the nanoseconds of a step of six additions:
-//     the median of the readings, and the best
+//                        the median of the readings, and the best
 #include <algorithm>
 #include <chrono>
 #include <csignal>
@@ -18,9 +18,9 @@
 namespace {
 
 constexpr std::chrono::milliseconds kPause{50};
-constexpr std::size_t kMostReadings = 12'000;  // ten minutes: nobody waits for us any more
-// Three tries of some 20 us: the shortest is the one that nobody of ours interrupted. 60 us of 50
-// ms are 0.1 % of the core.
+constexpr std::size_t kMostReadings = 12'000;  // ten minutes: the bench has certainly ended
+// Three tries of about 20 us: the shortest one was not interrupted. 60 us of 50 ms are 0.1 % of the
+// core.
 constexpr int kTries = 3;
 constexpr int kSteps = 40'000;
 
@@ -32,7 +32,7 @@ double step_nanoseconds() {
         std::uint64_t a = 0, b = 0, c = 0, d = 0, e = 0, f = 0;
         const auto begun = std::chrono::steady_clock::now();
         for (int step = 0; step < kSteps; ++step) {
-            // More of them than a core begins in a cycle; the compiler must leave them as they are.
+            // More additions than a core starts per cycle; the compiler must not change them.
             asm volatile("" : "+r"(a), "+r"(b), "+r"(c), "+r"(d), "+r"(e), "+r"(f));
             ++a, ++b, ++c, ++d, ++e, ++f;
         }

@@ -1,13 +1,13 @@
-// The least that a proxy can cost here: every read of a client goes to some origin, every read of
-// an origin to the client that asked it, and nobody looks at a byte. What is left is the kernel's:
-// the same two receives, two sends and share of epoll_wait for a small exchange that s3gate takes.
+// The minimal cost of a proxy: it forwards every read of a client to some origin, and every read of
+// an origin to its client, without looking at a byte. The cost is the kernel's: for a small
+// exchange the same two receives, two sends and share of epoll_wait as in s3gate.
 //
 //     floor PORT ORIGIN[,ORIGIN…]        (addresses of IPv4, a.b.c.d:port)
 //
-// A read that follows an answer begins a request: it gets another origin, as if by hash, and the
-// connection that was used last there. Not a proxy: it knows no message, so it relies on clients
-// that ask one thing at a time, on servers that wait to be asked, and on neither to fail.
-// Loopback only; ends with SIGTERM.
+// A client's read after an answer begins a request, which goes to another origin, as if by hash, on
+// the connection that was used last there. Not a proxy: it does not parse messages, so clients must
+// send one request at a time, servers must not speak first, and neither may fail. Loopback only;
+// ends with SIGTERM.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -31,11 +31,11 @@ namespace {
 struct Connection {
     int fd = -1;
     bool is_client = false;
-    bool has_answered = true;     // client's: bytes of an origin went to it since its last ones
-    bool has_input = false;       // reported readable, and no read since found less than it asked
-    std::uint32_t origin = 0;     // origin's: which
-    Connection* other = nullptr;  // whom it is speaking with
-    std::string unsent;           // that it did not take yet; whom it speaks with is not read
+    bool has_answered = true;     // client: bytes of an origin were sent to it since its last input
+    bool has_input = false;       // reported readable, and no short read since
+    std::uint32_t origin = 0;     // origin: its index
+    Connection* other = nullptr;  // the connection at the other side
+    std::string unsent;  // bytes that it did not take yet; the other side is not read meanwhile
 };
 
 struct Origin {
@@ -58,7 +58,7 @@ void watch(Connection& connection) {
     epoll_ctl(g_epoll, EPOLL_CTL_ADD, connection.fd, &event);
 }
 
-// Events of it may still be in hand, so it is freed when they have been looked at.
+// The current round may still have events of it, so it is freed afterwards.
 void forget(Connection& connection) {
     close(connection.fd);
     connection.fd = -1;
@@ -93,7 +93,7 @@ Connection* connection_to(std::uint32_t number) {
     return fresh;
 }
 
-// False when the connection is gone.
+// False if the connection is gone.
 bool flush(Connection& connection, std::string_view bytes) {
     const ssize_t sent = send(connection.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN) {
@@ -105,7 +105,7 @@ bool flush(Connection& connection, std::string_view bytes) {
     return true;
 }
 
-// Whoever goes takes along whom it speaks with: nobody here knows whether all has been said.
+// Closes both sides: it is unknown whether all bytes were sent.
 void hang_up(Connection& connection) {
     if (connection.other != nullptr) {
         forget(*connection.other);
@@ -113,11 +113,11 @@ void hang_up(Connection& connection) {
     forget(connection);
 }
 
-// False when the connection is gone.
+// False if the connection is gone.
 bool pump(Connection& from) {
     while (from.has_input) {
         if (from.other != nullptr && !from.other->unsent.empty()) {
-            return true;  // it goes on when that has been taken
+            return true;  // continues when those bytes are sent
         }
         const ssize_t got = recv(from.fd, g_buffer.data(), g_buffer.size(), 0);
         if (got < 0 && errno == EAGAIN) {

@@ -1,21 +1,21 @@
 // The load generator of the bench: a closed-loop HTTP/1.1 client, one thread, one epoll set.
 //
 //     loadgen port=N [host=127.0.0.1] [mode=get|put|close|idle|mixed] [obj=1k|64k|1m|64m|c64k]
-//     [body=BYTES] [chunked=1] [conns=64] [secs=2] [hold=2] [requests=N] [rate=PER_SECOND]
-//     [snd=copy|sendfile]
+//             [body=BYTES] [chunked=1] [conns=64] [secs=2] [hold=2] [requests=N] [rate=PER_SECOND]
+//             [snd=copy|sendfile]
 //
-// It costs next to nothing beside the proxy: requests are made beforehand (4096 S3-like ones: half
-// with a sessionid, a quarter with an uploadId, a quarter with neither), response bodies are
-// discarded inside the kernel, big request bodies leave from one hot buffer. Every answer's
-// X-Origin is compared with the one seen before for the same key ("moved" counts differences).
+// It costs almost nothing compared with the proxy: requests are made beforehand (4096 S3-like ones:
+// half with a sessionid, a quarter with an uploadId, a quarter with neither), response bodies are
+// discarded inside the kernel, large request bodies come from one hot buffer. Every answer's
+// X-Origin is compared with the earlier one for the same key ("moved" counts differences).
 //
 // `chunked` sends the body of a PUT in chunks. `mixed` is nine GETs to one PUT with sizes from 1
-// KiB to 16 MiB, each factor as likely as the other. With `rate` requests begin when it is their
-// turn, whatever became of the ones before (open loop), and latency counts from then on: a proxy
-// that stalls is charged for everybody who had to wait. `close` opens a connection per request.
-// `idle` opens the connections, sends one request on each, prints HELD, and holds them. After
-// `secs`, or after `requests` of them where that is given, no request is started; those in flight
-// have 5 s. The figures come as one JSON line on stdout. Loopback only.
+// KiB to 16 MiB, log-uniform. With `rate` requests begin at their due time, whatever the state of
+// earlier ones (open loop), and latency counts from the due time: a stall of the proxy counts for
+// every request that had to wait. `close` opens a connection per request. `idle` opens the
+// connections, sends one request on each, prints HELD, and holds them. After `secs`, or after
+// `requests` requests if given, no request is started; those in flight have 5 s. The result is one
+// JSON line on stdout. Loopback only.
 
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
@@ -46,15 +46,16 @@
 namespace {
 
 constexpr std::size_t kRequests = 4096;
-constexpr std::size_t kSources = 200;  // client addresses: requests without a key hang on theirs
-constexpr std::size_t kInlineBody = 16384;  // a body up to here is part of the prepared request
+constexpr std::size_t kSources = 200;  // client addresses: requests without a key go by them
+constexpr std::size_t kInlineBody =
+    16384;  // a body up to this size is part of the prepared request
 constexpr std::size_t kHotBuffer = 512 * 1024;
 constexpr int kDialsAtOnce = 64;
 constexpr int kRedials = 50;
 
 enum class Mode { get, put, close, idle, mixed };
 
-// Why a connection was given up, where errno has no answer; reported as lasterr.
+// The reason for giving up a connection, if errno has none; reported as lasterr.
 enum Failure {
     kClosed = 10000,
     kHeadTooLong,
@@ -84,7 +85,7 @@ struct Options {
 struct Request {
     std::string bytes;
     std::uint64_t body = 0;     // of a PUT, without framing
-    std::uint64_t flowing = 0;  // bytes that follow `bytes` from the hot buffer
+    std::uint64_t flowing = 0;  // bytes after `bytes`, from the hot buffer
     bool has_key = true;
 };
 
@@ -126,7 +127,7 @@ class Generator {
     void finish(Connection& connection);
     void fail(Connection& connection, int why);
     void on_event(Connection& connection, std::uint32_t events);
-    // Each returns true when the connection may go on at once.
+    // Each returns true if the connection can continue at once.
     bool send_request(Connection& connection);
     bool read_head(Connection& connection);
     bool read_body(Connection& connection);
@@ -146,8 +147,8 @@ class Generator {
     std::string unit_;  // of chunked request bodies
     std::vector<char> scrap_ = std::vector<char>(kHotBuffer);
     std::vector<std::uint32_t> latencies_;  // in units of 100 ns
-    std::vector<Connection*> waiting_;      // open loop: connections with nothing to do
-    std::deque<std::uint64_t> overdue_;     // open loop: requests that found none
+    std::vector<Connection*> waiting_;      // open loop: idle connections
+    std::deque<std::uint64_t> overdue_;     // open loop: requests without a connection
     int timer_ = -1;
     sockaddr_in target_{};
     int body_file_ = -1;
@@ -179,7 +180,7 @@ Request make_request(const Options& options, std::size_t number) {
     const bool is_put = options.mode == Mode::put || (is_mixed && number % 10 == 9);
     std::string object = options.object;
     if (is_mixed) {
-        // From 2^10 to 2^24, all exponents alike.
+        // From 2^10 to 2^24, log-uniform.
         const double exponent = 10 + 14 * (scrambled / 4294967296.0);
         request.body = static_cast<std::uint64_t>(std::exp2(exponent));
         object = "n" + std::to_string(request.body);
@@ -260,7 +261,7 @@ Generator::Generator(const Options& options) : options_(options) {
     }
 }
 
-// When the next request is due, in open loop.
+// Arms the timer for the next due request, in open loop.
 void Generator::arm_timer() {
     const std::uint64_t due =
         begun_ + static_cast<std::uint64_t>(static_cast<double>(started_) * 1e9 / options_.rate);
@@ -270,7 +271,7 @@ void Generator::arm_timer() {
     timerfd_settime(timer_, TFD_TIMER_ABSTIME, &when, nullptr);
 }
 
-// Begins every request whose time has come, or notes that it found no connection.
+// Begins every due request, or queues it if no connection is idle.
 void Generator::start_due() {
     const std::uint64_t time = now();
     const auto should =
@@ -367,7 +368,7 @@ void Generator::begin(Connection& connection) {
         return;
     }
     ++started_;
-    // A connection per request: its time begins with the connection.
+    // A connection per request: its time includes the connect.
     begin_at(connection, options_.mode == Mode::close ? connection.begun : now());
 }
 
@@ -383,7 +384,7 @@ void Generator::fail(Connection& connection, int why) {
         std::erase(waiting_, &connection);
     }
     if (was_idle && options_.mode != Mode::idle) {
-        return;  // closed between requests after the end: nothing was lost
+        return;  // closed between requests after the end; no request was lost
     }
     ++errors_;
     last_error_ = why;
@@ -455,7 +456,7 @@ bool Generator::send_request(Connection& connection) {
     }
     wait_for(connection, EPOLLIN);
     connection.state = State::head;
-    return false;  // an answer takes a while: reading at once would only find nothing
+    return false;  // an answer takes a while, so a read now would find nothing
 }
 
 void Generator::note_origin(const Connection& connection, const char* head) {
@@ -529,7 +530,7 @@ bool Generator::read_head(Connection& connection) {
     return true;
 }
 
-// Chunk lines have to be read; payload is discarded in the kernel as far as it is known.
+// Chunk lines must be read; known payload is discarded in the kernel.
 bool Generator::read_chunks(Connection& connection) {
     if (!connection.chunks.is_done()) {
         const std::uint64_t payload = connection.chunks.payload_left();
@@ -618,7 +619,7 @@ void Generator::advance(Connection& connection) {
 
 void Generator::on_event(Connection& connection, std::uint32_t events) {
     if (connection.state == State::sending && (events & EPOLLOUT) == 0) {
-        // An answer before the request was sent to its end, or the connection is gone.
+        // An answer before the request was completely sent, or the connection is gone.
         char scrap;
         if (recv(connection.fd, &scrap, 1, MSG_PEEK) == 0) {
             fail(connection, kEarlyClose);

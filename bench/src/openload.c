@@ -158,7 +158,7 @@ static void close_connection(unsigned index) {
     give_back(index);
 }
 
-/* An answer, or its absence, is counted once per request. */
+/* Counts a request once: its answer, or the missing one. */
 static void count_answer(struct connection* c, int status) {
     const uint64_t now = now_ns();
     const uint64_t took = now > c->due ? now - c->due : 0;
@@ -238,7 +238,7 @@ static void begin_request(unsigned index, uint64_t due) {
     }
 }
 
-/* Gives requests that are due to connections that are free. */
+/* Assigns due requests to idle connections. */
 static void serve_waiting(void) {
     while (waiting_count > 0) {
         unsigned index;
@@ -271,7 +271,7 @@ static void end_answer(unsigned index) {
     }
 }
 
-/* Strict enough for the servers of this bench: a Content-Length in every answer. */
+/* Strict enough for the bench's servers: every answer has a Content-Length. */
 static bool parse_head(struct connection* c, size_t length) {
     c->input[length - 1] = '\0';
     c->status = strncmp(c->input, "HTTP/1.", 7) == 0 ? atoi(c->input + 9) : 0;
@@ -432,7 +432,7 @@ int main(int argc, char** argv) {
     }
     begin_time = now_ns();
     const uint64_t end = begin_time + (uint64_t)(options.seconds * 1e9);
-    /* Those under way at the end may still be answered, within their deadline and a second. */
+    /* Requests in progress at the end may still be answered, within their deadline and a second. */
     const uint64_t last = end + options.deadline + 1000000000u;
     const double interval = options.closed ? 0 : 1e9 / options.rate;
     const uint64_t total = options.closed ? 0 : (uint64_t)(options.rate * options.seconds);

@@ -1,14 +1,14 @@
-// The origins of the bench: one epoll process that plays N S3 servers, one listener each on
-// 127.0.1.1 … 127.0.1.N. As cheap as it can be, because it shares a core with the load generator:
-// response heads are made once, big bodies leave from one hot buffer (or by sendfile), request
+// The origins of the bench: one epoll process that plays N S3 servers, with one listener each on
+// 127.0.1.1 … 127.0.1.N. As cheap as possible, because it shares a core with the load generator:
+// response heads are made once, large bodies come from one hot buffer (or by sendfile), request
 // bodies are discarded inside the kernel and answered only after their last byte.
 //
 //     origin DIR PORT COUNT LIFETIME copy|sendfile
 //
-// GET …obj-1k|obj-64k|obj-1m|obj-64m… gives an object of that size, obj-nBYTES one of any, and
-// obj-c1k and so on the same in chunks; PUT and POST read a body, also a chunked one; everything
-// else, the health page included, is an empty 200. Prints READY when it listens.
-// Loopback only; ends by itself after LIFETIME seconds.
+// GET …obj-1k|obj-64k|obj-1m|obj-64m… returns an object of that size, obj-nBYTES one of any size,
+// and obj-c1k and so on the same in chunks. PUT and POST read a body, also a chunked one. All other
+// requests, also for the health page, get an empty 200. Prints READY when it listens. Loopback
+// only; ends by itself after LIFETIME seconds.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -40,13 +40,15 @@ struct Object {
 };
 constexpr std::array<Object, 4> kObjects{
     {{"1k", 1024}, {"64k", 65536}, {"1m", 1 << 20}, {"64m", 64 << 20}}};
-constexpr std::size_t kInline = 1024;  // an object of this size travels with its head in one piece
-constexpr std::size_t kHotBuffer = 512 * 1024;  // fits the cache, as what a server has just read
+constexpr std::size_t kInline =
+    1024;  // an object up to this size is sent with its head in one piece
+constexpr std::size_t kHotBuffer =
+    512 * 1024;  // fits the cache, like data that a server has just read
 constexpr std::size_t kHeadLimit = 16384;
-// What one client gets before the others do: servers serve theirs side by side. Without it a proxy
-// that keeps up with the origin keeps it to itself for a whole object.
+// Bytes for one client before others get a turn: servers serve clients in parallel. Otherwise a
+// fast proxy would occupy the origin for a whole object.
 constexpr std::uint64_t kTurn = 1 << 20;
-constexpr std::uint64_t kDiscard = 4 << 20;  // bytes of a request body thrown away per call
+constexpr std::uint64_t kDiscard = 4 << 20;  // bytes of a request body discarded per call
 
 struct Answers {
     std::array<std::string, kObjects.size()> get;
@@ -60,16 +62,16 @@ struct Connection {
     int origin = 0;
     bool is_listener = false;
     bool keep_alive = true;
-    bool owes_answer = false;  // a request body is being read, its answer follows
+    bool owes_answer = false;  // a request body is being read; its answer follows
     std::uint32_t events = EPOLLIN;
     std::size_t have = 0;           // bytes of `input`
-    std::uint64_t upload_left = 0;  // bytes of the request body still to come
+    std::uint64_t upload_left = 0;  // bytes of the request body that are missing
     bool upload_chunked = false;
     ChunkReader chunks;
-    std::string own_head;               // of an answer that is not one of the prepared ones
-    const std::string* unit = nullptr;  // what a chunked body consists of
-    std::string_view output;            // head (and small body) still to be sent
-    std::uint64_t body_left = 0;        // big body still to be sent after it
+    std::string own_head;               // head of an answer that is not prepared
+    const std::string* unit = nullptr;  // the repeated unit of a chunked body
+    std::string_view output;            // unsent head (and small body)
+    std::uint64_t body_left = 0;        // unsent large body after it
     off_t body_offset = 0;
     int body_file = -1;
     std::array<char, kHeadLimit> input;
@@ -84,7 +86,7 @@ std::array<std::string, kObjects.size()> g_units;
 bool g_copy = true;
 int g_epoll = -1;
 
-// Fifteen fields, as a MinIO answer has them; X-Origin tells the load generator who answered.
+// Fifteen fields, as in a MinIO answer; X-Origin names the origin for the load generator.
 std::string response_with(int origin, const std::string& framing, std::string_view body) {
     std::string text =
         "HTTP/1.1 200 OK\r\nAccept-Ranges: bytes\r\n" + framing +
@@ -138,13 +140,13 @@ Step flush(Connection& connection) {
     std::uint64_t turn = 0;
     while (connection.body_left != 0) {
         if (turn >= kTurn) {
-            // Still writable, so it is reported again, behind the others (level-triggered).
+            // Still writable, so epoll reports it again, after the others (level-triggered).
             wait_for(connection, EPOLLIN | EPOLLOUT);
             return Step::blocked;
         }
         ssize_t sent;
         if (connection.unit != nullptr) {
-            // Whole units, and the last chunk behind them.
+            // Whole units, then the last chunk.
             const std::uint64_t units_left = connection.body_left > kLastChunk.size()
                                                  ? connection.body_left - kLastChunk.size()
                                                  : 0;
@@ -157,7 +159,7 @@ Step flush(Connection& connection) {
                         MSG_NOSIGNAL | (piece.size() < connection.body_left ? MSG_MORE : 0));
             connection.body_offset += sent > 0 ? sent : 0;
         } else if (g_copy) {
-            // The phase of the pattern follows the offset, so that the bytes are those of the file.
+            // The pattern's phase follows the offset, so the bytes equal the file's.
             const std::size_t phase = static_cast<std::size_t>(connection.body_offset) % 65536;
             const std::size_t most = g_hot.size() - 65536;
             const std::size_t length = connection.body_left < most ? connection.body_left : most;
@@ -177,7 +179,7 @@ Step flush(Connection& connection) {
     return connection.keep_alive ? Step::done : Step::closed;
 }
 
-// A chunked upload: its chunk lines are read, its payload is thrown away where it can be.
+// A chunked upload: reads the chunk lines and discards payload where possible.
 Step discard_chunks(Connection& connection) {
     while (!connection.chunks.is_done()) {
         if (connection.have == 0) {
@@ -222,7 +224,7 @@ Step discard_upload(Connection& connection) {
     return Step::done;
 }
 
-// Length of the head at the start of the input, 0 when it is not complete.
+// Length of the head at the start of the input; 0 if incomplete.
 std::size_t head_length(const Connection& connection) {
     const std::size_t end =
         std::string_view(connection.input.data(), connection.have).find("\r\n\r\n");
@@ -234,7 +236,7 @@ std::string_view field(const char* head, const char* name) {
     return found == nullptr ? std::string_view() : std::string_view(found + std::strlen(name));
 }
 
-// Takes one request off the input and sets up its answer.
+// Removes one request from the input and prepares its answer.
 Step accept_request(Connection& connection, std::size_t length) {
     char* const head = connection.input.data();
     const char saved = head[length - 2];
@@ -301,8 +303,8 @@ Step accept_request(Connection& connection, std::size_t length) {
     return Step::done;
 }
 
-// Runs a connection until it has to wait. Readiness is level-triggered, so nothing is read on
-// speculation.
+// Runs a connection until it must wait. Readiness is level-triggered, so there are no speculative
+// reads.
 Step advance(Connection& connection) {
     bool may_read = true;
     for (;;) {

@@ -27,7 +27,7 @@ enum { kMostNodes = 64, kMostFiles = 65536, kInput = 8192, kBody = 1024 };
 
 struct request {
     int fd;
-    uint32_t generation; /* of the descriptor: it may be another connection's by now */
+    uint32_t generation; /* of the descriptor, which may belong to another connection now */
 };
 
 struct queue {
@@ -108,7 +108,7 @@ static void end_connection(int fd) {
     close(fd);
 }
 
-/* Returns when the next request of this node ends; 0 = never. */
+/* Returns the time at which the node's next request ends; 0 = never. */
 static uint64_t finish(struct node* node, uint64_t now) {
     uint64_t next = 0;
     for (unsigned i = 0; i < node->busy;) {
