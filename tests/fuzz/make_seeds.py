@@ -14,7 +14,7 @@ import yaml
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-LONGEST = 3000  # bytes of a configuration: longer ones are slow to run
+LONGEST = 3000  # bytes of a configuration; longer ones run slowly
 
 BASE = """
 sites:
@@ -51,7 +51,7 @@ VALUES = [
 
 
 def walk(node, path, found):
-    """Adds the paths of all keys below `node`; 0 stands for any element of a list."""
+    """Adds the paths of all keys below `node`; 0 is any element of a list."""
     if len(path) > 6:
         return
     if isinstance(node, dict):
@@ -65,7 +65,7 @@ def walk(node, path, found):
 
 
 def put(node, path, value):
-    """Sets what is at `path`, making what leads there anew where it is of another kind."""
+    """Sets the value at `path`; replaces parents of another kind."""
     for key, following in zip(path, path[1:]):
         kind = list if following == 0 else dict
         if key == 0:
@@ -86,7 +86,7 @@ def of_config_file():
         try:
             document = yaml.safe_load(file.read_text(encoding="utf-8"))
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
-            continue  # meant to be wrong in that way
+            continue  # an intended error of this kind
         if not isinstance(document, dict):
             continue
         sites = document.pop("sites", None)
@@ -99,7 +99,7 @@ def of_config_file():
                 document = yaml.safe_load(BASE)
                 site = document["sites"][0]
                 put(site if is_site else document, path, copy.deepcopy(value))
-                # Some in a file of their own, as exchange's neighbour in sites/.
+                # Some in a separate file, as a neighbour of exchange's in sites/.
                 alone = is_site and number % 4 == 0
                 text = yaml.safe_dump(site if alone else document, allow_unicode=True)
                 seed = (("#site\n" if alone else "") + text).encode()
@@ -114,8 +114,8 @@ def inputs_of(target):
 
 
 def of_exchange():
-    """Operations as Play::operation reads them: 5 adds bytes to what the client says, 7 delivers, 0
-    is a request, 15 an answer of all backends, 21 lets time pass; 0x80 = no turn of the worker."""
+    """Operations as in Play::operation: 5 adds bytes to the client's, 7 delivers, 0 is a request,
+    15 an answer of all backends, 21 lets time pass; 0x80 = no turn of the worker."""
     options = [b"\0\0", b"\xff\xff", b"\x01\x00", b"\x00\xfc", b"\x02\x10"]
     answer = bytes([15, 0, 0, 0, 0, 0, 1, 0, 0])
     request = bytes(8)
@@ -151,7 +151,7 @@ def of_exchange():
             yield options[number % len(options)] + client_says(text)
     for number, text in enumerate(said_by_backend):
         if len(text) <= 255:
-            # To HEAD no framing field frames anything.
+            # No framing field frames an answer to HEAD.
             for asked in (request, head_request):
                 yield options[number % len(options)] + backend_says(text, asked)
 
