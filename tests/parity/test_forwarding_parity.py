@@ -1,8 +1,9 @@
-"""What a backend receives through s3gate is what it received through nginx: same target, same
-end-to-end fields, same order.
+"""A backend receives the same through s3gate as through nginx: same target, same end-to-end fields,
+same order.
 
-Without this, a signature that verified behind nginx could fail behind s3gate. The nodes answer with
-the request head as it arrived. The few differences that are meant are spelled out here. """
+Otherwise a signature that verified behind nginx could fail behind s3gate. The nodes answer with the
+request head as received. The few intended differences are listed here.
+"""
 
 import pytest
 
@@ -58,7 +59,7 @@ FIELDS = [
     "!#$%&'*+-.^_`|~09: every kind of token",
 ]
 
-# What s3gate sets itself, and what each of the two leaves out as hop-by-hop.
+# The fields that s3gate sets, and the hop-by-hop fields that each of the two removes.
 FORWARDED = ("x-real-ip", "x-forwarded-for", "x-forwarded-proto")
 
 
@@ -98,7 +99,7 @@ def ways():
 
 def received(address, request):
     """Request line and fields as the backend saw them."""
-    # So that X-Forwarded-For is the same both ways.
+    # Makes X-Forwarded-For the same on both ways.
     source = address.rsplit(":", 1)[0].rsplit(".", 1)[0] + ".250"
     response = exchange(address, request, source=source)
     assert response.status == 200, response
@@ -151,7 +152,7 @@ def test_host(ways, host):
 
 
 def test_forwarded_fields(ways):
-    """Same values of the same three fields when the client sent none."""
+    """Same values of the same three fields if the client sent none."""
     request = request_of("/bucket/object")
     results = [
         sorted(
@@ -166,8 +167,8 @@ def test_forwarded_fields(ways):
 
 
 def test_forwarded_fields_of_a_client_are_replaced(ways):
-    """Meant to differ: nginx appends to what anybody claims, s3gate believes nobody unless told
-    to."""
+    """An intended difference: nginx appends to any client's claims, s3gate trusts no client by
+    default."""
     claimed = ["X-Forwarded-For: 1.2.3.4", "X-Real-IP: 1.2.3.4", "Forwarded: for=1.2.3.4"]
     request = request_of("/bucket/object", claimed)
     theirs, ours = (received(address, request)[1] for address in ways)
@@ -183,16 +184,16 @@ def test_hop_by_hop_fields_end_here(ways):
     for name in ("connection", "keep-alive", "te", "upgrade"):
         assert name not in theirs
         assert name not in ours
-    # Meant to differ: nginx does not read the Connection field (RFC 9110 §7.6.1 asks for it).
+    # An intended difference: nginx ignores the Connection field (RFC 9110 §7.6.1 requires it).
     assert "x-hop" in theirs and "x-hop" not in ours
     assert "x-kept" in theirs and "x-kept" in ours
 
 
 def test_body_framing_is_kept(ways):
-    """A length stays a length; chunked goes on as chunked.
+    """A length stays a length; chunked stays chunked.
 
-    Chunked is asked of s3gate only: nginx sends a length instead when the whole body happens to
-    come with the head."""
+    Chunked is required of s3gate only: nginx sends a length if the whole body came with the head.
+    """
     with_length = request_of("/b/o", ["Content-Length: 5"], method="PUT") + b"12345"
     empty = request_of("/b/o", ["Content-Length: 0"], method="PUT")
     chunked = request_of("/b/o", ["Transfer-Encoding: chunked"], method="PUT")

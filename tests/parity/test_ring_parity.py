@@ -20,8 +20,8 @@ from support_real import ADDRESSES, S3gate, s3_site, wait_until
 
 UNRESERVED = string.ascii_letters + string.digits + "-._~"
 SALT = "ZRVdfTSDRTvadFAd"
-DOWN = (1, 4)  # positions of the two nodes that are down in the tests that need some
-# Quick to notice a refused connection, patient with a busy machine.
+DOWN = (1, 4)  # positions of the two nodes that are down in some tests
+# Notices a refused connection quickly, but tolerates a busy machine.
 HEALTH = {"interval": "200ms", "timeout": "5s", "fall": 2, "rise": 2}
 
 
@@ -57,7 +57,7 @@ def server(name, address):
     }}"""
 
 
-# What the old configuration computes in Lua, less the fingerprint.
+# The key that the old configuration computes in Lua, without the fingerprint.
 KEY = """
     map $arg_uploadid $upload_key { "" $http_x_test_key; default $arg_uploadid; }
     map $arg_sessionid $key { "" $upload_key; default $arg_sessionid; }"""
@@ -87,8 +87,8 @@ def nodes():
 def pairs(nodes):
     six = [node.address for node in nodes[:6]]
     marked = [f"{text} down" if number in DOWN else text for number, text in enumerate(six)]
-    # One more server whose text has no port: it connects to 80 and hashes as written. Port 80 needs
-    # root.
+    # A further server without a port in its text: the connection uses 80, the hash the text. Port
+    # 80 needs root.
     bare = [node.address.removesuffix(":80") for node in nodes[6:]]
     weights = [3, 1, 2, 1, 5, 1]
     found = {
@@ -229,8 +229,8 @@ def states(pair):
 
 
 def test_two_nodes_really_down(pairs, gate, nodes):
-    """nginx is told (down), s3gate finds out by its checks; both walk the ring past the same two.
-    Then everything comes home."""
+    """nginx is configured with two nodes down, s3gate notices by its checks; both skip the same
+    two. Then every key returns."""
     requests = session_requests(seed="stopped")
     before = chosen(pairs["six"].gate, requests)
     for number in DOWN:

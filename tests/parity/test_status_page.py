@@ -1,10 +1,11 @@
-"""The text status page: byte for byte what lua-resty-upstream-healthcheck and the configuration
-around it printed.
+"""The text status page: byte for byte the output of lua-resty-upstream-healthcheck and its
+configuration.
 
-Without this, scripts that read the old page break. The expected text is written out here as that
-library documents it: every group in the order of the configuration, resolved addresses, a blank
-line between groups, "(NO checkers)" where nothing is checked, and the newline that the old
-configuration's ngx.say added. """
+Otherwise scripts that read the old page break. The expected text follows the library's
+documentation: every group in the order of the configuration, resolved addresses, a blank line
+between groups, "(NO checkers)" without checks, and the newline that the old configuration's ngx.say
+added.
+"""
 
 import pytest
 
@@ -97,8 +98,8 @@ def test_who_may_see_it(setup):
 
 
 def test_path_is_a_prefix_and_nothing_more(setup):
-    """Below the path is the page; without its last slash the path leads to it, which the old page
-    left to the bucket "upstream"."""
+    """Every path below it shows the page. The path without its final slash redirects to it; the old
+    page left that path to the bucket "upstream"."""
     _, servers, address, friend = setup
     below = page(address, "/upstream/health/anything?x=1", source=friend)
     assert below.data.decode() == expected(servers, "UP")
@@ -108,8 +109,8 @@ def test_path_is_a_prefix_and_nothing_more(setup):
 
 
 def test_passive_marks_show_as_down(setup):
-    """Unlike the old page, ours also shows as DOWN what passive marks keep requests away from: the
-    page answers "where do requests go now"."""
+    """Unlike the old page, ours also shows passively marked servers as DOWN: the page tells where
+    requests go now."""
     nodes, servers, _, _ = setup
     address, friend = f"{ADDRESSES.take()}:9000", ADDRESSES.take()
     site = s3_site(
