@@ -1,5 +1,5 @@
-"""Follows what `s3gate check` says, as an operator would: copied into the container of
-test_unit_advice.py, whose cases it reads, and run there as root. It uses the standard library only.
+"""Follows the advice of `s3gate check` as an operator would. Copied into the container of
+test_unit_advice.py, whose cases it reads, and run there as root. Uses the standard library only.
 """
 
 import json
@@ -27,12 +27,12 @@ def run(*command):
 
 
 def advice(case):
-    """The first warning of the check that the case is about; None when there is none."""
+    """The check's first warning about the case's subject; None if there is none."""
     text = TEXT.format(user=case["user"], target=case["target"], port=case["port"])
     CONFIG.write_text(text, encoding="utf-8")
     CONFIG.chmod(0o644)
     report = json.loads(run("s3gate", "check", "--json").stdout)
-    # A service that runs has its address in use; `user` is to be removed once the unit sets it.
+    # A running service has its address in use; `user` must be removed once the unit sets it.
     over = ["cannot be listened on now", *(["remove it"] if case["lines"] else [])]
     found = [w["message"] for w in report["warnings"]]
     found = [message for message in found if not any(words in message for words in over)]
@@ -40,7 +40,7 @@ def advice(case):
 
 
 def follow(message, case):
-    """Does what the message says; the second way where it offers two."""
+    """Follows the message's advice; the second way if it offers two."""
     way = message
     if case["choose"]:
         way = re.split(", or ", message)[0]
@@ -68,7 +68,7 @@ def follow(message, case):
 
 
 def start(case):
-    """What became of it: twice, as after the next boot."""
+    """Starts the service twice, as after a reboot, and reports the result."""
     for _ in range(2):
         run("systemctl", "daemon-reload")
         run("systemctl", "reset-failed", "s3gate")
@@ -77,7 +77,7 @@ def start(case):
             run("systemctl", "show", "-p", name, "--value", "s3gate").stdout.strip()
             for name in ("ExecMainStatus", "User")
         )
-        # Asked while it runs: the check must not take the user of now for one that stays.
+        # Asked while it runs: the check must not take the temporary user for a permanent one.
         case["left"] = advice(case)
         run("systemctl", "stop", "s3gate")
         case["logged"] = pathlib.Path(case["target"]).exists()

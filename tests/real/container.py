@@ -28,7 +28,7 @@ def require_systemd():
 
 
 def installed_files():
-    """What `cmake --install` and an operator put there, for run_in_systemd()."""
+    """The files of `cmake --install` and of an operator, for run_in_systemd()."""
     return {
         "usr/bin/s3gate": pathlib.Path(s3gate_binary()),
         "etc/systemd/system/s3gate.service": UNIT,
@@ -47,7 +47,7 @@ def run_in_systemd(folder, files, probe, seconds=120):
     mounted = subprocess.run(mount, capture_output=True, text=True, check=False)
     require(mounted.returncode == 0, f"no overlay of / here: {mounted.stderr.strip()}")
     try:
-        # What this machine starts at boot is none of the test's business.
+        # The test does not need the services that this machine starts at boot.
         for wants in (root / "etc/systemd/system").glob("*.wants"):
             shutil.rmtree(wants)
         for path, content in {

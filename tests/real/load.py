@@ -1,4 +1,4 @@
-"""Clients that ask again and again and remember every answer, with no retries of their own."""
+"""Clients that send requests repeatedly, without retries, and record every answer."""
 
 import dataclasses
 import threading
@@ -12,8 +12,8 @@ TIMEOUT = 30
 
 @dataclasses.dataclass
 class Answer:
-    """One request: when it began and ended (monotonic), what came back. `error` says why nothing
-    did."""
+    """One request: its begin and end (monotonic), and its answer. `error` is the reason for a
+    missing one."""
 
     method: str
     test_id: str

@@ -21,7 +21,7 @@ from namespace import Namespace
 from support_real import end_process, s3_site, tail, wait_until
 
 NODES = 4
-DRIVES = 2  # of each node; parity EC:4, so that five of the eight drives can write
+DRIVES = 2  # per node; parity EC:4, so five of the eight drives can write
 ACCESS_KEY = "s3gate-tests"
 SECRET_KEY = "s3gate/test+secret=key"
 REGION = "us-east-1"
@@ -90,7 +90,7 @@ class Cluster:
                     "MINIO_ROOT_USER": ACCESS_KEY,
                     "MINIO_ROOT_PASSWORD": SECRET_KEY,
                     "MINIO_STORAGE_CLASS_STANDARD": "EC:4",
-                    "MINIO_CI_CD": "1",  # drives on the root file system are welcome
+                    "MINIO_CI_CD": "1",  # allows drives on the root file system
                     "MINIO_BROWSER": "off",
                     "MINIO_UPDATE": "off",
                 },

@@ -53,7 +53,8 @@ class Namespace:
         self._inside("link", "set", "lo", "up")
         self._inside("addr", "add", f"{self.address}/30", "dev", self._theirs)
         self._inside("link", "set", self._theirs, "up")
-        # The neighbour entry is fixed, or its expiry would end the silence with "no route to host".
+        # The neighbour entry is fixed: an expired one would end the silence with "no route to
+        # host".
         hardware = self._inside("-o", "link", "show", self._theirs).split("ether ")[1].split()[0]
         self._run(
             "neigh",
@@ -66,7 +67,7 @@ class Namespace:
             "nud",
             "permanent",
         )
-        # The rule that drops has to stand before the local table, which is first by default.
+        # The rule that drops must precede the local table, which is first by default.
         self._inside("rule", "add", "pref", "10", "lookup", "local")
         self._inside("rule", "del", "pref", "0")
 

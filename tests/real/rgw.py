@@ -22,9 +22,9 @@ from support_real import ADDRESSES, end_process, require, require_program, tail
 ACCESS_KEY = "S3GATETESTACCESSKEY1"
 SECRET_KEY = "s3gate/test+secret=key/for+the+local+cluster"
 
-# The folder of classes by its whole path: Debian 13's OSD looks below its working directory.
-# cephx everywhere: with authentication switched off the gateway hangs while it starts. No cache in
-# the gateways: with it, changes to buckets wait half a minute for a gateway that was killed.
+# The folder of classes as an absolute path: Debian 13's OSD looks below its working directory.
+# cephx everywhere: without authentication the gateway hangs at its start. No cache in the gateways:
+# with a cache, bucket changes wait half a minute for a gateway that was killed.
 CONFIG = """
 [global]
 fsid = {fsid}
@@ -85,7 +85,7 @@ class Cluster:
         self.addresses = [f"{ADDRESSES.take()}:9000" for _ in range(gateways)]
         try:
             self._start_store()
-            self.start_gateway(0)  # the first one makes the pools; side by side they would race
+            self.start_gateway(0)  # the first one makes the pools; in parallel they would race
             self._wait_gateway(0)
             self._admin(
                 "user",
@@ -234,7 +234,7 @@ class Cluster:
             self._wait_gateway(number)
 
     def stop(self):
-        # The store goes last: a gateway without it would wait for it instead of ending.
+        # The store ends last: a gateway without it would wait for it instead of ending.
         for process in reversed(list(self.processes.values())):
             if process.poll() is None:
                 process.kill()

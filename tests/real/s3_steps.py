@@ -22,7 +22,7 @@ from support.s3 import s3_client
 
 MIB = 1024 * 1024
 
-# Fields whose value belongs to one request, one connection or one node, and not to the answer.
+# Fields whose value depends on the request, the connection or the node, not on the answer.
 VOLATILE = {
     "date",
     "x-amz-request-id",
@@ -33,7 +33,7 @@ VOLATILE = {
     "x-ratelimit-limit",
     "x-ratelimit-remaining",
 }
-# The same of what an SDK returns; a continuation token names a listing, at MinIO by a random id.
+# The same for results of an SDK; a continuation token names a listing, in MinIO by a random id.
 VOLATILE_KEYS = {
     "RequestId",
     "HostId",
@@ -336,7 +336,7 @@ def listings(side):
         seen.append(page)
     doomed = [{"Key": f"list/{name}"} for name in ("a/1", "e+f", "e f", "g%h", "ключ/1")]
     answer = side.s3.delete_objects(Bucket=side.bucket, Delete={"Objects": doomed})
-    answer["Deleted"].sort(key=lambda item: item["Key"])  # the server works on them side by side
+    answer["Deleted"].sort(key=lambda item: item["Key"])  # the server processes them in parallel
     seen.append(answer)
     return seen
 
@@ -475,7 +475,7 @@ def presigned(side):
         )
         get = side.signer.presigned_target("GET", side.address, side.path(key))
         seen.append(side.raw("GET", get, {"Host": side.address}))
-        # A client's own sessionid is part of what it signed.
+        # The client's own sessionid is signed too.
         get = side.signer.presigned_target(
             "GET", side.address, side.path(key), query=[("sessionid", "abc def")]
         )

@@ -81,7 +81,7 @@ class Node:
                 line = b" ".join(
                     [self._options.id.encode(), method, fields.get(b"x-test-id", b"-")]
                 )
-                os.write(self._record, line + b"\n")  # one write, so that lines of nodes never mix
+                os.write(self._record, line + b"\n")  # one write, so lines of nodes never mix
         if self._options.echo:
             body = head
         elif method in (b"PUT", b"POST"):

@@ -15,7 +15,7 @@ import time
 
 import pytest
 
-# Clients must go where they are told: no proxy and no certificate bundle of the surroundings.
+# Clients must ignore proxies and certificate bundles of the environment.
 for _name in list(os.environ):
     if _name.lower() in (
         "http_proxy",
@@ -136,7 +136,7 @@ class S3gate:
         config = {
             "workers": 1,
             "include": ["sites/*.yaml"],
-            "shutdown_timeout": "2s",  # stopping waits for the idle connections of SDKs
+            "shutdown_timeout": "2s",  # a stop waits for the idle connections of SDKs
             "access_log": {"target": str(self.access_log)},
         }
         config.update(main or {})

@@ -34,7 +34,7 @@ except ImportError:
 
 FOLDER = pathlib.Path(__file__).resolve().parent / "console"
 NODES = 6
-PATIENCE = 120  # ends a test that has failed anyway
+PATIENCE = 120  # a longer wait only ends a failed test
 PASSWORD = "sesame & more"
 CHROMIUM = (
     "--headless",
@@ -238,7 +238,7 @@ def console_fixture(cluster):
 
 @pytest.fixture(scope="module", name="chromium")
 def chromium_fixture(cluster):
-    del cluster  # what it needs is there
+    del cluster  # the fixture must be up
     browser = Browser()
     yield browser
     browser.close()
@@ -282,7 +282,7 @@ def visit(browser, cluster, url, folder):
     small = made_file(folder, "small file.bin", 1000, 1)
     large = made_file(folder, "large.bin", 8 * 1024 * 1024, 2)
     seen["small"] = browser.upload(small)
-    # The row comes with the live update, not with the upload's answer.
+    # The row appears with the live update, not with the upload's answer.
     seen["second list"] = browser.wait_rows(["small file.bin", "welcome.txt"])
     seen["large"] = browser.upload(large)
     seen["third list"] = browser.wait_rows(["large.bin", "small file.bin", "welcome.txt"])

@@ -26,7 +26,7 @@ MIB = 1024 * 1024
 SIZE = int(os.environ.get("S3GATE_BODY_MIB", "64")) * MIB
 RATE = int(os.environ.get("S3GATE_BODY_RATE_MIB", "1")) * MIB  # bytes per second
 PIECE = 64 * 1024
-GROWTH = 8 * MIB  # of resident memory, whatever the length
+GROWTH = 8 * MIB  # of resident memory, for any length
 BLOCK = wire.payload(MIB)
 STALLED = 100  # transfers in each direction
 STALLED_SIZE = 4 * MIB
@@ -50,7 +50,7 @@ class Slowly:
     def pace(self):
         ahead = self.taken / RATE - (time.monotonic() - self._begun)
         if ahead > 0:
-            threading.Event().wait(ahead)  # the slowness under test
+            threading.Event().wait(ahead)  # the tested slowness
 
     def take(self, piece):
         self._digest.update(piece)
@@ -249,7 +249,7 @@ def test_many_stalled_transfers(chunked):
             threads.append(threading.Thread(target=serve, args=(client, method), daemon=True))
             threads[-1].start()
         wait_until(lambda: len(backend.requests) == 2 * STALLED, 60)
-        # Nothing moves any more once the daemon's memory and pipes have stopped to change.
+        # All transfers have stopped once the daemon's memory and pipes are constant.
         steady = [None] * 10
 
         def stands_still():

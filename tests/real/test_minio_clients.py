@@ -16,9 +16,9 @@ from s3_steps import MIB, Side, pattern, plain  # noqa: E402
 from support_real import ADDRESSES, S3gate  # noqa: E402
 
 
-# What MinIO's answers to cannot be compared: boto3 loses count of the responses after an empty
-# upload with Expect, to which MinIO alone never says 100; and a node lists the multipart uploads
-# that it saw begin, whoever completed them.
+# Steps that cannot be compared with MinIO. boto3 loses count of the responses after an empty upload
+# with Expect, to which MinIO never sends 100. And a node lists the multipart uploads that began at
+# it, even if another node completed them.
 NOT_COMPARED = (s3_steps.file_uploads, s3_steps.multipart_calls)
 STEPS = [step for step in s3_steps.STEPS if step not in NOT_COMPARED]
 

@@ -22,13 +22,13 @@ from sigv4 import Signer, request_head
 from support.client import exchange
 from support_real import ADDRESSES, S3gate, report, wait_until
 
-# Clients of each node, by where their fingerprint leads. Few, and with pauses: what fails must fail
-# because no node writes, not because the machine has no processor left.
+# Clients per node, by their fingerprint. Few, and with pauses: a failure must mean that no node
+# writes, not that the machine is out of processors.
 WRITERS = 2
 READERS = 1
 PAUSE = 0.05
 PROBE_PAUSE = 0.05
-# A probe tells about its node until the next one. Further apart, and nobody knows.
+# A probe is valid until the next one. If they are further apart, the state between them is unknown.
 PROBE_GAP = 1.0
 BODY = b"s3gate drill " * 80
 BODY_SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -303,7 +303,7 @@ def test_one_node_killed(setup):
         },
     )
     assert not [str(answer) for answer in gets]
-    # One connection, one request: of each writer at home there at most one was under way.
+    # One connection, one request: each writer at home there had at most one in progress.
     odd = [
         str(answer)
         for answer in puts

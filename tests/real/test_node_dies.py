@@ -19,11 +19,11 @@ from support.client import RawClient
 from support_real import ADDRESSES, S3gate, report, s3_site, wait_until
 
 NODES = 6
-# Of a frozen or cut-off node's clients this many wait at once. Those who wait are moved by a retry,
-# and retries share a budget: a fifth of what is in flight, at least three.
+# Number of clients that wait at once on a frozen or cut-off node. A retry moves them, and retries
+# share a budget: a fifth of the requests in flight, at least three.
 CLIENTS_PER_NODE = 3
-# Defaults: a check every 3 s, 1 s each, 3 failures. The first check after the fault begins within 3
-# s, the third fails 7 s later.
+# Defaults: a check every 3 s, timeout 1 s, 3 failures. The first check after the fault begins
+# within 3 s, the third fails 7 s later.
 NOTICED = 10.0
 
 
@@ -293,7 +293,7 @@ def test_whole_cluster_restarts(setup):
         for path in setup.ready_files:
             path.unlink()
         let_pass(load, 300)
-        # One node starts alone, is up but not ready for a while, as MinIO is, and then ready.
+        # One node starts alone: up but not ready for a while, as MinIO, then ready.
         setup.nodes[0].start()
         let_pass(load, 300)
         setup.ready_files[0].touch()
@@ -322,8 +322,8 @@ def test_whole_cluster_restarts(setup):
         let_pass(load, 300)
     answers = load.answers()
     bad = [answer for answer in answers if answer.status != 200]
-    # What was under way when the nodes died may have been executed: 502 says so. Later ones only
-    # ever met refusals.
+    # Requests in progress when the nodes died may have been executed, so they get 502. Later ones
+    # met only refusals.
     odd = [
         str(answer)
         for answer in bad
@@ -404,8 +404,8 @@ def test_writes_are_executed_once(tmp_path, fault):
                 victim.revive()
                 home_again(setup, victim)
             let_pass(load, 100)
-        # A thawed node first works off what its kernel had accepted; ask it last, so that it is
-        # done when it answers.
+        # A thawed node first handles what its kernel had accepted. It is asked last, so it is done
+        # when it answers.
         setup.ask(setup.home(victim))
         executed = setup.executed()
     finally:

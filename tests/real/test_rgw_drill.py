@@ -98,10 +98,10 @@ def test_key_comes_home_when_its_gateway_is_back(cluster, gate):
         assert part_gateway(2) != home
     finally:
         cluster.revive()
-    # Part numbers only tell the log lines apart.
+    # Part numbers distinguish the log lines.
     deadline = (
         time.monotonic() + 120
-    )  # busy machines start it slowly, and each late check counts anew
+    )  # a busy machine starts it slowly, and each late check counts again
     numbers = itertools.count(3)
     while part_gateway(next(numbers)) != home:
         assert time.monotonic() < deadline, "the gateway is back, its key is not"

@@ -135,7 +135,7 @@ def rclone(endpoint):
         "RCLONE_CONFIG_GATE_FORCE_PATH_STYLE": "true",
         "LC_ALL": "C.UTF-8",
     }
-    # No retries of the tool: a fault in between has to show.
+    # The tool must not retry: faults must show.
     return lambda *words: run(
         [program, "--retries", "1", "--low-level-retries", "1", *words], environment
     )

@@ -26,7 +26,7 @@ def case(target="/var/log/s3gate/a.log", prepare=(), port=9000, user="", choose=
     }
 
 
-# With the user whom systemd makes up, and with one of the host's.
+# With a user that systemd makes up, and with a user of the host.
 CASES = {
     "nothing to say": case(),
     "own folder instead": case("/srv/zero/a.log", choose=True),

@@ -47,7 +47,7 @@ FOLDER = pathlib.Path(__file__).resolve().parent / "websocket"
 HOST = "console.example:9001"
 MIB = 1024 * 1024
 TUNNELS = 500
-PATIENCE = 120  # ends a test that has failed anyway
+PATIENCE = 120  # a longer wait only ends a failed test
 
 
 def node_environment():
@@ -199,7 +199,7 @@ def test_messages_of_every_kind_and_size(one):
                 assert hashlib.sha256(back).digest() == hashlib.sha256(data).digest(), size
             letters = random.randbytes(MIB // 2).hex()
             assert await echo(socket, letters) == letters
-            # Many on their way at once, both directions full, and none overtakes another.
+            # Many messages in transit, both directions full, and the order is kept.
             messages = [b"%d " % number + random.randbytes(20000) for number in range(200)]
 
             async def send_all():
@@ -243,7 +243,7 @@ def test_pings_both_ways(one):
         async with connect(one[0]) as socket:
             waiter = await socket.ping(b"from the client")
             await asyncio.wait_for(waiter, PATIENCE)
-            # The client's library answers the server's ping; the server tells what came back.
+            # The client's library answers the server's ping; the server reports the answer.
             assert await echo(socket, "!ping from-the-server") == "!pong from-the-server"
 
     run(talk())
@@ -377,7 +377,7 @@ def test_hundreds_of_tunnels_beside_ordinary_requests(stage):
     afterwards nothing of it is left in the daemon."""
     address = stage.addresses["cluster"]
     wait_until(lambda: all(node.open == 0 for node in stage.nodes), PATIENCE, "no tunnel left")
-    # What earlier tests left in the pool is gone after a second.
+    # Connections that earlier tests left in the pool are gone after a second.
     before = wait_until(lambda: settled(lambda: sockets_of(stage)), PATIENCE, "parked ones closed")
     figures = {}
 
@@ -388,7 +388,7 @@ def test_hundreds_of_tunnels_beside_ordinary_requests(stage):
         spread = [node.open for node in stage.nodes]
         figures["spread over three nodes"] = str(spread)
         assert sum(spread) == TUNNELS
-        # An ordinary request in progress weighs as much as a tunnel: that is all the difference.
+        # An ordinary request in progress counts as much as a tunnel; that explains the difference.
         assert max(spread) - min(spread) <= 8
         assert sockets_of(stage) >= before + 2 * TUNNELS
         done = load.count()
@@ -430,7 +430,7 @@ def settled(value, seconds=1.5):
 @pytest.fixture(name="doomed")
 def doomed_fixture(stage):
     """A cluster of its own, to be damaged: (daemon, its three nodes)."""
-    del stage  # what it needs is there
+    del stage  # the fixture must be up
     nodes = [Server("ws", f"doomed{number}") for number in range(3)]
     gate = None
     try:
