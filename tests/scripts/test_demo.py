@@ -64,14 +64,14 @@ def test_everything_unlucky_at_once(make_checkout, ports):
     env = {**ports, **PROXIES, "NO_PROXY": None, "no_proxy": None, "HOME": "/dev/null"}
     env |= {"CDPATH": "/usr:/", "TMPDIR": None}
     said = passed(checkout.run(["scripts/demo", "--check"], cwd="/", env=env))
-    # Everything is below build/, what compilers and the compiler cache write as well.
+    # Everything is below build/, including files of compilers and the compiler cache.
     assert checkout.files() == before
     build = checkout.root / "build"
     told = dict(line.split("=", 1) for line in checkout.noted("environment") if "=" in line)
     for name in ("TMPDIR", "CCACHE_DIR", "CCACHE_TEMPDIR"):
         assert build in pathlib.Path(told[name]).parents, name
     assert {path.name for path in build.iterdir()} <= {"ccache", "demo", "demo-run", "tmp"}
-    # Lines to paste: no proxy of the other terminal's may see them.
+    # Lines to paste: a proxy setting of the other terminal must not affect them.
     lines = [line.strip() for line in said.splitlines() if line.startswith("    curl")]
     assert len(lines) >= 8 and all("--noproxy 127.0.0.1 " in line for line in lines)
 
@@ -174,7 +174,7 @@ def test_ports_taken(make_checkout, ports, kind):
     assert not checkout.noted("cmake")
     for sock in (*listeners, *fillers):
         sock.close()
-    # The advice can be typed as it is.
+    # The advice can be typed verbatim.
     advice = dict(word.split("=") for word in said.split() if word.startswith("S3GATE_DEMO_"))
     assert all(0 < int(value) < 65536 for value in advice.values())
 

@@ -46,7 +46,7 @@ def test_the_units_paths_are_the_prefixs(tmp_path):
     command = f"{prefix}/bin/s3gate --config /etc/s3gate/s3gate.yaml"
     assert field(unit, "ExecStart") == command
     assert field(unit, "Documentation") == f"file://{prefix}/share/doc/s3gate"
-    # The rest is the shipped one, line for line.
+    # The rest equals the shipped unit, line by line.
     shipped = (ROOT / "systemd/s3gate.service").read_text(encoding="utf-8").splitlines()
     differing = [a.split("=")[0] for a, b in zip(shipped, unit.splitlines()) if a != b]
     assert differing == ["Documentation", "ExecStart"]
@@ -78,7 +78,7 @@ def test_systemd_reads_a_path_with_spaces_and_percents(tmp_path):
         timeout=LONG,
         check=False,
     )
-    # It wants the program to exist, and to be one.
+    # It requires that the program exists and is executable.
     assert (done.returncode, done.stderr) == (0, "")
 
 
@@ -121,7 +121,7 @@ def test_pages_licence_and_samples(tmp_path):
         there = {path.relative_to(ROOT) for path in (ROOT / folder).rglob("*")}
         assert {path.relative_to(pages) for path in (pages / folder).rglob("*")} == there
     assert (pages / "CHANGELOG.md").exists() and (pages / "SECURITY.md").exists()
-    # Links lead somewhere; those to the sources stay behind with them.
+    # Links have a target; links to sources stay behind with the sources.
     stay_behind = ("CONTRIBUTING.md", "bench", "tests", "scripts", "src", "systemd")
     for page in [*pages.glob("*.md"), *(pages / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):

@@ -15,8 +15,8 @@ from support.checkout import MISSING, PROXIES, may_overlay, overlaid
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can have mounts of its own")
 
-# Installs two services, as packages do: with their units, their links, an init script. It tells
-# whether a service would have been started.
+# Installs two services as packages do: with their units, their links, an init script. Tells whether
+# a service would have been started.
 APT = """#!/bin/sh
 echo "$*" >>{notes}/apt
 env | grep -i proxy >>{notes}/proxies
@@ -109,7 +109,7 @@ def test_names_of_the_release(machine, version, has, has_not, kind):
     asked = machine.asked()
     assert set(has) <= set(asked) and not set(has_not) & set(asked)
     assert ("libgmock-dev" in asked) == (kind == ["test"])
-    # No package of the user's is pushed out without a word.
+    # No installed package is removed without a question.
     assert "--no-remove" in asked
 
 

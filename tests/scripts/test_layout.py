@@ -13,8 +13,8 @@ import pytest
 
 from support.checkout import ROOT
 
-# Each module and the modules that its files may name in an #include, from the bottom to the top: a
-# module stands below every module that uses it.
+# Each module and the modules that its files may include, from the bottom to the top: a module is
+# below every module that uses it.
 MAY_INCLUDE = {
     "base": set(),
     "config": {"base"},
@@ -27,7 +27,7 @@ MAY_INCLUDE = {
     "proxy": {"base", "s3", "policy", "http", "net", "state", "observe"},
     "control": {"base", "config", "policy", "http", "net", "state", "observe", "proxy"},
     "app": {"base", "config", "policy", "net", "state", "observe", "control"},
-    # The demo cluster: a program of its own, never part of the daemon.
+    # The demo cluster: a separate program, never part of the daemon.
     "demo": {"base"},
 }
 
@@ -149,7 +149,7 @@ def test_each_module_uses_only_modules_below_it():
         below.add(module)
 
 
-# What one further line does to a tree that keeps the rules: the file, the line, what is said.
+# A breach is one further line in a valid tree: the file, the line, the message.
 BREACHES = {
     "a direction that the table lacks": (
         "src/http/head.cpp",

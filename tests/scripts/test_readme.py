@@ -21,8 +21,8 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can have mo
 
 BUILD = os.environ.get("S3GATE_README_BUILD") == "1"
 
-# What systemd does for the unit, as far as the page promises it: the log's folder, another user, a
-# start that ends when the daemon listens.
+# systemd's actions for the unit, as far as the page promises them: the log's folder, another user,
+# a start that ends when the daemon listens.
 SYSTEMCTL = """#!/bin/bash
 unit=/usr/lib/systemd/system/s3gate.service
 case "$*" in
@@ -67,7 +67,7 @@ def checkout_fixture(make_checkout, tmp_path):
 def test_install_it(checkout, tmp_path, umask):
     script = checkout.base / "readme"
     script.write_text("\n".join(["set -e", f"umask {umask}", *commands("Install it")]))
-    # Names are not found at once, as on a machine that has its network yet to come.
+    # Names fail at first, as on a machine before its network is up.
     prepare = [
         "ip link set lo up",
         "rm -f /etc/resolv.conf",
@@ -87,11 +87,11 @@ def test_install_it(checkout, tmp_path, umask):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    # The last command's answer: the page of what the files name.
+    # The last command's answer: the page with the names in the files.
     answer = done.stdout[done.stdout.index("Upstream storage") :]
     servers = re.findall(r"^ +(\S+) (?:UP|DOWN)", answer, re.MULTILINE)
     assert servers == [f"minio-{number}.example.net:9000" for number in range(1, 5)]
-    # The daemon's log is there: the promise about its folder.
+    # The daemon's log exists: the promise about its folder.
     assert "ready" in (checkout.notes / "daemon").read_text(encoding="utf-8")
 
 
@@ -136,7 +136,7 @@ def test_try_it(checkout):
         home = re.search(r"^X-Demo-Node: (\d)", answers[2], re.MULTILINE)[1]
         elsewhere = re.search(r"^X-Demo-Node: (\d)", answers[5], re.MULTILINE)[1]
         assert home != elsewhere and "hello from s3gate" in answers[5]
-        # The log is written every quarter of a second: sooner than a person pastes the line.
+        # The log is written every quarter of a second: sooner than a person can paste the line.
         wait_until(lambda: '"session":"alice"' in answer(lines[-1]), what="alice's log lines")
         process.send_signal(signal.SIGINT)
         assert process.wait(LONG) == 0
