@@ -54,10 +54,10 @@ NODES = 6
 FAULTY_AT_ONCE = NODES // 3
 STATUS_PAGE = "/soak/status"
 SAMPLE_EVERY = 1.0
-SHORT_HALF = 120.0  # seconds: half of a run in which memory need not have settled yet
+SHORT_HALF = 120.0  # seconds: half of a run that is too short for memory to settle
 ROTATE_EVERY = 10.0
 ALL_DOWN_EVERY = 60.0
-# Pipes that a worker keeps for later, empty (net::PipePool): two descriptors each.
+# Empty pipes that a worker keeps (net::PipePool): two descriptors each.
 KEPT_PIPES = 8
 
 
@@ -219,7 +219,7 @@ class Faults:
         elif kind.startswith("health"):
             node.tell(kind)
         else:
-            # A slow node holds its clients; a few slow answers are as good a test.
+            # A slow node holds its clients; a few slow answers test as much.
             most = 100 if kind == "slow" else 700
             node.tell(f"mode {kind} {self.random.randint(most // 10, most)}")
 
@@ -289,7 +289,7 @@ class AccessLog:
         lines.touch()
         self.rotations = 0
         self.bad = 0
-        self._ripe = None  # rotated, not read yet: the daemon may write a last buffer to it
+        self._ripe = None  # rotated, not read yet: the daemon may still write a last buffer to it
         self._reader = None
 
     def rotate(self):
@@ -403,7 +403,7 @@ class Soak:
             health={"interval": "500ms", "timeout": "1s", "fall": 2, "rise": 2},
             passive={"max_fails": 3, "fail_timeout": "1s"},
             timeouts={"connect": "1s", "backend_head": "8s", "backend_body": "8s"},
-            # Some clients shut down their sending side behind the request, and read.
+            # Some clients shut down their sending side after the request, and read.
             client_half_close="serve",
             status={"path": STATUS_PAGE, "allow": ["127.0.0.0/8"]},
         )
@@ -460,8 +460,8 @@ class Soak:
         options = self.options
         self.random = random.Random(options.seed + 1)
         self.faults = Faults(self.nodes, options.seed, options.gap)
-        # What is done to the daemon while it serves, and how often: (seconds, what). A reload of
-        # its configuration is one more line, as soon as there is one.
+        # Actions on the daemon while it serves, and their period: (seconds, action). A reload of
+        # its configuration will be one more line.
         to_daemon = [(ROTATE_EVERY, self._rotate), (17.0, self._freeze_daemon)]
         self.clients = ClientProcess(
             self.daemon.address,
@@ -578,7 +578,7 @@ class Soak:
             for line in stderr.splitlines()
             if SANITIZER.search(line)
             or re.search(r"\[(error|critical)\]|lines? dropped|stopped; ", line)
-            # What it has to say when all nodes are killed.
+            # The expected message when all nodes are killed.
             and not line.endswith("[error] No server of soak is usable: trying all")
         ]
         if bad:

@@ -61,7 +61,7 @@ def test_sound_node(node, tmp_path):
         "aborted by the client later",
     }
     assert {name for name, count in outcomes.items() if count} <= allowed
-    # Nobody logged anything: every answered request lacks its line, and nothing else is wrong.
+    # There is no log: every answered request lacks its line, and nothing else is wrong.
     (tmp_path / "lines").touch()
     found = judge(tmp_path, first, notes=node.notes)
     assert found.pop("answered requests without exactly one line in the access log") > 1000
