@@ -110,7 +110,7 @@ class Connection:
         self.number = number
         self.reader = wire.ByteReader(sock)
         self.open = True
-        self.ended = None  # how the daemon ended it: eof | reset
+        self.ended = None  # the daemon's way to end it: eof | reset
         self.requests = 0
         self.thread = None
 
@@ -275,8 +275,7 @@ class ScriptedBackend:
             while connection.open and self._serve_one(connection):
                 pass
         except (wire.Truncated, wire.ReadTimeout, OSError, ValueError):
-            # ReadTimeout: a test that ends without this handler having been released; the test
-            # judges by its own means.
+            # ReadTimeout: a test ended without releasing this handler; the test judges by itself.
             pass
         except Exception:  # pylint: disable=broad-except
             self.problems.append(f"{self}: {traceback.format_exc()}")
@@ -288,7 +287,7 @@ class ScriptedBackend:
     def _serve_one(self, connection):
         reader = connection.reader
         while b"\r\n\r\n" not in reader.buffer:
-            # A parked connection stays silent for as long as the daemon likes.
+            # A parked connection stays silent as long as the daemon wants.
             if not reader.fill(timeout=3600):
                 connection.ended = reader.ended
                 if reader.buffer:

@@ -12,7 +12,7 @@ from support.daemon import binary
 from support.waiting import SCALE
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Without tests/: what builds no tests needs no folder of them. Without build/: it is made there.
+# Without tests/: a build without tests does not need it. Without build/: it is made there.
 PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "config", "docs"]
 PARTS += [".ci", ".clang-format", "CHANGELOG.md", "SECURITY.md"]
 PARTS += ["demo", "include", "scripts", "src", "systemd"]
@@ -22,8 +22,7 @@ PROXIES = {
 }
 LONG = 120 * SCALE
 
-# Configures for real; what a build would make is there already. Notes each call and what the
-# compilers would be told.
+# Really configures; the build's results exist already. Notes each call and the compilers' settings.
 CMAKE = """#!/bin/bash
 printf '%s\\n' "$*" >>"{notes}/cmake"
 case "$1" in
@@ -47,7 +46,7 @@ class Checkout:
     """`name` may hold spaces. `fakes` are {program: text of a script} beside the cmake above."""
 
     def __init__(self, name="s3gate", fakes=None):
-        # Not pytest's folder: other users have to reach it.
+        # Not pytest's folder: other users must be able to reach it.
         self.base = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-checkout-", dir="/tmp"))
         self.base.chmod(0o755)
         self.root = self.base / name

@@ -49,8 +49,7 @@ class RawClient:
         self.sock.sendall(data)
 
     def send_quietly(self, data):
-        """Sends as much as the peer takes; a peer that has closed is no error. Returns True if all
-        went out."""
+        """Sends as much as the peer takes; a closed peer is no error. True if all was sent."""
         try:
             self.send(data)
             return True
@@ -58,8 +57,8 @@ class RawClient:
             return False
 
     def send_in_background(self, data, pieces=None):
-        """Sends from a thread of its own, so that the answer can be read meanwhile. Call join() on
-        the result."""
+        """Sends from a separate thread, so the answer can be read meanwhile. Call join() on the
+        result."""
 
         def run():
             for piece in pieces or [data]:
@@ -105,7 +104,7 @@ class RawClient:
         self.close()
 
     def close(self):
-        """An ordinary close(): RST instead of FIN where received bytes were not read."""
+        """An ordinary close(): RST instead of FIN if received bytes were not read."""
         if self._sending():
             # A thread inside poll() would keep the connection (see wire.abort).
             with contextlib.suppress(OSError):
@@ -160,11 +159,11 @@ class RawClient:
         return response
 
     def read_response(self, method="GET"):
-        """One complete response; Truncated when the daemon cut it short."""
+        """One complete response; raises Truncated if the daemon cut it short."""
         return self.finish_response(self.begin_response(method))
 
     def read_until_close(self):
-        """Everything up to the end of the connection, and how it ended: (bytes, eof | reset)."""
+        """Reads to the end of the connection: (bytes, eof | reset)."""
         while self.reader.fill():
             pass
         return self.reader.take(len(self.reader.buffer)), self.reader.ended
@@ -176,7 +175,7 @@ class RawClient:
         return how
 
     def unread(self):
-        """Bytes that came and were not read from the socket."""
+        """The number of received bytes that were not read."""
         count = array.array("i", [0])
         fcntl.ioctl(self.sock, termios.FIONREAD, count)
         return count[0]
@@ -187,7 +186,7 @@ class RawClient:
 
 
 def exchange(address, request, method="GET", source=None):
-    """One request, given as bytes, on a connection of its own."""
+    """One request, given as bytes, on its own connection."""
     with RawClient(address, source) as client:
         client.send(request)
         return client.read_response(method)

@@ -10,7 +10,7 @@ import re
 import socket
 import tempfile
 
-# Ports handed out by this process, each with the lock that keeps other test processes away from it.
+# Ports that this process has claimed, each with the lock that keeps other test processes away.
 _given = {}
 _LOCKS = pathlib.Path(tempfile.gettempdir()) / "s3gate-test-ports"
 PLAIN = re.compile(r"^(off|auto|[a-z][a-z_]*|[0-9]+(ms|s|m|h|KiB|MiB|GiB)?)$")
@@ -39,9 +39,9 @@ def _lock(port):
 
 
 def free_port(host="127.0.0.1"):
-    """A port nobody listens on: bind, note, close. Below the ports that the kernel gives to
-    outgoing connections (one of those may take it before the daemon listens), and no other test
-    process gets the same one: two daemons that share a port share its clients as well."""
+    """A port without a listener: bind, note, close. Below the ports that the kernel gives to
+    outgoing connections (one of those may take it before the daemon listens), and unique among test
+    processes: two daemons on one port would share its clients."""
     lowest, highest = 10000, _first_ephemeral_port() - 1
     while True:
         port = random.randint(lowest, highest)
@@ -70,7 +70,7 @@ def dead_address(host="127.0.0.1"):
 
 
 class Blackhole:
-    """An address where connects never finish: a listener whose accept queue is full drops further
+    """An address where connects never complete: a listener with a full accept queue drops further
     SYNs."""
 
     def __init__(self, host="127.0.0.1"):
@@ -95,7 +95,7 @@ class Blackhole:
 
 
 def merge(base, changes):
-    """Deep merge of mappings; anything else replaces."""
+    """Merges mappings deeply; other values replace."""
     out = copy.deepcopy(base)
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(out.get(key), dict):
@@ -129,7 +129,7 @@ def make_site(backends, /, listen=None, **changes):
     return merge(site, changes)
 
 
-# Fast checks with a generous timeout: a busy machine must not turn a healthy backend down.
+# Fast checks with a long timeout: a busy machine must not take a healthy backend down.
 FAST_HEALTH = {"interval": "100ms", "timeout": "2s", "fall": 2, "rise": 2}
 
 

@@ -43,7 +43,7 @@ def run_command(*arguments, timeout=DEADLINE, env=None):
 
 
 class NotifySocket:
-    """What systemd would hear: the datagrams of sd_notify()."""
+    """Receives the datagrams of sd_notify() in place of systemd."""
 
     def __init__(self, path):
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -74,8 +74,8 @@ class NotifySocket:
 
 
 class Daemon:
-    """`config` is a mapping (see support.config) or YAML text. `{dir}` in texts stands for the
-    daemon's folder. `prefix` is a command that becomes the daemon (by exec: the process stays)."""
+    """`config` is a mapping (see support.config) or YAML text. `{dir}` in texts is the daemon's
+    folder. `prefix` is a command that becomes the daemon (by exec: the process stays)."""
 
     def __init__(
         self,
@@ -115,7 +115,7 @@ class Daemon:
         libc = ctypes.CDLL(None)
 
         def limits():
-            # A test run that is killed takes its daemons along (PR_SET_PDEATHSIG).
+            # When a test run is killed, its daemons end too (PR_SET_PDEATHSIG).
             libc.prctl(1, signal.SIGKILL)
             if nofile:
                 resource.setrlimit(resource.RLIMIT_NOFILE, (nofile, nofile))
@@ -169,7 +169,7 @@ class Daemon:
 
     @contextlib.contextmanager
     def frozen(self):
-        """What happens inside is seen by the daemon all at once."""
+        """The daemon sees everything that happens inside at once."""
 
         def stands_still():
             with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
@@ -188,8 +188,8 @@ class Daemon:
         return code
 
     def stop(self):
-        """Ends the process (SIGTERM twice: tests that mind the drain do it themselves) and returns
-        its exit status."""
+        """Ends the process and returns its exit status. (SIGTERM twice; tests of the drain end it
+        themselves.)"""
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
@@ -256,7 +256,7 @@ class Daemon:
         return [json.loads(line, object_pairs_hook=unique) for line in lines]
 
     def wait_log(self, mark, number=1, path=None):
-        """The `number`-th line whose request holds `mark`."""
+        """The `number`-th line whose request contains `mark`."""
 
         def found():
             lines = [line for line in self.log_lines(path) if mark in str(line.get("request"))]
@@ -289,7 +289,7 @@ class Daemon:
 
     @property
     def sockets(self):
-        """Open sockets: connections and listeners, not what a pool of pipes keeps for later."""
+        """Open sockets: connections and listeners, without pooled pipes."""
         folder, count = f"/proc/{self.process.pid}/fd", 0
         for name in os.listdir(folder):
             try:

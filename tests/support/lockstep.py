@@ -10,7 +10,7 @@ from support.client import split_address
 from support.waiting import DEADLINE
 
 BODY = b"b" * 1024
-# More than comes with the head, and no more than a socket takes while the daemon stands still.
+# More than comes with the head, and no more than a socket holds while the daemon stands still.
 LARGE = b"b" * 48 * 1024
 FIELDS = (
     b"Host: s3.example.test:9000\r\nUser-Agent: MinIO (linux; amd64) minio-go/v7.0.63\r\n"
@@ -65,7 +65,7 @@ def receive_answer(client):
 
 
 class Backend:
-    """Where the daemon's connections end. `address` is what the configuration needs."""
+    """The end of the daemon's connections. `address` is for the configuration."""
 
     def __init__(self):
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=512)
@@ -76,7 +76,7 @@ class Backend:
         self.connections = 0
 
     def take(self, count):
-        """Waits for so many whole requests; the connections they came on."""
+        """Waits for this number of complete requests; returns their connections."""
         waiting, partly = [], {}
         while len(waiting) < count:
             ready = self._selector.select(DEADLINE)
@@ -118,7 +118,7 @@ class Lockstep:
 
     def exchange(self, method, gather=False):
         """One exchange on every connection. With `gather` the daemon stands still while its input
-        arrives, so that it finds all of it at once, as under load."""
+        arrives, so it finds all at once, as under load."""
         if gather:
             self._daemon.signal(signal.SIGSTOP)
         for client in self._clients:

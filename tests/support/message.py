@@ -1,12 +1,12 @@
-"""An HTTP message as a value: what came, whoever read it.
+"""An HTTP message as a value, independent of its reader.
 
-The readers are two on purpose (support.wire and support.strict), so that one mistake cannot hide in
-both. What they read is this.
+There are two readers on purpose (support.wire and support.strict), so one mistake cannot hide in
+both. Both produce this value.
 """
 
 import hashlib
 
-# Bodies up to this size are kept; of longer ones only length and digest.
+# Bodies up to this size are kept; longer ones only as length and digest.
 KEEP = 2 * 1024 * 1024
 
 
@@ -49,7 +49,7 @@ class Message:
     def __init__(self):
         self.raw_head = b""
         self.start = b""
-        self.lines = []  # the fields as they came
+        self.lines = []  # the fields as received
         self.fields = []  # (name, value), bytes without the white space around the value, in order
         self.version = b""  # 1.0 or 1.1
         self.method = self.target = ""
@@ -57,9 +57,9 @@ class Message:
         self.reason = b""
         self.interim = []  # the messages before a final response
         self.framing = None  # None | length | chunked; of responses also close, and none: no body
-        self.length = None  # what Content-Length says
+        self.length = None  # the value of Content-Length
         self.body = Body()
-        self.connection = None  # which one it came on
+        self.connection = None  # the connection that carried it
 
     def values(self, name):
         """The values of all fields of this name: texts, or bytes where the name is given as
@@ -80,7 +80,7 @@ class Message:
 
     @property
     def closes(self):
-        """True when its sender announced that it closes the connection."""
+        """True if the sender announced that it closes the connection."""
         options = self.options()
         return "close" in options or (self.version == b"1.0" and "keep-alive" not in options)
 

@@ -8,8 +8,8 @@ import pytest
 
 
 def resolver_prefix(folder, server):
-    """A command that becomes another one for which only the name server at `server` exists; skips
-    the test where that cannot be had."""
+    """A command that becomes another one for which only the name server at `server` exists. Skips
+    the test if that is impossible."""
     if not shutil.which("unshare") or os.geteuid() != 0:
         pytest.skip("a mount namespace needs unshare (util-linux) and root")
     resolv, switch, hosts = (folder / name for name in ("resolv", "nsswitch", "hosts"))

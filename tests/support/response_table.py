@@ -1,8 +1,8 @@
-"""Answers as broken, old and hostile servers send them, and what a client may see of each.
+"""Answers of broken, old and hostile servers, and what a client may receive of each.
 
 Relay: the client reads exactly this message, complete. Broken: a 502 of s3gate's own, or the
 beginning of the message and then a visible end: a reset, or a FIN short of the length or the last
-chunk. `reuse` says whether the connection may carry another request; the next one must show it.
+chunk. `reuse` says whether the connection may carry another request; the next one must prove it.
 """
 
 import dataclasses
@@ -19,7 +19,7 @@ class Relay:
     status: int = 200
     body: bytes = b"hello"
     reason: bytes = None
-    fields: list = None  # what must stand in the head, in order; None = do not look
+    fields: list = None  # fields required in the head, in order; None = not checked
     absent: tuple = ()
     trailers: list = dataclasses.field(default_factory=list)
     interim: tuple = ()
@@ -28,7 +28,7 @@ class Relay:
 
 @dataclasses.dataclass
 class Broken:
-    """`must_502`: nothing had been sent, so the client is told in words."""
+    """`must_502`: no byte was sent yet, so the client gets an answer."""
 
     must_502: bool = False
 
@@ -38,16 +38,16 @@ class Row:
     name: str
     data: bytes
     want: object
-    then: str = "keep"  # what the backend does behind it: keep | close | reset | half
+    then: str = "keep"  # the backend's next action: keep | close | reset | half
     reuse: bool = False
     method: bytes = b"GET"
     version: bytes = b"HTTP/1.1"
     fields: tuple = ()
-    pieces: tuple = None  # sent apart, instead of data
+    pieces: tuple = None  # sent separately, instead of data
 
 
 def bad(name, data, then="half", **more):
-    """A head that no reader may accept: always told in words."""
+    """A head that every reader must refuse; the client always gets an answer."""
     return Row(name, data, Broken(must_502=True), then, **more)
 
 
@@ -301,7 +301,7 @@ def chunks():
 
 
 def ends():
-    """Where a message ends, and what stands behind it."""
+    """Ends of messages, and bytes after them."""
     yield Row("a length", GOOD, Relay(framing="length"), reuse=True)
     yield Row("a length of 0", OK + b"Content-Length: 0\r\n\r\n", Relay(body=b""), reuse=True)
     yield Row("bytes behind a length", GOOD + b"x", Relay())
@@ -414,7 +414,7 @@ def without_body():
     )
 
 
-# Framing fields that no answer with a body may have, and the length that they name all the same.
+# Framing fields that are invalid in an answer with a body, and the length that they still name.
 ODD_FRAMING = (
     ("two lengths", b"Content-Length: 5\r\nContent-Length: 5\r\n", b"5"),
     ("a list of lengths", b"Content-Length: 5, 5\r\n", b"5"),
@@ -449,8 +449,8 @@ ODD_FRAMING = (
 
 
 def odd_without_body():
-    """No framing field frames an answer without a body (RFC 9112 §6.3 rule 1): it is relayed, with
-    none that could mislead, and its connection is not used again."""
+    """No framing field frames an answer without a body (RFC 9112 §6.3 rule 1): it is relayed
+    without misleading fields, and its connection is not reused."""
     absent = (b"transfer-encoding", b"transfer.encoding", b"content_length")
     answers = (
         ("HEAD", b"HEAD", 200),
@@ -485,7 +485,7 @@ def odd_without_body():
             Relay(status, b"", fields=[], absent=absent),
             method=method,
         )
-        # What makes a head malformed beside its framing does so here too.
+        # Other faults make such a head malformed too.
         lines = b"Content-Length: 5\r\nContent-Length: 5\r\n"
         for name, more in (
             ("folded", b"X: a\r\n b\r\n"),
@@ -499,7 +499,7 @@ def odd_without_body():
 
 
 def odd_interims():
-    """The same for what comes before the final answer."""
+    """The same for interim answers."""
     for name, fields, _ in ODD_FRAMING:
         want = Relay(interim=(103,))
         yield Row(f"103: {name}", b"HTTP/1.1 103 H\r\n" + fields + b"\r\n" + GOOD, want)
@@ -510,8 +510,8 @@ def odd_interims():
 
 
 def controls():
-    """A control byte in a value reaches the client as a space; what other readers take for an end,
-    or would find in a name, is refused as ever."""
+    """A control byte in a value becomes a space. Bytes that other readers take for an end, and
+    controls in names, are refused."""
 
     def value(name, sent, got, data=BODY, **more):
         fields = [(b"X", got), (b"Content-Length", b"5")]
@@ -589,7 +589,7 @@ def controls():
 
 
 def relayed():
-    """What must pass exactly."""
+    """Answers that must pass unchanged."""
     for status in (
         200,
         201,

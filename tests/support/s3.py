@@ -1,4 +1,4 @@
-"""The SDK's client as tests want it: it does not retry, so that each request counts."""
+"""The SDK's client for tests: without retries, so each request counts."""
 
 import boto3
 import botocore.config

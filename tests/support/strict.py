@@ -1,9 +1,8 @@
-"""A judge of what s3gate sends: a second, small and pedantic reader of HTTP/1.1 (RFC 9112), and a
-backend that records everything that arrives on its sockets.
+"""A judge of s3gate's output: a second, small and pedantic reader of HTTP/1.1 (RFC 9112), and a
+backend that records every byte that arrives.
 
-It shares no reading with support.wire, so that one mistake cannot hide in both. It does not try to
-understand what it is not sure about: whatever could be read in two ways is a problem, and a problem
-is never forgotten.
+It shares no code with support.wire, so one mistake cannot hide in both. It never guesses: an
+ambiguous message is a problem, and a problem is never forgotten.
 """
 
 import contextlib
@@ -21,7 +20,7 @@ TOKEN_BYTES = frozenset(
 )
 HEX_BYTES = frozenset(b"0123456789abcdefABCDEF")
 DIGITS = frozenset(b"0123456789")
-# Fields that concern one hop: none of them may cross s3gate (`Connection` is s3gate's own to send).
+# Fields for one hop: none may pass s3gate (it sends its own `Connection`).
 HOP_BY_HOP = frozenset(
     {
         b"keep-alive",
@@ -45,18 +44,17 @@ def demand(condition, text, data=b""):
 
 
 def letters_of(name):
-    """A name as the sloppiest reader sees it: letters and digits only."""
+    """A name as the most lenient reader sees it: letters and digits only."""
     return bytes(byte for byte in name.lower() if 97 <= byte <= 122 or byte in DIGITS)
 
 
 class Parser:
-    """Fed with bytes in any pieces; `messages` grows. Raises Problem and is then of no further
-    use."""
+    """Takes bytes in any pieces; `messages` grows. After a Problem it cannot be used further."""
 
     def __init__(self):
         self.buffer = bytearray()
         self.messages = []
-        self.message = None  # the one being read
+        self.message = None  # the current one
         self.state = "head"
         self.left = 0
 
@@ -67,7 +65,7 @@ class Parser:
 
     @property
     def is_inside(self):
-        """True when the stream may not end here."""
+        """True if the stream must not end here."""
         return bool(self.buffer) or self.state != "head"
 
     def _line(self):
@@ -175,7 +173,7 @@ class Parser:
         return name, value.strip(b" \t")
 
     def frame(self, message):
-        """Sets the framing that the fields announce; anything doubtful is a problem."""
+        """Sets the framing that the fields announce; an ambiguity is a problem."""
         codings = message.values(b"transfer-encoding")
         lengths = message.values(b"content-length")
         for name, _ in message.fields:
@@ -251,7 +249,7 @@ class ResponseParser(Parser):
         code, space, reason = line[9:].partition(b" ")
         demand(len(code) == 3 and all(byte in DIGITS for byte in code), "status", line)
         demand(100 <= int(code) <= 599, "status", line)
-        # SDKs lose errors whose status line ends behind the code.
+        # SDKs lose errors whose status line ends after the code.
         demand(space and reason.strip(b" \t"), "reason", line)
         message.status, message.reason = int(code), reason
 
@@ -275,13 +273,13 @@ class ResponseParser(Parser):
             super()._finish()
 
     def end(self, how):
-        """The connection ended, eof or reset; completes a message that lasts that long."""
+        """Ends the connection, by eof or reset; completes a message that lasts until then."""
         if self.state == "rest" and how == "eof":
             self._finish()
 
 
 class Answer:
-    """What a RecordingBackend does when a request is complete: bytes to send, then what becomes of
+    """The action of a RecordingBackend after a complete request: bytes to send, then the fate of
     the connection: keep | close | reset | half (FIN, then read on)."""
 
     def __init__(self, data=b"", then="keep"):
@@ -290,15 +288,15 @@ class Answer:
 
 
 def own_answer(message):
-    """200 whose body says which request it answers."""
+    """A 200 whose body names the answered request."""
     body = f"{message.connection} {message.method} {message.target}".encode("latin-1")
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
     return Answer(head + (b"" if message.method == "HEAD" else body))
 
 
 class RecordingBackend:
-    """Records every byte and judges it. `answer(message)` says what a complete request gets; None
-    leaves the answer to own_answer."""
+    """Records every byte and judges it. `answer(message)` returns the answer to a complete request;
+    None means own_answer."""
 
     def __init__(self, answer=None, host="127.0.0.1"):
         self.answer = answer or (lambda message: None)
@@ -357,7 +355,7 @@ class RecordingBackend:
                     self.received += len(data)
                 parser.feed(data)
                 if len(parser.messages) > answered:
-                    # s3gate does not pipeline: what stands behind a request was part of it.
+                    # s3gate does not pipeline, so bytes after a request are an error.
                     demand(not parser.is_inside, "bytes behind a request", parser.buffer)
                     message = parser.messages[answered]
                     message.connection = number
@@ -370,7 +368,7 @@ class RecordingBackend:
         except Problem as problem:
             self.problems.append(f"connection {number}: {problem}")
         except OSError:
-            pass  # the daemon hung up on an answer that it did not like
+            pass  # the daemon closed the connection because of a bad answer
         finally:
             with self._lock:
                 del self.open[number]
@@ -391,12 +389,12 @@ class RecordingBackend:
 
 
 def pause():
-    """Makes it likely that two pieces are read apart. No verdict depends on it."""
+    """Makes it likely that two pieces are read separately. No verdict depends on it."""
     time.sleep(0.001)
 
 
 class Dialogue:
-    """A client connection: sends bytes, collects what comes back."""
+    """A client connection: sends bytes and collects the input."""
 
     def __init__(self, address):
         host, _, port = address.rpartition(":")
@@ -412,7 +410,8 @@ class Dialogue:
         self.sock.close()
 
     def send(self, data):
-        """Sends all, or what the daemon took before it hung up. Answers are taken in meanwhile."""
+        """Sends all, or as much as the daemon takes before it closes. Receives answers meanwhile.
+        """
         view = memoryview(data)
         while view:
             self.sock.settimeout(DEADLINE)
@@ -424,7 +423,7 @@ class Dialogue:
         return True
 
     def receive(self, wait=None):
-        """Reads once. False at the end of the stream or when nothing came within `wait` seconds."""
+        """Reads once. False at the end of the stream, or if nothing came within `wait` seconds."""
         if self.ended:
             return False
         if wait is not None and not select.select([self.sock], [], [], wait)[0]:

@@ -12,8 +12,8 @@ needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace
 
 @contextlib.contextmanager
 def traced(daemon, output, *options):
-    """strace follows all threads of the daemon meanwhile and writes to `output`; gives its pid.
-    Skips the test where nobody may trace."""
+    """Follows all threads of the daemon with strace into `output`; yields its pid. Skips the test
+    if tracing is not permitted."""
     strace = subprocess.Popen(
         ["strace", "-f", *options, "-p", str(daemon.process.pid), "-o", output],
         stderr=subprocess.PIPE,

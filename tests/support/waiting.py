@@ -1,10 +1,11 @@
-"""Waiting for conditions. Tests never wait for an amount of time: they wait for something, with a
-generous deadline."""
+"""Waiting for conditions. Tests never wait for an amount of time; they wait for a condition, with a
+generous deadline.
+"""
 
 import os
 import time
 
-# Sanitizer builds and busy machines are slow; a deadline only ends a test that has failed anyway.
+# Sanitizer builds and busy machines are slow; a deadline only ends a test that has failed.
 SCALE = float(os.environ.get("S3GATE_TEST_SCALE", "1"))
 DEADLINE = 20.0 * SCALE
 

@@ -1,8 +1,7 @@
-"""HTTP/1.1 as bytes, read strictly: whatever two readers could understand differently is an error
-here.
+"""HTTP/1.1 as bytes, read strictly: an ambiguity is an error.
 
-Used on both sides of the daemon, so that a test fails when s3gate sends something ambiguous to
-anybody.
+Used on both sides of the daemon, so a test fails if s3gate sends an ambiguous message to either
+side.
 """
 
 import ctypes
@@ -30,8 +29,8 @@ class WireError(AssertionError):
 
 
 class Truncated(Exception):
-    """The connection ended inside a message. `how` is eof or reset, `got` what had arrived of the
-    part being read."""
+    """The connection ended inside a message. `how` is eof or reset, `got` the received bytes of the
+    current part."""
 
     def __init__(self, where, how, got=b""):
         super().__init__(
@@ -42,12 +41,12 @@ class Truncated(Exception):
 
 
 class ReadTimeout(AssertionError):
-    """The peer sent nothing for as long as a test is willing to wait."""
+    """The peer sent nothing within the test's timeout."""
 
 
 def payload(size, seed=1):
-    """Deterministic bytes whose every region differs, so that a swapped or repeated piece changes
-    the digest."""
+    """Deterministic bytes without repeated regions, so a swapped or repeated piece changes the
+    digest."""
     block = random.Random(seed).randbytes(min(size, 1048573))
     if not block:
         return b""
@@ -59,12 +58,11 @@ def sha256(data):
 
 
 def abort(sock):
-    """Sends RST at once and wakes whoever waits on the socket, without closing it.
+    """Sends RST at once and wakes every thread that waits on the socket, without closing it.
 
-    close() would do neither while another thread is inside poll() on the same socket: the kernel
-    keeps the connection until that call returns, and it looks the number up again, which may by
-    then be another socket's. connect() to AF_UNSPEC is the way to reset (connect(2)).
-    """
+    close() does neither while another thread is inside poll() on the same socket: the kernel keeps
+    the connection until that call returns, and the call looks the number up again, which may belong
+    to another socket then. connect() to AF_UNSPEC resets (connect(2))."""
     unspecified = (ctypes.c_char * 16)()
     ctypes.CDLL(None, use_errno=True).connect(sock.fileno(), unspecified, 16)
 
@@ -75,7 +73,7 @@ def set_reset_on_close(sock):
 
 
 class ByteReader:
-    """Buffered reading with deadlines; EOF and RST are told apart."""
+    """Buffered reading with deadlines; distinguishes EOF and RST."""
 
     def __init__(self, sock, timeout=DEADLINE):
         self.sock = sock
@@ -217,5 +215,5 @@ def chunked(data, size=65536, trailers=b""):
 
 
 def sleep_briefly():
-    """Lets other threads and processes act; never what a test's verdict depends on."""
+    """Lets other threads and processes run; no test's verdict depends on it."""
     time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""Which worker of a daemon serves whom, as the kernel tells it."""
+"""The worker of each client, according to the kernel."""
 
 import contextlib
 import os
@@ -12,8 +12,8 @@ def _read_link(path):
 
 
 def workers_of(daemon):
-    """{client's port: a number that stands for the worker}. Every worker has an epoll set of its
-    own, and the kernel tells what is in it."""
+    """{client's port: a number for the worker}. Every worker has its own epoll set, and the kernel
+    tells its content."""
     folder = f"/proc/{daemon.process.pid}"
     port_of_inode = {}
     with open(f"{folder}/net/tcp", encoding="ascii") as table:

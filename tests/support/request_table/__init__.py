@@ -1,12 +1,12 @@
-"""Requests as attackers, odd clients and broken software send them, and what must become of each.
+"""Requests of attackers, odd clients and broken software, and the required result of each.
 
-Two verdicts only. Refuse: an answer of the 4xx class and the end of the connection; no byte
-upstream. Forward: the backend sees exactly the messages named here, and a request sent behind them
-is the next message. Each row says which; nothing depends on the order of rows. One file for each
-group of rows; rows.py has what they are made of.
+There are two verdicts. Refuse: an answer of the 4xx class and the end of the connection; no byte
+upstream. Forward: the backend receives exactly the messages named here, and a request after them is
+the next message. The order of rows does not matter. One file per group of rows; rows.py defines
+their parts.
 
 Sources: RFC 9110 and 9112, published work on request smuggling (differing lengths, hidden codings,
-chunk extensions and line ends, absolute targets, expectations), and what S3 clients really send.
+chunk extensions and line ends, absolute targets, expectations), and requests of real S3 clients.
 """
 
 from support.request_table.ambiguities import ambiguities

@@ -1,4 +1,4 @@
-"""Where a message ends, said twice, or in words that readers understand differently."""
+"""Ends of messages that are stated twice, or in words that readers understand differently."""
 
 from support.request_table.rows import chunked, get, put, raw, refuse
 

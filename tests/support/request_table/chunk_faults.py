@@ -58,7 +58,7 @@ def chunk_faults():
         b"5\r\nabc\r\n0\r\n\r\n",
         b"3\r\n\r\nabc\r\n0\r\n\r\n",
         b"3\r\nabc\r\n\r\n0\r\n\r\n",
-        # Extensions that end where another reader goes on: LF, CR, NUL, quotes.
+        # Extensions that end where another reader continues: LF, CR, NUL, quotes.
         b"3;\nabc\r\n0\r\n\r\n",
         b"3;a\nabc\r\n0\r\n\r\n",
         b"3;a\n\r\nabc\r\n0\r\n\r\n",
@@ -74,7 +74,7 @@ def chunk_faults():
         b"0;\n\r\n" + hidden,
         b"0\r\n;\n\r\n" + hidden,
         b"0;a\n" + hidden,
-        # Last chunks that are none.
+        # Invalid last chunks.
         b"-0\r\n\r\n",
         b"+0\r\n\r\n",
         b"0x0\r\n\r\n",

@@ -1,4 +1,4 @@
-"""What may end a line, and what may not."""
+"""Valid and invalid ends of lines."""
 
 from support.request_table.rows import CRLF, chunked, forward, get, put, refuse
 

@@ -1,4 +1,4 @@
-"""Names and values that look like those of framing and are none."""
+"""Names and values that look like framing but are not."""
 
 from support.request_table.rows import chunked, forward, get, put, refuse
 
@@ -55,7 +55,7 @@ def lookalikes():
     yield refuse("second Host with a space", get(b"Host : b"))
     yield refuse("second Host folded in", get(b" Host: b"))
     yield refuse("Host in other case", get(b"hOST: b"))
-    # Names that a CGI-like server cannot tell from the fields s3gate adds are removed like these.
+    # Names that a CGI-like server confuses with the fields that s3gate adds are removed too.
     for name in (b"X_Forwarded_For", b"X_REAL_IP", b"x-forwarded_proto", b"X.Forwarded.For"):
         yield forward(
             f"forged {name!r}",

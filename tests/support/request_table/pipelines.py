@@ -14,7 +14,7 @@ from support.request_table.rows import (
 
 
 def pipelines():
-    """Several requests in one piece: each is its own message, whatever stands between them."""
+    """Several requests in one piece: each is a separate message, whatever is between them."""
 
     def several(name, *cases, closes=False, tail=b"", want=None):
         messages = [message for case in cases for message in case.want.messages]

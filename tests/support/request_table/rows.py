@@ -1,4 +1,4 @@
-"""What a row of the request table is made of: a request, and what must become of it."""
+"""The parts of a row of the request table: a request and its required result."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ CRLF = b"\r\n"
 
 @dataclasses.dataclass
 class Expected:
-    """A message as the backend must see it; `fields` without the three that s3gate adds."""
+    """A message that the backend must receive; `fields` without the three that s3gate adds."""
 
     method: bytes
     target: bytes
@@ -24,12 +24,12 @@ class Refuse:
 @dataclasses.dataclass
 class Forward:
     messages: list
-    closes: bool = False  # the connection ends behind them: a following request is not served
+    closes: bool = False  # the connection ends after them: a following request is not served
 
 
 @dataclasses.dataclass
 class ThenRefuse:
-    """The messages are served, what follows is refused."""
+    """The messages are served, the rest is refused."""
 
     messages: list
     statuses: tuple = (400,)
@@ -40,14 +40,14 @@ class Case:
     name: str
     data: bytes
     want: object
-    # False: too long for one read, so that a faulty body may be found only when its head is gone.
+    # False: longer than one read, so a faulty body may be found after its head was forwarded.
     at_once: bool = True
-    cuts: tuple = ()  # offsets worth splitting at, beside the obvious ones
-    # Where the bytes begin that nobody may send: those behind a request that ends its connection.
+    cuts: tuple = ()  # further offsets to split at
+    # First byte that must not be sent upstream: after a request that ends its connection.
     served: int | None = None
 
 
-# Never crosses s3gate; Transfer-Encoding is written anew, at the end.
+# Never forwarded; Transfer-Encoding is written anew, at the end.
 DROPPED = (
     b"connection",
     b"keep-alive",
@@ -88,7 +88,7 @@ def refuse(name, data, *statuses, **more):
 
 
 def expected_of(line, fields, host, body, trailers=(), target=None, gone=(), added=()):
-    """What must arrive of a request made of these lines."""
+    """The message that must arrive for a request of these lines."""
     method, written, _ = line.split(b" ", 2)
     pairs = [] if host is None else [(b"Host", host.strip(b" \t"))]
     is_chunked = False
@@ -114,7 +114,7 @@ def forward(
     before=b"",
     **more,
 ):
-    """`body` is the payload; `sent` its bytes on the wire where they differ."""
+    """`body` is the payload; `sent` its encoded bytes if they differ."""
     data = before + raw(line, *fields, host=host, body=body if sent is None else sent)
     want = Forward([expected_of(line, fields, host, body, **more)], closes)
     return Case(name, data, want, cuts=(len(before) + 1,) if before else ())
