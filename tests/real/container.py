@@ -37,8 +37,8 @@ def installed_files():
 
 def run_in_systemd(folder, files, probe, seconds=120):
     """Boots systemd on an overlay of / with `files` ({path: text or Path}) and runs `probe` as root
-    in it, for at most `seconds`; returns the overlay's upper folder. Nothing of this machine
-    changes."""
+    in it, for at most `seconds`; returns the overlay's upper folder. Does not change this machine.
+    """
     upper, work, root = (folder / name for name in ("upper", "work", "root"))
     for path in (upper, work, root):
         path.mkdir()

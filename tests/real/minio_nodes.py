@@ -1,9 +1,10 @@
-"""A real MinIO cluster for the tests: four nodes of one erasure set, processes to be killed and
-started again.
+"""A real MinIO cluster for the tests: four nodes of one erasure set, as processes that can be
+killed and restarted.
 
-The server is $MINIO_BIN, or `minio` on PATH; no distribution packages it, so that its absence skips
-the tests everywhere. MinIO refuses loopback addresses in a container: the nodes have a network
-namespace, its one address, and a port each. Root. """
+The server is $MINIO_BIN, or `minio` on PATH. No distribution packages it, so its absence skips the
+tests everywhere. MinIO refuses loopback addresses in a container: the nodes have a network
+namespace, its one address, and a port each. Root.
+"""
 
 import os
 import pathlib
@@ -40,7 +41,7 @@ def minio_binary():
 
 
 def drives_folder():
-    """Memory where there is some: what a drill measures is not this machine's disk."""
+    """In memory if possible: a drill does not measure this machine's disk."""
     shared = pathlib.Path("/dev/shm")
     place = shared if os.access(shared, os.W_OK) else None
     return pathlib.Path(tempfile.mkdtemp(prefix="s3gate-minio-", dir=place))
@@ -107,7 +108,8 @@ class Cluster:
             return False
 
     def wait_writable(self, timeout=90):
-        """Every node says that the cluster writes. After a restart some may still refuse to."""
+        """Waits until every node reports that the cluster writes. After a restart some may still
+        refuse to."""
 
         def ready():
             for number, process in enumerate(self._processes):
@@ -123,9 +125,9 @@ class Cluster:
         self._processes[number].wait(10)
 
     def restart_all(self, which=signal.SIGTERM, start_when=lambda: True):
-        """Every node is told to end at the same moment, and starts again as soon as it did and
-        `start_when` says so: what `mc admin service restart` and a loop over all hosts do. Returns
-        when it began and when the last node was started."""
+        """Ends all nodes at once and restarts each when it has ended and `start_when` is true, like
+        `mc admin service restart` or a loop over all hosts. Returns the time of the begin and the
+        time at which the last node was started."""
         begun = time.monotonic()
         for process in self._processes:
             process.send_signal(which)

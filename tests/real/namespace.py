@@ -10,8 +10,8 @@ from support_real import require, require_program
 
 
 class Namespace:
-    """A network namespace with one address, joined to ours by a veth pair, that can drop what comes
-    in without a word."""
+    """A network namespace with one address, joined to ours by a veth pair. It can drop incoming
+    packets silently."""
 
     _numbers = itertools.count()
 
@@ -33,7 +33,7 @@ class Namespace:
 
     @property
     def prefix(self):
-        """What stands before a command that is to run inside."""
+        """The prefix of a command that is to run inside."""
         return [self._ip, "netns", "exec", self.name]
 
     def _run(self, *words, check=True):

@@ -14,8 +14,8 @@ SCRIPT = pathlib.Path(__file__).resolve().parent / "s3node.py"
 
 
 class Node:
-    """One node; runs when the constructor returns. `prefix` starts it elsewhere, as `ip netns exec
-    NAME` does."""
+    """One node; runs when the constructor returns. `prefix` starts it elsewhere, like `ip netns
+    exec NAME`."""
 
     def __init__(self, name, address, *options, prefix=()):
         self.name = name
@@ -45,7 +45,7 @@ class Node:
         self._process.wait(10)
 
     def freeze(self):
-        """SIGSTOP: connections stay, the kernel goes on acknowledging, nobody answers."""
+        """SIGSTOP: connections stay, the kernel still acknowledges, no answer comes."""
         self._process.send_signal(signal.SIGSTOP)
 
     def thaw(self):
@@ -56,7 +56,7 @@ class Node:
         self._process.stdout.close()
 
     def revive(self):
-        """Runs and is not frozen when this returns."""
+        """The node runs and is not frozen when this returns."""
         if self.is_running():
             self.thaw()
         else:

@@ -1,8 +1,9 @@
-"""What clients do with an S3 server, as steps that run on either side of s3gate.
+"""Steps of S3 clients that run on either side of s3gate.
 
-A step takes a side, does its work in that side's bucket, and returns plain values. Bucket names
-have the same length and are made equal before a comparison, and only fields that differ between any
-two requests are left out: what is left must be the same direct and through s3gate. """
+A step takes a side, works in that side's bucket, and returns plain values. Bucket names have the
+same length and are made equal before a comparison. Only fields that differ between any two requests
+are left out: the rest must be the same direct and through s3gate.
+"""
 
 import dataclasses
 import gzip
@@ -142,7 +143,7 @@ def plain(value, side):
 
 
 def outcome(call, *arguments, **options):
-    """What an SDK call returned, or the error it raised, as a value."""
+    """The result of an SDK call, or its error, as a value."""
     try:
         return call(*arguments, **options)
     except botocore.exceptions.ClientError as error:
@@ -225,7 +226,7 @@ def odd_keys(side):
 
 
 def raw_keys(side):
-    """The same keys without an SDK's own ideas about escaping: the target goes out as written."""
+    """The same keys without an SDK's escaping: the target is sent as written."""
     seen = []
     for number, key in enumerate(ODD_KEYS):
         seen.append(
@@ -342,8 +343,7 @@ def listings(side):
 
 
 def metadata(side):
-    """Names with '_' and '.' are what many proxies drop; the value is UTF-8 as it stands on the
-    wire."""
+    """Many proxies drop names with '_' and '.'; the value is raw UTF-8."""
     seen = [
         outcome(
             side.s3.put_object,
@@ -502,8 +502,7 @@ def expect_good_signature(side):
 
 
 def expect_bad_signature(side):
-    """The refusal must come without a 100: a client that was told to go on would send its body for
-    nothing."""
+    """The refusal must come without a 100: after a 100 the client would send its body in vain."""
     fields = side.signer.headers(
         "PUT",
         side.address,
@@ -523,7 +522,7 @@ def expect_bad_signature(side):
 
 
 def expect_signed(side):
-    """Expect among the signed fields: it has to reach the server as it was sent."""
+    """Expect is among the signed fields: it must reach the server unchanged."""
     body = b"signed expectation"
     fields = side.signer.headers(
         "PUT",
@@ -594,8 +593,7 @@ def kept_alive(side):
 
 
 def escaped_tilde(side):
-    """Some clients write the uploadId's tilde as %7E; server and routing have to take both for the
-    same."""
+    """Some clients write the uploadId's tilde as %7E; server and routing must treat both alike."""
     upload_id = side.s3.create_multipart_upload(Bucket=side.bucket, Key="tilde")["UploadId"]
     assert "~" in upload_id
     query = [("partNumber", "1"), ("uploadId", upload_id)]

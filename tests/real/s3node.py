@@ -3,12 +3,13 @@
 
 s3node.py --id NAME --listen HOST:PORT [--work SECONDS] [--record FILE] [--ready-file FILE] [--echo]
 
-GET and HEAD answer a body that names the target (with --echo: the request head exactly as it
-arrived). PUT and POST read the whole body, are executed by appending one line "NAME METHOD
-X-Test-Id" to FILE, and are answered --work seconds later: who dies in between has executed a
-request that was never answered. /minio/health/ready answers 200, as MinIO does also with "offline"
-in a field while it starts; --ready-file says the start is over when FILE exists. Until then S3
-requests get MinIO's 503. Every answer carries X-Node. Prints READY when it listens. """
+GET and HEAD return a body that names the target (with --echo: the request head as received). PUT
+and POST read the whole body, are executed by appending one line "NAME METHOD X-Test-Id" to FILE,
+and are answered --work seconds later: a node that dies in between has executed a request without an
+answer. /minio/health/ready answers 200, as MinIO does also with "offline" in a field while it
+starts; with --ready-file the start ends when FILE exists. Until then S3 requests get MinIO's 503.
+Every answer carries X-Node. Prints READY when it listens.
+"""
 
 import argparse
 import asyncio

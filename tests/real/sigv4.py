@@ -1,8 +1,9 @@
-"""AWS Signature Version 4, by hand: the tests that talk raw bytes need signatures over exactly the
-bytes they send.
+"""AWS Signature Version 4 without an SDK: tests with raw bytes need signatures over exactly these
+bytes.
 
 Follows "Authenticating Requests (AWS Signature Version 4)" of the Amazon S3 API reference,
-including its section on signature calculations for a payload in multiple chunks (aws-chunked). """
+including its section on signature calculations for a payload in multiple chunks (aws-chunked).
+"""
 
 import dataclasses
 import datetime
@@ -21,7 +22,7 @@ def escape(text):
 
 
 def escape_path(key):
-    """An object key as it stands in a request target: slashes stay, also doubled ones."""
+    """An object key in the form of a request target: slashes stay, also doubled ones."""
     return urllib.parse.quote(key, safe="/-._~")
 
 
@@ -80,7 +81,7 @@ class Signer:
         return text, names
 
     def headers(self, method, host, path, query=(), headers=None, payload_hash=EMPTY_SHA256):
-        """The header fields to send, Authorization included; every field given is signed."""
+        """The header fields to send, including Authorization; every given field is signed."""
         stamp = self._now()
         fields = {
             "Host": host,
@@ -96,7 +97,7 @@ class Signer:
         return fields
 
     def presigned_target(self, method, host, path, query=(), expires=600):
-        """A request target that carries its signature; only Host is signed."""
+        """A request target with its signature; only Host is signed."""
         stamp = self._now()
         pairs = [
             *query,
@@ -111,8 +112,8 @@ class Signer:
         return path + "?" + "&".join(f"{escape(name)}={escape(value)}" for name, value in pairs)
 
     def aws_chunked(self, method, host, path, chunks, headers=None):
-        """Header fields and body of an upload whose every chunk carries a signature over the one
-        before it."""
+        """Header fields and body of an upload in which every chunk carries a signature that covers
+        the previous one."""
         encoded = 0
         for chunk in [*chunks, b""]:
             encoded += len(f"{len(chunk):x};chunk-signature=") + 64 + 2 + len(chunk) + 2

@@ -1,7 +1,8 @@
-"""What the tests against real software share: addresses, processes, the s3gate daemon.
+"""Shared by the tests against real software: addresses, processes, the s3gate daemon.
 
-Everything stays on loopback (or in a network namespace that the test makes itself), every wait has
-a deadline, and every process is ended by its own pid. """
+Everything stays on loopback (or in a network namespace that the test makes), every wait has a
+deadline, and every process is ended by its own pid.
+"""
 
 import json
 import os
@@ -72,8 +73,8 @@ def wait_until(condition, timeout, what, interval=0.02):
 
 
 class Addresses:
-    """Loopback addresses of this process alone: 127.A.B.x, A and B from the pid, so that runs side
-    by side never collide."""
+    """Loopback addresses of this process alone: 127.A.B.x with A and B from the pid, so parallel
+    runs never collide."""
 
     def __init__(self):
         pid = os.getpid()

@@ -1,7 +1,7 @@
 """A real browser works with the console through s3gate: log in, list, upload, live updates.
 
-The same steps straight at one node and through the proxy must look the same to whoever sits before
-the page; and when the node that holds the page's WebSocket dies, the page must find another one.
+The same steps directly at one node and through the proxy must look the same on the page. When the
+node that holds the page's WebSocket dies, the page must find another one.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ CHROMIUM = (
 
 
 class Cluster:
-    """Six nodes of the console, each a process on an address of its own, over one folder."""
+    """Six nodes of the console, each a process with its own address, over one folder."""
 
     def __init__(self):
         self.store = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-console-"))
@@ -99,8 +99,7 @@ class Cluster:
 
 
 class Browser:
-    """Chromium with a profile of its own. What is asked about the page is asked again while it is
-    being replaced."""
+    """Chromium with its own profile. Queries are repeated while the page is being replaced."""
 
     def __init__(self):
         self.profile = tempfile.mkdtemp(prefix="s3gate-chromium-")
@@ -151,11 +150,11 @@ class Browser:
         field.send_keys(text)
 
     def wait_page(self, status):
-        """The page is there and knows whether somebody is logged in."""
+        """Waits until the page is loaded and knows whether a user is logged in."""
         self.wait(f"document.body.dataset.ready === '{status}'", f"a page with {status}")
 
     def rows(self):
-        """The table of objects as it stands in the page."""
+        """The table of objects on the page."""
         return self.evaluate(
             "[...document.querySelectorAll('#objects tr')]"
             ".map((row) => [...row.cells].map((cell) => cell.textContent))"
@@ -196,7 +195,7 @@ class Browser:
         return int(self.evaluate("document.body.dataset.failures") or 0)
 
     def screenshot(self, name):
-        """Into $S3GATE_REPORT_DIR, where that is set."""
+        """Written to $S3GATE_REPORT_DIR, if set."""
         folder = os.environ.get("S3GATE_REPORT_DIR")
         if folder:
             pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
@@ -221,7 +220,7 @@ def cluster_fixture():
 
 @pytest.fixture(scope="module", name="console")
 def console_fixture(cluster):
-    """The daemon before the six nodes, as config/sites/console01-minio.yaml has it."""
+    """The daemon before the six nodes, with config/sites/console01-minio.yaml."""
     site = {
         "name": "console",
         "type": "http",
@@ -259,8 +258,7 @@ def made_file(folder, name, size, seed):
 
 
 def visit(browser, cluster, url, folder):
-    """Everything a user does, and what was to be seen; nothing of it depends on which node served
-    what."""
+    """All steps of a user and their visible results, which do not depend on the serving node."""
     cluster.empty()
     seen = {}
     browser.forget()
@@ -312,9 +310,9 @@ def test_the_same_as_without_a_proxy(browser, cluster, console, tmp_path):
 
 
 def test_any_node_serves_any_session(browser, cluster, console):
-    """Requests of one session are spread over the nodes, first of all those that are less busy than
-    the one which holds the WebSocket; each sees the browser's Host and the field that the
-    configuration adds."""
+    """Requests of one session are spread over the nodes, first to those that are less busy than the
+    one with the WebSocket. Each node sees the browser's Host and the field that the configuration
+    adds."""
     holder = browser.log_in(console.url + "/")
     others = {f"node{number}" for number in range(1, NODES + 1)} - {holder}
     for _ in range(5 * NODES):
@@ -330,8 +328,8 @@ def test_any_node_serves_any_session(browser, cluster, console):
 
 
 def test_the_page_survives_its_node(browser, cluster, console, tmp_path):
-    """The node that holds the WebSocket is killed: the page is told (and not after the hour of
-    tunnel_idle), connects again through s3gate, another node answers, and live updates go on."""
+    """The node with the WebSocket is killed: the page learns of it (long before tunnel_idle),
+    connects again through s3gate, another node answers, and live updates continue."""
     holder = browser.log_in(console.url + "/")
     assert browser.wait_rows(["welcome.txt"])
     cluster.kill(holder)

@@ -1,7 +1,7 @@
-"""Long bodies between a fast side and a slow one: nothing is collected, nothing is lost.
+"""Long bodies between a fast side and a slow one: nothing accumulates, nothing is lost.
 
-Without this a proxy that buffers passes every test with small objects and dies with the first
-backup that is restored over a thin line. scripts/nightly runs the same with 1 GiB at 32 MiB/s.
+A proxy that buffers passes every test with small objects and fails at the first backup that is
+restored over a slow line. scripts/nightly runs the same with 1 GiB at 32 MiB/s.
 """
 
 import contextlib
@@ -40,7 +40,7 @@ def digest_of(size):
 
 
 class Slowly:
-    """Takes what comes at RATE and hashes it."""
+    """Takes input at RATE and hashes it."""
 
     def __init__(self):
         self._digest = hashlib.sha256()
@@ -82,7 +82,7 @@ def send_blocks(sock, size):
 
 
 def pipes_of(daemon):
-    """Pipes it holds (each has two descriptors)."""
+    """The daemon's pipes (two descriptors each)."""
     folder = f"/proc/{daemon.process.pid}/fd"
     seen = []
     for name in os.listdir(folder):
@@ -94,7 +94,7 @@ def pipes_of(daemon):
 
 
 class Highest:
-    """Watches resident memory and pipes of the daemon while it lives."""
+    """Records the maximum of the daemon's resident memory and pipes while it lives."""
 
     def __init__(self, daemon):
         self._daemon = daemon
@@ -115,8 +115,8 @@ class Highest:
 
 @contextlib.contextmanager
 def stage(handler, **top):
-    """One backend, one daemon that became `nobody` where this runs as root: the kernel's limit on
-    the pipes of one user holds only for those."""
+    """One backend, one daemon that became `nobody` if this runs as root: the kernel limits only the
+    pipes of ordinary users."""
     backend = ScriptedBackend(handler)
     patient = {
         name: "300s"
@@ -138,7 +138,7 @@ def stage(handler, **top):
 
 
 def head_of(answer_of):
-    """Bytes behind the head of an answer that begins on this socket."""
+    """The head and the following bytes of an answer on this socket."""
     data = b""
     while b"\r\n\r\n" not in data:
         piece = answer_of.recv(PIECE)
@@ -150,7 +150,7 @@ def head_of(answer_of):
 
 
 def test_slow_reader_and_slow_backend_at_once():
-    """Both directions side by side, so that it takes the time of one."""
+    """Both directions in parallel, so it takes the time of one."""
     stored = []
 
     def handler(exchange):
@@ -187,21 +187,21 @@ def test_slow_reader_and_slow_backend_at_once():
 
 
 def worst_case(requests):
-    """docs/security.md, "Bounds": what a request in progress holds at most, here with heads of the
-    ordinary size and the default replay buffer."""
+    """docs/security.md, "Bounds": the most that a request in progress holds, here with ordinary
+    heads and the default replay buffer."""
     head, up, down, replay = 16 * 1024, 256 * 1024, 512 * 1024, 64 * 1024
     return requests * (head + up + down + replay)
 
 
 def left_behind(workers):
     """The same page: 4 buffers and 64 request objects (their head and replay buffers) per worker,
-    and what the C library keeps of a burst of small objects."""
+    and memory that the C library keeps after a burst of small objects."""
     return workers * (4 * 256 * 1024 + 64 * (16 + 64 + 16) * 1024) + 8 * MIB
 
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_many_stalled_transfers(chunked):
-    """200 transfers of which none moves: the worst case. Then all of them go on to their end."""
+    """200 stalled transfers: the worst case. Then all of them continue to their end."""
     go = threading.Event()
     problems = []
     stored = []

@@ -1,5 +1,6 @@
 """Clients of a real MinIO cluster, direct and through s3gate: the results must be identical, and
-MinIO's own client must not notice that it is not alone with a node. """
+MinIO's own client must not notice the proxy.
+"""
 
 import json
 import os
@@ -93,7 +94,7 @@ def mc(minio_gate, tmp_path):
 
 
 def test_mc_mirrors_a_tree(mc, tmp_path):
-    """Small files, one that goes up in parts, and one without a byte come back as they were."""
+    """Small files, one that is uploaded in parts, and an empty one return unchanged."""
     tree, back = tmp_path / "tree", tmp_path / "back"
     files = {
         "empty": b"",
@@ -124,6 +125,6 @@ def test_mc_admin_through_the_gate(mc):
 
 
 def test_clients_left_no_failed_request(minio_gate):
-    """Runs after those above: nothing they asked was answered with a fault of the proxy."""
+    """Runs after the tests above: none of their requests met a fault of the proxy."""
     faults = [entry for entry in minio_gate.entries() if entry["error"] not in ("-", "")]
     assert not faults, faults[:5]

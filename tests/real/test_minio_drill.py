@@ -1,11 +1,12 @@
 """A real MinIO cluster of four nodes behind s3gate: all nodes restart, one node dies, and clients
-without retries write on.
+without retries continue to write.
 
-MinIO says of a node that it is ready long before that node writes: for seconds after a restart it
-sees no quorum, answers PUT with 503 SlowDownWrite, and the next node writes. Without these drills
-that would be known from scripted servers only. Beside the load every node is probed directly, by a
-PUT of its own, again and again: what the probes say is what a client could have had. Health checks,
-timeouts and retries have their defaults. """
+MinIO calls a node ready long before it writes: for seconds after a restart it sees no quorum and
+answers PUT with 503 SlowDownWrite, while the next node writes. Only scripted servers would show
+that otherwise. Beside the load every node is probed directly and repeatedly by a PUT of its own:
+the probes tell what a client could have had. Health checks, timeouts and retries have their
+defaults.
+"""
 
 import collections
 import hashlib
@@ -76,8 +77,8 @@ class Setup:
         return response
 
     def _find_agents(self):
-        """For each node the User-Agents of clients at home there. MinIO names the node that
-        answered in x-amz-id-2."""
+        """For each node the User-Agents of clients whose home it is. MinIO names the answering node
+        in x-amz-id-2."""
         found = collections.defaultdict(list)
         for number in range(200):
             agent = f"drill-{number}"
@@ -200,9 +201,9 @@ def wait_writing(probes, since, rounds=20):
 
 
 def served_elsewhere(probes, answers):
-    """Those of `answers` during whose whole request some node took every probe. What a node said of
-    the object itself (MinIO says 404 of one that is there, in the second of its start) is its word.
-    """
+    """Those of `answers` during whose whole request some node took every probe. A node's answer
+    about the object itself is not judged (MinIO answers 404 for an existing one in the second of
+    its start)."""
     return [
         answer
         for answer in answers
@@ -212,7 +213,8 @@ def served_elsewhere(probes, answers):
 
 
 def refused_beside(probes):
-    """How many probes a node refused for want of a quorum while another node took every probe."""
+    """Number of probes that a node refused for lack of a quorum while another node took every
+    probe."""
     return sum(
         any(
             wrote_throughout(list(other.answers), answer)
@@ -227,8 +229,8 @@ def refused_beside(probes):
 
 @pytest.mark.parametrize("how", ["terminated", "killed", "away"])
 def test_all_nodes_restart(setup, how):
-    """Whatever MinIO says of itself while it starts: a PUT or GET through s3gate fails only while
-    no node writes. `away`: the nodes start when the checks have taken all of them down."""
+    """A PUT or GET through s3gate fails only while no node writes, whatever MinIO reports during
+    its start. `away`: the nodes start after the checks have taken all of them down."""
     which = signal.SIGTERM if how == "terminated" else signal.SIGKILL
     start_when = setup.all_down if how == "away" else lambda: True
     with Load(setup.probes()) as probes, Load(setup.clients()) as load:
@@ -270,7 +272,7 @@ def test_all_nodes_restart(setup, how):
 
 
 def test_one_node_killed(setup):
-    """kill -9 of one node: no GET fails, and of the PUTs only those that were sent to it and not
+    """kill -9 of one node: no GET fails, and only those PUTs fail that were sent to it and not
     answered."""
     victim = 1
     home = setup.home(victim)

@@ -1,9 +1,10 @@
-"""A node dies and nobody notices: six nodes, clients without retries, and what they see when one is
-killed, frozen, cut off or all of them restart.
+"""A node dies and no client notices: six nodes, clients without retries, and their results when one
+node is killed, frozen, cut off, or all of them restart.
 
-Without this, the promise the daemon exists for would rest on unit tests. Checks and timeouts have
-their defaults, so the figures (printed with `pytest -s`, written to $S3GATE_REPORT_DIR) are those
-of docs/reliability.md. """
+Otherwise the daemon's main promise would rest on unit tests. Checks and timeouts have their
+defaults, so the figures (printed with `pytest -s`, written to $S3GATE_REPORT_DIR) are those of
+docs/reliability.md.
+"""
 
 import collections
 import itertools
@@ -28,7 +29,7 @@ NOTICED = 10.0
 
 
 class Setup:
-    """Six nodes, s3gate in front, and for every node the keys that are at home there."""
+    """Six nodes, s3gate in front, and for every node the keys whose home it is."""
 
     def __init__(self, folder, last_node=None, node_options=()):
         self.record = folder / f"record-{uuid.uuid4().hex}"
@@ -76,7 +77,7 @@ class Setup:
                 assert number < 1000, f"no key reaches some nodes: {found}"
 
     def readers(self, pause=0.0):
-        """Readers that keep to one key each, equally many on every node."""
+        """Readers that keep to one key each, equally many per node."""
         return [
             Client(self.gate.address, lambda _, key=key: get(key), pause)
             for keys in self.keys.values()
@@ -101,7 +102,7 @@ class Setup:
         return all(self.shows(node, "UP") for node in self.nodes)
 
     def executed(self):
-        """How often each request was executed, by its id."""
+        """The number of executions per request id."""
         lines = self.record.read_text().splitlines()
         return collections.Counter(line.split()[2] for line in lines)
 
@@ -185,8 +186,8 @@ def test_killed(setup):
 
 
 def survives_silence(setup, victim, name, silence, speak):
-    """The node stops answering without closing anything. Those who wait on it are moved, and none
-    fails."""
+    """The node stops answering without closing anything. Requests that wait for it move on, and
+    none fails."""
     with Load(setup.readers(pause=0.01)) as load:
         let_pass(load, 500)
         at = time.monotonic()
@@ -221,18 +222,17 @@ def survives_silence(setup, victim, name, silence, speak):
 
 
 def test_frozen(setup):
-    """SIGSTOP: the kernel still accepts and acknowledges, so only time tells."""
+    """SIGSTOP: the kernel still accepts and acknowledges, so only a timeout can tell."""
     victim = setup.nodes[3]
     survives_silence(setup, victim, "node-frozen", victim.freeze, victim.thaw)
 
 
 def test_frozen_while_everybody_waits(setup):
-    """The worst case: readers of changing keys all end up waiting on the frozen node before the
+    """The worst case: readers of changing keys all end up waiting for the frozen node before the
     checks notice.
 
-    All of them are moved at once: the retry budget is for backends that answer badly, not for one
-    that is gone. Nobody waits longer than the checks need, and nothing fails.
-    """
+    All of them move at once: the retry budget is for backends that answer badly, not for one that
+    is gone. No request waits longer than the checks need, and none fails."""
     victim = setup.nodes[2]
     count = 30
     clients = [
@@ -273,7 +273,7 @@ def namespace():
 
 
 def test_cut_off(namespace, tmp_path):
-    """Packets to the node vanish: no power, no route, a dead switch. Nothing is refused, nothing is
+    """Packets to the node vanish (no power, no route, a dead switch): nothing is refused or
     acknowledged."""
     setup = Setup(tmp_path, last_node=namespace.node)
     try:
@@ -283,7 +283,7 @@ def test_cut_off(namespace, tmp_path):
 
 
 def test_whole_cluster_restarts(setup):
-    """While no node is there: 503 in S3's words. With the first node that is ready: service."""
+    """While no node is there: 503 with an S3 error. As soon as a node is ready: service."""
     with Load(setup.readers(pause=0.02)) as load:
         let_pass(load, 300)
         killing = time.monotonic()
@@ -352,8 +352,7 @@ def test_whole_cluster_restarts(setup):
 
 
 def writer(kind, key):
-    """Makes uploads of this kind on one key, each with an id that the node which executes it writes
-    down."""
+    """Makes uploads of this kind on one key, each with an id that the executing node records."""
     method = "POST" if kind == "POST" else "PUT"
     body = b"x" * 2000
 
@@ -381,9 +380,9 @@ def test_writes_are_executed_once(tmp_path, fault):
     """Whatever happens to the node, a PUT or POST is executed at most once, and an acknowledged one
     exactly once.
 
-    UploadPart is the exception that is meant: the same part may be written twice (the second
-    replaces the first), never three times. A node executes first and answers a while later, so that
-    a fault hits requests that were executed and never answered."""
+    UploadPart is the intended exception: the same part may be written twice (the second replaces
+    the first), never three times. A node executes first and answers a while later, so a fault hits
+    requests that were executed without an answer."""
     setup = Setup(tmp_path, node_options=["--work", "0.05"])
     victim = setup.nodes[1]
     clients = {

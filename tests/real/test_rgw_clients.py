@@ -1,8 +1,8 @@
 """The same steps against a real cluster, direct and through s3gate: the results must be identical.
 
-Without this, anything that changes what a signature covers (target, Host, a signed field, body
-framing), drops or adds a response field, or answers 100 on its own, goes unnoticed until a user's
-SDK says SignatureDoesNotMatch. """
+Otherwise a change of signed parts (target, Host, a signed field, body framing), a dropped or added
+response field, or an own 100 would go unnoticed until a user's SDK reports SignatureDoesNotMatch.
+"""
 
 import pytest
 
@@ -25,8 +25,8 @@ def test_same_result_direct_and_through_s3gate(step, sides):
 
 
 def test_parts_reach_one_gateway_whatever_the_escaping(sides, gate):
-    """The uploadId is decoded for the key only, so 2~x and 2%7Ex are one key; what is forwarded
-    stays as sent."""
+    """The uploadId is decoded only for the key, so 2~x and 2%7Ex are one key; the target is
+    forwarded as sent."""
     side = sides[1]
     upload_id = side.s3.create_multipart_upload(Bucket=side.bucket, Key="spread")["UploadId"]
     for number in range(1, 9):

@@ -1,9 +1,10 @@
 """The drill: a gateway dies in the middle of a multipart upload, and the client, which does not
-retry, never knows.
+retry, does not notice.
 
-Without this, "a node is lost" would be proven with scripted backends only. The gateway that serves
-the upload is read from s3gate's access log, killed with SIGKILL between two parts, and the upload
-has to complete on the others. """
+Otherwise only scripted backends would prove "a node is lost". The upload's gateway is read from
+s3gate's access log and killed with SIGKILL between two parts; the upload must complete on the
+others.
+"""
 
 import hashlib
 import itertools
@@ -21,7 +22,7 @@ MIB = 1024 * 1024
 
 
 def gateways_of(lines):
-    """The gateway each request ended at: the last of the addresses it tried."""
+    """The gateway of each request: the last of the addresses it tried."""
     return [line["upstreamaddr"].split(", ")[-1] for line in lines]
 
 
@@ -73,8 +74,8 @@ def test_upload_survives_its_gateway(cluster, gate):
 
 
 def test_key_comes_home_when_its_gateway_is_back(cluster, gate):
-    """The ring does not change with health: the upload's own gateway serves it again after it
-    returned."""
+    """The ring does not change with health: the upload's own gateway serves it again after its
+    return."""
     s3 = s3_client(gate.address, rgw.ACCESS_KEY, rgw.SECRET_KEY)
     bucket = f"home-{uuid.uuid4().hex[:12]}"
     s3.create_bucket(Bucket=bucket)

@@ -1,7 +1,8 @@
-"""awscli and rclone copy a tree through s3gate and back; every file must come back as it was.
+"""awscli and rclone copy a tree through s3gate and back; every file must return unchanged.
 
-Without this, sizes at which a tool changes its ways (multipart, ranged parallel download,
-server-side listing pages) and names that only a real file system has would be untested. """
+Otherwise sizes at which a tool changes its method (multipart, ranged parallel download, server-side
+listing pages) and names that only a real file system has would be untested.
+"""
 
 import hashlib
 import os
@@ -189,7 +190,7 @@ def test_rclone_tree(gate, tree, tmp_path):
 
 
 def test_tools_left_no_failed_request(gate):
-    """Runs after the two above: nothing they asked was answered with a fault of the proxy."""
+    """Runs after the two above: none of their requests met a fault of the proxy."""
     faults = [
         entry
         for entry in gate.entries()

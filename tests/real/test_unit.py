@@ -1,9 +1,8 @@
 """systemd/s3gate.service under a real systemd, booted in a container on a copy of this machine's
 files.
 
-Whether a reload that does not exist is refused, whether a typo in the configuration is restarted
-for ever or keeps its repair from starting, and what the journal takes for a warning: only systemd
-can tell.
+Only systemd can tell whether it refuses an unsupported reload, whether it restarts forever after a
+typo or blocks the repaired start, and what the journal takes for a warning.
 """
 
 import json
@@ -55,7 +54,7 @@ journalctl -q -o json -p warning SYSLOG_IDENTIFIER=s3gate >/journal.warning
 
 @pytest.fixture(name="seen", scope="module")
 def seen_fixture(tmp_path_factory):
-    """(what the probe said, all of the journal, its warnings)"""
+    """(the probe's output, the whole journal, its warnings)"""
     require_systemd()
     files = {**installed_files(), "etc/s3gate/s3gate.yaml": CONFIG}
     upper = run_in_systemd(tmp_path_factory.mktemp("unit"), files, PROBE)

@@ -1,7 +1,8 @@
-"""What `s3gate check` says of the shipped unit is done, and the unit starts and writes its log.
+"""The test follows the advice of `s3gate check` about the shipped unit; then the unit starts and
+writes its log.
 
-A line that ends the start with 226/NAMESPACE, or a command that names a user whom nobody has, costs
-an operator more than no advice. Only systemd can tell which lines work.
+A line that ends the start with 226/NAMESPACE, or a command with a user that does not exist, is
+worse than no advice. Only systemd can tell which lines work.
 """
 
 import json

@@ -1,10 +1,9 @@
 """WebSockets of real software through the console's site: Node's ws and Python's websockets, each
 as server and as client.
 
-A tunnel that is right for scripted bytes may still break what these negotiate with each other:
-compression, pings, close codes, fields that a server compares. And a proxy of a console holds
-hundreds of them for hours: none may be lost by others coming, going or dying, and none may leave
-anything behind.
+A tunnel that is right for scripted bytes may still break what these negotiate: compression, pings,
+close codes, fields that a server compares. A console's proxy holds hundreds of tunnels for hours:
+none may be lost when others come, go or die, and none may leave resources behind.
 """
 
 import asyncio
@@ -51,12 +50,12 @@ PATIENCE = 120  # a longer wait only ends a failed test
 
 
 def node_environment():
-    """Debian's modules are not where a node of another origin looks."""
+    """Debian's modules are not on the search path of another node."""
     return {**os.environ, "NODE_PATH": "/usr/share/nodejs"}
 
 
 class Server:
-    """One node of the console: a process of its own. `kind` is ws or websockets."""
+    """One node of the console: a separate process. `kind` is ws or websockets."""
 
     def __init__(self, kind, name):
         self.kind = kind
@@ -87,7 +86,7 @@ class Server:
         return int(self.ask("/open"))
 
     def close_of(self, target):
-        """(code, reason) with which the WebSocket of `target` ended, as the server saw it."""
+        """(code, reason) of the end of `target`'s WebSocket, as the server saw it."""
 
         def found():
             for close in json.loads(self.ask("/closes")):
@@ -107,7 +106,7 @@ class Server:
 
 
 def console_site(name, servers, **extra):
-    """As config/sites/console01-minio.yaml, without checks: these nodes have no API port."""
+    """Like config/sites/console01-minio.yaml, without checks: these nodes have no API port."""
     return {
         "name": name,
         "type": "http",
@@ -128,7 +127,7 @@ def sockets_of(gate):
 
 
 def connect(address, path="/ws/objectManager", **more):
-    """A WebSocket of Python's websockets to `address`, in the name of HOST."""
+    """A WebSocket of Python's websockets to `address`, with the Host HOST."""
     host, port = address.rsplit(":", 1)
     more = {
         "ping_interval": None,
@@ -155,7 +154,7 @@ def run(coroutine):
 
 @pytest.fixture(scope="module", name="stage")
 def stage_fixture():
-    """Three nodes of two makes; a site before each of two alone, and one before all of them."""
+    """Three nodes of two kinds; a site before each of two alone, and one before all of them."""
     require(websockets is not None, "not installed: python3-websockets")
     require_program("node")
     found = subprocess.run(
@@ -183,7 +182,7 @@ def stage_fixture():
 
 @pytest.fixture(params=["ws", "websockets"])
 def one(request, stage):
-    """One make of server: (address of its site, the server)."""
+    """One kind of server: (address of its site, the server)."""
     return stage.addresses[request.param], stage.servers[request.param]
 
 
@@ -215,8 +214,8 @@ def test_messages_of_every_kind_and_size(one):
 
 
 def test_compression_is_the_ends_business(stage, one):
-    """permessage-deflate is offered and accepted through the proxy, and what passes is the
-    compressed form; not offered, it is not there."""
+    """permessage-deflate is offered and accepted through the proxy, and the compressed form passes;
+    without an offer there is no compression."""
     text = "the same line again and again\n" * (4 * MIB // 30)
     target = f"/ws/deflate-{one[1].kind}"
 
@@ -250,7 +249,7 @@ def test_pings_both_ways(one):
 
 
 def test_closes_with_code_and_reason(one):
-    """From either end, and an end without a close handshake stays one (1006)."""
+    """From either end; an end without a close handshake stays one (1006)."""
     address, server = one
 
     async def closed_by_server():
@@ -280,8 +279,8 @@ def test_closes_with_code_and_reason(one):
 
 
 def test_the_server_sees_what_the_browser_sent(one):
-    """CheckOrigin compares Origin with Host, the session is a cookie: byte for byte, once, in
-    order."""
+    """CheckOrigin compares Origin with Host, and the session is a cookie: each arrives byte for
+    byte, once, in order."""
     fields = [
         ("Cookie", "token=sealed==; theme=dark"),
         ("Accept-Language", "de, en;q=0.8"),
@@ -316,7 +315,7 @@ def test_the_server_sees_what_the_browser_sent(one):
 
 
 def test_node_as_client(one):
-    """The whole conversation once more with a client of another make."""
+    """The whole conversation again with a client of another kind."""
     result = subprocess.run(
         ["node", str(FOLDER / "ws_client.js"), f"ws://{one[0]}/ws/node-client", HOST],
         env=node_environment(),
@@ -353,7 +352,7 @@ def test_node_as_client(one):
 
 
 async def open_many(address, count, path="/ws/many"):
-    """That many WebSockets, a few handshakes at a time."""
+    """This number of WebSockets, a few handshakes at a time."""
     sockets = []
     while len(sockets) < count:
         batch = min(25, count - len(sockets))
@@ -373,8 +372,8 @@ def ordinary(number):
 
 
 def test_hundreds_of_tunnels_beside_ordinary_requests(stage):
-    """500 tunnels are spread evenly and stay; requests on the same site are all answered meanwhile;
-    afterwards nothing of it is left in the daemon."""
+    """500 tunnels are spread evenly and stay. Requests on the same site are all answered meanwhile.
+    Afterwards the daemon has no resource of them left."""
     address = stage.addresses["cluster"]
     wait_until(lambda: all(node.open == 0 for node in stage.nodes), PATIENCE, "no tunnel left")
     # Connections that earlier tests left in the pool are gone after a second.
@@ -417,7 +416,7 @@ def test_hundreds_of_tunnels_beside_ordinary_requests(stage):
 
 
 def settled(value, seconds=1.5):
-    """The value once it has not changed for a while; None as long as it does."""
+    """The value once it has been constant for a while; None until then."""
     first = value()
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -446,7 +445,8 @@ def doomed_fixture(stage):
 
 
 def test_a_node_is_killed(doomed):
-    """Its clients hear of it at once, the others do not, and who comes again finds another node."""
+    """Its clients learn of it at once, the others do not, and a new connection finds another node.
+    """
     gate, nodes = doomed
     figures = {}
 
@@ -482,7 +482,8 @@ def test_a_node_is_killed(doomed):
 
 
 def test_stop_with_tunnels_open(doomed):
-    """They go on for shutdown_timeout, then end; the log says so, and it is no failed stop."""
+    """They continue for shutdown_timeout, then end. The log says so, and the stop counts as a
+    success."""
     gate, _ = doomed
 
     async def talk():

@@ -1,9 +1,9 @@
 // One node of a stand-in for an object storage's web console: node node.js NAME HOST PORT STORE;
 // prints READY.
 //
-// What matters to a proxy is as the real one does it: sessions live in a sealed cookie that every
-// node understands, pages ask by XMLHttpRequest, uploads are multipart/form-data, live updates come
-// through one WebSocket whose server compares the host of Origin with Host. The nodes of a cluster
+// It behaves like the real one where that matters to a proxy: sessions are in a sealed cookie that
+// every node understands, pages use XMLHttpRequest, uploads are multipart/form-data, live updates
+// use one WebSocket whose server compares the host of Origin with Host. The nodes of a cluster
 // share the folder STORE.
 'use strict';
 
@@ -25,7 +25,7 @@ function seal(session) {
     return Buffer.concat([iv, cipher.getAuthTag(), text]).toString('base64');
 }
 
-// The session of a request, or null: no cookie, or one that no node of this cluster sealed.
+// The session of a request; null without a cookie that a node of this cluster sealed.
 function sessionOf(request) {
     const match = /(?:^|; )token=([^;]*)/.exec(request.headers.cookie || '');
     try {
@@ -141,7 +141,7 @@ live.on('connection', (webSocket) => {
     webSocket.send(JSON.stringify({ node: name, hello: true }));
 });
 
-// An object that any node stored is news for the pages at every node.
+// Every node tells its pages of an object that any node stored.
 fs.watch(store, (event, file) => {
     if (file && !file.startsWith('.')) {
         for (const webSocket of live.clients) {

@@ -1,4 +1,4 @@
-// The console's page: everything a test wants to know stands in the page itself.
+// The console's page: it shows everything that a test reads.
 'use strict';
 
 const at = (id) => document.getElementById(id);
@@ -40,7 +40,7 @@ function show(objects) {
     }));
 }
 
-// Live updates: one WebSocket, opened again when it is lost.
+// Live updates: one WebSocket, reopened after a loss.
 function watch() {
     const socket = new WebSocket(`ws://${location.host}/ws/objectManager`);
     socket.onmessage = (event) => {

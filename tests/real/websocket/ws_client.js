@@ -1,4 +1,4 @@
-// A client of Node's "ws" that holds one conversation and prints what it saw as one JSON object:
+// A client of Node's "ws" that holds one conversation and prints its results as one JSON object:
 // node ws_client.js URL HOST-FIELD
 'use strict';
 

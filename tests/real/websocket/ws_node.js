@@ -1,5 +1,5 @@
-// A WebSocket server of Node's "ws" (Debian: node-ws): echoes, and does what messages that begin
-// with "!" ask for. node ws_node.js NAME HOST PORT; prints READY when it listens. The same
+// A WebSocket server of Node's "ws" (Debian: node-ws): echoes, and obeys messages that begin with
+// "!". node ws_node.js NAME HOST PORT; prints READY when it listens. The same
 // conversation as websockets_node.py.
 'use strict';
 
