@@ -1,9 +1,8 @@
-"""scripts/check-style finds what it promises to find, says where, and nothing else.
+"""scripts/check-style finds what it promises, names the place, and reports nothing else.
 
-A check that passes everything is worse than none; one that complains of what its author did not
-write is switched off.
+A check that passes everything is worse than none; one with false complaints is switched off.
 
-The checkouts are repositories of the test's own; clang-format is a program of the test's own.
+The checkouts are repositories made by the test; clang-format is a fake.
 """
 
 import os
@@ -57,7 +56,7 @@ class Repository:
         path.chmod(0o755)
 
     def without(self, name):
-        """PATH with links to everything that is installed but `name`."""
+        """A PATH with links to all installed programs except `name`."""
         for folder in os.environ["PATH"].split(os.pathsep):
             for entry in os.scandir(folder) if os.path.isdir(folder) else ():
                 link = self.bin / entry.name
@@ -66,7 +65,7 @@ class Repository:
         return str(self.bin)
 
     def check(self, *arguments, formatted="no", cwd=None, path=None, **more):
-        """(exit status, what it said)."""
+        """(exit status, output)."""
         done = subprocess.run(
             [str(self.root / "scripts/check-style"), *arguments],
             cwd=cwd or self.root,
@@ -94,7 +93,7 @@ def repository_fixture(tmp_path):
 
 
 def test_nothing_to_say(repository, tmp_path):
-    """Also from a folder that is not the checkout, and with everything that is allowed."""
+    """Also from a folder outside the checkout, and with everything that is allowed."""
     repository.write("a.py", "#" + "ü" * 99 + "\n")
     repository.write("a.cmake", "#" + "x" * 129 + "\n")
     repository.write("a.md", "x" * 500 + "\n")
@@ -132,7 +131,7 @@ def test_text(repository, name, text, rule):
 
 
 def test_what_is_not_committed_yet(repository):
-    """It is run before a commit: what counts is how the file is now."""
+    """It runs before a commit, so the files in the work tree count."""
     repository.write("src/main.cpp", "int main() {} \n")
     status, said = repository.check(repository.first)
     assert status == 1 and "src/main.cpp:1: trailing whitespace." in said
@@ -141,7 +140,7 @@ def test_what_is_not_committed_yet(repository):
 
 
 def test_subjects(repository):
-    """Characters count, not bytes, and only from SINCE on."""
+    """Characters count, not bytes, and only commits after SINCE."""
     repository.commit("Ä" * 72)
     long = repository.commit("x" * 73)
     status, said = repository.check(repository.first)
@@ -163,7 +162,7 @@ def test_subjects_of_a_clone_that_does_not_reach_back(repository):
 
 
 def test_format(repository):
-    """The complaint is passed on; one switch in the script decides whether it counts."""
+    """The complaint is printed; one switch in the script decides whether it counts."""
     repository.fake(TOOL, 'echo "$*"; exit 1')
     status, said = repository.check(repository.first)
     assert status == 0 and "not formatted throughout yet" in said
@@ -182,7 +181,8 @@ def test_format_and_long_lines_of_cpp(repository):
 
 
 def test_tool_that_is_missing(repository):
-    """It is named with the way to get it; where nothing may be left out it is a failure."""
+    """The tool is named with the way to install it; where nothing may be left out it is a failure.
+    """
     path = repository.without(TOOL)
     status, said = repository.check(repository.first, formatted="yes", path=path)
     assert status == 0
@@ -194,7 +194,7 @@ def test_tool_that_is_missing(repository):
 
 
 def test_tools_are_those_that_are_installed():
-    """The version stands in two scripts."""
+    """The version is in two scripts."""
     version = re.search(
         r"^llvm=(\d+)$", (ROOT / "scripts/check-style").read_text(encoding="utf-8"), re.MULTILINE
     ).group(1)
@@ -224,7 +224,7 @@ def test_without_git(repository):
 
 
 def test_tidy(repository):
-    """Only when it is asked for: it takes minutes. With a commit, what changed since."""
+    """Only on request, because it takes minutes. With a commit: the files changed since."""
     repository.fake("cmake", "exit 0")
     repository.fake("clang-tidy-19", 'echo "$*"; exit 1')
     assert repository.check(repository.first)[0] == 0

@@ -1,8 +1,7 @@
-"""What CMake is told: warnings are errors where the project's own compiler looks and nowhere else;
-what is missing for the tests is said in one sentence.
+"""CMake's options: warnings are errors only in the developers' presets; one sentence names what the
+tests lack.
 
-A compiler that is newer than the code knows warnings of its own; an operator's build must not end
-with one.
+A compiler newer than the code has new warnings; an operator's build must not fail on one.
 """
 
 import json
@@ -54,13 +53,13 @@ def test_only_in_the_developers_presets(make_checkout, options, errors):
 
 
 def test_an_operators_build_writes_no_compiler_cache(make_checkout):
-    """It would be the one in HOME, which need not be writable."""
+    """The cache would be in HOME, which need not be writable."""
     for command in commands(make_checkout, "--preset", "release", OFF):
         assert "ccache" not in command
 
 
 def test_tests_without_googlemock_say_what_to_do(tmp_path):
-    """libgtest-dev without libgmock-dev is what a machine has that once built another project."""
+    """A machine that once built another project may have libgtest-dev without libgmock-dev."""
     for found, missing in ((["gtest_main"], "GoogleMock"), (["gtest_main", "gmock"], "pytest")):
         project = tmp_path / missing
         (project / "cmake").mkdir(parents=True)

@@ -1,8 +1,8 @@
-"""scripts/demo, the README's first command, on machines that are not as tidy as the author's.
+"""scripts/demo, the README's first command, on untidy machines.
 
-Who is told CMake errors by the first command that a page offers does not type the second.
+A reader whose first command ends in CMake errors does not type the second.
 
-Configuring is CMake's own; what a build would make is copied from this build (support.checkout).
+The configure step is real; the build's results are copied from this build (support.checkout).
 """
 
 import os
@@ -23,7 +23,7 @@ root_only = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be someb
 
 @pytest.fixture(name="ports")
 def ports_fixture():
-    """Ports that nobody has, as the demo's variables."""
+    """Free ports, as the demo's variables."""
     return {
         "S3GATE_DEMO_PORT": str(free_port()),
         "S3GATE_DEMO_NODE_PORT": str(free_port("127.0.2.1")),
@@ -37,7 +37,7 @@ def passed(done):
 
 
 def refused(done):
-    """The one sentence that it ended with."""
+    """The one sentence at its end."""
     assert done.returncode == 1, done.stdout + done.stderr
     said = done.stderr.strip().splitlines()
     assert len(said) == 1 and "CMake Error" not in done.stderr, done.stderr
@@ -58,7 +58,7 @@ def put_into_cache(checkout, key, value):
 
 
 def test_everything_unlucky_at_once(make_checkout, ports):
-    """A path with a space, dead proxies, a HOME that nobody can write, a cdpath, another folder."""
+    """A path with a space, dead proxies, a HOME that is not writable, a cdpath, another folder."""
     checkout = make_checkout("a check out")
     before = checkout.files()
     env = {**ports, **PROXIES, "NO_PROXY": None, "no_proxy": None, "HOME": "/dev/null"}
@@ -89,8 +89,8 @@ def test_home_unset_and_own_compiler_cache(make_checkout, ports):
 
 
 def test_no_tests_whatever_a_cache_says(make_checkout, ports):
-    """Neither GoogleTest nor Python can be missed where no test is built: the checkout here has no
-    folder of tests. A developer's build/release is not looked at."""
+    """Without tests to build, neither GoogleTest nor Python is needed: the checkout here has no
+    folder of tests. A developer's build/release is not used."""
     checkout = make_checkout()
     release = checkout.root / "build/release"
     release.mkdir(parents=True)
@@ -208,7 +208,7 @@ def test_packages_missing_without_sudo(make_checkout, ports, sudo):
 @root_only
 @pytest.mark.parametrize("home", ["/nonexistent", None])
 def test_ordinary_user_without_sudo(make_checkout, ports, home):
-    """The packages are there: nothing else of root's is needed."""
+    """The packages are installed, so root is not needed."""
     checkout = make_checkout()
     path = checkout.hide("sudo")
     checkout.give_to("nobody")
@@ -232,7 +232,7 @@ def test_what_root_left_behind(make_checkout, ports, of_root):
 
 
 def test_configure_that_fails_shows_why(make_checkout, ports):
-    """What a machine lacks is CMake's to say; the sentence after it is ours."""
+    """CMake says what the machine lacks; the sentence after it is ours."""
     checkout = make_checkout()
     lists = checkout.root / "CMakeLists.txt"
     text = lists.read_text(encoding="utf-8").replace("find_package(ZLIB", "find_package(Nowhere")

@@ -1,6 +1,7 @@
-"""cmake --install to any prefix: a unit that starts what was installed, pages whose links lead on.
+"""cmake --install to any prefix: the unit starts the installed program, and the pages' links have
+targets.
 
-A unit that names /usr/bin whatever the prefix starts another program, or none.
+A unit with /usr/bin for every prefix starts another program, or none.
 """
 
 import os
@@ -54,7 +55,7 @@ def test_the_units_paths_are_the_prefixs(tmp_path):
 
 
 def test_usr_is_as_shipped(tmp_path):
-    """Below DESTDIR, as packagers do: the paths of the unit have no DESTDIR."""
+    """Below DESTDIR, as packagers do: the unit's paths are without DESTDIR."""
     install("/usr", env={"DESTDIR": str(tmp_path)})
     shipped = (ROOT / "systemd/s3gate.service").read_text(encoding="utf-8")
     assert unit_of(tmp_path / "usr") == shipped
@@ -97,7 +98,7 @@ def test_check_unit_takes_a_path_of_the_callers(tmp_path):
 
 
 def test_open_to_everybody_whatever_the_umask(tmp_path):
-    """The daemon's user is another one than who installs."""
+    """The daemon's user differs from the installing one."""
     prefix = tmp_path / "opt"
     install(prefix, umask=0o077)
     for path in [prefix, *prefix.rglob("*")]:

@@ -1,10 +1,11 @@
-"""scripts/install-deps: each release's names; nothing started, nothing enabled, nothing removed.
+"""scripts/install-deps: each release's package names; nothing started, nothing enabled, nothing
+removed.
 
-A test run that leaves nginx and a Ceph cluster to start with the machine is found out at the next
-boot, when the ports are taken.
+Otherwise a test run could enable nginx and a Ceph cluster, noticed at the next boot when the ports
+are taken.
 
-apt and dpkg are programs of the test's own; /etc and /usr/sbin are the machine's, and what is
-written to them goes to the test's folder.
+apt and dpkg are fakes; /etc and /usr/sbin are the machine's, with writes redirected to the test's
+folder.
 """
 
 import os
@@ -134,7 +135,7 @@ def test_elsewhere_one_sentence(machine, release):
 
 @pytest.mark.parametrize("status", [0, 100])
 def test_no_service_started_or_enabled(machine, status):
-    """Also when apt fails after half of it. What was enabled before stays."""
+    """Also when apt fails halfway. Services that were enabled before stay enabled."""
     machine = machine()
     machine.apt(status=status)
     done = machine.run("test")
@@ -165,7 +166,7 @@ def test_a_source_out_of_order_is_no_end(machine):
 
 
 def test_proxy_reaches_apt_through_sudo(machine):
-    """sudo drops the variables: what gets out by a proxy only gets no package then."""
+    """sudo drops the variables; a machine that needs a proxy would get no package."""
     machine = machine()
     machine.checkout.fake("id", "#!/bin/sh\necho 1000\n")
     machine.checkout.fake("sudo", '#!/bin/sh\nexec env -i PATH="$PATH" "$@"\n')

@@ -1,8 +1,8 @@
-"""The house rules of headers: which module may use which, what stands in include/, what stays in
+"""The house rules of headers: which module may use which, and which headers are in include/ or in
 src/.
 
 A module is a folder of src/. Its face, include/s3gate/<module>/, holds the headers that other
-modules use; all its other headers stay in src/<module>/. Tests may include both.
+modules use; all its other headers are in src/<module>/. Tests may include both.
 """
 
 import dataclasses
@@ -39,7 +39,7 @@ FOLDERS = (FACES, "src", "demo")
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """A file of a module; `is_face`: it stands in include/."""
+    """A file of a module; `is_face`: it is in include/."""
 
     path: pathlib.PurePosixPath
     module: str
@@ -65,14 +65,14 @@ def texts_of(root):
 
 
 def source_of(path):
-    """What the file at `path`, below one of FOLDERS, is."""
+    """The module and role of the file at `path`, below one of FOLDERS."""
     folder = next(folder for folder in FOLDERS if path.is_relative_to(folder))
     module = "demo" if folder == "demo" else path.relative_to(folder).parts[0]
     return Source(path, module, folder == FACES)
 
 
 def target_of(path, quote, name):
-    """What an #include of the file `path` names, as a path below the root."""
+    """The target of an #include in the file `path`, as a path below the root."""
     if name.startswith("s3gate/"):
         return pathlib.PurePosixPath("include") / name
     if quote == "<":
@@ -101,7 +101,7 @@ def read_tree(texts):
 
 
 def problems_of_directions(sources, uses):
-    """Modules and directions that the table lacks, and rows of it that nothing needs."""
+    """Modules and directions that the table lacks, and its unused rows."""
     directions = {(u.user.module, u.used.module) for u in uses if u.user.module != u.used.module}
     allowed = {(user, used) for user, row in MAY_INCLUDE.items() for used in row}
     modules = {source.module for source in sources.values()}
@@ -117,7 +117,7 @@ def problems_of_directions(sources, uses):
 
 
 def problems_of_faces(sources, uses):
-    """Headers in include/ that belong into src/, and headers in src/ that others use."""
+    """Headers in include/ that belong in src/, and headers in src/ that other modules use."""
     used_by_others = {u.used.path for u in uses if u.user.module != u.used.module}
     for source in sources.values():
         if source.is_face and source.path not in used_by_others:
@@ -132,7 +132,7 @@ def problems_of_faces(sources, uses):
 
 
 def problems_of(texts):
-    """Everything that is wrong with these files, one line each."""
+    """All problems of these files, one line each."""
     sources, uses, problems = read_tree(texts)
     return [*problems, *problems_of_directions(sources, uses), *problems_of_faces(sources, uses)]
 

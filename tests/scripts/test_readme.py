@@ -1,10 +1,10 @@
-"""The README's commands, as they are printed.
+"""The README's commands, as printed.
 
-A page whose commands were right once costs every operator the same hour.
+A page with outdated commands costs every operator the same hour.
 
-What a build takes minutes for is copied from this build (support.checkout); S3GATE_README_BUILD=1
-builds for real. The commands get the machine's /etc, /usr and /var/log, and what they write there
-goes to the test's folder; the ports are those of a network namespace.
+The results of long builds are copied from this build (support.checkout); S3GATE_README_BUILD=1
+builds for real. The commands see the machine's /etc, /usr and /var/log, with writes redirected to
+the test's folder; the ports are those of a network namespace.
 """
 
 import os
@@ -44,7 +44,7 @@ esac
 
 
 def commands(section):
-    """The text of all blocks of a section that are commands: indented, or fenced as sh."""
+    """The text of all command blocks of a section: indented, or fenced as sh."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     body = re.search(rf"^## {section}\n(.*?)^## ", text, re.MULTILINE | re.DOTALL)[1]
     blocks = re.findall(r"^```sh\n(.*?)^```|((?:^ {4}[^\n]*\n)+)", body, re.MULTILINE | re.DOTALL)
@@ -147,7 +147,7 @@ def test_try_it(checkout):
 
 
 def test_what_else_the_page_names(checkout):
-    """Scripts and options in running text, and the labels, exist."""
+    """Scripts, options and labels in running text exist."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in set(re.findall(r"`?scripts/([a-z-]+)", text)):
         assert (ROOT / "scripts" / name).exists(), name
@@ -157,7 +157,7 @@ def test_what_else_the_page_names(checkout):
 
 
 def test_what_the_tests_are():
-    """Each kind by its label, and in the list of what scripts/test runs."""
+    """Each kind by its label, and the list of scripts/test's runs."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     (listed,) = re.findall(r"installs what the tests need.*?One kind at a time", text, re.DOTALL)
     words = {

@@ -1,8 +1,8 @@
-"""scripts/test where not everything is as its author's machine has it.
+"""scripts/test on machines unlike its author's.
 
-A test run that ends in CMake errors tells a contributor nothing about his change.
+A test run that ends in CMake errors tells a contributor nothing about the change.
 
-cmake and ctest are programs of the test's own, which note what they are asked.
+cmake and ctest are fakes that note their arguments.
 """
 
 import re
@@ -42,8 +42,8 @@ def write_cache(checkout, source=None, folder=None, generator="Ninja"):
     ],
 )
 def test_build_folder_of_another_place(checkout, changes, fresh):
-    """A checkout that was moved or copied takes its build folders along; one that is of use stays
-    as it is, with what its developer set."""
+    """A checkout that was moved or copied takes its build folders along. A usable folder stays as
+    it is, with its developer's settings."""
     write_cache(checkout, **changes)
     done = checkout.run(["scripts/test", "--fast"], cwd="/")
     assert done.returncode == 0, done.stderr
@@ -64,7 +64,7 @@ def test_packages_missing_without_sudo(checkout):
 
 @pytest.mark.parametrize("home, below_build", [("/dev/null", True), (None, True), ("own", False)])
 def test_compiler_cache(checkout, home, below_build):
-    """A developer's cache is warm; where there can be none, the one below build/ does."""
+    """A developer's cache is warm; without one, the cache below build/ is used."""
     if home == "own":
         home = str(checkout.notes / "home")
     done = checkout.run(["scripts/test", "--fast"], env={"HOME": home, "XDG_CACHE_HOME": None})
@@ -84,8 +84,8 @@ def git(checkout, *arguments):
 
 @pytest.mark.parametrize("subject, status", [("Begin", 0), ("x" * 73, 1)])
 def test_stages_of_integration(checkout, subject, status):
-    """The style comes first and hides nothing of what comes behind it; every stage has a number,
-    its seconds and its verdict; ctest's summary stays the end."""
+    """The style comes first, and later stages run even if it fails. Every stage has a number, its
+    seconds and its verdict; ctest's summary stays the end."""
     git(checkout, "init", "--quiet")
     git(checkout, "add", "--all")
     git(checkout, "commit", "--quiet", "--message", subject)
@@ -109,7 +109,7 @@ def test_stages_of_integration(checkout, subject, status):
 
 
 def test_stage_that_fails(checkout):
-    """It is named so, and the exit status tells."""
+    """The stage is named as failed, and the exit status tells."""
     checkout.fake("cmake", "#!/bin/sh\nexit 3\n")
     done = checkout.run(["scripts/test", "--fast"])
     assert done.returncode == 1

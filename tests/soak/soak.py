@@ -62,7 +62,7 @@ KEPT_PIPES = 8
 
 
 def tool(name):
-    """A program of this folder, built by any preset: S3GATE_SOAK_TOOLS, or beside the daemon, or
+    """A program of this folder, from any preset: S3GATE_SOAK_TOOLS, else beside the daemon, else
     dev's."""
     root = HERE.parents[1]
     folders = [os.environ.get("S3GATE_SOAK_TOOLS")]
@@ -74,7 +74,7 @@ def tool(name):
 
 
 class Node:
-    """A storage node: one process, killed, stopped and told its faults."""
+    """A storage node: one process that can be killed and stopped and that gets its faults."""
 
     def __init__(self, number, folder, seed):
         self.number = number
@@ -140,7 +140,7 @@ class Node:
 
 
 class Faults:
-    """What happens to the nodes, and when: a pure function of the seed and the time."""
+    """The nodes' faults and their times: a pure function of the seed and the time."""
 
     # name, how often, (shortest, longest) in seconds
     KINDS = [
@@ -280,7 +280,7 @@ class ClientProcess:
 
 
 class AccessLog:
-    """Rotates the daemon's access log as logrotate does, and keeps of each line 16 bytes."""
+    """Rotates the daemon's access log as logrotate does, and keeps 16 bytes of each line."""
 
     def __init__(self, daemon, path, lines):
         self.daemon = daemon
@@ -293,7 +293,7 @@ class AccessLog:
         self._reader = None
 
     def rotate(self):
-        """Moves the log aside and reads the one that was moved the last time."""
+        """Moves the log aside and reads the file of the previous rotation."""
         if self._reader and self._reader[0].poll() is None:
             return
         self._collect()
@@ -325,7 +325,7 @@ class AccessLog:
             self._reader = None
 
     def finish(self):
-        """After the daemon's end: everything that is left."""
+        """Reads the rest after the daemon's end."""
         self._collect()
         for name in [self._ripe, self.path]:
             if name:
@@ -441,8 +441,8 @@ class Soak:
         wait_until(is_up, 60, what="all nodes up", interval=0.1)
 
     def _freeze_daemon(self):
-        """The proxy's own standstill; once in a while longer than the two seconds it may take for
-        one."""
+        """Stops the proxy itself; occasionally for longer than the two seconds of the stall limit.
+        """
         length = 2.5 if self.random.random() < 0.1 else self.random.uniform(0.02, 0.4)
         self.daemon.signal(signal.SIGSTOP)
         time.sleep(length)
@@ -525,8 +525,8 @@ class Soak:
         return f"/proc/{self.daemon.process.pid}/fd"
 
     def _calm(self):
-        """Everything is served again, by every node. A busy machine may let a health check time
-        out: then the next quiet while has to do."""
+        """Every node serves everything again. If a busy machine lets a health check time out, the
+        next quiet period must do."""
         self._wait_all_up()
         failed = []
         for _ in range(10):
@@ -615,10 +615,10 @@ class Soak:
         self._judge_memory()
 
     def _judge_memory(self):
-        """The growth that the slope over the second half amounts to must be within three standard
-        errors plus 1 MiB: what an allocator does with faults that come at random. In a short run
-        pools still grow to what the worst moment so far needed: 8 MiB there, which a leak of a
-        dozen bytes a request passes within a minute."""
+        """The growth by the slope over the second half must be within three standard errors plus 1
+        MiB, the effect of an allocator under random faults. In a short run pools still grow to the
+        size of the worst moment so far: 8 MiB there, which a leak of a dozen bytes per request
+        exceeds within a minute."""
         half = self.samples[len(self.samples) // 2 :]
         slope, error = slope_of([(seconds, rss) for seconds, rss, _ in half])
         length = half[-1][0] - half[0][0] if half else 0

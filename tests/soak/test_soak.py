@@ -1,7 +1,7 @@
-"""A minute of truth under faults (soak.py).
+"""A minute of faults (soak.py).
 
-Without it a body that is cut, mixed up or repeated only under the coincidence of several faults, a
-write that is executed twice, or a figure that does not come back to zero, would be found by users.
+Otherwise users would find a body that is cut, mixed up or repeated only when several faults
+coincide, a write that is executed twice, or a figure that does not return to zero.
 S3GATE_SOAK_SECONDS makes it longer, S3GATE_SOAK_REPORT keeps the report.
 """
 

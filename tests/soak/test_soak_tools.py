@@ -1,8 +1,8 @@
-"""The soak test's own tools notice what they are there to notice.
+"""The soak test's own tools notice faults.
 
-Clients that speak to a lying node directly, without the daemon between them, must call wrong what
-is wrong; the audit must find every kind of violation in records that hold it. Without this a soak
-test that checks nothing would pass.
+Clients that talk to a lying node directly, without the daemon, must report its faults; the audit
+must find every kind of violation in records that contain it. Otherwise a soak test that checks
+nothing would pass.
 """
 
 import json

@@ -1,10 +1,9 @@
 """A backend that does exactly what a test says, byte for byte, on as many connections as the daemon
 opens.
 
-A handler is called for every request whose path is not the health check's; it receives an Exchange
-and decides everything after the request head: when to read, what to send, when to stall, how to
-die. Requests are parsed strictly; whatever is ambiguous lands in `problems`, which the fixture
-asserts to be empty.
+A handler is called for every request except health checks. It receives an Exchange and decides all
+that follows the request head: when to read, what to send, when to stall, how to end. Requests are
+parsed strictly; an ambiguous one goes to `problems`, which the fixture asserts to be empty.
 """
 
 import contextlib
@@ -19,7 +18,7 @@ from support.waiting import DEADLINE, wait_until
 
 
 def request_of(raw_head, connection):
-    """The message that this head begins; its body is still to be read."""
+    """The message that this head begins; its body is unread."""
     request = Message()
     request.raw_head, request.connection = raw_head, connection
     request.start, request.lines, request.fields = wire.parse_head(raw_head, "request")
@@ -36,7 +35,7 @@ def request_of(raw_head, connection):
 
 
 class Exchange:
-    """What a handler works with: one request on one connection."""
+    """The handler's view: one request on one connection."""
 
     def __init__(self, backend, connection, request):
         self.backend = backend
@@ -54,7 +53,7 @@ class Exchange:
         )
 
     def read_some(self, count):
-        """Exactly `count` bytes of whatever follows the head."""
+        """Exactly `count` bytes after the head."""
         self._body_read = True
         return self.reader.exactly(count, "request bytes")
 
@@ -85,8 +84,7 @@ class Exchange:
         assert event.wait(DEADLINE), "the test never released the backend"
 
     def wait_closed(self, timeout=None):
-        """Waits until the daemon closes this connection, discarding what it still sends: eof or
-        reset."""
+        """Waits until the daemon closes this connection, discarding its input: eof or reset."""
         self.reader.buffer.clear()
         while self.reader.fill(timeout):
             self.reader.buffer.clear()
@@ -135,7 +133,7 @@ class Connection:
 
 
 class HealthAnswers:
-    """How health checks are answered."""
+    """The answers to health checks."""
 
     def __init__(self):
         self.status = 200
@@ -152,7 +150,7 @@ def answer_ok(exchange):
 
 
 def die(exchange):
-    """The request came whole, and then the connection is reset."""
+    """Resets the connection after the complete request."""
     exchange.read_body()
     exchange.reset()
 
@@ -198,7 +196,7 @@ class ScriptedBackend:
     # Listening
 
     def listen(self):
-        """Opens the port (the same one as before when it was open already)."""
+        """Opens the port (the earlier one, if it was open before)."""
         self._listener = socket.create_server((self.host, self.port), backlog=256)
         self.port = self._listener.getsockname()[1]
         thread = threading.Thread(target=self._accept, args=(self._listener,), daemon=True)
@@ -228,7 +226,7 @@ class ScriptedBackend:
     # Records
 
     def count(self, mark):
-        """How many requests carried `mark` in their target: how often it was executed here."""
+        """Number of requests with `mark` in their target: executions here."""
         with self._lock:
             return sum(1 for request in self.requests if mark in request.target)
 
@@ -237,7 +235,7 @@ class ScriptedBackend:
             return [request for request in self.requests if mark in request.target]
 
     def wait_request(self, mark="", number=1):
-        """The `number`-th request that carries `mark`."""
+        """The `number`-th request with `mark`."""
         return wait_until(
             lambda: (self.find(mark) + [None] * number)[number - 1],
             what=f"request {number} {mark!r}",

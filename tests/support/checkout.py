@@ -1,5 +1,4 @@
-"""A copy of the checkout with programs of the test's own on PATH: what the scripts do on machines
-that this one is not."""
+"""A copy of the checkout with fake programs on PATH: the scripts on machines unlike this one."""
 
 import os
 import pathlib
@@ -43,7 +42,7 @@ MISSING = "#!/bin/sh\nexit 1\n"
 
 
 class Checkout:
-    """`name` may hold spaces. `fakes` are {program: text of a script} beside the cmake above."""
+    """`name` may contain spaces. `fakes` are {program: text of a script} beside the cmake above."""
 
     def __init__(self, name="s3gate", fakes=None):
         # Not pytest's folder: other users must be able to reach it.
@@ -76,14 +75,14 @@ class Checkout:
             self.fake(program, text)
 
     def fake(self, program, text):
-        """`{notes}` in the text is where a program may note what it was asked."""
+        """`{notes}` in the text is the folder for the program's notes."""
         path = self.bin / program
         path.unlink(missing_ok=True)
         path.write_text(text.replace("{notes}", str(self.notes)), encoding="utf-8")
         path.chmod(0o755)
 
     def hide(self, *programs):
-        """PATH has everything but these: links to all that is installed, in the place of /usr."""
+        """PATH without these programs: links to all installed ones replace /usr."""
         tools = self.base / "tools"
         tools.mkdir()
         for folder in ("/usr/local/bin", "/usr/bin", "/bin", "/usr/sbin", "/sbin"):
@@ -94,12 +93,12 @@ class Checkout:
         return {"PATH": f"{self.bin}:{tools}"}
 
     def give_to(self, user):
-        """Everything is of this user then, as after a clone of his own."""
+        """Makes this user the owner of everything, as after the user's own clone."""
         for path in [self.base, *self.base.rglob("*")]:
             shutil.chown(path, user)
 
     def environment(self, changes):
-        """`changes` with None take a variable away."""
+        """`changes` with None remove a variable."""
         names = {**os.environ, "PATH": f"{self.bin}:{os.environ['PATH']}", **(changes or {})}
         for inherited in ("CCACHE_DIR", "CI", "DESTDIR", "S3GATE_JOBS", "S3GATE_STAGE", *PROXIES):
             if inherited not in (changes or {}):
@@ -126,7 +125,7 @@ class Checkout:
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def files(self):
-        """{path: (size, time)} of everything but build/ and what the fakes note."""
+        """{path: (size, time)} of everything but build/ and the fakes' notes."""
         return {
             path: (path.lstat().st_size, path.lstat().st_mtime_ns)
             for path in self.base.rglob("*")
@@ -140,8 +139,8 @@ class Checkout:
 
 
 def overlaid(folder, writable, script):
-    """A command in a mount namespace of its own, in which what is written to the folders `writable`
-    goes to `folder` and the machine keeps its own: root's, or nobody's at all."""
+    """A command in its own mount namespace. Its writes to the folders `writable` go to `folder`,
+    and the machine's stay unchanged."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["set -e"]
     for path in writable:
@@ -156,7 +155,7 @@ def overlaid(folder, writable, script):
 
 
 def may_overlay(folder):
-    """True if this user can have mounts of its own here."""
+    """True if this user may make mounts here."""
     done = subprocess.run(
         overlaid(folder, ["/etc"], "true"), capture_output=True, check=False, timeout=LONG
     )
