@@ -1,5 +1,5 @@
-# Run by cmake --install, first: makes the folders that are not there, open to everybody whatever the umask. The daemon's user has
-# to reach the program. A folder that is there already stays as it is.
+# First step of cmake --install: makes the missing folders, open to every user whatever the umask, because the daemon's user must
+# reach the program. Existing folders stay unchanged.
 get_filename_component(s3gate_prefix "${CMAKE_INSTALL_PREFIX}" ABSOLUTE)
 get_filename_component(s3gate_bindir "${s3gate_bindir}" ABSOLUTE BASE_DIR "${s3gate_prefix}")
 get_filename_component(s3gate_docdir "${s3gate_docdir}" ABSOLUTE BASE_DIR "${s3gate_prefix}")

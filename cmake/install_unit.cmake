@@ -1,8 +1,8 @@
-# Run by cmake --install, last: systemd/s3gate.service with the paths of this prefix (install_folders.cmake)
-# in the place of /usr's.
+# Last step of cmake --install: writes systemd/s3gate.service with the paths of this prefix
+# (install_folders.cmake) instead of /usr's.
 file(READ "${s3gate_source}/systemd/s3gate.service" unit)
 
-# put OLD NEW: in the unit; a unit that has no OLD any more must not be installed with a wrong path.
+# put OLD NEW: replaces OLD in the unit. Fails without OLD: the unit would be installed with a wrong path.
 macro(put old new)
     string(FIND "${unit}" "${old}" at)
     if(at EQUAL -1)
@@ -11,7 +11,7 @@ macro(put old new)
     string(REPLACE "${old}" "${new}" unit "${unit}")
 endmacro()
 
-# systemd reads % as the start of a specifier and splits a command at spaces that stand in no quotes.
+# In systemd % starts a specifier, and unquoted spaces split a command.
 string(REPLACE "%" "%%" program "${s3gate_bindir}/s3gate")
 if(program MATCHES "[ \t]")
     set(program "\"${program}\"")
@@ -21,7 +21,7 @@ string(REPLACE " " "%%20" pages "${pages}")
 put("ExecStart=/usr/bin/s3gate " "ExecStart=${program} ")
 put("Documentation=file:///usr/share/doc/s3gate" "Documentation=file://${pages}")
 
-# Written where it belongs: what sudo leaves in the build folder, its owner could not overwrite.
+# Written directly to its place: a file that sudo leaves in the build folder could not be overwritten by its owner.
 set(unit_file "${s3gate_unitdir}/s3gate.service")
 message(STATUS "Installing: $ENV{DESTDIR}${unit_file}")
 file(WRITE "$ENV{DESTDIR}${unit_file}" "${unit}")

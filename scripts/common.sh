@@ -1,8 +1,8 @@
-# Sourced by the scripts of this folder: it goes to the checkout's root and says what they share.
+# Sourced by the scripts of this folder: changes to the checkout's root and defines their common functions.
 #   . "$(dirname "$(realpath "$0")")/common.sh"
 # $caller is the folder that the script was called from, $root the checkout.
 caller="$PWD"
-# A CDPATH of the user's would take cd elsewhere and make it print.
+# With the user's CDPATH, cd could lead to another folder, and print.
 unset CDPATH
 root="$(dirname "$(dirname "$(realpath "${BASH_SOURCE[0]}")")")"
 cd "$root" || exit 1
@@ -14,8 +14,8 @@ fail() {
     exit 1
 }
 
-# stage NAME COMMAND…: runs it under a numbered heading. How long it took stands above the next heading; end_stages prints it
-# for the last one. A script that is a part of another one counts on from S3GATE_STAGE.
+# stage NAME COMMAND…: runs it under a numbered heading. Its seconds are printed before the next heading; end_stages prints
+# those of the last stage. A script that runs inside another one continues the count from S3GATE_STAGE.
 stage() {
     local title="$1" began=$SECONDS status=0
     shift
@@ -33,7 +33,7 @@ end_stages() {
     stage_end=
 }
 
-# absolute PATH: a path that the user gave means the folder where the user stands.
+# absolute PATH: a user's path is relative to the user's folder.
 absolute() {
     case "$1" in
         /*) printf '%s\n' "$1" ;;
@@ -41,18 +41,18 @@ absolute() {
     esac
 }
 
-# needs_folder FOLDER ADVICE: makes it, or ends with one sentence.
+# needs_folder FOLDER ADVICE: makes it, or fails with one sentence.
 needs_folder() {
     can_write "$1" || fail "$1 cannot be written by $(id -un 2>/dev/null || id -u): $2"
 }
 
-# cache_value FOLDER KEY: what CMake noted there about itself.
+# cache_value FOLDER KEY: the value in CMake's cache there.
 cache_value() {
     sed -n "s|^$2:[A-Z]*=||p" "$1/CMakeCache.txt" 2>/dev/null
 }
 
-# is_foreign FOLDER: true if CMake made it for another checkout or another generator and would refuse to use it. A checkout that
-# was moved or copied takes its build folders along.
+# is_foreign FOLDER: true if CMake made it for another checkout or another generator and would refuse it, as after a checkout
+# was moved or copied with its build folders.
 is_foreign() {
     [ -e "$1/CMakeCache.txt" ] || return 1
     ! [ "$(cache_value "$1" CMAKE_HOME_DIRECTORY)/CMakeLists.txt" -ef "$root/CMakeLists.txt" ] ||
@@ -60,7 +60,7 @@ is_foreign() {
         [ "$(cache_value "$1" CMAKE_GENERATOR)" != Ninja ]
 }
 
-# configure PRESET [OPTIONS…]: cmake --preset, afresh where the folder is of no use as it is.
+# configure PRESET [OPTIONS…]: cmake --preset, with --fresh if the folder is foreign.
 configure() {
     local preset="$1" fresh=()
     shift
@@ -71,7 +71,7 @@ configure() {
     cmake "${fresh[@]}" --preset "$preset" "$@"
 }
 
-# How many compilers run at once: one per processor, as far as the memory goes. A compiler of this code takes up to 1 GiB.
+# Number of parallel compilers: one per processor, if the memory allows. A compiler of this code needs up to 1 GiB.
 build_jobs() {
     local processors memory
     processors="$(nproc)"
@@ -81,15 +81,15 @@ build_jobs() {
     echo "${S3GATE_JOBS:-$processors}"
 }
 
-# can_write FOLDER: true if it is there, or could be made, and can be written.
+# can_write FOLDER: true if it exists or can be made, and is writable.
 can_write() {
     mkdir -p "$1" 2>/dev/null && [ -w "$1" ]
 }
 
-# use_compiler_cache [home]: the user's CCACHE_DIR, with `home` else the cache in HOME, else one below build/.
+# use_compiler_cache [home]: the user's CCACHE_DIR; else, with `home`, the cache in HOME; else one below build/.
 use_compiler_cache() {
     if [ -n "${CCACHE_DIR:-}" ] && can_write "$CCACHE_DIR"; then return; fi
     if [ "${1:-}" = home ] && [ -n "${HOME:-}" ] && can_write "${XDG_CACHE_HOME:-$HOME/.cache}/ccache"; then return; fi
-    # What was compiled before the checkout was moved is found again.
+    # Keeps results valid when the checkout is moved.
     export CCACHE_DIR="$root/build/ccache" CCACHE_TEMPDIR="$root/build/ccache/tmp" CCACHE_BASEDIR="$root"
 }
