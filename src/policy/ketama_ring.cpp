@@ -91,7 +91,7 @@ std::size_t KetamaRing::lookup(std::uint32_t hash) const {
     const std::size_t arc = hash >> arc_bits_;
     const auto begin = points_.begin() + arcs_[arc];
     const auto end = points_.begin() + arcs_[arc + 1];
-    // Where this arc has none, `end` is the first point of those behind it.
+    // If this arc has no such point, `end` is the first point after it.
     const auto found = std::ranges::lower_bound(begin, end, hash, {}, &Point::hash);
     return found == points_.end() ? 0 : static_cast<std::size_t>(found - points_.begin());
 }

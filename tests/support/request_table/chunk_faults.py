@@ -34,7 +34,7 @@ def chunk_faults():
         b"8000000000000003\r\nabc\r\n0\r\n\r\n",
         b"100000003100000003\r\nabc\r\n0\r\n\r\n",
         b"0000000000000000000003\r\nabc\r\n0\r\n\r\n",
-        # Line ends: LF, CR, and bytes between or behind the two.
+        # Line ends: LF, CR, and bytes between or after the two.
         b"3\nabc\r\n0\r\n\r\n",
         b"3\rabc\r\n0\r\n\r\n",
         b"3\r\r\nabc\r\n0\r\n\r\n",

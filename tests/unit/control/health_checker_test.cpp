@@ -1,6 +1,6 @@
-// Active checks against real loopback sockets with scripted answers: what passes, what fails and
-// with which reason, when a backend flips, and that checks neither overlap nor exceed their
-// concurrency.
+// Active checks against real loopback sockets with scripted answers: which answers pass or fail,
+// with which reason, when a backend changes between up and down, and that checks neither overlap
+// nor exceed their concurrency.
 
 #include "health_checker.hpp"
 
@@ -31,7 +31,8 @@ using testing::Not;
 constexpr const char* kOk = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 constexpr const char* k503 = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n";
 
-// A backend on the test's own loop: sends `answer` to every request head; an empty one means never.
+// A backend on the test's own loop: sends `answer` to every request head; an empty one means no
+// answer.
 class ScriptedServer {
   public:
     explicit ScriptedServer(asio::io_context& context)
@@ -197,7 +198,7 @@ TEST_F(HealthCheckerTest, AsksAsConfiguredOnAConnectionOfItsOwn) {
     const std::string& request = server.requests.at(0);
     EXPECT_EQ(request.find("HEAD /ready?x=1 HTTP/1.1\r\nHost: node.example:81\r\n"), 0u) << request;
     EXPECT_THAT(request, HasSubstr("\r\nConnection: close\r\n"));
-    EXPECT_EQ(server.most_open, 1);  // each check hung up before the next one came
+    EXPECT_EQ(server.most_open, 1);  // each check closed its connection before the next one
     ASSERT_TRUE(run_until([&] { return server.open == 0; }));
 }
 
@@ -213,7 +214,7 @@ void PrintTo(const Failure& failure, std::ostream* out) {
 
 class Fails : public HealthCheckerTest, public testing::WithParamInterface<Failure> {};
 
-// The first completed check decides alone, and tells why.
+// The first completed check alone decides, and the reason is logged.
 TEST_P(Fails, TakesItDownWithTheReason) {
     ScriptedServer& server = add_server();
     server.answer = GetParam().answer;
@@ -222,7 +223,7 @@ TEST_P(Fails, TakesItDownWithTheReason) {
     ASSERT_TRUE(run_until_checks(1));
     EXPECT_FALSE(board.is_up(0));
     ASSERT_EQ(downs.size(), 1u);
-    EXPECT_FALSE(downs[0].second);  // it answered, so nothing that waits on it is given up
+    EXPECT_FALSE(downs[0].second);  // it answered, so requests that wait for it continue
     const std::string who =
         "node" + std::to_string(server.port()) + " (127.0.0.1:" + std::to_string(server.port());
     EXPECT_EQ(log.str(), "warning group: " + who +
@@ -288,8 +289,7 @@ TEST_F(HealthCheckerTest, AHungBackendIsHard) {
     EXPECT_THAT(log.str(), HasSubstr(": timed out after 50 ms\n"));
 }
 
-// The timeout covers the whole check: interim answers, or a head that trickles in, do not extend
-// it.
+// The timeout covers the whole check: interim answers, or a slow head, do not extend it.
 TEST_F(HealthCheckerTest, AnUnfinishedHeadTimesOut) {
     health.timeout = milliseconds{50};
     add_server().answer =
@@ -300,7 +300,7 @@ TEST_F(HealthCheckerTest, AnUnfinishedHeadTimesOut) {
     EXPECT_THAT(log.str(), HasSubstr("timed out after 50 ms"));
 }
 
-// As for requests: what frames nothing is no reason to call a server broken.
+// As for requests: framing fields of an answer without a body are not judged.
 TEST_F(HealthCheckerTest, FramingOfAnAnswerWithoutABodyIsNotJudged) {
     health.method = "HEAD";
     add_server().answer =
@@ -327,7 +327,7 @@ TEST_F(HealthCheckerTest, InterimAnswersAreNotTheAnswer) {
     EXPECT_EQ(board.control().passed, 1u);
 }
 
-// As requests read it: a server that leaves the reason out, with its space, answers well.
+// As for requests: a status line without a reason and its space is valid.
 TEST_F(HealthCheckerTest, AStatusLineWithoutAReasonIsGood) {
     add_server().answer = "HTTP/1.1 200\r\nContent-Length: 0\r\n\r\n";
     use_all();
@@ -342,9 +342,9 @@ TEST_F(HealthCheckerTest, TheBodyIsNotWaitedFor) {
     EXPECT_EQ(board.control().passed, 1u);
 }
 
-// Up to 64 KiB, and what follows of the body in the same packet does not count.
+// Up to 64 KiB; body bytes in the same packet do not count.
 TEST_F(HealthCheckerTest, ALongHeadPasses) {
-    // The interim answer shifts where reads end: the last one brings bytes beyond 64 KiB.
+    // The interim answer shifts the reads: the last one brings bytes beyond 64 KiB.
     add_server().answer =
         "HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nX-Long: " + std::string(65501, 'x') +
         "\r\n\r\n" + std::string(64 * 1024, 'b');
@@ -368,7 +368,7 @@ TEST_F(HealthCheckerTest, FlipsExactlyAtFallAndRise) {
     // Up: 200 503 503 200 (broken series) 503 503 503 -> down; 200 200 503 200 200 200 -> up.
     const std::vector<const char*> script = {kOk, k503, k503, kOk, k503, k503, k503,
                                              kOk, kOk,  k503, kOk, kOk,  kOk};
-    std::vector<bool> seen_up;  // the verdict when a check came, that is after the one before
+    std::vector<bool> seen_up;  // the verdict at the begin of a check, so after the previous one
     server.on_request = [&](std::size_t number) {
         seen_up.push_back(board.is_up(0));
         server.answer = script[std::min(number, script.size()) - 1];
@@ -498,8 +498,8 @@ TEST_F(HealthCheckerTest, ANewGenerationKeepsVerdictsAndForgetsWhoIsGone) {
     ASSERT_TRUE(run_until([&] { return !board.is_up(2); }));  // its first check, beside an old one
     const std::size_t later = stays.requests.size() + 3;
     ASSERT_TRUE(run_until([&] { return stays.requests.size() >= later; }));
-    EXPECT_LE(leaves.requests.size(), before + 1);  // one may have been on its way
-    EXPECT_EQ(board.control().went_down, 2u);       // no second flip for the one that stayed
+    EXPECT_LE(leaves.requests.size(), before + 1);  // one may have been in transit
+    EXPECT_EQ(board.control().went_down, 2u);       // no second change for the one that stayed
 }
 
 TEST_F(HealthCheckerTest, TheRunningCheckOfWhoIsGoneIsHungUp) {
