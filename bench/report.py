@@ -1,7 +1,8 @@
 #!/usr/bin/python3
-"""Everything that docs/bench.md shows of speed, in one go: a side-by-side table, two workers, and
-the situations of situations.py. Writes the tables between the markers of docs/bench.md and plots
-below docs/img/. Run it through scripts/bench, which builds first and gives it a network of its own.
+"""Everything that docs/bench-tables.md shows, in one go: a side-by-side table, two workers, and
+the situations of situations.py. Writes the tables between the markers of docs/bench-tables.md and
+plots below docs/img/. Run it through scripts/bench, which builds first and gives it a network of
+its own.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import situations
 from compare import end_tidily
 
 HERE = pathlib.Path(__file__).resolve().parent
-PAGE = HERE.parent / "docs" / "bench.md"
+PAGE = HERE.parent / "docs" / "bench-tables.md"
 IMAGES = HERE.parent / "docs" / "img"
 BEGIN, END = "<!-- scripts/bench: begin -->", "<!-- scripts/bench: end -->"
 CONTENDERS = ["nginx", "nginx-tuned", "haproxy-splice", "s3gate"]

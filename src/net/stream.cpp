@@ -47,7 +47,7 @@ ssize_t plain_sendmsg(int fd, const msghdr* message, int flags) {
 }
 
 // Pieces of at most this many bytes in total are copied into one. That costs less than the kernel's
-// handling of a list of pieces (docs/bench.md). A head with a small body fits.
+// handling of a list of pieces (docs/bench-notes.md). A head with a small body fits.
 constexpr std::size_t kGatherUpTo = 4096;
 
 // Copies the pieces one after the other and returns their length; 0 without a copy if there is
