@@ -26,7 +26,7 @@ const auto kRows = std::to_array<Row<Config>>({
      never},
 
     {"main.log", section<&Config::log>("a mapping such as {level: info}"),
-     "what the daemon has to say about itself"},
+     "messages of the daemon about itself"},
     {"main.log.level",
      unless(is_above_error,
             choice<&Config::log, &Log::level>(
@@ -39,14 +39,14 @@ const auto kRows = std::to_array<Row<Config>>({
      "is `warn`, `err` is `error`, `notice` is `info`"},
     {"main.log.target",
      custom<&Config::log, &Log::target>("`stderr`, a path", read_log_target, print_text),
-     "where to"},
+     "where the messages go"},
 
     {"main.access_log", section_of<Config>("`off`, mapping", read_access_log),
      "one JSON object for every request"},
     {"main.access_log.target",
      custom<&Config::access_log, &AccessLog::target>("`off`, `stdout`, a path",
                                                      read_access_log_target, print_text),
-     "where to; the packaged main file says `/var/log/s3gate/access.log`"},
+     "where the lines go; the packaged main file says `/var/log/s3gate/access.log`"},
 
     {"main.admin", switched_section<&Config::admin, &Admin::enabled>("`off`, mapping", read_admin),
      "status, metrics and commands; a mapping needs `listen`, `socket` or both. Not served yet: "

@@ -160,11 +160,11 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      "active checks; `on` or `{}` is on with every default", "on for `type: s3`, off for `http`"},
     {"site.health.path",
      text<&Site::health, &Health::path>("a path", "begins with `/`", check_health_path),
-     "what is asked for; a query is allowed"},
+     "the target that a check asks for; a query is allowed"},
     {"site.health.method",
      choice<&Site::health, &Health::method>(
          {{"GET", "GET"}, {"HEAD", "HEAD"}, {"OPTIONS", "OPTIONS"}}),
-     "how"},
+     "the method of a check"},
     {"site.health.host",
      text<&Site::health, &Health::host>("a host", "name or address", check_health_host),
      "the Host field of a check"},
@@ -203,8 +203,8 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      "what leads to one, where it is safe; `[]` or `off` for never. nginx's `http_500`, "
      "`http_502`, `http_503` and `http_504` mean the same"},
     {"site.retry.max_tries", number<&Site::retry, &Retry::max_tries>({1, 100}),
-     "attempts with something sent; those that the server refused because it is not ready do not "
-     "count ([architecture.md](architecture.md), \"Retry\")"},
+     "attempts with something sent; those that a server refused because it is not ready do not "
+     "count ([reliability.md](reliability.md), \"Retries in detail\")"},
     {"site.retry.max_time", duration<&Site::retry, &Retry::max_time>({Duration{1}, hours{1}}),
      "no new attempt after this"},
     {"site.retry.replay_buffer", size<&Site::retry, &Retry::replay_buffer>({0, kMiB}),
@@ -275,7 +275,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.forwarded.trusted",
      custom<&Site::forwarded, &Forwarded::trusted>("list of address blocks", read_trusted,
                                                    print_blocks),
-     "whom `append` trusts"},
+     "peers that `append` trusts"},
 
     {"site.headers",
      section_of<Site>("mapping", read_headers),
@@ -296,12 +296,12 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.expect_empty_body",
      choice<&Site::expect_empty_body>(
          {{"synth100", EmptyExpect::synth100}, {"close", EmptyExpect::close}}),
-     "what a request with `Expect: 100-continue` and an empty body gets when the server is silent "
-     "about it"},
+     "a request with `Expect: 100-continue` and an empty body, for which the server sends no 100: "
+     "`synth100` sends one before the answer, `close` closes the connection after it"},
     {"site.client_half_close",
      choice<&Site::client_half_close>({{"cut", HalfClose::cut}, {"serve", HalfClose::serve}}),
-     "what a client is that closes its sending side (FIN) while it waits for its answer: gone, or "
-     "still reading"},
+     "how a client counts that closes its sending side (FIN) while it waits for its answer: `cut`: "
+     "it is gone; `serve`: it still reads"},
 
     {"site.status",
      switched_section<&Site::status, &StatusPage::enabled>("`off`, `on`, mapping",
@@ -311,9 +311,9 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.status.path",
      text<&Site::status, &StatusPage::path>("a path", "begins with `/`, plain characters",
                                             check_status_path),
-     "a prefix; never `/` alone. The same without the slash at its end redirects to it, for `GET` "
-     "and `HEAD` of who may see it. Without `/` at its end, or below `/minio/` on an S3 site: a "
-     "warning"},
+     "a prefix; never `/` alone. Without the slash at its end it redirects `GET` and `HEAD` from "
+     "`status.allow` to the page. A path without `/` at its end, or below `/minio/` on an S3 site: "
+     "a warning"},
     {"site.status.allow",
      custom<&Site::status, &StatusPage::allow>("list of address blocks", read_status_allow,
                                                print_blocks),
@@ -321,9 +321,9 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.session_header",
      custom<&Site::session_header>("`off`, a header name", read_session_header,
                                    print_session_header),
-     "the response field that shows the key (of a cookie or a header: its CRC-32): "
-     "`X-Session-ID`, for which `on` stands too. Not a field with a meaning of its own. Without "
-     "`ketama` there is no key: a warning"},
+     "the response field that shows the key (of a cookie or a header: its CRC-32). `on` means "
+     "`X-Session-ID`. Not a field with a meaning of its own. Without `ketama` there is no key: a "
+     "warning"},
     {"site.when_all_down",
      choice<&Site::when_all_down>({{"try", AllDown::try_anyway}, {"refuse", AllDown::refuse}}),
      "when no server is usable: try those that are neither `down` nor `drained` all the same, or "
