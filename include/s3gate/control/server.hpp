@@ -14,8 +14,7 @@ enum ExitCode : int {
     kExitOk = 0,       // drained and stopped, or `check` found no problem
     kExitFailure = 1,  // could not start (address in use, log not writable, …)
     kExitConfig = 2,   // the configuration has problems
-    kExitForced =
-        3,  // ended by a second signal, or the drain reached shutdown_timeout and requests were cut
+    kExitForced = 3,   // a second signal or shutdown_timeout cut requests
 };
 
 class Server {
