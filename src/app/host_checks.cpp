@@ -64,7 +64,7 @@ void check_listeners(const std::vector<config::Listen>& listeners, const std::st
         if (!error.empty()) {
             warnings.push_back(
                 {listen.where, key, listen.text + " cannot be listened on now: " + error});
-        } else if (!config::is_wildcard(ip) && place_of(ip) == Place::elsewhere) {
+        } else if (!ip.is_wildcard() && place_of(ip) == Place::elsewhere) {
             warnings.push_back({listen.where, key,
                                 listen.text +
                                     " is not an address of this host now; fine for a virtual IP, "

@@ -135,6 +135,10 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     return std::nullopt;
 }
 
+bool IpAddress::is_wildcard() const {
+    return std::ranges::all_of(bytes_, [](std::uint8_t byte) { return byte == 0; });
+}
+
 std::string IpAddress::to_string() const {
     std::array<char, INET6_ADDRSTRLEN> buffer{};
     if (v6_) {
@@ -204,6 +208,11 @@ socklen_t SocketAddress::to_sockaddr(sockaddr_storage& out) const {
 std::string SocketAddress::to_string() const {
     const std::string ip = ip_.to_string();
     return (ip_.is_v6() ? "[" + ip + "]" : ip) + ":" + std::to_string(port_);
+}
+
+bool overlaps(const SocketAddress& a, const SocketAddress& b) {
+    return a.port() == b.port() && a.ip().is_v6() == b.ip().is_v6() &&
+           (a.ip() == b.ip() || a.ip().is_wildcard() || b.ip().is_wildcard());
 }
 
 std::optional<Cidr> Cidr::parse(std::string_view text) {

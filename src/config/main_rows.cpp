@@ -76,6 +76,12 @@ const auto kRows = std::to_array<Row<Config>>({
      size<&Config::limits, &Limits::replay_memory>({0, 64 * kKiB* kMiB}),
      "memory for all `retry.replay_buffer` together; 0: no body is ever kept for a second attempt"},
 
+    {"main.reload_grace", duration<&Config::reload_grace>({Duration{0}, hours{24 * 7}}),
+     "how long exchanges and tunnels of an earlier configuration may go on after a reload; 0: "
+     "until they end"},
+    {"main.shutdown_delay", duration<&Config::shutdown_delay>({Duration{0}, hours{1}}),
+     "how long everything is served on after SIGTERM, each answer the last one of its connection, "
+     "before listeners close: the time that a virtual IP needs to leave"},
     {"main.shutdown_timeout", duration<&Config::shutdown_timeout>({Duration{0}, hours{24}}),
      "how long open exchanges may go on after SIGTERM; 0 cuts them at once"},
     {"main.upgrade_timeout",

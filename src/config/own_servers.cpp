@@ -16,10 +16,10 @@ bool do_meet(const base::IpAddress& ip, std::uint16_t port, const base::SocketAd
     if (port != listener.port() || ip.is_v6() != listener.ip().is_v6()) {
         return false;
     }
-    if (is_wildcard(ip)) {  // Linux then connects to the loopback address
-        return is_wildcard(listener.ip()) || is_loopback(listener.ip());
+    if (ip.is_wildcard()) {  // Linux then connects to the loopback address
+        return listener.ip().is_wildcard() || is_loopback(listener.ip());
     }
-    return ip == listener.ip() || (is_wildcard(listener.ip()) && is_local(ip));
+    return ip == listener.ip() || (listener.ip().is_wildcard() && is_local(ip));
 }
 
 // True if requests to `from` can arrive at `to` through servers that are our own listeners.
@@ -65,10 +65,6 @@ void add_edges(const Config& config, const Site& site, const Server& server,
 bool is_loopback(const base::IpAddress& ip) {
     static const std::vector<base::Cidr> kBlocks = loopback_blocks();
     return base::contains(kBlocks, ip);
-}
-
-bool is_wildcard(const base::IpAddress& ip) {
-    return std::ranges::all_of(ip.bytes(), [](std::uint8_t byte) { return byte == 0; });
 }
 
 std::vector<base::IpAddress> written_addresses(const Server& server) {

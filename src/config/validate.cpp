@@ -174,12 +174,6 @@ std::vector<Listener> listeners_of(const Config& config) {
     return out;
 }
 
-// Every socket is IPV6_V6ONLY, so [::] and 0.0.0.0 never overlap.
-bool do_overlap(const base::SocketAddress& a, const base::SocketAddress& b) {
-    return a.port() == b.port() && a.ip().is_v6() == b.ip().is_v6() && !(a.ip() == b.ip()) &&
-           (is_wildcard(a.ip()) || is_wildcard(b.ip()));
-}
-
 void check_listeners(const Config& config, LoadResult& result) {
     const std::vector<Listener> all = listeners_of(config);
     for (std::size_t i = 0; i < all.size(); ++i) {
@@ -195,7 +189,7 @@ void check_listeners(const Config& config, LoadResult& result) {
                                                " in " + place(other.listen->where)});
                 break;
             }
-            if (do_overlap(other.listen->address, address)) {
+            if (base::overlaps(other.listen->address, address)) {
                 result.warnings.push_back({all[i].listen->where, all[i].key,
                                            all[i].listen->text + " overlaps with " +
                                                other.listen->text + " of " + other.owner + " in " +

@@ -237,6 +237,10 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
         spdlog::info("{} is no longer passively marked: {} passed check{}", check.label, check.rise,
                      check.rise == 1 ? "" : "s");
     }
+    if (has_passed && !check.state.is_checked() && !board.is_up(check.id.index)) {
+        board.set_up(check.id.index, true);  // it joined a group in service
+        spdlog::info("{} is up: its first check passed", check.label);
+    }
     switch (check.state.on_check(has_passed)) {
         case policy::HealthFlip::went_down:
             take_down(check, result);

@@ -107,16 +107,17 @@ class StandardError {
     std::uint64_t lost_ = 0;
 };
 
+// Null for standard error.
+std::shared_ptr<observe::LogWriter> open_target(const std::string& target) {
+    return target == "stderr" ? nullptr : std::make_shared<observe::LogWriter>(target);
+}
+
 }  // namespace
 
 // spdlog serialises the calls with the sink's mutex.
 class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
   public:
-    explicit Sink(const std::string& target) {
-        if (target != "stderr") {
-            writer_ = std::make_unique<observe::LogWriter>(target);
-        }
-    }
+    explicit Sink(std::shared_ptr<observe::LogWriter> writer) : writer_(std::move(writer)) {}
 
     bool is_journal() const { return !writer_ && standard_error_.is_journal(); }
 
@@ -129,9 +130,10 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
 
     // Returns the writer so that the caller ends it without the mutex: the writer's thread may log
     // meanwhile.
-    std::unique_ptr<observe::LogWriter> detach_writer() {
+    std::shared_ptr<observe::LogWriter> exchange_writer(
+        std::shared_ptr<observe::LogWriter> writer) {
         const std::lock_guard lock(mutex_);
-        return std::move(writer_);
+        return std::exchange(writer_, std::move(writer));
     }
 
   protected:
@@ -153,24 +155,43 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
     void flush_() override {}
 
   private:
-    std::unique_ptr<observe::LogWriter> writer_;
+    std::shared_ptr<observe::LogWriter> writer_;  // null: standard error
     StandardError standard_error_;
 };
 
 OperationalLog::OperationalLog(const config::Log& config)
-    : sink_(std::make_shared<Sink>(config.target)) {
-    auto logger = std::make_shared<spdlog::logger>("s3gate", sink_);
-    logger->set_pattern(sink_->is_journal() ? kJournalPattern : kPattern);
-    logger->set_level(level_of(config.level));
-    spdlog::set_default_logger(std::move(logger));
+    : target_(config.target), sink_(std::make_shared<Sink>(open_target(config.target))) {
+    spdlog::set_default_logger(std::make_shared<spdlog::logger>("s3gate", sink_));
+    apply(config);
 }
 
 OperationalLog::~OperationalLog() {
-    sink_->detach_writer();
+    sink_->exchange_writer(nullptr);
+}
+
+// The logger stays the same object: other threads use it without a lock.
+void OperationalLog::apply(const config::Log& config) const {
+    spdlog::set_pattern(sink_->is_journal() ? kJournalPattern : kPattern);
+    spdlog::set_level(level_of(config.level));
 }
 
 void OperationalLog::reopen() {
     sink_->reopen();
+}
+
+std::shared_ptr<observe::LogWriter> OperationalLog::open(const config::Log& config) const {
+    return config.target == target_ ? nullptr : open_target(config.target);
+}
+
+std::shared_ptr<observe::LogWriter> OperationalLog::use(
+    const config::Log& config, std::shared_ptr<observe::LogWriter> writer) {
+    std::shared_ptr<observe::LogWriter> old;
+    if (config.target != target_) {
+        target_ = config.target;
+        old = sink_->exchange_writer(std::move(writer));
+    }
+    apply(config);
+    return old;
 }
 
 }  // namespace s3gate::control

@@ -5,8 +5,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "s3gate/config/model.hpp"
+#include "s3gate/observe/access_log.hpp"
 
 namespace s3gate::control {
 
@@ -22,8 +24,19 @@ class OperationalLog {
     // Opens the path anew (log rotation).
     void reopen();
 
+    // The target of another configuration, open; null where the target stays. Throws as the
+    // constructor does.
+    std::shared_ptr<observe::LogWriter> open(const config::Log& config) const;
+    // From now on level and target are those of `config`. `writer` is what open() returned. Returns
+    // the writer of the target before, if that is another one: its end may take a second.
+    std::shared_ptr<observe::LogWriter> use(const config::Log& config,
+                                            std::shared_ptr<observe::LogWriter> writer);
+
   private:
     class Sink;
+    void apply(const config::Log& config) const;
+
+    std::string target_;
     std::shared_ptr<Sink> sink_;
 };
 

@@ -194,16 +194,20 @@ std::vector<int> signals_of_other_servers() {
     return out;
 }
 
-void create_log_for(const std::string& user, const std::string& path) {
+void prepare_log(const std::string& user, const std::string& target) {
+    if (user.empty() || ::geteuid() != 0 || !target.starts_with('/')) {
+        return;
+    }
     const passwd* entry = ::getpwnam(user.c_str());
     if (entry == nullptr) {
         return;
     }
     // O_EXCL follows no symbolic link: in a directory of another user only a new file of ours can
     // change its owner.
-    const base::Descriptor log(::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
+    const base::Descriptor log(
+        ::open(target.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640));
     if (log && ::fchown(log.get(), entry->pw_uid, entry->pw_gid) != 0) {
-        ::unlink(path.c_str());
+        ::unlink(target.c_str());
     }
 }
 

@@ -56,10 +56,10 @@ void disarm_signals();
 // a controlling terminal some of them belong to the terminal and stay ignored.
 std::vector<int> signals_of_other_servers();
 
-// As root: makes the file at `path` with the owner `user`, unless something exists there; then the
-// administrator decides its owner. Otherwise a log opened before the change of user could not be
-// reopened after it. Failures show when the log is opened.
-void create_log_for(const std::string& user, const std::string& path);
+// As root, where `user` is set and `target` is a path: makes the file with the owner `user`, unless
+// something exists there; then the administrator decides its owner. Otherwise a log opened before
+// the change of user could not be reopened after it. Failures show when the log is opened.
+void prepare_log(const std::string& user, const std::string& target);
 
 // Programs that this process starts gain no rights (set-user-ID, file capabilities). Applies to
 // this thread and the threads it makes: call it before there are others. Throws std::runtime_error.

@@ -5,38 +5,38 @@
 
 #include <algorithm>
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
-#include <functional>
 #include <optional>
 #include <random>
-#include <set>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "counter_report.hpp"
+#include "deployment.hpp"
 #include "group_watch.hpp"
 #include "health_checker.hpp"
 #include "health_probe.hpp"
+#include "name_service.hpp"
 #include "operational_log.hpp"
 #include "process_setup.hpp"
+#include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
-#include "s3gate/control/resolver.hpp"
 #include "s3gate/net/buffer_pool.hpp"
 #include "s3gate/net/listen_socket.hpp"
 #include "s3gate/observe/access_log.hpp"
 #include "s3gate/observe/journal.hpp"
-#include "s3gate/proxy/listener.hpp"
 #include "s3gate/proxy/shared.hpp"
 #include "s3gate/proxy/worker_handle.hpp"
 #include "s3gate/proxy/worker_thread.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/client_table.hpp"
-#include "s3gate/state/slot_directory.hpp"
 #include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::control {
@@ -50,32 +50,14 @@ using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Cl
 
 constexpr base::Duration kTick = seconds{1};
 constexpr base::Duration kResolveAtStart = seconds{5};
-constexpr base::Duration kResolveAgain = seconds{10};
 constexpr base::Duration kWarnEvery = seconds{10};
 constexpr base::Duration kFinishPoll{20};
 // A worker that ignores this limit after a stop has a bug; the process must still end.
 constexpr base::Duration kLastResort = seconds{5};
-// Descriptors for other uses than clients and backends: listeners, pipes, logs, health checks.
-constexpr std::uint64_t kReservedDescriptors = 512;
-
 // A reason that forbids the start; the text is for the operator.
 struct StartError : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
-
-// Clients that RLIMIT_NOFILE allows when each has one backend connection.
-std::uint64_t carried_connections(std::uint64_t descriptors) {
-    const std::uint64_t reserved = std::min(kReservedDescriptors, descriptors / 2);
-    return std::max<std::uint64_t>((descriptors - reserved) / 2, 1);
-}
-
-std::string joined(const std::vector<base::IpAddress>& addresses) {
-    std::string out;
-    for (const base::IpAddress& address : addresses) {
-        out += (out.empty() ? "" : ", ") + address.to_string();
-    }
-    return out;
-}
 
 // READY waits for the first round of checks, for at most this long (docs/architecture.md,
 // "Health").
@@ -108,8 +90,6 @@ class GrowthWarning {
 // The sender of these signals expects the behaviour of another server.
 const char* refusal_of(int number) {
     switch (number) {
-        case SIGHUP:
-            return "SIGHUP: this version cannot reload its configuration; restart it instead";
         case SIGUSR2:
             return "SIGUSR2: this version cannot upgrade in place; restart it instead";
         case SIGWINCH:
@@ -126,6 +106,7 @@ const char* refusal_of(int number) {
 enum class Phase {
     starting,  // until the first round of checks has ended
     serving,
+    leaving,  // for shutdown_delay: a virtual IP may go to the other host
     draining,
     stopping,  // open connections are cut
 };
@@ -134,23 +115,15 @@ enum class Phase {
 
 struct Server::Impl {
     Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_)
-        : config(std::move(config_)), hooks(hooks_) {}
+        : first_config(std::move(config_)), hooks(hooks_) {}
     ~Impl();
 
     int run();
 
     // Steps of the start, in this order
-    void prepare_log(const std::string& target) const;
     void open_log();
-    void resolve_names();
-    void for_servers_of(const std::string& host,
-                        const std::function<void(const config::Site&, const config::Server&)>& use);
-    void build_first_snapshot();
-    const std::string& name_of_site(const state::Address& address) const;
-    // The addresses of the snapshot that this host can listen on.
-    std::vector<const state::Address*> probe_addresses() const;
-    void open_access_log();
-    void open_listeners(const std::vector<const state::Address*>& addresses);
+    void build_deployment();
+    Provision provision_start();
     void become_user();
     void build_shared();
     void start_workers();
@@ -165,9 +138,12 @@ struct Server::Impl {
     void report_groups(base::TimePoint now);
     void report_losses(base::TimePoint now);
     void report_counters(std::optional<CounterReport::Line> line) const;
-    void resolve_more(base::TimePoint now);
-    void publish();
+    void use_addresses(const state::Resolution& addresses);
     void become_ready();
+    void reload();
+    std::string obstacle_to_reload() const;
+    void end_or_stop(const char* signal);
+    void begin_delay(base::Duration delay);
     void begin_drain();
     void stop_now(const char* why);
     void await_finish();
@@ -180,35 +156,31 @@ struct Server::Impl {
         }
     }
 
-    std::shared_ptr<const config::Config> config;
+    const config::Config& config() const { return deployment->config(); }
+
+    std::shared_ptr<const config::Config> first_config;
     Hooks hooks;
     asio::io_context context{1};
     asio::signal_set signals{context};
     Timer tick{context};
+    Timer delay_end{context};
     Timer drain_end{context};
     Timer finish_poll{context};
     base::TimePoint tick_due{};
     Phase phase = Phase::starting;
 
     std::unique_ptr<OperationalLog> log;
-    std::unique_ptr<observe::LogWriter> access_log;
     std::uint64_t descriptors = 0;
     std::size_t worker_count = 1;
 
-    state::Resolution resolution;
-    std::set<std::string> unresolved;
-    std::unique_ptr<PendingResolution> pending;
-    base::TimePoint next_resolve{};
-
-    std::vector<std::shared_ptr<proxy::Listener>> listeners;
-
     std::unique_ptr<state::Board> board;
-    std::unique_ptr<state::SlotDirectory> directory;
     std::unique_ptr<state::ClientTable> clients;
     std::unique_ptr<net::PipeBudget> pipes;
-    proxy::Shared shared;
-    std::shared_ptr<const state::Snapshot> snapshot;
+    std::unique_ptr<NameService> names;
+    std::unique_ptr<Deployment> deployment;
     std::unique_ptr<HealthChecker> checker;
+    std::unique_ptr<Reloader> reloader;
+    proxy::Shared shared;
     std::vector<std::unique_ptr<proxy::WorkerThread>> workers;
     bool are_running = false;
 
@@ -233,24 +205,23 @@ Server::Impl::~Impl() {
 
 int Server::Impl::run() {
     try {
-        if (!config->user.empty() && ::geteuid() == 0) {
+        if (!first_config->user.empty() && ::geteuid() == 0) {
             forbid_new_privileges();  // before the log, which has its own thread
         }
         open_log();
         descriptors = raise_descriptor_limit();
-        resolve_names();
-        build_first_snapshot();
-        const std::vector<const state::Address*> addresses = probe_addresses();
-        open_access_log();
-        open_listeners(addresses);
+        build_deployment();
+        Provision provision = provision_start();
         become_user();
+        // After the change of user: the kernel's limits depend on it.
+        deployment->begin(std::move(provision));
         build_shared();
     } catch (const std::exception& error) {
         if (log) {
             spdlog::error("cannot start: {}", error.what());
         }
-        // An operator who starts the daemon by hand reads stderr, even if the log goes elsewhere.
-        if (!log || config->log.target != "stderr") {
+        // The person that starts it by hand looks here, wherever the log goes.
+        if (!log || first_config->log.target != "stderr") {
             const std::string prefix(
                 observe::journal_prefix(STDERR_FILENO, observe::Priority::error));
             std::fprintf(stderr, "%ss3gate: cannot start: %s\n", prefix.c_str(), error.what());
@@ -264,145 +235,79 @@ int Server::Impl::run() {
     return end();
 }
 
-void Server::Impl::prepare_log(const std::string& target) const {
-    if (!config->user.empty() && ::geteuid() == 0 && target.starts_with('/')) {
-        create_log_for(config->user, target);
-    }
-}
-
 void Server::Impl::open_log() {
-    prepare_log(config->log.target);
+    const config::Log& settings = first_config->log;
+    prepare_log(first_config->user, settings.target);
     try {
-        log = std::make_unique<OperationalLog>(config->log);
+        log = std::make_unique<OperationalLog>(settings);
     } catch (const std::system_error& error) {
-        throw StartError("log " + config->log.target + ": " + error.code().message());
+        throw StartError("log " + settings.target + ": " + error.code().message());
     }
 }
 
-void Server::Impl::resolve_names() {
-    ResolveOutcome outcome = resolve_all(*config, kResolveAtStart);
-    resolution = std::move(outcome.addresses);
-    for (const auto& [host, reason] : outcome.errors) {
-        for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
-            spdlog::warn("{} is down: cannot resolve {}: {}",
-                         state::label_of(site.backends.name, server, {}), host, reason);
-        });
-        unresolved.insert(host);
-    }
-    next_resolve = base::Clock::now() + kResolveAgain;
-}
-
-void Server::Impl::for_servers_of(
-    const std::string& host,
-    const std::function<void(const config::Site&, const config::Server&)>& use) {
-    for (const config::Site& site : config->sites) {
-        for (const config::Server& server : site.backends.servers) {
-            if (server.host == host) {
-                use(site, server);
-            }
-        }
-    }
-}
-
-void Server::Impl::build_first_snapshot() {
-    worker_count = config->workers == 0 ? automatic_worker_count() : config->workers;
+void Server::Impl::build_deployment() {
+    worker_count = first_config->workers == 0 ? automatic_worker_count() : first_config->workers;
     board = std::make_unique<state::Board>(worker_count);
-    state::bump<std::uint64_t>(board->control().lookups_failed, unresolved.size());
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
-    directory = std::make_unique<state::SlotDirectory>(*board);
-    snapshot = state::build_snapshot(config, resolution, *directory);
+    pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
+    deployment = std::make_unique<Deployment>(
+        Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count});
+    names = std::make_unique<NameService>(
+        context, board->control(),
+        [this](const state::Resolution& addresses) { use_addresses(addresses); });
+    names->use(*first_config);
+    names->resolve_first(kResolveAtStart);
 }
 
-// Runs before the daemon listens: a second instance would otherwise share the clients of the first
-// one (SO_REUSEPORT) without an error (docs/architecture.md, "Start, drain, stop").
-std::vector<const state::Address*> Server::Impl::probe_addresses() const {
-    std::vector<const state::Address*> usable;
-    for (const state::Address& address : snapshot->addresses) {
-        const net::ProbeResult probe = net::probe_bind(address.address);
-        if (probe.no_ipv6) {
-            spdlog::warn("no IPv6 on this host: site {} does not listen on {}",
-                         name_of_site(address), address.text);
-            continue;
-        }
-        if (!probe.error.empty()) {
-            throw StartError("cannot listen on " + address.text + " (site " +
-                             name_of_site(address) + "): " + probe.error);
-        }
-        usable.push_back(&address);
-    }
-    // A bad admin listener must fail the start as well.
-    for (const config::Listen& listen : config->admin.listen) {
+// A second instance must not get this far: its sockets would take clients from the first one.
+Provision Server::Impl::provision_start() {
+    // The admin listeners are probed with the others so that they fail at the start, not later.
+    std::vector<std::string> problems;
+    for (const config::Listen& listen : first_config->admin.listen) {
         const net::ProbeResult probe = net::probe_bind(listen.address);
         if (!probe.error.empty()) {
-            throw StartError("cannot listen on " + listen.text + " (admin): " + probe.error);
+            problems.push_back("cannot listen on " + listen.text + " (admin): " + probe.error);
         }
     }
-    if (usable.empty()) {
-        throw StartError("no address to listen on");
+    Provision provision =
+        deployment->provision(first_config, names->addresses(),
+                              state::build_rings(*first_config, nullptr), std::move(problems));
+    for (const std::string& warning : provision.findings.warnings) {
+        spdlog::warn("{}", warning);
     }
-    return usable;
-}
-
-const std::string& Server::Impl::name_of_site(const state::Address& address) const {
-    return snapshot->sites[address.default_site].config->name;
-}
-
-void Server::Impl::open_access_log() {
-    prepare_log(config->access_log.target);
-    try {
-        access_log = std::make_unique<observe::LogWriter>(config->access_log.target);
-    } catch (const std::system_error& error) {
-        throw StartError("access log " + config->access_log.target + ": " + error.code().message());
+    std::string text;
+    for (const std::string& problem : provision.findings.problems) {
+        text += (text.empty() ? "" : "; ") + problem;
     }
-}
-
-void Server::Impl::open_listeners(const std::vector<const state::Address*>& addresses) {
-    for (const state::Address* const address : addresses) {
-        const auto index = static_cast<std::uint32_t>(listeners.size());
-        try {
-            listeners.push_back(proxy::listen_on(index, *address, worker_count));
-        } catch (const std::system_error& error) {
-            throw StartError("cannot listen on " + address->address.to_string() + " (site " +
-                             name_of_site(*address) + "): " + error.code().message());
-        }
+    if (!text.empty()) {
+        throw StartError(text);
     }
+    return provision;
 }
 
 void Server::Impl::become_user() {
-    if (config->user.empty()) {
+    const std::string& user = first_config->user;
+    if (user.empty()) {
         return;
     }
     if (::geteuid() != 0) {
-        spdlog::warn("user {} is ignored: not started as root", config->user);
+        spdlog::warn("user {} is ignored: not started as root", user);
         return;
     }
-    drop_privileges(config->user);
+    drop_privileges(user);
 }
 
 void Server::Impl::build_shared() {
     std::random_device random;
     clients = std::make_unique<state::ClientTable>(std::uint64_t{random()} << 32 | random());
-    // After the change of user: the kernel's limit depends on the user.
-    pipes = std::make_unique<net::PipeBudget>(config->limits.pipes, worker_count);
-
-    const std::uint64_t carried = carried_connections(descriptors);
-    const std::uint64_t wanted = config->limits.connections;
-    if (wanted > carried) {
-        spdlog::warn("limits.connections is {}, but RLIMIT_NOFILE of {} carries about {}", wanted,
-                     descriptors, carried);
-    }
     shared.board = board.get();
     shared.clients = clients.get();
-    shared.access_log = access_log.get();
     shared.pipes = pipes.get();
     shared.hostname = host_name();
-    shared.connection_limit = wanted == 0 ? carried : wanted;
-    shared.parked_limit = std::max<std::size_t>(descriptors / 4 / worker_count, 1);
-    shared.replay_memory = config->limits.replay_memory / worker_count;
 }
 
 void Server::Impl::start_workers() {
-    for (const int number : {SIGTERM, SIGQUIT, SIGINT, SIGUSR1}) {
+    for (const int number : {SIGTERM, SIGQUIT, SIGINT, SIGUSR1, SIGHUP}) {
         signals.add(number);
     }
     for (const int number : signals_of_other_servers()) {
@@ -412,13 +317,14 @@ void Server::Impl::start_workers() {
     const std::vector<int> processors = allowed_processors();
     const SignalsBlocked blocked;
     for (std::size_t i = 0; i < worker_count; ++i) {
-        workers.push_back(std::make_unique<proxy::WorkerThread>(i, shared, snapshot, listeners));
+        workers.push_back(
+            std::make_unique<proxy::WorkerThread>(i, shared, deployment->publication()));
         shared.workers.push_back(workers.back()->handle());
     }
     seen_ticks.assign(worker_count, 0);
     are_running = true;
     for (std::size_t i = 0; i < worker_count; ++i) {
-        if (config->cpu_affinity) {
+        if (config().cpu_affinity) {
             const ProcessorPin pin(processors[i % processors.size()]);
             workers[i]->start();
         } else {
@@ -437,8 +343,11 @@ void Server::Impl::start_checks() {
                 }
             }
         });
-    checker->use(snapshot);
-    checker->when_first_round_done([this] { become_ready(); }, first_round_limit(*config));
+    checker->use(deployment->snapshot());
+    checker->when_first_round_done([this] { become_ready(); }, first_round_limit(config()));
+    reloader = std::make_unique<Reloader>(Reloader::Parts{context, *deployment, *names, *checker,
+                                                          shared.workers,
+                                                          [this] { return obstacle_to_reload(); }});
 }
 
 void Server::Impl::become_ready() {
@@ -447,19 +356,13 @@ void Server::Impl::become_ready() {
     }
     phase = Phase::serving;
     report_groups(base::Clock::now());
-    const ServerCount servers = count_servers(*snapshot, *board);
-    std::string where;
-    for (const auto& listener : listeners) {
-        const auto address =
-            std::ranges::find(snapshot->addresses, listener->identity(), &state::Address::identity);
-        where += (where.empty() ? "" : ", ") + listener->address().to_string() + " (" +
-                 name_of_site(*address) + ")";
-    }
+    const ServerCount servers = count_servers(*deployment->snapshot(), *board);
     spdlog::log(servers.up < servers.all ? spdlog::level::warn : spdlog::level::info,
                 "ready: s3gate " S3GATE_VERSION
                 ", {} worker{}, {} connections, {} of {} server{} up, listening on {}",
-                worker_count, worker_count == 1 ? "" : "s", shared.connection_limit, servers.up,
-                servers.all, servers.all == 1 ? "" : "s", where);
+                worker_count, worker_count == 1 ? "" : "s",
+                deployment->publication().limits.connections, servers.up, servers.all,
+                servers.all == 1 ? "" : "s", ListenerTable::describe(deployment->publication()));
     call(hooks.ready);
 }
 
@@ -475,20 +378,20 @@ void Server::Impl::await_signal() {
 void Server::Impl::on_signal(int number) {
     switch (number) {
         case SIGTERM:
+            end_or_stop("SIGTERM");
+            break;
         case SIGQUIT:
-            if (phase == Phase::draining) {
-                stop_now(number == SIGTERM ? "SIGTERM while draining" : "SIGQUIT while draining");
-            } else {
-                begin_drain();
-            }
+            end_or_stop("SIGQUIT");
+            break;
+        case SIGHUP:
+            reload();
             break;
         case SIGINT:
             stop_now("SIGINT");
             break;
         case SIGUSR1:
             spdlog::info("reopening the logs");
-            log->reopen();
-            access_log->reopen();
+            deployment->reopen_logs();
             break;
         default:
             spdlog::warn("{}", refusal_of(number));
@@ -518,10 +421,9 @@ void Server::Impl::on_tick() {
     feed_watchdog();
     clients->sweep(
         static_cast<std::uint64_t>(std::chrono::nanoseconds(now.time_since_epoch()).count()));
-    directory->collect();
+    deployment->collect();
     report_groups(now);
     report_losses(now);
-    resolve_more(now);
     report_counters(counter_report->tick(now));
 }
 
@@ -541,7 +443,7 @@ void Server::Impl::feed_watchdog() {
 
 void Server::Impl::report_groups(base::TimePoint now) {
     if (phase != Phase::stopping) {
-        group_watch.look(*snapshot, *board, now);
+        group_watch.look(*deployment->snapshot(), *board, now);
     }
 }
 
@@ -552,9 +454,10 @@ void Server::Impl::report_losses(base::TimePoint now) {
             "of others share their limits",
             clients->size(), shared_by);
     }
-    if (const auto lines = dropped_lines.growth(access_log->dropped_lines(), now)) {
+    const observe::LogWriter& access_log = *deployment->publication().access_log;
+    if (const auto lines = dropped_lines.growth(access_log.dropped_lines(), now)) {
         spdlog::warn("access log {}: {} lines dropped: it does not take them fast enough",
-                     config->access_log.target, lines);
+                     config().access_log.target, lines);
     }
     const auto discarded = board->control().discarded.load(std::memory_order_relaxed);
     if (const auto checks = discarded_checks.growth(discarded, now)) {
@@ -573,63 +476,62 @@ void Server::Impl::report_counters(std::optional<CounterReport::Line> line) cons
     }
 }
 
-// Names unknown at the start are looked up until they are known. One round at a time: a hanging
-// resolver must not accumulate threads.
-void Server::Impl::resolve_more(base::TimePoint now) {
-    if (unresolved.empty() || phase == Phase::draining || phase == Phase::stopping) {
-        return;
-    }
-    if (!pending) {
-        if (now >= next_resolve) {
-            pending = std::make_unique<PendingResolution>(unresolved);
-        }
-        return;
-    }
-    const bool is_done = pending->is_done();
-    bool has_news = false;
-    for (auto& [host, addresses] : pending->outcome().addresses) {
-        if (unresolved.erase(host) == 1) {
-            for_servers_of(host, [&](const config::Site& site, const config::Server& server) {
-                spdlog::info("{} is resolved",
-                             state::label_of(site.backends.name, server, joined(addresses)));
-            });
-            resolution[host] = addresses;
-            has_news = true;
-        }
-    }
-    if (is_done) {
-        state::bump<std::uint64_t>(board->control().lookups_failed,
-                                   pending->outcome().errors.size());
-        pending.reset();
-        next_resolve = now + kResolveAgain;
-    }
-    if (has_news) {
-        publish();
+void Server::Impl::use_addresses(const state::Resolution& addresses) {
+    if (phase != Phase::draining && phase != Phase::stopping) {
+        deployment->use_addresses(addresses, shared.workers, *checker);
     }
 }
 
-void Server::Impl::publish() {
-    try {
-        snapshot = state::build_snapshot(config, resolution, *directory);
-    } catch (const std::length_error& error) {
-        spdlog::error("new addresses are not used: {}", error.what());
+void Server::Impl::reload() {
+    spdlog::info("SIGHUP: reopening the logs, reading the configuration");
+    deployment->reopen_logs();
+    asio::co_spawn(context, reloader->reload(std::nullopt), asio::detached);
+}
+
+std::string Server::Impl::obstacle_to_reload() const {
+    return phase == Phase::starting || phase == Phase::serving ? "" : "the daemon is stopping";
+}
+
+// The first signal drains, the second one stops at once. One during shutdown_delay ends the delay.
+void Server::Impl::end_or_stop(const char* signal) {
+    if (phase == Phase::draining) {
+        stop_now((std::string(signal) + " while draining").c_str());
+    } else if (phase == Phase::leaving) {
+        spdlog::info("{} ends shutdown_delay", signal);
+        begin_drain();
+    } else if (phase != Phase::stopping) {
+        call(hooks.stopping);
+        begin_delay(config().shutdown_delay);
+    }
+}
+
+// Everything goes on for `delay` but kept connections: each answer is its connection's last one, so
+// that few clients are left when the virtual IP leaves.
+void Server::Impl::begin_delay(base::Duration delay) {
+    phase = Phase::leaving;
+    for (const proxy::WorkerHandle& worker : shared.workers) {
+        worker.post_announce_close();
+    }
+    if (delay == base::Duration::zero()) {
+        begin_drain();
         return;
     }
-    checker->use(snapshot);
-    for (const proxy::WorkerHandle& worker : shared.workers) {
-        worker.post_snapshot(snapshot);
-    }
+    spdlog::info("leaving: serves on for {} s, each answer with Connection: close",
+                 std::chrono::duration<double>(delay).count());
+    delay_end.expires_after(delay);
+    delay_end.async_wait([this](error_code error) {
+        if (!error && phase == Phase::leaving) {
+            begin_drain();
+        }
+    });
 }
 
 void Server::Impl::begin_drain() {
-    if (phase == Phase::stopping) {
-        return;
-    }
     phase = Phase::draining;
+    const base::Duration limit = config().shutdown_timeout;
     spdlog::info("draining: requests in progress have {} s",
-                 std::chrono::duration<double>(config->shutdown_timeout).count());
-    call(hooks.stopping);
-    drain_end.expires_after(config->shutdown_timeout);
+                 std::chrono::duration<double>(limit).count());
+    drain_end.expires_after(limit);
     drain_end.async_wait([this](error_code error) {
         if (!error) {
             stop_now("shutdown_timeout is over");
@@ -647,7 +549,9 @@ void Server::Impl::stop_now(const char* why) {
     }
     spdlog::info("stopping at once: {}", why);
     if (phase != Phase::draining) {
-        call(hooks.stopping);
+        if (phase != Phase::leaving) {
+            call(hooks.stopping);
+        }
         await_finish();
     }
     phase = Phase::stopping;
@@ -682,6 +586,7 @@ bool Server::Impl::has_finished() const {
 }
 
 int Server::Impl::end() {
+    names->stop();
     checker->stop();
     proxy::CutShort cut;
     for (const auto& worker : workers) {
@@ -693,7 +598,7 @@ int Server::Impl::end() {
     are_running = false;
     shared.workers.clear();
     workers.clear();
-    access_log.reset();  // writes the queued lines
+    deployment->end();  // the access log writes the queued lines
     report_counters(counter_report->rest(base::Clock::now()));
     spdlog::info("{}", counter_report->totals());
     return report_end(cut);

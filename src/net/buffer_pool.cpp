@@ -72,12 +72,20 @@ std::uint64_t automatic_pipe_limit() {
 }  // namespace
 
 PipeBudget::PipeBudget(std::uint64_t limit, std::size_t pools)
-    : limit_(limit > 0 ? limit : automatic_pipe_limit()),
-      kept_per_pool_(static_cast<std::size_t>(
-          std::clamp<std::uint64_t>(limit_ / (2 * std::max<std::size_t>(pools, 1)), 1, 8))) {}
+    : pools_(std::max<std::size_t>(pools, 1)) {
+    set_limit(limit);
+}
+
+void PipeBudget::set_limit(std::uint64_t limit) {
+    const std::uint64_t wanted = limit > 0 ? limit : automatic_pipe_limit();
+    limit_.store(wanted, std::memory_order_relaxed);
+    kept_per_pool_.store(
+        static_cast<std::size_t>(std::clamp<std::uint64_t>(wanted / (2 * pools_), 1, 8)),
+        std::memory_order_relaxed);
+}
 
 bool PipeBudget::take() {
-    if (used_.fetch_add(1, std::memory_order_relaxed) < limit_) {
+    if (used_.fetch_add(1, std::memory_order_relaxed) < limit()) {
         return true;
     }
     used_.fetch_sub(1, std::memory_order_relaxed);

@@ -1,11 +1,19 @@
 #include "s3gate/net/listen_socket.hpp"
 
+#include <arpa/inet.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -53,6 +61,62 @@ base::Descriptor bound_socket(const base::SocketAddress& address, bool shared) {
     return socket;
 }
 
+// A line of /proc/net/tcp or tcp6.
+struct ListeningSocket {
+    base::SocketAddress address;
+    std::uint64_t inode = 0;
+};
+
+// "0100007F:2328": each 32-bit word of the address as this machine has it in memory.
+std::optional<base::SocketAddress> read_proc_address(std::string_view text) {
+    const std::size_t colon = text.find(':');
+    std::array<std::uint32_t, 4> words{};
+    if (colon != 8 && colon != 32) {
+        return std::nullopt;
+    }
+    for (std::size_t i = 0; i < colon / 8; ++i) {
+        const char* const begin = text.data() + i * 8;
+        if (std::from_chars(begin, begin + 8, words[i], 16).ptr != begin + 8) {
+            return std::nullopt;
+        }
+    }
+    std::uint16_t port = 0;
+    const char* const end = text.data() + text.size();
+    if (std::from_chars(text.data() + colon + 1, end, port, 16).ptr != end) {
+        return std::nullopt;
+    }
+    sockaddr_in v4{};
+    sockaddr_in6 v6{};
+    if (colon == 8) {
+        v4.sin_family = AF_INET;
+        v4.sin_port = htons(port);
+        v4.sin_addr.s_addr = words[0];
+        return base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&v4), sizeof v4);
+    }
+    v6.sin6_family = AF_INET6;
+    v6.sin6_port = htons(port);
+    std::memcpy(&v6.sin6_addr, words.data(), sizeof v6.sin6_addr);
+    return base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&v6), sizeof v6);
+}
+
+// nullopt for what does not listen. proc(5): number, local address, remote address, state, queues,
+// timer, retransmits, user, timeouts, inode.
+std::optional<ListeningSocket> read_listening(const std::string& line) {
+    constexpr std::string_view kListen = "0A";  // TCP_LISTEN of net/tcp_states.h
+    std::array<std::string, 10> columns;
+    std::istringstream words(line);
+    for (std::string& column : columns) {
+        words >> column;
+    }
+    const auto address = columns[3] == kListen ? read_proc_address(columns[1]) : std::nullopt;
+    std::uint64_t inode = 0;
+    const char* const end = columns[9].data() + columns[9].size();
+    if (!address || std::from_chars(columns[9].data(), end, inode).ptr != end) {
+        return std::nullopt;
+    }
+    return ListeningSocket{*address, inode};
+}
+
 }  // namespace
 
 ProbeResult probe_bind(const base::SocketAddress& address) {
@@ -75,6 +139,45 @@ ProbeResult probe_bind(const base::SocketAddress& address) {
 
 std::string bind_error(const base::SocketAddress& address) {
     return bound_socket(address, false) ? std::string() : std::generic_category().message(errno);
+}
+
+std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddress& address,
+                                                         std::span<const int> own) {
+    std::vector<std::uint64_t> inodes;
+    for (const int socket : own) {
+        struct stat status{};
+        if (::fstat(socket, &status) == 0) {
+            inodes.push_back(status.st_ino);
+        }
+    }
+    std::ifstream list(address.ip().is_v6() ? "/proc/net/tcp6" : "/proc/net/tcp");
+    std::string line;
+    std::getline(list, line);  // the names of the columns
+    while (std::getline(list, line)) {
+        const auto entry = read_listening(line);
+        if (entry && base::overlaps(entry->address, address) &&
+            std::ranges::find(inodes, entry->inode) == inodes.end()) {
+            return entry->address;
+        }
+    }
+    return std::nullopt;
+}
+
+void refuse_handshakes(int socket) {
+    constexpr std::uint32_t kFlags = 13;  // of a TCP header, RFC 9293 §3.1
+    constexpr std::uint32_t kSyn = 0x02;
+    constexpr std::uint32_t kAck = 0x10;
+    std::array<sock_filter, 5> program{{
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kSyn | kAck),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSyn, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    }};
+    const sock_fprog filter{program.size(), program.data()};
+    // A kernel that refuses leaves what every close of a listening socket has: a connection whose
+    // handshake ends at that very moment is reset.
+    ::setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
 }
 
 std::vector<base::Descriptor> open_listeners(base::SocketAddress& address, std::size_t count) {

@@ -40,12 +40,15 @@ std::array<char, 4> little_endian(std::uint32_t value) {
 
 }  // namespace
 
-KetamaRing::KetamaRing(std::span<const RingServer> servers) {
+KetamaRing::KetamaRing(std::span<const RingServer> servers)
+    : table_(std::make_shared<const Table>(servers)) {}
+
+KetamaRing::Table::Table(std::span<const RingServer> servers) {
     std::size_t total = 0;
     for (const RingServer& server : servers) {
         total += std::size_t{kPointsPerWeight} * server.weight;
     }
-    points_.reserve(total);
+    points.reserve(total);
     for (std::uint32_t index = 0; index < servers.size(); ++index) {
         const auto [host, port] = split(servers[index].text);
         const std::uint32_t base_hash =
@@ -55,45 +58,46 @@ KetamaRing::KetamaRing(std::span<const RingServer> servers) {
         for (std::size_t j = 0; j < count; ++j) {
             const auto bytes = little_endian(previous);
             previous = base::crc32({bytes.data(), bytes.size()}, base_hash);
-            points_.push_back({previous, index});
+            points.push_back({previous, index});
         }
     }
     // Of equal hashes the server configured first keeps the point: nginx's qsort is a stable merge
     // sort with glibc, and it drops all but the first of equal neighbours.
-    std::ranges::stable_sort(points_, {}, &Point::hash);
-    const auto rest = std::ranges::unique(points_, {}, &Point::hash);
-    points_.erase(rest.begin(), rest.end());
-    points_.shrink_to_fit();
+    std::ranges::stable_sort(points, {}, &Point::hash);
+    const auto rest = std::ranges::unique(points, {}, &Point::hash);
+    points.erase(rest.begin(), rest.end());
+    points.shrink_to_fit();
     index_points();
 }
 
-void KetamaRing::index_points() {
-    if (points_.empty()) {
+void KetamaRing::Table::index_points() {
+    if (points.empty()) {
         return;
     }
     // At least two arcs and at most 2^31: a shift by 0 or 32 bits is useless.
     const unsigned arcs_log2 =
-        std::clamp(static_cast<unsigned>(std::bit_width(points_.size())) - 1, 1U, 31U);
-    arc_bits_ = 32 - arcs_log2;
-    const std::size_t arcs = std::size_t{1} << arcs_log2;
-    arcs_.reserve(arcs + 1);
+        std::clamp(static_cast<unsigned>(std::bit_width(points.size())) - 1, 1U, 31U);
+    arc_bits = 32 - arcs_log2;
+    const std::size_t count = std::size_t{1} << arcs_log2;
+    arcs.reserve(count + 1);
     std::uint32_t next = 0;
-    for (std::size_t arc = 0; arc < arcs; ++arc) {
-        while (next < points_.size() && points_[next].hash >> arc_bits_ < arc) {
+    for (std::size_t arc = 0; arc < count; ++arc) {
+        while (next < points.size() && points[next].hash >> arc_bits < arc) {
             ++next;
         }
-        arcs_.push_back(next);
+        arcs.push_back(next);
     }
-    arcs_.push_back(static_cast<std::uint32_t>(points_.size()));
+    arcs.push_back(static_cast<std::uint32_t>(points.size()));
 }
 
 std::size_t KetamaRing::lookup(std::uint32_t hash) const {
-    const std::size_t arc = hash >> arc_bits_;
-    const auto begin = points_.begin() + arcs_[arc];
-    const auto end = points_.begin() + arcs_[arc + 1];
+    const std::vector<Point>& points = table_->points;
+    const std::size_t arc = hash >> table_->arc_bits;
+    const auto begin = points.begin() + table_->arcs[arc];
+    const auto end = points.begin() + table_->arcs[arc + 1];
     // If this arc has no such point, `end` is the first point after it.
     const auto found = std::ranges::lower_bound(begin, end, hash, {}, &Point::hash);
-    return found == points_.end() ? 0 : static_cast<std::size_t>(found - points_.begin());
+    return found == points.end() ? 0 : static_cast<std::size_t>(found - points.begin());
 }
 
 RingWalk start_walk(const KetamaRing& ring, std::string_view key) {

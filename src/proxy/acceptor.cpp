@@ -19,10 +19,33 @@ Acceptor::Acceptor(Worker& worker, std::shared_ptr<Listener> listener)
 
 Acceptor::~Acceptor() {
     close();
+    stay();
 }
 
 bool Acceptor::open() {
+    if (is_open_ || listener_->socket(worker_.index) < 0) {
+        return true;
+    }
+    is_open_ = true;
     return worker_.reactor.add(listener_->socket(worker_.index), *this);
+}
+
+void Acceptor::use(Generation& generation, const AddressState& address) {
+    stay();
+    generation_ = &generation;
+    address_ = &address;
+}
+
+void Acceptor::leave() {
+    if (!std::exchange(is_leaving_, true)) {
+        worker_.borrow(*generation_);
+    }
+}
+
+void Acceptor::stay() {
+    if (std::exchange(is_leaving_, false)) {
+        worker_.give_back(*generation_);
+    }
 }
 
 void Acceptor::close() {
@@ -96,7 +119,7 @@ Acceptor::Next Acceptor::accept_one(int socket) {
     }
     const auto peer =
         base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
-    worker_.adopt_client(client, peer.value_or(base::SocketAddress{}), *listener_);
+    worker_.adopt_client(client, peer.value_or(base::SocketAddress{}), *this);
     return Next::go_on;
 }
 

@@ -1,7 +1,9 @@
-// A listener's socket in the event loop of one worker: accepts clients and keeps them or hands them
-// to a worker with fewer. One thread.
+// A listener as one worker uses it: its socket, through which clients come that the worker keeps or
+// hands to a worker with fewer, and the generation that these clients get. Lives until the last of
+// the clients is gone. One thread.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -10,6 +12,8 @@
 
 namespace s3gate::proxy {
 
+struct AddressState;
+class Generation;
 class Worker;
 
 class Acceptor final : public net::EventTarget {
@@ -19,11 +23,27 @@ class Acceptor final : public net::EventTarget {
     Acceptor(const Acceptor&) = delete;
     Acceptor& operator=(const Acceptor&) = delete;
 
-    // Accepts from now on. False without kernel memory.
+    // Accepts from now on; does nothing the second time. False without kernel memory.
     bool open();
     // Closes this worker's socket. May be called twice.
     void close();
     const Listener& listener() const { return *listener_; }
+
+    // Requests of its clients begin with `generation` from now on, the worker's present one, which
+    // has the address as `address`.
+    void use(Generation& generation, const AddressState& address);
+    // The present generation does not have the address: the last one that had it is kept for the
+    // clients that are connected still.
+    void leave();
+    Generation& generation() const { return *generation_; }
+    const AddressState& address() const { return *address_; }
+    // True if the address is configured no more: a client's next answer is its last one.
+    bool is_leaving() const { return is_leaving_; }
+    // True if no client has come this way, or will.
+    bool is_over() const { return clients == 0 && listener_->is_closed(); }
+
+    std::size_t clients = 0;  // of this worker; it counts them
+
     void on_events(std::uint32_t events) override;
     // Tries again after a pause for lack of descriptors, and accepts what the last turn left.
     void on_tick();
@@ -34,12 +54,17 @@ class Acceptor final : public net::EventTarget {
   private:
     // The step after one call of accept().
     enum class Next : std::uint8_t { go_on, wait, pause };
+    void stay();
     void accept_clients();
     Next accept_one(int socket);
     void go_on_later();
 
     Worker& worker_;
     std::shared_ptr<Listener> listener_;
+    Generation* generation_ = nullptr;       // borrowed while is_leaving_
+    const AddressState* address_ = nullptr;  // of generation_
+    bool is_leaving_ = false;
+    bool is_open_ = false;
     bool is_pending_ = false;  // the queue may hold clients without a further event
     bool lacks_descriptors_ = false;
 };

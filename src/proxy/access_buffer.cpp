@@ -12,11 +12,20 @@ constexpr std::size_t kFlushBytes = 60 * 1024;  // docs/architecture.md
 
 }  // namespace
 
-AccessBuffer::AccessBuffer(observe::LogWriter& writer, const std::string& hostname)
-    : writer_(writer), line_(hostname) {}
+AccessBuffer::AccessBuffer(std::shared_ptr<observe::LogWriter> writer, const std::string& hostname)
+    : writer_(std::move(writer)), line_(hostname) {}
+
+std::uint64_t AccessBuffer::use(std::shared_ptr<observe::LogWriter> writer) {
+    if (writer == writer_) {
+        return 0;
+    }
+    const std::uint64_t dropped = flush();
+    writer_ = std::move(writer);
+    return dropped;
+}
 
 std::uint64_t AccessBuffer::add(const observe::RequestRecord& record, base::TimePoint now) {
-    if (!writer_.enabled()) {
+    if (!writer_->enabled()) {
         return 0;
     }
     line_.append(text_, record,
@@ -30,7 +39,7 @@ std::uint64_t AccessBuffer::flush() {
     if (lines_ == 0) {
         return 0;
     }
-    const std::uint64_t dropped = writer_.submit(std::move(text_), std::exchange(lines_, 0));
+    const std::uint64_t dropped = writer_->submit(std::move(text_), std::exchange(lines_, 0));
     text_.clear();
     text_.reserve(observe::LogWriter::kBlockBytes);
     return dropped;

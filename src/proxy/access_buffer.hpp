@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <string>
 
 #include "s3gate/base/clock.hpp"
@@ -14,7 +15,10 @@ namespace s3gate::proxy {
 
 class AccessBuffer {
   public:
-    AccessBuffer(observe::LogWriter& writer, const std::string& hostname);
+    AccessBuffer(std::shared_ptr<observe::LogWriter> writer, const std::string& hostname);
+
+    // Later lines go to `writer`, the ones that are here to the one before. Returns as add() does.
+    std::uint64_t use(std::shared_ptr<observe::LogWriter> writer);
 
     // Adds a line, unless the log is off. `now` is the time of the current round. Returns the
     // number of dropped lines, usually 0.
@@ -26,7 +30,7 @@ class AccessBuffer {
     void set_wall_clock();
 
   private:
-    observe::LogWriter& writer_;
+    std::shared_ptr<observe::LogWriter> writer_;
     observe::AccessLine line_;
     std::string text_;
     std::uint64_t lines_ = 0;

@@ -58,8 +58,8 @@ net::task<void> linger(ClientConnection& client) {
 }  // namespace
 
 ClientConnection::ClientConnection(Worker& owner, const base::SocketAddress& peer_address,
-                                   const Listener& came_through)
-    : worker(owner), stream(owner.reactor), peer(peer_address), listener(came_through) {
+                                   Acceptor& came_through)
+    : worker(owner), stream(owner.reactor), peer(peer_address), acceptor(came_through) {
     const std::string text = peer.ip().to_string();
     ip_length = static_cast<std::uint8_t>(std::min(text.size(), ip_text.size()));
     std::memcpy(ip_text.data(), text.data(), ip_length);
@@ -70,13 +70,10 @@ void ClientConnection::learn_local_address() {
         return;
     }
     // A listener on one address knows it. A listener on a wildcard address does not.
-    base::SocketAddress local = listener.address();
+    base::SocketAddress local = acceptor.listener().address();
     sockaddr_storage storage;
     socklen_t length = sizeof storage;
-    const auto& bytes = local.ip().bytes();
-    const bool is_wildcard =
-        std::all_of(bytes.begin(), bytes.end(), [](std::uint8_t byte) { return byte == 0; });
-    if (is_wildcard &&
+    if (local.ip().is_wildcard() &&
         ::getsockname(stream.descriptor(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
         local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)
                     .value_or(local);
@@ -92,7 +89,7 @@ net::detached serve_client(ClientConnection* client) {
     for (;;) {
         if (client->leftover.empty() &&
             (client->stream.settle() || !client->stream.is_readable())) {
-            const AddressState& address = worker.at(client->listener);
+            const AddressState& address = client->acceptor.address();
             client->set_awaits_request(true);
             const net::Wake wake = co_await client->stream.readable(
                 client->requests > 0 ? address.client_idle : address.client_head);
@@ -120,6 +117,9 @@ net::detached serve_client(ClientConnection* client) {
         client->awaits_begin = false;
         if (client->cut || client->stream.is_broken()) {
             break;
+        }
+        if (client->generation != client->acceptor.generation().number()) {
+            worker.readmit(*client);
         }
         ExchangeSlot& slot = worker.begin_exchange(*client, asked_at);
         const ClientFate fate = co_await slot.exchange->run();

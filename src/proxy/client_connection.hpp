@@ -15,15 +15,16 @@ namespace s3gate::proxy {
 
 struct ClientConnection : ClientHook {
     ClientConnection(Worker& owner, const base::SocketAddress& peer_address,
-                     const Listener& came_through);
+                     Acceptor& came_through);
 
     Worker& worker;
     net::Stream stream;
     base::SocketAddress peer;
-    const Listener& listener;
+    Acceptor& acceptor;  // of the worker; lives as long as its clients
     std::uint32_t requests = 0;
-    net::Tick idle_since = 0;     // set with awaits_request
-    bool awaits_request = false;  // between requests, and no byte of the next has arrived
+    std::uint32_t generation = 0;  // number of the one that let it in
+    net::Tick idle_since = 0;      // set with awaits_request
+    bool awaits_request = false;   // between requests, and no byte of the next has arrived
     bool awaits_begin =
         false;  // a request has arrived and waits for its turn (net::Reactor::begin_work)
     bool lingers = false;  // the last answer is sent; further input is discarded

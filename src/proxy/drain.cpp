@@ -10,9 +10,12 @@ void Worker::drain() {
     if (draining) {
         return;
     }
+    announce_close();
     draining = true;  // first: from now on no client is handed over
     for (const auto& acceptor : acceptors_) {
-        acceptor->empty_queue();
+        if (acceptor) {
+            acceptor->empty_queue();
+        }
     }
     close_listeners();
     drain_began_ = reactor.now();
@@ -50,6 +53,7 @@ void Worker::end_endless_answers() {
 }
 
 void Worker::stop() {
+    announce_close();
     draining = true;
     stopping = true;
     close_listeners();
@@ -82,7 +86,9 @@ void Worker::cut_clients() {
 
 void Worker::close_listeners() {
     for (const auto& acceptor : acceptors_) {
-        acceptor->close();
+        if (acceptor) {
+            acceptor->close();
+        }
     }
     if (is_listening_) {
         is_listening_ = false;

@@ -28,8 +28,8 @@ class ExchangeContext {
           client_watch(the_watch),
           record(the_record),
           started(asked_at),
-          generation(the_worker),
-          address(generation->at(the_client.listener)),
+          generation(the_worker, the_client.acceptor.generation()),
+          address(the_client.acceptor.address()),
           site(*address.site),
           state(*address.site_state),
           group(site.default_group()),
@@ -92,6 +92,9 @@ class ExchangeContext {
                : client_fault_ == ClientFault::stuck ? "client write timeout"
                                                      : "client closed";
     }
+
+    // True if the client's connection ends with this answer.
+    bool is_last_answer() const { return worker.announces_close || client.acceptor.is_leaving(); }
 
     base::Duration since(base::TimePoint begin) const {
         return std::chrono::duration_cast<base::Duration>(worker.reactor.now_point() - begin);

@@ -1,7 +1,6 @@
 #include "generation.hpp"
 
 #include <algorithm>
-#include <stdexcept>
 #include <utility>
 
 namespace s3gate::proxy {
@@ -23,9 +22,8 @@ SiteState state_of(const state::Site& site) {
 
 }  // namespace
 
-Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot,
-                       std::span<const std::shared_ptr<Listener>> listeners)
-    : snapshot_(std::move(snapshot)) {
+Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot, std::uint32_t number)
+    : snapshot_(std::move(snapshot)), number_(number) {
     sites_.reserve(snapshot_->sites.size());
     for (const state::Site& site : snapshot_->sites) {
         sites_.push_back(state_of(site));
@@ -33,8 +31,11 @@ Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot,
     for (const state::Group& group : state::groups_of(*snapshot_)) {
         note_cells(group);
     }
-    for (const auto& listener : listeners) {
-        add_address(*listener);
+    addresses_.reserve(snapshot_->addresses.size());
+    for (const state::Address& address : snapshot_->addresses) {
+        addresses_.push_back({&address, &snapshot_->sites[address.default_site],
+                              &sites_[address.default_site], net::ticks_of(address.client_head),
+                              net::ticks_of(address.client_idle)});
     }
 }
 
@@ -46,18 +47,11 @@ void Generation::note_cells(const state::Group& group) {
     }
 }
 
-void Generation::add_address(const Listener& listener) {
-    const auto found =
-        std::ranges::find(snapshot_->addresses, listener.identity(), &state::Address::identity);
-    if (found == snapshot_->addresses.end()) {
-        throw std::logic_error("a generation without " + listener.identity());
-    }
-    if (addresses_.size() <= listener.index()) {
-        addresses_.resize(listener.index() + 1);
-    }
-    addresses_[listener.index()] = {&*found, &snapshot_->sites[found->default_site],
-                                    &sites_[found->default_site], net::ticks_of(found->client_head),
-                                    net::ticks_of(found->client_idle)};
+const AddressState* Generation::find(std::string_view identity) const {
+    const auto found = std::ranges::find(addresses_, identity, [](const AddressState& state) {
+        return std::string_view(state.address->identity);
+    });
+    return found == addresses_.end() ? nullptr : &*found;
 }
 
 }  // namespace s3gate::proxy

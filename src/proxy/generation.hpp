@@ -5,12 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <span>
+#include <string_view>
 #include <vector>
 
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/policy/balance.hpp"
-#include "s3gate/proxy/listener.hpp"
 #include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::proxy {
@@ -44,9 +43,8 @@ struct AddressState {
 
 class Generation {
   public:
-    // The snapshot must have the address of each listener.
-    Generation(std::shared_ptr<const state::Snapshot> snapshot,
-               std::span<const std::shared_ptr<Listener>> listeners);
+    // `number` tells the generations of the worker apart.
+    Generation(std::shared_ptr<const state::Snapshot> snapshot, std::uint32_t number);
     Generation(const Generation&) = delete;
     Generation& operator=(const Generation&) = delete;
 
@@ -55,19 +53,25 @@ class Generation {
     bool names(std::uint32_t slot) const { return slot < slots_.size() && slots_[slot]; }
     // One more than the highest cell of a group.
     std::size_t group_cells() const { return group_cells_; }
-    const AddressState& at(const Listener& listener) const { return addresses_[listener.index()]; }
+    std::uint32_t number() const { return number_; }
+    // Of the address with that index in the snapshot.
+    const AddressState& at(std::uint32_t address) const { return addresses_[address]; }
+    // Of the address with that identity; null when the generation does not have it.
+    const AddressState* find(std::string_view identity) const;
 
-    std::size_t users = 0;  // requests of the worker that began with it
+    // Requests of the worker that began with it, and listeners whose clients get it until they are
+    // gone.
+    std::size_t users = 0;
 
   private:
     void note_cells(const state::Group& group);
-    void add_address(const Listener& listener);
 
     std::shared_ptr<const state::Snapshot> snapshot_;
     std::vector<bool> slots_;  // true where a peer has the cell
     std::size_t group_cells_ = 0;
     std::vector<SiteState> sites_;         // as Snapshot::sites
-    std::vector<AddressState> addresses_;  // by index of the listener
+    std::vector<AddressState> addresses_;  // as Snapshot::addresses
+    std::uint32_t number_;
 };
 
 }  // namespace s3gate::proxy

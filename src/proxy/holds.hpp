@@ -72,17 +72,19 @@ class ServerRoom {
 // Use of a generation, which lives as long as a request uses it.
 class GenerationHold {
   public:
-    explicit GenerationHold(Worker& worker)
-        : worker_(worker), generation_(worker.borrow_generation()) {}
-    ~GenerationHold() { worker_.return_generation(generation_); }
+    GenerationHold(Worker& worker, Generation& generation)
+        : worker_(worker), generation_(generation) {
+        Worker::borrow(generation);
+    }
+    ~GenerationHold() { worker_.give_back(generation_); }
     GenerationHold(const GenerationHold&) = delete;
     GenerationHold& operator=(const GenerationHold&) = delete;
-    const Generation& operator*() const { return *generation_; }
-    Generation* operator->() const { return generation_; }
+    const Generation& operator*() const { return generation_; }
+    Generation* operator->() const { return &generation_; }
 
   private:
     Worker& worker_;
-    Generation* generation_;
+    Generation& generation_;
 };
 
 // A share of the memory that a worker may use for replay buffers.

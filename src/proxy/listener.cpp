@@ -8,7 +8,24 @@ namespace s3gate::proxy {
 
 Listener::Listener(std::uint32_t index, const state::Address& address,
                    const base::SocketAddress& bound, std::vector<base::Descriptor> sockets)
-    : index_(index), identity_(address.identity), address_(bound), sockets_(std::move(sockets)) {}
+    : index_(index),
+      identity_(address.identity),
+      address_(bound),
+      sockets_(std::move(sockets)),
+      open_(sockets_.size()) {}
+
+void Listener::close(std::size_t worker) {
+    if (sockets_[worker]) {
+        sockets_[worker].close();
+        open_.fetch_sub(1, std::memory_order_release);
+    }
+}
+
+void Listener::refuse_handshakes() const {
+    for (const base::Descriptor& socket : sockets_) {
+        net::refuse_handshakes(socket.get());
+    }
+}
 
 std::shared_ptr<Listener> listen_on(std::uint32_t index, const state::Address& address,
                                     std::size_t workers) {

@@ -50,7 +50,8 @@ net::task<void> Response::reply(const LocalAnswer& answer) {
     reply.error.host_id = worker.shared.hostname;
     reply.head = request_.is_head();
     reply.close = answer.close || !request_.is_body_complete() || !request_.meaning().keep_alive ||
-                  request_.head().minor == 0 || worker.draining || request_.head().raw.empty() ||
+                  request_.head().minor == 0 || context_.is_last_answer() ||
+                  request_.head().raw.empty() ||
                   // A client that still waits for its 100 would take the next answer for this
                   // one's.
                   request_.is_continue_due();
@@ -113,7 +114,7 @@ net::task<void> Response::redirect_to_status_page() {
 
 bool Response::must_close_unlogged() const {
     return !request_.is_body_complete() || !request_.meaning().keep_alive ||
-           request_.is_continue_due() || context_.worker.draining || context_.client.shed ||
+           request_.is_continue_due() || context_.is_last_answer() || context_.client.shed ||
            context_.client.admission != state::ClientTable::Admission::served;
 }
 

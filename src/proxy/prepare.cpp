@@ -139,7 +139,7 @@ inline void Request::reserve_replay() {
     const bool has_length = meaning_.body.kind == http::BodyKind::length;
     const std::size_t limit = context_.group.retry->replay_buffer;
     const bool fits = !body_->complete && !(has_length && meaning_.body.length > limit) &&
-                      context_.worker.replay_used + limit <= context_.worker.shared.replay_memory;
+                      context_.worker.replay_used + limit <= context_.worker.limits().replay_memory;
     const std::size_t wanted = has_length ? meaning_.body.length : limit;
     if (fits && wanted > 0) {
         replay_hold_.emplace(context_.worker, wanted);

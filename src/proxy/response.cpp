@@ -90,7 +90,7 @@ inline http::ResponseRules Response::rules_for(const Attempt& attempt, bool synt
     // A client that still waits for a 100 would take the next response for it (docs/architecture.md
     // "Expect").
     const bool stranded = request_.is_continue_due() && !synthesizes;
-    rules.close = context_.worker.draining || !request_.meaning().keep_alive ||
+    rules.close = context_.is_last_answer() || !request_.meaning().keep_alive ||
                   !attempt.has_sent_all() || stranded || (!is_11 && !is_of_known_length(kind));
     rules.keep_alive_10 = !is_11 && !rules.close;
     if (!context_.site.config->session_header.empty()) {

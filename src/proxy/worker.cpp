@@ -21,21 +21,17 @@ constexpr std::int64_t kShedRoom = 256;
 
 }  // namespace
 
-Worker::Worker(std::size_t worker_index, Shared& shared_state,
-               std::shared_ptr<const state::Snapshot> snapshot,
-               std::vector<std::shared_ptr<Listener>> listeners)
+Worker::Worker(std::size_t worker_index, Shared& shared_state, const Publication& publication)
     : index(worker_index),
       shared(shared_state),
       pipes(*shared_state.pipes),
       counters(shared_state.board->counters(worker_index)),
-      listeners_(std::move(listeners)),
-      access_lines_(*shared_state.access_log, shared_state.hostname),
+      access_lines_(publication.access_log, shared_state.hostname),
       random_state_(static_cast<std::uint64_t>(base::Clock::now().time_since_epoch().count()) *
                         0x9e3779b97f4a7c15ULL +
                     worker_index) {
-    pool.set_total_limit(shared.parked_limit);
     shared.listening.fetch_add(1);
-    use_snapshot(std::move(snapshot));
+    use(publication);
 }
 
 Worker::~Worker() = default;
@@ -56,11 +52,40 @@ void Worker::run() {
 void Worker::begin() {
     access_lines_.set_wall_clock();
     reactor.start(&Worker::on_tick, this);
-    for (const auto& listener : listeners_) {
-        acceptors_.push_back(std::make_unique<Acceptor>(*this, listener));
-        if (!acceptors_.back()->open()) {
+    listen();
+}
+
+void Worker::listen() {
+    if (draining) {
+        return;
+    }
+    for (const auto& acceptor : acceptors_) {
+        if (acceptor && !acceptor->open()) {
             std::terminate();  // epoll_ctl on a fresh listening socket fails only without kernel
                                // memory
+        }
+    }
+}
+
+void Worker::close_listener(const Listener& listener) {
+    for (const auto& acceptor : acceptors_) {
+        if (acceptor && &acceptor->listener() == &listener) {
+            acceptor->empty_queue();
+            acceptor->close();
+        }
+    }
+}
+
+// A client that another worker accepted may be on its way here: what is queued already comes before
+// the end of the acceptor.
+void Worker::forget_listeners() {
+    for (std::size_t i = 0; i < acceptors_.size(); ++i) {
+        if (acceptors_[i] && acceptors_[i]->is_over()) {
+            reactor.submit([this, i] {
+                if (acceptors_[i] && acceptors_[i]->is_over()) {
+                    acceptors_[i].reset();
+                }
+            });
         }
     }
 }
@@ -75,8 +100,11 @@ void Worker::tick() {
     access_lines_.set_wall_clock();
     flush_log();
     for (const auto& acceptor : acceptors_) {
-        acceptor->on_tick();
+        if (acceptor) {
+            acceptor->on_tick();
+        }
     }
+    forget_listeners();
     look_for_room();
     exchanges_.on_tick();
     if (draining) {
@@ -86,9 +114,13 @@ void Worker::tick() {
     check_finished();
 }
 
-void Worker::use_snapshot(std::shared_ptr<const state::Snapshot> snapshot) {
-    auto old =
-        std::exchange(generation_, std::make_unique<Generation>(std::move(snapshot), listeners_));
+void Worker::use(const Publication& publication) {
+    auto old = std::exchange(
+        generation_, std::make_unique<Generation>(publication.snapshot, ++generations_made_));
+    limits_ = publication.limits;
+    pool.set_total_limit(limits_.parked);
+    state::bump(counters.log_lines_dropped, access_lines_.use(publication.access_log));
+    use_listeners(publication);
     if (waiting_.size() < generation_->group_cells()) {
         waiting_.resize(generation_->group_cells());
     }
@@ -96,6 +128,30 @@ void Worker::use_snapshot(std::shared_ptr<const state::Snapshot> snapshot) {
         old_generations_.push_back(std::move(old));
     } else if (old) {
         retire(std::move(old));
+    }
+}
+
+void Worker::use_listeners(const Publication& publication) {
+    for (const Listening& item : publication.listening) {
+        const std::size_t place = item.listener->index();
+        if (acceptors_.size() <= place) {
+            acceptors_.resize(place + 1);
+        }
+        if (!acceptors_[place]) {
+            acceptors_[place] = std::make_unique<Acceptor>(*this, item.listener);
+        }
+        acceptors_[place]->use(*generation_, generation_->at(item.address));
+    }
+    for (const auto& acceptor : acceptors_) {
+        if (!acceptor || &acceptor->generation() == generation_.get()) {
+            continue;
+        }
+        // The address may have left and come back with other sockets.
+        if (const AddressState* const at = generation_->find(acceptor->listener().identity())) {
+            acceptor->use(*generation_, *at);
+        } else {
+            acceptor->leave();
+        }
     }
 }
 
@@ -150,7 +206,9 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
     }
     const auto peer =
         base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
-    adopt_client(descriptor, peer.value_or(base::SocketAddress{}), listener);
+    // Every worker knows a listener before any of them accepts through it, and until none can.
+    adopt_client(descriptor, peer.value_or(base::SocketAddress{}),
+                 *acceptors_.at(listener.index()));
 }
 
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
@@ -160,12 +218,12 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
     const std::int64_t all = shared.board->connections();
     Admission admission;
     admission.is_over =
-        all >= static_cast<std::int64_t>(shared.connection_limit) ||
+        all >= static_cast<std::int64_t>(limits_.connections) ||
         (address.connections > 0 && shared.board->site_connections(site.index) >=
                                         static_cast<std::int64_t>(address.connections));
     if (admission.is_over) {
         state::bump(counters.shed);
-        if (all >= static_cast<std::int64_t>(shared.connection_limit) + kShedRoom) {
+        if (all >= static_cast<std::int64_t>(limits_.connections) + kShedRoom) {
             return std::nullopt;
         }
         return admission;
@@ -182,22 +240,39 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
     return admission;
 }
 
-void Worker::adopt_client(int descriptor, const base::SocketAddress& peer,
-                          const Listener& listener) {
-    const AddressState& address = at(listener);
-    const auto admission = admit_client(address, peer.ip());
+void Worker::count_in(ClientConnection& client, const std::optional<Admission>& admission) {
+    client.generation = client.acceptor.generation().number();
+    client.site = client.acceptor.address().site->cell.index;
+    client.shed = !admission || admission->is_over;
+    client.entry = admission ? admission->ticket.entry : nullptr;
+    client.admission = admission ? admission->ticket.admission : client.admission;
+    state::bump<std::int64_t>(counters.connections);
+    shared.board->add_site_connections(index, client.site, 1);
+}
+
+void Worker::count_out(ClientConnection& client) {
+    state::bump<std::int64_t>(counters.connections, -1);
+    shared.board->add_site_connections(index, client.site, -1);
+    if (client.entry != nullptr) {
+        shared.clients->leave(*std::exchange(client.entry, nullptr), client.admission, now_ns());
+    }
+}
+
+void Worker::readmit(ClientConnection& client) {
+    count_out(client);
+    count_in(client, admit_client(client.acceptor.address(), client.peer.ip()));
+}
+
+void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Acceptor& acceptor) {
+    const auto admission = admit_client(acceptor.address(), peer.ip());
     if (!admission) {
         ::close(descriptor);
         return;
     }
-    auto* const client = new ClientConnection(*this, peer, listener);
-    client->shed = admission->is_over;
-    client->entry = admission->ticket.entry;
-    client->admission = admission->ticket.admission;
-    client->site = address.site->cell.index;
+    auto* const client = new ClientConnection(*this, peer, acceptor);
     clients_.push_front(*client);
-    state::bump<std::int64_t>(counters.connections);
-    shared.board->add_site_connections(index, client->site, 1);
+    ++acceptor.clients;
+    count_in(*client, admission);
     if (!client->stream.open(descriptor)) {
         remove_client(*client);
         return;
@@ -207,11 +282,8 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer,
 
 void Worker::remove_client(ClientConnection& client) {
     clients_.erase(clients_.iterator_to(client));
-    state::bump<std::int64_t>(counters.connections, -1);
-    shared.board->add_site_connections(index, client.site, -1);
-    if (client.entry != nullptr) {
-        shared.clients->leave(*client.entry, client.admission, now_ns());
-    }
+    count_out(client);
+    --client.acceptor.clients;
     delete &client;
     if (draining) {
         check_finished();

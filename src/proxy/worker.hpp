@@ -22,6 +22,7 @@
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/net/replay_buffer.hpp"
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/proxy/publication.hpp"
 #include "s3gate/proxy/shared.hpp"
 #include "s3gate/proxy/worker_thread.hpp"
 #include "s3gate/state/counters.hpp"
@@ -44,9 +45,7 @@ inline constexpr net::Tick kDrainWaiting = 8;
 
 class Worker {
   public:
-    Worker(std::size_t worker_index, Shared& shared_state,
-           std::shared_ptr<const state::Snapshot> snapshot,
-           std::vector<std::shared_ptr<Listener>> listeners);
+    Worker(std::size_t worker_index, Shared& shared_state, const Publication& publication);
     ~Worker();
     Worker(const Worker&) = delete;
     Worker& operator=(const Worker&) = delete;
@@ -57,26 +56,26 @@ class Worker {
     void begin();
 
     // The messages of a WorkerHandle.
-    void use_snapshot(std::shared_ptr<const state::Snapshot> snapshot);
+    void use(const Publication& publication);
+    void listen();
+    void close_listener(const Listener& listener);
     void backend_down(state::CellId backend);
     void receive_client(int descriptor, const Listener& listener);
     void receive_room(state::CellId group, state::CellId room, std::size_t hops);
+    void announce_close() { announces_close = true; }
     void drain();
     void stop();
     // Any thread.
     bool is_finished() const { return finished_.load(std::memory_order_acquire); }
 
     // A request keeps the generation that it began with.
-    Generation* borrow_generation() {
-        ++generation_->users;
-        return generation_.get();
-    }
-    void return_generation(Generation* used) {
-        if (--used->users == 0 && used != generation_.get()) {
-            retire_old(*used);
+    static void borrow(Generation& generation) { ++generation.users; }
+    void give_back(Generation& used) {
+        if (--used.users == 0 && &used != generation_.get()) {
+            retire_old(used);
         }
     }
-    const AddressState& at(const Listener& listener) const { return generation_->at(listener); }
+    const WorkerLimits& limits() const { return limits_; }
 
     // Make an exchange for the client's next request, and end it.
     ExchangeSlot& begin_exchange(ClientConnection& client, base::TimePoint asked_at) {
@@ -84,7 +83,10 @@ class Worker {
     }
     void end_exchange(ExchangeSlot& slot) { exchanges_.end(slot); }
     // Takes over a client that came through that listener; the worker owns the descriptor.
-    void adopt_client(int descriptor, const base::SocketAddress& peer, const Listener& listener);
+    void adopt_client(int descriptor, const base::SocketAddress& peer, Acceptor& acceptor);
+    // The client's next request begins with a generation that it was not let in by: its site and
+    // the limits of that hold for it from now on.
+    void readmit(ClientConnection& client);
     void remove_client(ClientConnection& client);
     // The worker that should serve the next client; null if this one should, because its load is
     // near the mean or below.
@@ -126,9 +128,10 @@ class Worker {
     net::PipePool pipes;
     net::ReplayPool replay_blocks;
     state::WorkerCounters& counters;
-    std::size_t lingering = 0;    // clients in their lingering close
-    std::size_t replay_used = 0;  // bytes reserved for requests
-    bool draining = false;        // also while the worker stops
+    std::size_t lingering = 0;     // clients in their lingering close
+    std::size_t replay_used = 0;   // bytes reserved for requests
+    bool announces_close = false;  // an answer is the last one of its connection
+    bool draining = false;         // also while the worker stops
     bool stopping = false;
 
   private:
@@ -141,6 +144,13 @@ class Worker {
         boost::intrusive::list<RoomWaiter, boost::intrusive::base_hook<WaitingHook>,
                                boost::intrusive::constant_time_size<false>>;
 
+    // Every acceptor gets the present generation, or keeps the last one that has its address.
+    void use_listeners(const Publication& publication);
+    // Frees acceptors through which no client can come any more.
+    void forget_listeners();
+    // What the connection counts in; count_in() is what admit_client() decided.
+    void count_in(ClientConnection& client, const std::optional<Admission>& admission);
+    void count_out(ClientConnection& client);
     // Frees a generation without users: closes this worker's parked connections to backends that
     // only it named, and releases its snapshot.
     void retire(std::unique_ptr<Generation> old);
@@ -160,15 +170,16 @@ class Worker {
     void close_listeners();
     void check_finished();
 
-    std::vector<std::shared_ptr<Listener>> listeners_;
+    WorkerLimits limits_;
+    std::uint32_t generations_made_ = 0;
     std::unique_ptr<Generation> generation_;                    // the current one
     std::vector<std::unique_ptr<Generation>> old_generations_;  // those that still have users
     boost::intrusive::list<ClientConnection, boost::intrusive::base_hook<ClientHook>> clients_;
     std::deque<WaitingQueue> waiting_;  // by cell of the group
     std::size_t waiting_count_ = 0;
     ExchangePool exchanges_{*this};
-    std::vector<std::unique_ptr<Acceptor>> acceptors_;
-    bool is_listening_ = true;   // counted in shared.listening
+    std::vector<std::unique_ptr<Acceptor>> acceptors_;  // by index of the listener; some are null
+    bool is_listening_ = true;                          // counted in shared.listening
     bool is_finishing_ = false;  // the end is posted, after the hand-overs in the queue
     net::Tick drain_began_ = 0;
     AccessBuffer access_lines_;

@@ -6,10 +6,18 @@
 
 namespace s3gate::proxy {
 
-void WorkerHandle::post_snapshot(std::shared_ptr<const state::Snapshot> snapshot) const {
-    worker_->reactor.submit([worker = worker_, snapshot = std::move(snapshot)]() mutable {
-        worker->use_snapshot(std::move(snapshot));
-    });
+void WorkerHandle::post_publication(std::shared_ptr<const Publication> publication) const {
+    worker_->reactor.submit(
+        [worker = worker_, publication = std::move(publication)] { worker->use(*publication); });
+}
+
+void WorkerHandle::post_listen() const {
+    worker_->reactor.submit([worker = worker_] { worker->listen(); });
+}
+
+void WorkerHandle::post_close(std::shared_ptr<const Listener> listener) const {
+    worker_->reactor.submit(
+        [worker = worker_, listener = std::move(listener)] { worker->close_listener(*listener); });
 }
 
 void WorkerHandle::post_backend_down(state::CellId backend) const {
@@ -28,6 +36,10 @@ void WorkerHandle::post_client(int descriptor, std::shared_ptr<const Listener> l
 void WorkerHandle::post_room(state::CellId group, state::CellId room, std::size_t hops) const {
     worker_->reactor.submit(
         [worker = worker_, group, room, hops] { worker->receive_room(group, room, hops); });
+}
+
+void WorkerHandle::post_announce_close() const {
+    worker_->reactor.submit([worker = worker_] { worker->announce_close(); });
 }
 
 void WorkerHandle::post_drain() const {

@@ -6,10 +6,8 @@
 
 namespace s3gate::proxy {
 
-WorkerThread::WorkerThread(std::size_t index, Shared& shared,
-                           std::shared_ptr<const state::Snapshot> snapshot,
-                           std::vector<std::shared_ptr<Listener>> listeners)
-    : worker_(std::make_unique<Worker>(index, shared, std::move(snapshot), std::move(listeners))) {}
+WorkerThread::WorkerThread(std::size_t index, Shared& shared, const Publication& publication)
+    : worker_(std::make_unique<Worker>(index, shared, publication)) {}
 
 WorkerThread::~WorkerThread() {
     join();

@@ -62,8 +62,15 @@ policy::KetamaRing ring_of(const config::Backends& backends) {
     return policy::KetamaRing(servers);
 }
 
+// True if the ring is made of the same texts and weights in the same order.
+bool has_same_ring(const config::Backends& a, const config::Backends& b) {
+    return std::ranges::equal(a.servers, b.servers, [](const auto& x, const auto& y) {
+        return x.text == y.text && x.weight == y.weight;
+    });
+}
+
 Group build_group(const config::Site& config, const Resolution& resolution,
-                  SlotDirectory::Names& names) {
+                  SlotDirectory::Names& names, policy::KetamaRing ring) {
     Group group;
     group.name = config.backends.name;
     const CellId cell = names.group(group.name);
@@ -81,16 +88,14 @@ Group build_group(const config::Site& config, const Resolution& resolution,
         add_peers(group, i, resolution, names);
         add_room(group, group.servers[i], names);
     }
-    if (config.balance.method == config::BalanceMethod::ketama) {
-        group.ring = ring_of(config.backends);
-    }
+    group.ring = std::move(ring);
     group.passive.max_fails = config.passive.enabled ? config.passive.max_fails : 0;
     group.passive.fail_timeout_ms = static_cast<std::uint64_t>(config.passive.fail_timeout.count());
     return group;
 }
 
 Site build_site(const config::Site& config, const Resolution& resolution,
-                SlotDirectory::Names& names) {
+                SlotDirectory::Names& names, policy::KetamaRing ring) {
     Site site;
     site.config = &config;
     site.cell = names.site(config.name);
@@ -108,7 +113,7 @@ Site build_site(const config::Site& config, const Resolution& resolution,
     for (const config::KeySource& source : config.balance.key) {
         site.key_sources.push_back(config::print_key_source(source));
     }
-    site.groups.push_back(build_group(config, resolution, names));
+    site.groups.push_back(build_group(config, resolution, names, std::move(ring)));
     site.routes.push_back({0});
     return site;
 }
@@ -168,15 +173,39 @@ std::string label_of(const Group& group, const Peer& peer) {
     return label_of(group.name, *group.servers[peer.server].config, peer.address_text);
 }
 
+Rings build_rings(const config::Config& config, const Snapshot* before) {
+    std::map<std::string_view, const Group*> known;
+    if (before != nullptr) {
+        for (const Group& group : groups_of(*before)) {
+            known.emplace(group.name, &group);
+        }
+    }
+    Rings rings;
+    for (const config::Site& site : config.sites) {
+        if (site.balance.method != config::BalanceMethod::ketama) {
+            rings.emplace_back();
+            continue;
+        }
+        const auto old = known.find(site.backends.name);
+        const bool is_same = old != known.end() && !old->second->ring.empty() &&
+                             has_same_ring(*old->second->backends, site.backends);
+        rings.push_back(is_same ? old->second->ring : ring_of(site.backends));
+    }
+    return rings;
+}
+
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
                                                const Resolution& resolution,
-                                               SlotDirectory& directory) {
+                                               SlotDirectory& directory, Rings rings) {
+    if (rings.empty()) {
+        rings = build_rings(*config, nullptr);
+    }
     Snapshot snapshot;
     SlotDirectory::Names names(directory);
     snapshot.sites.reserve(config->sites.size());
     for (const config::Site& site : config->sites) {
         const auto index = static_cast<std::uint32_t>(snapshot.sites.size());
-        snapshot.sites.push_back(build_site(site, resolution, names));
+        snapshot.sites.push_back(build_site(site, resolution, names, std::move(rings.at(index))));
         add_addresses(snapshot.addresses, snapshot.sites.back(), index);
     }
     snapshot.config = std::move(config);

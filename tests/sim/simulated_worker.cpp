@@ -20,9 +20,14 @@ constexpr std::size_t kPipes = 64;
 }  // namespace
 
 struct SimulatedWorker::Parts {
-    explicit Parts(const WorkerSetup& setup) : log(setup.has_access_log ? "stdout" : "off") {}
+    // What the worker serves with: `publication` with a snapshot in it.
+    proxy::Publication publication;
+    proxy::Publication with(std::shared_ptr<const state::Snapshot> snapshot) const {
+        proxy::Publication made = publication;
+        made.snapshot = std::move(snapshot);
+        return made;
+    }
 
-    observe::LogWriter log;
     net::PipeBudget pipes{kPipes};
     state::Board board{1, kSlots, kGroups, kSites};
     proxy::Shared shared;
@@ -31,23 +36,22 @@ struct SimulatedWorker::Parts {
 
 SimulatedWorker::SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot,
                                  const WorkerSetup& setup)
-    : parts_(std::make_unique<Parts>(setup)) {
+    : parts_(std::make_unique<Parts>()) {
     spdlog::set_level(spdlog::level::off);
     proxy::Shared& shared = parts_->shared;
     shared.board = &parts_->board;
-    shared.access_log = &parts_->log;
     shared.pipes = &parts_->pipes;
     shared.hostname = setup.hostname;
-    shared.connection_limit = setup.connection_limit;
-    shared.parked_limit = setup.parked_limit;
-    shared.replay_memory = setup.replay_memory;
     const state::Address& address = snapshot->addresses.front();
     std::vector<base::Descriptor> sockets;
     sockets.emplace_back(setup.listener);
-    std::vector<std::shared_ptr<proxy::Listener>> listeners = {
-        std::make_shared<proxy::Listener>(0, address, address.address, std::move(sockets))};
-    parts_->worker =
-        std::make_unique<proxy::Worker>(0, shared, std::move(snapshot), std::move(listeners));
+    proxy::Publication& publication = parts_->publication;
+    publication.listening = {
+        {std::make_shared<proxy::Listener>(0, address, address.address, std::move(sockets)), 0}};
+    publication.access_log =
+        std::make_shared<observe::LogWriter>(setup.has_access_log ? "stdout" : "off");
+    publication.limits = {setup.connection_limit, setup.parked_limit, setup.replay_memory};
+    parts_->worker = std::make_unique<proxy::Worker>(0, shared, parts_->with(std::move(snapshot)));
     if (setup.begins_per_round > 0) {
         parts_->worker->reactor.limit_begins(setup.begins_per_round);
     }
@@ -68,7 +72,7 @@ bool SimulatedWorker::is_busy() const {
 }
 
 void SimulatedWorker::use_snapshot(std::shared_ptr<const state::Snapshot> snapshot) {
-    parts_->worker->use_snapshot(std::move(snapshot));
+    parts_->worker->use(parts_->with(std::move(snapshot)));
 }
 
 void SimulatedWorker::set_up(std::size_t slot, bool up) {

@@ -167,6 +167,27 @@ class Daemon:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def write(self, config):
+        """Writes another configuration, a mapping or a text; the daemon goes on with its own."""
+        if isinstance(config, dict):
+            if "access_log" not in config:
+                config = {**config, "access_log": {"target": str(self.access_log)}}
+            self.config = config
+            config = to_yaml(config)
+        self.file.write_text(config.replace("{dir}", str(self.dir)))
+
+    def reload(self, config=None):
+        """SIGHUP, once `config` is written if there is one. Returns what became of it, the line of
+        the log: "reloaded: generation 2"."""
+        ends = re.compile(r"\] ((?:reloaded: |reload refused: |reload failed: ).*)")
+        before = len(ends.findall(self.stderr))
+        if config is not None:
+            self.write(config)
+        self.signal(signal.SIGHUP)
+        return wait_until(
+            lambda: ends.findall(self.stderr)[before:], what="the end of the reload"
+        )[0]
+
     @contextlib.contextmanager
     def frozen(self):
         """The daemon sees everything that happens inside at once."""

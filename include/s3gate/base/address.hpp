@@ -25,6 +25,8 @@ class IpAddress {
     static std::optional<IpAddress> parse(std::string_view text);
 
     bool is_v6() const { return v6_; }
+    // True for 0.0.0.0 and [::].
+    bool is_wildcard() const;
     // 4 or 16 bytes in network order; the rest of the array is zero.
     const std::array<std::uint8_t, 16>& bytes() const { return bytes_; }
     // Without brackets: "10.0.0.1", "2001:db8::1".
@@ -59,6 +61,11 @@ class SocketAddress {
     IpAddress ip_;
     std::uint16_t port_ = 0;
 };
+
+// True if a socket that listens on `a` and one on `b` would get some of the same connections: the
+// port is the same, and so is the address, or one of them is the wildcard of the other's family.
+// Every listening socket of ours is IPV6_V6ONLY, so [::] and 0.0.0.0 never meet.
+bool overlaps(const SocketAddress& a, const SocketAddress& b);
 
 // A block of addresses: "10.0.0.0/8", "::1/128", or one address without a slash. Host bits must be
 // zero.

@@ -63,6 +63,5 @@ Problem explain(const OwnServer& own);
 // The server's address if numeric or localhost; else none.
 std::vector<base::IpAddress> written_addresses(const Server& server);
 bool is_loopback(const base::IpAddress& ip);
-bool is_wildcard(const base::IpAddress& ip);
 
 }  // namespace s3gate::config

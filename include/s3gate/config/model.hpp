@@ -245,6 +245,8 @@ struct Config {
     AccessLog access_log;
     Admin admin;
     Limits limits;
+    Duration reload_grace{0};    // 0 = no limit
+    Duration shutdown_delay{0};  // before the drain
     Duration shutdown_timeout = seconds{30};
     Duration upgrade_timeout = hours{1};
     std::string user;

@@ -66,18 +66,22 @@ class PipeBudget {
     // `limit` 0 = as many as the kernel gives this user at full size (pipe-user-pages-soft), or
     // plenty for a privileged user. `pools`: how many pools share the budget, one per worker.
     explicit PipeBudget(std::uint64_t limit, std::size_t pools = 1);
+    // Another limit, as the constructor takes it. Pipes on loan above it come back one by one. Any
+    // thread.
+    void set_limit(std::uint64_t limit);
     bool take();
     void give_back();
-    bool has_some() const { return in_use() < limit_; }
-    std::uint64_t limit() const { return limit_; }
+    bool has_some() const { return in_use() < limit(); }
+    std::uint64_t limit() const { return limit_.load(std::memory_order_relaxed); }
     std::uint64_t in_use() const { return used_.load(std::memory_order_relaxed); }
     // Idle pipes that each pool keeps, 1 to 8; they count against the budget. All together at most
     // half of it, as far as one each allows: idle workers must not leave a busy one without.
-    std::size_t kept_per_pool() const { return kept_per_pool_; }
+    std::size_t kept_per_pool() const { return kept_per_pool_.load(std::memory_order_relaxed); }
 
   private:
-    std::uint64_t limit_;
-    std::size_t kept_per_pool_;
+    std::size_t pools_;
+    std::atomic<std::uint64_t> limit_{0};
+    std::atomic<std::size_t> kept_per_pool_{0};
     std::atomic<std::uint64_t> used_{0};
 };
 

@@ -1,7 +1,10 @@
-// Listening sockets: the probe bind that keeps a second instance out, and one SO_REUSEPORT socket
-// per worker. Called by the thread that starts the server, before any worker runs.
+// Listening sockets: the probe bind that keeps a second instance out, one SO_REUSEPORT socket per
+// worker, and how a socket leaves without a reset. Control thread, but for what says otherwise.
 #pragma once
 
+#include <cstdint>
+#include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -21,6 +24,17 @@ ProbeResult probe_bind(const base::SocketAddress& address);
 // The reason why the address cannot be bound without SO_REUSEPORT; empty if it can. Never listens,
 // so no client reaches the socket. Any thread.
 std::string bind_error(const base::SocketAddress& address);
+
+// The address of a listening socket that overlaps with `address` and is none of `own`, as
+// /proc/net/tcp lists it; nullopt when there is none, or the list cannot be read. For an address
+// that overlaps with sockets of this process: the probe bind would find those.
+std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddress& address,
+                                                         std::span<const int> own);
+
+// From now on a listening socket answers no SYN; a handshake in progress is completed. Whatever is
+// in the accept queue a moment later is the last of it, and the socket can be closed without a
+// reset. Clients that come meanwhile repeat their SYN after a second (RFC 6298 §2.1). Any thread.
+void refuse_handshakes(int socket);
 
 // `count` listening sockets on one address, with the options (TCP_NODELAY, keepalive) that accepted
 // clients inherit; throws std::system_error when one cannot be made. The port actually bound (for

@@ -1,10 +1,12 @@
 // nginx's `hash … consistent`, bit for bit: 160 points per weight on the server's configured text.
 // Built once from the configured set; health never changes it, look-ups walk past what is unusable.
-// Immutable, read by any thread.
+// Immutable, read by any thread. Copies share their points: a generation with the same servers
+// takes over the ring of the one before.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string_view>
@@ -24,24 +26,29 @@ class KetamaRing {
         std::uint32_t server;  // index into the span given to the constructor
     };
 
-    KetamaRing() = default;
+    KetamaRing() : KetamaRing(std::span<const RingServer>()) {}
     explicit KetamaRing(std::span<const RingServer> servers);
 
     // Index of the first point whose hash is at least `hash`; wraps to 0. The ring must not be
     // empty. Touches about two cache lines, whatever the number of points.
     std::size_t lookup(std::uint32_t hash) const;
-    const std::vector<Point>& points() const { return points_; }
-    bool empty() const { return points_.empty(); }
+    const std::vector<Point>& points() const { return table_->points; }
+    bool empty() const { return table_->points.empty(); }
 
   private:
-    void index_points();
+    struct Table {
+        explicit Table(std::span<const RingServer> servers);
+        void index_points();
 
-    std::vector<Point> points_;
-    // The circle in equal arcs, a power of two, one to two points in each on average: where the
-    // points of an arc begin, and at the end how many points there are. CRC32 spreads them evenly,
-    // so a search within an arc is short.
-    std::vector<std::uint32_t> arcs_;
-    unsigned arc_bits_ = 0;  // bits of a hash that lie within an arc
+        std::vector<Point> points;
+        // The circle in equal arcs, a power of two, one to two points in each on average: where the
+        // points of an arc begin, and at the end how many points there are. CRC32 spreads them
+        // evenly, so a search within an arc is short.
+        std::vector<std::uint32_t> arcs;
+        unsigned arc_bits = 0;  // bits of a hash that lie within an arc
+    };
+
+    std::shared_ptr<const Table> table_;
 };
 
 // Position of one request on the ring; kept over all attempts of the request (as nginx does).

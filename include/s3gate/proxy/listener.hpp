@@ -3,6 +3,7 @@
 // afterwards only close() changes it.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -31,14 +32,22 @@ class Listener {
     const base::SocketAddress& address() const { return address_; }
     // The socket of that worker; -1 after close().
     int socket(std::size_t worker) const { return sockets_[worker].get(); }
-    // Closes the socket of that worker. Called by that worker's thread, or when no worker runs.
-    void close(std::size_t worker) { sockets_[worker].close(); }
+    // Closes the socket of that worker; does nothing when it is closed. Called by that worker's
+    // thread, or when no worker runs.
+    void close(std::size_t worker);
+    // True once no worker can accept from it any more. Any thread.
+    bool is_closed() const { return open_.load(std::memory_order_acquire) == 0; }
+    // Clients that are in the middle of their handshake still get in, new ones do not. Called a
+    // moment before close(), so that the close resets nobody. Control thread, while the workers'
+    // sockets are open.
+    void refuse_handshakes() const;
 
   private:
     std::uint32_t index_;
     std::string identity_;
     base::SocketAddress address_;
     std::vector<base::Descriptor> sockets_;  // by worker
+    std::atomic<std::size_t> open_;          // of them
 };
 
 // Listens on `address` with one socket for each of `workers`. Throws std::system_error when a

@@ -3,12 +3,10 @@
 
 #include <atomic>
 #include <cstddef>
-#include <cstdint>
 #include <string>
 #include <vector>
 
 #include "s3gate/net/buffer_pool.hpp"
-#include "s3gate/observe/access_log.hpp"
 #include "s3gate/proxy/worker_handle.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/client_table.hpp"
@@ -18,13 +16,9 @@ namespace s3gate::proxy {
 struct Shared {
     state::Board* board = nullptr;
     state::ClientTable* clients = nullptr;
-    observe::LogWriter* access_log = nullptr;
     net::PipeBudget* pipes = nullptr;
     std::string hostname;
-    std::uint64_t connection_limit = 0;  // clients, whole process
-    std::size_t parked_limit = 0;        // parked backend connections per worker
-    std::size_t replay_memory = 0;       // bytes per worker
-    std::vector<WorkerHandle> workers;   // by index
+    std::vector<WorkerHandle> workers;  // by index
     // Workers whose listeners are open. They may still hand clients to others, so no worker ends
     // before this is zero.
     std::atomic<std::size_t> listening{0};

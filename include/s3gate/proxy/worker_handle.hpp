@@ -9,20 +9,22 @@
 
 #include "s3gate/state/board.hpp"
 
-namespace s3gate::state {
-struct Snapshot;
-}
-
 namespace s3gate::proxy {
 
 class Listener;
 class Worker;
+struct Publication;
 
 class WorkerHandle {
   public:
     explicit WorkerHandle(Worker& worker) : worker_(&worker) {}
 
-    void post_snapshot(std::shared_ptr<const state::Snapshot> snapshot) const;
+    // Serves new requests with it. Accepts nothing through its new listeners before post_listen():
+    // a worker that got it first would hand clients to one that does not know the listener.
+    void post_publication(std::shared_ptr<const Publication> publication) const;
+    void post_listen() const;
+    // Takes the last clients from this worker's socket of the listener and closes it.
+    void post_close(std::shared_ptr<const Listener> listener) const;
     // The checks took a backend down because of a connect failure or a timeout.
     void post_backend_down(state::CellId backend) const;
     // Hands over a client that another worker accepted. This worker owns `descriptor` from now on.
@@ -30,6 +32,8 @@ class WorkerHandle {
     // Hands over room at a server that another worker gave up; the room is still occupied. If no
     // request here can use it, the room passes on to up to `hops` further workers.
     void post_room(state::CellId group, state::CellId room, std::size_t hops) const;
+    // Announces Connection: close in every answer from now on.
+    void post_announce_close() const;
     // Stops accepting, announces Connection: close, ends after the last connection. A connection
     // without a request is closed after one quiet second; an endless answer is ended after two
     // seconds.

@@ -5,12 +5,12 @@
 #include <cstdint>
 #include <memory>
 #include <thread>
-#include <vector>
 
 #include "s3gate/proxy/worker_handle.hpp"
 
 namespace s3gate::proxy {
 
+struct Publication;
 struct Shared;
 
 // Numbers of what the end of a worker cut.
@@ -22,8 +22,8 @@ struct CutShort {
 
 class WorkerThread {
   public:
-    WorkerThread(std::size_t index, Shared& shared, std::shared_ptr<const state::Snapshot> snapshot,
-                 std::vector<std::shared_ptr<Listener>> listeners);
+    // It accepts clients from its start on.
+    WorkerThread(std::size_t index, Shared& shared, const Publication& publication);
     ~WorkerThread();  // waits for the thread
     WorkerThread(const WorkerThread&) = delete;
     WorkerThread& operator=(const WorkerThread&) = delete;

@@ -134,11 +134,17 @@ std::string label_of(const Group& group, const Peer& peer);
 // unresolved.
 using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
 
+// The rings of the sites' groups in the order of the configuration. They take most of the time that
+// a generation needs. A ring of `before` is used again where its servers are the same. `before` may
+// be null. Any thread.
+using Rings = std::vector<policy::KetamaRing>;
+Rings build_rings(const config::Config& config, const Snapshot* before);
+
 // Builds a generation. Numeric hosts need no entry in `resolution`. Throws std::length_error, which
-// names the cell's owner, when the board has no room; the generation cannot serve then. Control
-// thread only.
+// names the cell's owner, when the board has no room; the generation cannot serve then. `rings` are
+// those of this configuration; empty: they are built here. Control thread only.
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
                                                const Resolution& resolution,
-                                               SlotDirectory& directory);
+                                               SlotDirectory& directory, Rings rings = {});
 
 }  // namespace s3gate::state

@@ -1,0 +1,241 @@
+#include "deployment.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <iterator>
+#include <stdexcept>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "process_setup.hpp"
+#include "s3gate/base/clock.hpp"
+
+namespace s3gate::control {
+namespace {
+
+namespace asio = boost::asio;
+using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>,
+                                         asio::io_context::executor_type>;
+
+// From the last handshake that a leaving socket begins to its close: longer than the round trip of
+// most clients, whose handshake ends in this time. 20 ms leave no reset on one machine.
+constexpr base::Duration kLastHandshakes{100};
+// Descriptors that are no client's and no backend's: listeners, pipes, logs, health checks.
+constexpr std::uint64_t kReservedDescriptors = 512;
+
+// Clients that RLIMIT_NOFILE carries when each has one backend connection.
+std::uint64_t carried_connections(std::uint64_t descriptors) {
+    const std::uint64_t reserved = std::min(kReservedDescriptors, descriptors / 2);
+    return std::max<std::uint64_t>((descriptors - reserved) / 2, 1);
+}
+
+std::vector<state::CellId> sorted_peers(const state::Snapshot& snapshot) {
+    std::vector<state::CellId> peers;
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        std::ranges::transform(group.peers, std::back_inserter(peers), &state::Peer::id);
+    }
+    std::ranges::sort(peers);
+    return peers;
+}
+
+// The writer for the access log of `config`: the present one where the target stays.
+std::shared_ptr<observe::LogWriter> access_log_of(const config::Config& config,
+                                                  const proxy::Publication* present) {
+    const bool stays = present != nullptr &&
+                       present->snapshot->config->access_log.target == config.access_log.target;
+    return stays ? present->access_log
+                 : std::make_shared<observe::LogWriter>(config.access_log.target);
+}
+
+}  // namespace
+
+Draft read_draft(const std::string& file, const std::shared_ptr<const state::Snapshot>& before) {
+    config::LoadResult read = config::load(file, config::process_environment());
+    Draft draft;
+    if (read.ok()) {
+        draft.config = std::make_shared<const config::Config>(std::move(read.config));
+        draft.rings = state::build_rings(*draft.config, before.get());
+    }
+    draft.problems = std::move(read.problems);
+    draft.warnings = std::move(read.warnings);
+    return draft;
+}
+
+Deployment::Deployment(const Parts& parts)
+    : parts_(parts), directory_(parts.board), listeners_(parts.workers) {}
+
+Provision Deployment::provision(const std::shared_ptr<const config::Config>& config,
+                                const state::Resolution& resolution, state::Rings rings,
+                                std::vector<std::string> found) {
+    Provision made;
+    std::vector<std::string>& problems = made.findings.problems;
+    problems = std::move(found);
+    try {
+        made.snapshot = state::build_snapshot(config, resolution, directory_, std::move(rings));
+    } catch (const std::length_error& error) {
+        problems.emplace_back(error.what());
+        return made;
+    }
+    prepare_log(config->user, config->log.target);
+    try {
+        made.log = parts_.log.open(config->log);
+    } catch (const std::system_error& error) {
+        problems.push_back("log " + config->log.target + ": " + error.code().message());
+    }
+    prepare_log(config->user, config->access_log.target);
+    try {
+        made.access_log = access_log_of(*config, publication_.get());
+    } catch (const std::system_error& error) {
+        problems.push_back("access log " + config->access_log.target + ": " +
+                           error.code().message());
+    }
+    made.listening = listeners_.provide(*made.snapshot, made.findings);
+    const std::uint64_t carried = carried_connections(parts_.descriptors);
+    if (config->limits.connections > carried) {
+        made.findings.warnings.push_back(
+            "limits.connections is " + std::to_string(config->limits.connections) +
+            ", but RLIMIT_NOFILE of " + std::to_string(parts_.descriptors) + " carries about " +
+            std::to_string(carried));
+    }
+    return made;
+}
+
+proxy::WorkerLimits Deployment::limits_of(const config::Config& config) const {
+    const std::uint64_t wanted = config.limits.connections;
+    return {wanted == 0 ? carried_connections(parts_.descriptors) : wanted,
+            std::max<std::size_t>(parts_.descriptors / 4 / parts_.workers, 1),
+            config.limits.replay_memory / parts_.workers};
+}
+
+void Deployment::take(Provision provision) {
+    const config::Config& config = *provision.snapshot->config;
+    const auto before = std::exchange(
+        publication_, std::make_shared<const proxy::Publication>(proxy::Publication{
+                          std::move(provision.snapshot), std::move(provision.listening),
+                          std::move(provision.access_log), limits_of(config)}));
+    listeners_.use(publication_->listening);
+    parts_.pipes.set_limit(config.limits.pipes);
+    retire(parts_.log.use(config.log, std::move(provision.log)));
+    if (before && before->access_log != publication_->access_log) {
+        retire(before->access_log);
+    }
+    ++number_;
+    loaded_at_ = std::chrono::system_clock::now();
+}
+
+void Deployment::begin(Provision provision) {
+    take(std::move(provision));
+}
+
+void Deployment::publish(Provision provision, Leavers leavers,
+                         const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker) {
+    const auto before = snapshot();
+    take(std::move(provision));
+    announce(workers, checker, *before);
+    if (leavers == Leavers::close) {
+        close_leavers(workers);
+    }
+}
+
+bool Deployment::use_addresses(const state::Resolution& resolution,
+                               const std::vector<proxy::WorkerHandle>& workers,
+                               HealthChecker& checker) {
+    const auto before = snapshot();
+    auto changed = std::make_shared<proxy::Publication>(*publication_);
+    try {
+        changed->snapshot =
+            state::build_snapshot(before->config, resolution, directory_,
+                                  state::build_rings(*before->config, before.get()));
+    } catch (const std::length_error& error) {
+        spdlog::error("new addresses are not used: {}", error.what());
+        return false;
+    }
+    publication_ = std::move(changed);
+    announce(workers, checker, *before);
+    return true;
+}
+
+void Deployment::announce(const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker,
+                          const state::Snapshot& before) {
+    hold_back_new_peers(before);
+    for (const proxy::WorkerHandle& worker : workers) {
+        worker.post_publication(publication_);
+    }
+    for (const proxy::WorkerHandle& worker : workers) {
+        worker.post_listen();
+    }
+    checker.use(snapshot());
+}
+
+// A server that joins a group in service gets nothing before its first check passed, if others are
+// usable: it may still be starting. Where there are no checks, the checker lets it in at once.
+void Deployment::hold_back_new_peers(const state::Snapshot& before) {
+    const std::vector<state::CellId> known = sorted_peers(before);
+    std::vector<state::CellId> groups;
+    std::ranges::transform(state::groups_of(before), std::back_inserter(groups),
+                           [](const state::Group& group) { return group.id(); });
+    std::ranges::sort(groups);
+    for (const state::Group& group : state::groups_of(*snapshot())) {
+        if (!group.health->enabled || !std::ranges::binary_search(groups, group.id())) {
+            continue;
+        }
+        for (const state::Peer& peer : group.peers) {
+            if (!std::ranges::binary_search(known, peer.id())) {
+                parts_.board.set_up(peer.slot, false);
+            }
+        }
+    }
+}
+
+void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) {
+    ListenerTable::Listeners leavers = listeners_.take_unused(publication_->listening);
+    if (leavers.empty()) {
+        return;
+    }
+    for (const auto& listener : leavers) {
+        listener->refuse_handshakes();
+    }
+    const auto timer = std::make_shared<Timer>(parts_.context, kLastHandshakes);
+    timer->async_wait([timer, leavers = std::move(leavers), workers](const auto& error) {
+        for (const proxy::WorkerHandle& worker : workers) {
+            for (const auto& listener : leavers) {
+                if (!error) {
+                    worker.post_close(listener);
+                }
+            }
+        }
+    });
+}
+
+void Deployment::reopen_logs() {
+    parts_.log.reopen();
+    publication_->access_log->reopen();
+}
+
+void Deployment::retire(std::shared_ptr<observe::LogWriter> writer) {
+    if (writer) {
+        old_writers_.push_back(std::move(writer));
+    }
+}
+
+void Deployment::collect() {
+    directory_.collect();
+    for (std::shared_ptr<observe::LogWriter>& writer : old_writers_) {
+        if (writer.use_count() == 1) {
+            // Its end waits up to a second for a target that takes nothing.
+            const SignalsBlocked blocked;
+            std::thread([last = std::move(writer)]() mutable { last.reset(); }).detach();
+        }
+    }
+    std::erase(old_writers_, nullptr);
+}
+
+void Deployment::end() {
+    publication_.reset();
+    old_writers_.clear();
+}
+
+}  // namespace s3gate::control

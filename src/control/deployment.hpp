@@ -1,0 +1,121 @@
+// What the daemon serves: the present generation with its listeners and logs. A new one is
+// provisioned whole, which may fail and then changes nothing, and published; then the parts that
+// only the old one had are retired (docs/architecture.md, "Generations"). Control thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "health_checker.hpp"
+#include "listener_table.hpp"
+#include "operational_log.hpp"
+#include "s3gate/config/load.hpp"
+#include "s3gate/net/buffer_pool.hpp"
+#include "s3gate/observe/access_log.hpp"
+#include "s3gate/proxy/publication.hpp"
+#include "s3gate/proxy/shared.hpp"
+#include "s3gate/state/board.hpp"
+#include "s3gate/state/slot_directory.hpp"
+#include "s3gate/state/snapshot.hpp"
+
+namespace s3gate::control {
+
+// A configuration as it was read, with the parts of a generation that take long to build.
+struct Draft {
+    std::shared_ptr<const config::Config> config;  // null where there are problems
+    std::vector<config::Problem> problems;
+    std::vector<config::Problem> warnings;
+    state::Rings rings;
+};
+// Reads the file and all that it includes. `before`: the generation whose rings may serve again.
+// Any thread; blocks on the disk.
+Draft read_draft(const std::string& file, const std::shared_ptr<const state::Snapshot>& before);
+
+// A generation that could be published at once.
+struct Provision {
+    std::shared_ptr<const state::Snapshot> snapshot;
+    std::vector<proxy::Listening> listening;
+    std::shared_ptr<observe::LogWriter> access_log;
+    std::shared_ptr<observe::LogWriter> log;  // null where the target stays
+    ListenerTable::Findings findings;         // any problem forbids to publish it
+};
+
+// What becomes of listeners that the new generation does not have.
+enum class Leavers : std::uint8_t {
+    close,
+    keep,  // until close_leavers(): the old configuration may come back
+};
+
+class Deployment {
+  public:
+    // What the daemon has besides; all of it outlives the deployment.
+    struct Parts {
+        boost::asio::io_context& context;
+        state::Board& board;
+        net::PipeBudget& pipes;
+        OperationalLog& log;
+        std::uint64_t descriptors = 0;  // RLIMIT_NOFILE
+        std::size_t workers = 1;
+    };
+
+    explicit Deployment(const Parts& parts);
+    Deployment(const Deployment&) = delete;
+    Deployment& operator=(const Deployment&) = delete;
+
+    // `problems` found before are the first ones of those it finds: it opens no socket then.
+    Provision provision(const std::shared_ptr<const config::Config>& config,
+                        const state::Resolution& resolution, state::Rings rings,
+                        std::vector<std::string> problems = {});
+    // Before there are workers: they begin with publication().
+    void begin(Provision provision);
+    // `checker` checks the peers of the new generation; new servers of a group that was there
+    // before are down until their first check.
+    void publish(Provision provision, Leavers leavers,
+                 const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
+    // The present configuration with other addresses. False, with a line in the log, when the board
+    // has no room for them.
+    bool use_addresses(const state::Resolution& resolution,
+                       const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
+    void close_leavers(const std::vector<proxy::WorkerHandle>& workers);
+    // Logs open their files anew.
+    void reopen_logs();
+    // To be called about once a second: gives back what nobody uses any more.
+    void collect();
+    // No worker runs any more: the access log writes what is queued.
+    void end();
+
+    const proxy::Publication& publication() const { return *publication_; }
+    const std::shared_ptr<const state::Snapshot>& snapshot() const {
+        return publication_->snapshot;
+    }
+    const config::Config& config() const { return *snapshot()->config; }
+    // 1 is the one of the start.
+    std::uint64_t number() const { return number_; }
+    std::chrono::system_clock::time_point loaded_at() const { return loaded_at_; }
+    // Earlier generations that still serve requests or connections.
+    std::size_t old_generations() const { return directory_.generations() - 1; }
+
+  private:
+    void take(Provision provision);
+    void announce(const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker,
+                  const state::Snapshot& before);
+    void hold_back_new_peers(const state::Snapshot& before);
+    proxy::WorkerLimits limits_of(const config::Config& config) const;
+    void retire(std::shared_ptr<observe::LogWriter> writer);
+
+    Parts parts_;
+    state::SlotDirectory directory_;
+    ListenerTable listeners_;
+    std::shared_ptr<const proxy::Publication> publication_;
+    // Log writers of earlier configurations: the workers still hand them their last lines.
+    std::vector<std::shared_ptr<observe::LogWriter>> old_writers_;
+    std::uint64_t number_ = 0;
+    std::chrono::system_clock::time_point loaded_at_;
+};
+
+}  // namespace s3gate::control

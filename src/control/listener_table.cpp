@@ -1,0 +1,124 @@
+#include "listener_table.hpp"
+
+#include <algorithm>
+#include <system_error>
+#include <utility>
+
+#include "s3gate/net/listen_socket.hpp"
+
+namespace s3gate::control {
+namespace {
+
+const std::string& name_of_site(const state::Snapshot& snapshot, const state::Address& address) {
+    return snapshot.sites[address.default_site].config->name;
+}
+
+std::string cannot_listen(const state::Snapshot& snapshot, const state::Address& address,
+                          const std::string& reason) {
+    return "cannot listen on " + address.text + " (site " + name_of_site(snapshot, address) +
+           "): " + reason;
+}
+
+}  // namespace
+
+// A second instance would share the clients of the first one, silently (SO_REUSEPORT). So nobody
+// else may have the address (docs/architecture.md, "Start, drain, stop"). Sockets of our own are no
+// obstacle: a wildcard may give way to one of its addresses.
+ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address) const {
+    std::vector<int> own;
+    for (const auto& weak : living_) {
+        const std::shared_ptr<proxy::Listener> listener = weak.lock();
+        if (listener && base::overlaps(listener->address(), address.address)) {
+            for (std::size_t worker = 0; worker < workers_; ++worker) {
+                own.push_back(listener->socket(worker));
+            }
+        }
+    }
+    if (own.empty()) {
+        const net::ProbeResult probe = net::probe_bind(address.address);
+        return {probe.error, probe.no_ipv6};
+    }
+    const auto foreign = net::find_foreign_listener(address.address, own);
+    return {foreign ? "another process listens on " + foreign->to_string() : std::string(), false};
+}
+
+std::uint32_t ListenerTable::free_index() {
+    const auto place =
+        std::ranges::find_if(living_, [](const auto& weak) { return weak.expired(); });
+    if (place == living_.end()) {
+        living_.emplace_back();
+        return static_cast<std::uint32_t>(living_.size() - 1);
+    }
+    return static_cast<std::uint32_t>(place - living_.begin());
+}
+
+std::vector<proxy::Listening> ListenerTable::provide(const state::Snapshot& snapshot,
+                                                     Findings& findings) {
+    std::vector<proxy::Listening> listening;
+    std::vector<std::uint32_t> missing;
+    for (std::uint32_t i = 0; i < snapshot.addresses.size(); ++i) {
+        const state::Address& address = snapshot.addresses[i];
+        if (const auto known = open_.find(address.identity); known != open_.end()) {
+            listening.push_back({known->second, i});
+            continue;
+        }
+        const Obstacle obstacle = obstacle_of(address);
+        if (obstacle.is_no_ipv6) {
+            findings.warnings.push_back("no IPv6 on this host: site " +
+                                        name_of_site(snapshot, address) + " does not listen on " +
+                                        address.text);
+        } else if (!obstacle.problem.empty()) {
+            findings.problems.push_back(cannot_listen(snapshot, address, obstacle.problem));
+        } else {
+            missing.push_back(i);
+        }
+    }
+    for (const std::uint32_t i : missing) {
+        if (!findings.problems.empty()) {
+            break;
+        }
+        const state::Address& address = snapshot.addresses[i];
+        try {
+            const std::uint32_t index = free_index();
+            listening.push_back({proxy::listen_on(index, address, workers_), i});
+            living_[index] = listening.back().listener;
+        } catch (const std::system_error& error) {
+            findings.problems.push_back(cannot_listen(snapshot, address, error.code().message()));
+        }
+    }
+    if (findings.problems.empty() && listening.empty()) {
+        findings.problems.emplace_back("no address to listen on");
+    }
+    return listening;
+}
+
+void ListenerTable::use(const std::vector<proxy::Listening>& listening) {
+    for (const proxy::Listening& item : listening) {
+        open_.emplace(item.listener->identity(), item.listener);
+    }
+}
+
+ListenerTable::Listeners ListenerTable::take_unused(
+    const std::vector<proxy::Listening>& listening) {
+    std::map<std::string, std::shared_ptr<proxy::Listener>> unused = std::exchange(open_, {});
+    use(listening);
+    Listeners taken;
+    for (auto& [identity, listener] : unused) {
+        if (!open_.contains(identity)) {
+            taken.push_back(std::move(listener));
+        }
+    }
+    return taken;
+}
+
+std::string ListenerTable::describe(const proxy::Publication& publication) {
+    const state::Snapshot& snapshot = *publication.snapshot;
+    std::string text;
+    for (const proxy::Listening& item : publication.listening) {
+        text += (text.empty() ? "" : ", ") + item.listener->address().to_string() + " (" +
+                name_of_site(snapshot, snapshot.addresses[item.address]) + ")";
+    }
+    return text;
+}
+
+}  // namespace s3gate::control

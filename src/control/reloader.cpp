@@ -1,0 +1,225 @@
+#include "reloader.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/async_result.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <chrono>
+#include <exception>
+#include <set>
+#include <utility>
+
+#include "in_background.hpp"
+
+namespace s3gate::control {
+namespace {
+
+namespace asio = boost::asio;
+
+// As long as a start waits for its names.
+constexpr base::Duration kNamesLimit = std::chrono::seconds{5};
+
+std::string seconds_of(base::Duration duration) {
+    return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
+}
+
+// What a running process cannot change: the new value holds after a restart.
+std::vector<config::Problem> fixed_keys(const config::Config& present, const config::Config& next) {
+    std::vector<config::Problem> warnings;
+    const auto note = [&](bool is_changed, const char* key, const config::Location& where) {
+        if (is_changed) {
+            warnings.push_back({where, key, "does not change in a running process; restart it"});
+        }
+    };
+    note(present.workers != next.workers, "workers", {next.file, 0});
+    note(present.cpu_affinity != next.cpu_affinity, "cpu_affinity", {next.file, 0});
+    note(present.user != next.user, "user", next.user_where);
+    return warnings;
+}
+
+CommandOutcome refusal(std::string message) {
+    return {.is_done = false, .message = std::move(message)};
+}
+
+void log_outcome(const CommandOutcome& outcome) {
+    for (const config::Problem& warning : outcome.warnings) {
+        spdlog::warn("{}", warning.to_string());
+    }
+    for (const config::Problem& problem : outcome.problems) {
+        spdlog::error("{}", problem.to_string());
+    }
+    spdlog::log(outcome.is_done ? spdlog::level::info : spdlog::level::err, "{}", outcome.message);
+}
+
+}  // namespace
+
+// One of the reloads at a time, the next one after it.
+class Reloader::Turn {
+  public:
+    explicit Turn(Reloader& reloader) : reloader_(reloader) { reloader.is_busy_ = true; }
+    ~Turn() {
+        reloader_.is_busy_ = false;
+        reloader_.turn_ended_.cancel();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+  private:
+    Reloader& reloader_;
+};
+
+Reloader::Reloader(const Parts& parts)
+    : parts_(parts), turn_ended_(parts.context), trial_end_(parts.context) {}
+
+std::optional<base::TimePoint> Reloader::confirm_until() const {
+    return trial_ ? std::optional(trial_->end) : std::nullopt;
+}
+
+asio::awaitable<CommandOutcome> Reloader::reload(std::optional<base::Duration> confirm) {
+    co_await wait_for_turn();
+    const Turn turn(*this);
+    CommandOutcome outcome;
+    try {
+        outcome = co_await read_and_use(confirm);
+    } catch (const std::exception& error) {
+        outcome = refusal(std::string("reload failed: ") + error.what());
+    }
+    log_outcome(outcome);
+    co_return outcome;
+}
+
+asio::awaitable<void> Reloader::wait_for_turn() {
+    while (is_busy_) {
+        turn_ended_.expires_at(base::TimePoint::max());
+        co_await turn_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
+    }
+}
+
+asio::awaitable<CommandOutcome> Reloader::read_and_use(std::optional<base::Duration> confirm) {
+    if (trial_) {
+        co_return refusal("reload refused: an earlier one waits to be confirmed");
+    }
+    // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
+    const auto read = [file = parts_.deployment.config().file,
+                       before = parts_.deployment.snapshot()] { return read_draft(file, before); };
+    const Draft draft = co_await in_background(read);
+    if (!draft.config) {
+        CommandOutcome outcome =
+            refusal("reload refused: the configuration that serves stays as it is");
+        outcome.problems = draft.problems;
+        outcome.warnings = draft.warnings;
+        co_return outcome;
+    }
+    co_await know_names(*draft.config);
+    if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
+        co_return refusal("reload refused: " + obstacle);
+    }
+    co_return use(draft, parts_.names.addresses(), confirm);
+}
+
+// A name that nobody knows is no reason to refuse: its servers are down until it is known.
+asio::awaitable<void> Reloader::know_names(const config::Config& config) {
+    std::set<std::string> unknown;
+    for (const std::string& host : host_names(config)) {
+        if (!parts_.names.addresses().contains(host)) {
+            unknown.insert(host);
+        }
+    }
+    if (unknown.empty()) {
+        co_return;
+    }
+    const auto known = std::make_shared<Timer>(parts_.context, base::TimePoint::max());
+    parts_.names.when_known(unknown, kNamesLimit, [known] { known->expires_at({}); });
+    co_await known->async_wait(asio::as_tuple(asio::use_awaitable));
+}
+
+CommandOutcome Reloader::use(const Draft& draft, const state::Resolution& resolution,
+                             std::optional<base::Duration> confirm) {
+    Deployment& deployment = parts_.deployment;
+    Provision provision = deployment.provision(draft.config, resolution, draft.rings);
+    CommandOutcome outcome;
+    outcome.warnings = draft.warnings;
+    for (const std::string& warning : provision.findings.warnings) {
+        outcome.warnings.push_back({{draft.config->file, 0}, {}, warning});
+    }
+    if (!provision.findings.problems.empty()) {
+        outcome.is_done = false;
+        outcome.message = "reload refused: the configuration that serves stays as it is";
+        for (const std::string& problem : provision.findings.problems) {
+            outcome.problems.push_back({{draft.config->file, 0}, {}, problem});
+        }
+        return outcome;
+    }
+    const std::shared_ptr<const config::Config> before = deployment.snapshot()->config;
+    for (config::Problem& warning : fixed_keys(*before, *draft.config)) {
+        outcome.warnings.push_back(std::move(warning));
+    }
+    deployment.publish(std::move(provision), confirm ? Leavers::keep : Leavers::close,
+                       parts_.workers, parts_.checker);
+    parts_.names.use(*draft.config);
+    is_undone_ = false;
+    outcome.message = "reloaded: generation " + std::to_string(deployment.number());
+    if (confirm) {
+        begin_trial(before, *confirm);
+        outcome.message += "; undone in " + seconds_of(*confirm) + " s unless confirmed";
+    }
+    return outcome;
+}
+
+void Reloader::begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit) {
+    const base::TimePoint end = base::Clock::now() + limit;
+    trial_ = Trial{std::move(before), limit, end};
+    trial_end_.expires_at(end);
+    trial_end_.async_wait([this](const auto& error) {
+        if (!error) {
+            asio::co_spawn(parts_.context, end_trial(), asio::detached);
+        }
+    });
+}
+
+CommandOutcome Reloader::confirm() {
+    if (!trial_) {
+        return refusal("there is no reload to confirm");
+    }
+    trial_end_.cancel();
+    trial_.reset();
+    parts_.deployment.close_leavers(parts_.workers);
+    return {.message = "confirmed: generation " + std::to_string(parts_.deployment.number())};
+}
+
+// Nobody confirmed: the configuration before is provisioned again.
+asio::awaitable<void> Reloader::end_trial() {
+    co_await wait_for_turn();
+    if (!trial_) {
+        co_return;  // confirmed at the last moment
+    }
+    const Turn turn(*this);
+    const Trial trial = *std::exchange(trial_, std::nullopt);
+    co_await know_names(*trial.before);
+    Provision provision = parts_.deployment.provision(
+        trial.before, parts_.names.addresses(),
+        state::build_rings(*trial.before, parts_.deployment.snapshot().get()));
+    if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
+        spdlog::warn("not confirmed, but not undone: {}", obstacle);
+    } else if (provision.findings.problems.empty()) {
+        parts_.deployment.publish(std::move(provision), Leavers::close, parts_.workers,
+                                  parts_.checker);
+        parts_.names.use(*trial.before);
+        is_undone_ = true;
+        spdlog::warn(
+            "not confirmed within {} s: the configuration before serves again as generation {}; "
+            "what is on the disk does not serve",
+            seconds_of(trial.limit), parts_.deployment.number());
+    } else {
+        for (const std::string& problem : provision.findings.problems) {
+            spdlog::error("{}", problem);
+        }
+        spdlog::error("not confirmed, but the configuration before cannot serve again");
+        parts_.deployment.close_leavers(parts_.workers);
+    }
+}
+
+}  // namespace s3gate::control

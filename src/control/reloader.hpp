@@ -1,0 +1,78 @@
+// Reads the configuration again and serves with it, or says why not: SIGHUP and `s3gate ctl
+// reload`. One at a time. Control thread; nothing here blocks it.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+#include "deployment.hpp"
+#include "health_checker.hpp"
+#include "name_service.hpp"
+#include "s3gate/base/clock.hpp"
+#include "s3gate/config/model.hpp"
+#include "s3gate/proxy/worker_handle.hpp"
+
+namespace s3gate::control {
+
+class Reloader {
+  public:
+    struct Parts {
+        boost::asio::io_context& context;
+        Deployment& deployment;
+        NameService& names;
+        HealthChecker& checker;
+        const std::vector<proxy::WorkerHandle>& workers;
+        // Why there can be no reload now; empty: there can. Asked more than once for one.
+        std::function<std::string()> obstacle;
+    };
+
+    explicit Reloader(const Parts& parts);
+    Reloader(const Reloader&) = delete;
+    Reloader& operator=(const Reloader&) = delete;
+
+    // As Commands::reload() and Commands::confirm() say. The outcome is logged too.
+    boost::asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm);
+    CommandOutcome confirm();
+
+    // True if the configuration that serves is not what was last read from the disk without a
+    // problem: a reload was not confirmed.
+    bool is_undone() const { return is_undone_; }
+    // When a reload that nobody confirms is undone; nullopt: none waits.
+    std::optional<base::TimePoint> confirm_until() const;
+
+  private:
+    using Timer =
+        boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
+                                          boost::asio::io_context::executor_type>;
+    class Turn;
+    // A reload that waits to be confirmed.
+    struct Trial {
+        std::shared_ptr<const config::Config> before;
+        base::Duration limit;
+        base::TimePoint end;
+    };
+
+    boost::asio::awaitable<void> wait_for_turn();
+    boost::asio::awaitable<CommandOutcome> read_and_use(std::optional<base::Duration> confirm);
+    boost::asio::awaitable<void> know_names(const config::Config& config);
+    CommandOutcome use(const Draft& draft, const state::Resolution& resolution,
+                       std::optional<base::Duration> confirm);
+    void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);
+    boost::asio::awaitable<void> end_trial();
+
+    Parts parts_;
+    bool is_busy_ = false;
+    Timer turn_ended_;  // cancelled when a reload ends
+    std::optional<Trial> trial_;
+    Timer trial_end_;
+    bool is_undone_ = false;
+};
+
+}  // namespace s3gate::control
