@@ -38,6 +38,20 @@ int ask(const std::string& host, int flags, AddressList& list) {
     return ::getaddrinfo(host.c_str(), nullptr, &hints, &list.first);
 }
 
+policy::LookupFailure kind_of(int code) {
+    switch (code) {
+        case EAI_AGAIN:
+            return policy::LookupFailure::unavailable;
+        case EAI_NONAME:
+            return policy::LookupFailure::unknown_name;
+        case EAI_NODATA:
+        case EAI_ADDRFAMILY:
+            return policy::LookupFailure::no_address;
+        default:
+            return policy::LookupFailure::other;
+    }
+}
+
 }  // namespace
 
 struct PendingResolution::State {
@@ -133,6 +147,7 @@ LookupResult look_up(const std::string& host) {
     }
     LookupResult out;
     if (code != 0) {
+        out.kind = kind_of(code);
         out.error =
             code == EAI_SYSTEM ? std::generic_category().message(errno) : ::gai_strerror(code);
         return out;
@@ -145,6 +160,7 @@ LookupResult look_up(const std::string& host) {
     }
     if (out.addresses.empty()) {
         out.error = "the name has no address";
+        out.kind = policy::LookupFailure::no_address;
     }
     return out;
 }

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "s3gate/base/clock.hpp"
+#include "s3gate/policy/known_addresses.hpp"
 #include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::control {
@@ -23,8 +24,10 @@ struct ResolveOutcome {
 };
 
 struct LookupResult {
-    std::vector<base::IpAddress> addresses;
-    std::string error;  // why there are no addresses
+    std::vector<base::IpAddress> addresses = {};
+    // Why there are none: in the system's words, and of which kind.
+    std::string error = {};
+    policy::LookupFailure kind = policy::LookupFailure::other;
 };
 // May block for long. Called on several threads at once, possibly after the caller of the
 // resolution is gone.

@@ -46,8 +46,8 @@ TEST(Resolver, EachNameIsAskedOnceAndErrorsAreKept) {
     const auto outcome = resolve_all(
         config_of({"good", "bad", "good", "10.0.0.1"}), seconds{10}, [&](const std::string& host) {
             ++asked;
-            return host == "good" ? LookupResult{{ip("10.0.0.7"), ip("10.0.0.8")}, {}}
-                                  : LookupResult{{}, "no such name"};
+            return host == "good" ? LookupResult{.addresses = {ip("10.0.0.7"), ip("10.0.0.8")}}
+                                  : LookupResult{.error = "no such name"};
         });
     EXPECT_EQ(asked, 2);
     EXPECT_EQ(outcome.addresses.at("good"), (std::vector{ip("10.0.0.7"), ip("10.0.0.8")}));
@@ -70,7 +70,7 @@ TEST(Resolver, AHangingLookupIsLeftBehind) {
                                 gate.wait();
                                 finished->set_value();
                             }
-                            return LookupResult{{ip("10.0.0.1")}, {}};
+                            return LookupResult{.addresses = {ip("10.0.0.1")}};
                         });
         EXPECT_EQ(outcome.addresses.count("fast"), 1u);
         EXPECT_EQ(outcome.errors.at("stuck"), "no answer in time");
@@ -89,7 +89,7 @@ TEST(Resolver, PendingShowsWhatIsKnownSoFar) {
             first.set_value();
             gate.wait();
         }
-        return LookupResult{{ip("10.0.0.1")}, {}};
+        return LookupResult{.addresses = {ip("10.0.0.1")}};
     });
     first_done.wait();
     EXPECT_FALSE(pending.is_done());
