@@ -1,38 +1,167 @@
-// Interim.
+// Names of servers while the daemon runs: each one is looked up again and again in the background,
+// what is known of it survives every failure, and what changes is told. Belongs to the control
+// thread, which alone calls it; the look-ups run on threads of a LookupPool. No request ever waits
+// for any of this.
 #pragma once
 
+#include <array>
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
+#include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <random>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "lookup_pool.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
 #include "s3gate/control/resolver.hpp"
+#include "s3gate/policy/known_addresses.hpp"
 #include "s3gate/state/counters.hpp"
 #include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::control {
 
+// What is known about one name, for the status.
+struct NameStatus {
+    std::string host;
+    std::vector<base::IpAddress> addresses;     // empty = not known yet
+    std::optional<base::Duration> interval;     // between look-ups; nullopt = off
+    std::optional<base::Duration> answer_age;   // of the last answer; nullopt = there was none
+    std::optional<base::Duration> failing_for;  // nullopt = the last look-up had an answer
+    // The last failure, also after an answer; nullopt = there was none.
+    std::optional<policy::LookupFailure> last_failure;
+    base::Duration failure_age{};
+    std::string reason;  // of the last failure, in the resolver's words
+    std::array<std::uint64_t, policy::kLookupFailures> failures{};  // by kind
+};
+
 class NameService {
   public:
+    // Called in the loop with all addresses after some of names in use changed. What changes within
+    // kSettle is one call.
     using OnChange = std::function<void(const state::Resolution&)>;
+    static constexpr base::Duration kSettle{100};
+    // A name that is not known is looked up so often, or every `resolve.interval` if that is less.
+    static constexpr base::Duration kUnknownInterval{10'000};
+
     NameService(boost::asio::io_context& context, state::ControlCounters& counters,
-                OnChange on_change);
+                OnChange on_change, Lookup lookup = look_up);
+    ~NameService();
+    NameService(const NameService&) = delete;
+    NameService& operator=(const NameService&) = delete;
+
+    // From now on these sites' names are looked up and reported: to be called at the start and for
+    // each configuration that begins to serve. A name that stays keeps its addresses and its
+    // history, and is looked up again within a second; a new one is looked up at once; one that no
+    // site has is forgotten. Warns of every server whose name is known to be unknown.
     void use(const config::Config& config);
+    // Blocks until every name has been answered, at the latest for `limit`; a name without an
+    // answer then has failed. For the start, before the loop runs; no change is told.
     void resolve_first(base::Duration limit);
+    // Looks up those of `hosts` that nobody has asked for, and calls `done` in the loop when each
+    // of them has been answered, at the latest after `limit`; a name without an answer then has
+    // failed. For a configuration that does not serve yet: what came out is in addresses() and
+    // unresolved(), is not reported, and is forgotten by a use() without these names.
     void when_known(const std::set<std::string>& hosts, base::Duration limit,
                     std::function<void()> done);
+
+    // The addresses of every name that is known. Valid until the next event of the loop.
     const state::Resolution& addresses() const { return addresses_; }
-    void stop() {}
+    // One message for each server of `config` whose name is not known, as use() logs it.
+    std::vector<std::string> unresolved(const config::Config& config) const;
+    // In the order of the names.
+    std::vector<NameStatus> status(base::TimePoint now) const;
+
+    // The same for a coroutine of the loop.
+    boost::asio::awaitable<void> known(std::set<std::string> hosts, base::Duration limit);
+
+    // Ends all look-ups: nothing is told, logged or counted any more, and nobody waits.
+    void stop();
 
   private:
-    std::set<std::string> hosts_;
-    state::Resolution addresses_;
+    using Timer =
+        boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
+                                          boost::asio::io_context::executor_type>;
+
+    // A server with the name, and the group in which it stands.
+    struct User {
+        std::string group;
+        config::Server server;
+    };
+    // What the sites of the configuration want of a name.
+    struct Wish {
+        std::vector<User> users;
+        std::optional<base::Duration> interval;  // nullopt = every site says off
+        base::Duration timeout = config::Resolve().timeout;
+    };
+    struct Name {
+        Wish wish;
+        policy::KnownAddresses known;
+        std::string reason;  // of the last failure
+        base::TimePoint asked{};
+        std::optional<base::TimePoint> alarm;  // its entry in alarms_
+        bool is_late = false;    // the look-up under way has failed already: it took too long
+        bool is_slow = false;    // the last one that ended took its time
+        bool is_spread = false;  // its look-ups have left those that began with it
+
+        bool is_used() const { return !wish.users.empty(); }
+        bool has_outcome() const { return known.last_answer() || known.last_failure(); }
+    };
+    using Names = std::map<std::string, Name>;
+    // Somebody waits for the first outcome of these.
+    struct Waiter {
+        std::set<std::string> missing;
+        Timer limit;
+        std::function<void()> done;
+    };
+
+    static std::map<std::string, Wish> wishes_of(const config::Config& config);
+    // `call` as a handler that does nothing once this object is gone.
+    template <class Call>
+    auto while_alive(Call call);
+
+    Names::iterator forget(Names::iterator name);
+    void ask(const std::string& host, Name& name);
+    void look_up_soon(const std::string& host, Name& name);
+    void schedule(const std::string& host, Name& name, base::TimePoint now);
+    void set_alarm(const std::string& host, Name& name, std::optional<base::TimePoint> when);
+    void arm();
+    void on_alarms();
+    void take_answers();
+    void on_answer(LookupPool::Answer& answer, base::TimePoint now);
+    void accept(const std::string& host, Name& name, const LookupResult& result,
+                base::TimePoint now);
+    void fail(const std::string& host, Name& name, const LookupResult& result, base::TimePoint now);
+    void time_out(const std::string& host, Name& name, base::TimePoint now);
+    void time_out_all(const std::set<std::string>& hosts);
+    void settle(const std::string& host);
+    void tell_change();
+
+    boost::asio::io_context& context_;
     state::ControlCounters& counters_;
+    OnChange on_change_;
+    Names names_;
+    state::Resolution addresses_;
+    std::set<std::string> under_way_;  // look-ups in the pool, also of names that are forgotten
+    std::set<std::pair<base::TimePoint, std::string>> alarms_;  // one a name: ask, or give up
+    Timer alarm_timer_;
+    std::optional<base::TimePoint> armed_;  // when alarm_timer_ ends
+    Timer change_timer_;
+    bool is_change_due_ = false;
+    bool is_stopped_ = false;
+    std::vector<std::shared_ptr<Waiter>> waiters_;
+    std::minstd_rand random_;
+    std::uniform_real_distribution<double> share_{0, 1};
+    std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
+    LookupPool pool_;  // the last member: its threads stop to call us first of all
 };
 
 }  // namespace s3gate::control

@@ -125,6 +125,13 @@ struct Passive {
     Duration fail_timeout = seconds{30};
 };
 
+// How often the names of a site's servers are looked up.
+struct Resolve {
+    bool enabled = true;  // false: at the start only, and until they are known
+    Duration interval = seconds{30};
+    Duration timeout = seconds{5};
+};
+
 struct RetryOn {
     bool error = true;
     bool timeout = true;
@@ -194,6 +201,7 @@ struct Site {
     Backends backends;
     Health health;  // enabled = false for type http unless written
     Passive passive;
+    Resolve resolve;
     Retry retry;
     Timeouts timeouts;
     SiteLimits limits;
