@@ -12,10 +12,8 @@ namespace {
 constexpr auto kLater = std::to_array<std::string_view>({
     "main.tls",
     "main.ktls",
-    "main.resolve",
     "site.tls",
     "site.ktls",
-    "site.resolve",
     "site.listen[].tls",
     "site.listen[].accept_proxy",
     "site.balance.bound",

@@ -140,6 +140,16 @@ void read_rejected_headers(const Section& health, Health& out) {
     }
 }
 
+// The keys of a section that is on unless it says off.
+void read_unless_off(const Section& site, std::string_view key, std::string_view what, Site& out) {
+    if (site.is_off(key)) {
+        return;
+    }
+    if (const auto section = site.mapping_or_on(key, what)) {
+        read_keys(*section, out);
+    }
+}
+
 }  // namespace
 
 void check_name(const Section& section, std::string_view key, const std::string& name) {
@@ -255,12 +265,13 @@ void check_health_host(const Section& health, std::string_view key, const std::s
 }
 
 void read_passive(const Section& site, std::string_view key, Site& out) {
-    if (site.is_off(key)) {
-        out.passive.enabled = false;
-    } else if (const auto passive =
-                   site.mapping_or_on(key, "off, or a mapping such as {max_fails: 3}")) {
-        read_keys(*passive, out);
-    }
+    out.passive.enabled = !site.is_off(key);
+    read_unless_off(site, key, "off, or a mapping such as {max_fails: 3}", out);
+}
+
+void read_resolve(const Section& site, std::string_view key, Site& out) {
+    out.resolve.enabled = !site.is_off(key);
+    read_unless_off(site, key, "off, or a mapping such as {interval: 30s}", out);
 }
 
 bool is_zero_fails(const Section& passive, std::string_view key) {

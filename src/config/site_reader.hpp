@@ -27,6 +27,7 @@ void read_key_sources(const Section& balance, std::string_view key, Site& out);
 void read_backends(const Section& site, std::string_view key, Site& out);
 void read_health(const Section& site, std::string_view key, Site& out);
 void read_passive(const Section& site, std::string_view key, Site& out);
+void read_resolve(const Section& site, std::string_view key, Site& out);
 void read_retry(const Section& site, std::string_view key, Site& out);
 void read_retry_on(const Section& retry, std::string_view key, Site& out);
 void read_requests_per_client(const Section& limits, std::string_view key, Site& out);

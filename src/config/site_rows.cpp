@@ -197,6 +197,19 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.passive.fail_timeout", duration<&Site::passive, &Passive::fail_timeout>(kUpToADay),
      "how long they count, and how long the mark stays until one trial request"},
 
+    {"site.resolve",
+     switched_section<&Site::resolve, &Resolve::enabled>("`off`, `on`, mapping", read_resolve),
+     "look-ups of servers' names while the daemon runs; `off`: at the start only. A name "
+     "that is not known yet is looked up every 10s, or every `resolve.interval` if that is less, "
+     "until it is ([operations.md](operations.md), \"Names\")"},
+    {"site.resolve.interval",
+     duration<&Site::resolve, &Resolve::interval>({Duration{100}, hours{24}}),
+     "between two look-ups of a name. Of several sites with the same name the least counts, for "
+     "this key and the next one"},
+    {"site.resolve.timeout",
+     duration<&Site::resolve, &Resolve::timeout>({Duration{100}, minutes{5}}),
+     "how long the resolver may take; longer is a failure, and a late answer is used all the same"},
+
     {"site.retry", section_of<Site>("mapping", read_retry), "attempts on a further server"},
     {"site.retry.on",
      custom<&Site::retry, &Retry::on>("list of these", read_retry_on, print_reasons),

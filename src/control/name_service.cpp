@@ -243,14 +243,15 @@ void NameService::look_up_soon(const std::string& host, Name& name) {
 
 void NameService::schedule(const std::string& host, Name& name, base::TimePoint now) {
     std::optional<base::Duration> interval = name.wish.interval;
-    if (!name.known.is_known()) {
+    const bool is_known = name.known.is_known();
+    if (!is_known) {
         interval = std::min(interval.value_or(kUnknownInterval), kUnknownInterval);
     }
     if (!interval || !name.is_used()) {
         set_alarm(host, name, std::nullopt);
         return;
     }
-    const policy::LookupPace pace{*interval, !std::exchange(name.is_spread, true)};
+    const policy::LookupPace pace{*interval, is_known && !std::exchange(name.is_spread, true)};
     set_alarm(host, name, policy::next_lookup(pace, name.asked, now, share_(random_)));
 }
 

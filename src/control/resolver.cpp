@@ -4,19 +4,13 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <condition_variable>
-#include <memory>
-#include <mutex>
 #include <system_error>
-#include <thread>
+#include <utility>
 
-#include "process_setup.hpp"
+#include "lookup_pool.hpp"
 
 namespace s3gate::control {
 namespace {
-
-// Enough threads to resolve a typical configuration at once; a bound for thousands of names.
-constexpr std::size_t kMaxThreads = 32;
 
 struct AddressList {
     addrinfo* first = nullptr;
@@ -53,89 +47,6 @@ policy::LookupFailure kind_of(int code) {
 }
 
 }  // namespace
-
-struct PendingResolution::State {
-    Lookup lookup;
-    std::vector<std::string> hosts;
-    mutable std::mutex mutex;
-    std::condition_variable done;
-    std::size_t next = 0;  // first host without a thread
-    std::size_t answered = 0;
-    std::map<std::string, LookupResult> results;
-    bool abandoned = false;
-    std::string thread_error;  // why no thread could be made
-
-    void run();
-};
-
-void PendingResolution::State::run() {
-    std::unique_lock lock(mutex);
-    while (!abandoned && next < hosts.size()) {
-        const std::string host = hosts[next++];
-        lock.unlock();
-        LookupResult result = lookup(host);
-        lock.lock();
-        results.insert_or_assign(host, std::move(result));
-        if (++answered == hosts.size()) {
-            done.notify_all();
-        }
-    }
-}
-
-PendingResolution::PendingResolution(const std::set<std::string>& hosts, const Lookup& lookup)
-    : state_(std::make_shared<State>()) {
-    state_->lookup = lookup;
-    state_->hosts.assign(hosts.begin(), hosts.end());
-    const SignalsBlocked blocked;
-    for (std::size_t i = 0; i < std::min(hosts.size(), kMaxThreads); ++i) {
-        try {
-            // Detached, because getaddrinfo cannot be interrupted and may hang. The thread's
-            // shared_ptr keeps all that it uses alive.
-            std::thread([state = state_] { state->run(); }).detach();
-        } catch (const std::system_error& error) {
-            const std::lock_guard lock(state_->mutex);
-            if (i == 0) {
-                state_->thread_error =
-                    std::string("cannot start a thread: ") + error.code().message();
-            }
-            break;
-        }
-    }
-}
-
-PendingResolution::~PendingResolution() {
-    const std::lock_guard lock(state_->mutex);
-    state_->abandoned = true;
-}
-
-void PendingResolution::wait_until(base::TimePoint deadline) {
-    std::unique_lock lock(state_->mutex);
-    state_->done.wait_until(lock, deadline, [this] {
-        return state_->answered == state_->hosts.size() || !state_->thread_error.empty();
-    });
-}
-
-bool PendingResolution::is_done() const {
-    const std::lock_guard lock(state_->mutex);
-    return state_->answered == state_->hosts.size() || !state_->thread_error.empty();
-}
-
-ResolveOutcome PendingResolution::outcome() const {
-    const std::lock_guard lock(state_->mutex);
-    ResolveOutcome out;
-    for (const std::string& host : state_->hosts) {
-        const auto found = state_->results.find(host);
-        if (found == state_->results.end()) {
-            out.errors[host] =
-                state_->thread_error.empty() ? "no answer in time" : state_->thread_error;
-        } else if (found->second.addresses.empty()) {
-            out.errors[host] = found->second.error;
-        } else {
-            out.addresses[host] = found->second.addresses;
-        }
-    }
-    return out;
-}
 
 LookupResult look_up(const std::string& host) {
     AddressList list;
@@ -180,9 +91,24 @@ std::set<std::string> host_names(const config::Config& config) {
 ResolveOutcome resolve_all(const config::Config& config, base::Duration limit,
                            const Lookup& lookup) {
     const base::TimePoint deadline = base::Clock::now() + limit;
-    PendingResolution pending(host_names(config), lookup);
-    pending.wait_until(deadline);
-    ResolveOutcome out = pending.outcome();
+    ResolveOutcome out;
+    LookupPool pool(lookup);
+    for (const std::string& host : host_names(config)) {
+        out.errors[host] = "no answer in time";
+        pool.ask(host, LookupPool::Lane::quick);
+    }
+    std::size_t open = out.errors.size();
+    while (open > 0 && pool.wait_until(deadline)) {
+        for (LookupPool::Answer& answer : pool.take()) {
+            --open;
+            if (answer.result.addresses.empty()) {
+                out.errors[answer.host] = answer.result.error;
+            } else {
+                out.errors.erase(answer.host);
+                out.addresses[answer.host] = std::move(answer.result.addresses);
+            }
+        }
+    }
     for (const config::Site& site : config.sites) {
         for (const config::Server& server : site.backends.servers) {
             if (const auto numeric = base::IpAddress::parse(server.host)) {

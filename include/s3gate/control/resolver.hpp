@@ -1,13 +1,9 @@
-// Blocking name resolution on threads of its own. At the start all names are resolved in parallel,
-// with one time limit; names that failed are tried again until they are known. A thread that the
-// system's resolver never returns to is abandoned; it uses only memory that it owns.
+// Name resolution that blocks: the system's resolver, and all names of a configuration in parallel
+// with a bound on the whole. Not for a loop; what the daemon does while it runs is NameService.
 #pragma once
 
-#include <cstddef>
 #include <functional>
 #include <map>
-#include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -43,26 +39,5 @@ std::set<std::string> host_names(const config::Config& config);
 // `limit`; names without an answer by then are errors. Blocking: not for a worker.
 ResolveOutcome resolve_all(const config::Config& config, base::Duration limit,
                            const Lookup& lookup = look_up);
-
-// A resolution in progress. The control loop polls it and never waits for it.
-class PendingResolution {
-  public:
-    // Starts the look-ups; `hosts` are names.
-    explicit PendingResolution(const std::set<std::string>& hosts, const Lookup& lookup = look_up);
-    ~PendingResolution();  // does not wait
-    PendingResolution(const PendingResolution&) = delete;
-    PendingResolution& operator=(const PendingResolution&) = delete;
-
-    // Returns when all names have an answer, or at `deadline`.
-    void wait_until(base::TimePoint deadline);
-    // True once all names have an answer.
-    bool is_done() const;
-    // The results so far; names without an answer are errors.
-    ResolveOutcome outcome() const;
-
-  private:
-    struct State;
-    std::shared_ptr<State> state_;
-};
 
 }  // namespace s3gate::control

@@ -1,80 +1,24 @@
-"""DNS that fails, is silent or changes its mind, through the system's own resolver.
+"""A start while DNS fails or is silent, through the system's own resolver.
 
-A proxy that does not start without DNS turns a restart in a bad moment into an outage; one that
-asks again for what it knows lets a broken DNS take away servers that work.
+A proxy that does not start without DNS turns a restart in a bad moment into an outage.
 
-The daemon gets a resolv.conf of its own in a mount namespace; the name server is in this file.
+The daemon gets a resolv.conf of its own in a mount namespace.
 """
 
-import socket
-import struct
-import threading
 import time
 
 import pytest
 
 from support.config import free_port
-from support.names import resolver_prefix
+from support.names import NameServer, resolver_prefix
 from support.waiting import wait_until
 
 SERVER = "127.0.53.7"
 
 
-class NameServer:
-    """Answers A questions from `answers` ({name: address}); NXDOMAIN for others, nothing at all for
-    names in `silent`."""
-
-    def __init__(self):
-        self.answers = {}
-        self.silent = set()
-        self.asked = []
-        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            self._socket.bind((SERVER, 53))
-        except OSError as error:
-            self._socket.close()
-            pytest.skip(f"no name server on port 53 here: {error}")
-        self._socket.settimeout(0.05)
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self):
-        while not self._end.is_set():
-            try:
-                question, peer = self._socket.recvfrom(2048)
-            except TimeoutError:
-                continue
-            answer = self._answer_to(question)
-            if answer:
-                self._socket.sendto(answer, peer)
-
-    def _answer_to(self, question):
-        at, labels = 12, []
-        while question[at]:
-            labels.append(question[at + 1 : at + 1 + question[at]].decode().lower())
-            at += 1 + question[at]
-        name = ".".join(labels)
-        (kind,) = struct.unpack(">H", question[at + 1 : at + 3])
-        self.asked.append(name)
-        if name in self.silent:
-            return None
-        address = self.answers.get(name)
-        found = address is not None and kind == 1
-        flags = 0x8580 | (0 if address else 3)  # authoritative; NXDOMAIN
-        head = question[:2] + struct.pack(">HHHHH", flags, 1, int(found), 0, 0)
-        record = struct.pack(">HHHIH", 0xC00C, 1, 1, 1, 4) + socket.inet_aton(address or "0.0.0.0")
-        return head + question[12 : at + 5] + (record if found else b"")
-
-    def stop(self):
-        self._end.set()
-        self._thread.join()
-        self._socket.close()
-
-
 @pytest.fixture(name="names")
 def names_fixture():
-    server = NameServer()
+    server = NameServer(SERVER)
     yield server
     server.stop()
 
@@ -99,14 +43,16 @@ def served(daemon, count=20):
 
 
 def test_start_without_some_names(make_backend, gate, names, prefix):
-    """It serves with the rest and says so; the missing server comes when its name does; a name that
-    resolved is not asked again, even when DNS would now say something else."""
+    """It serves with the rest and says so; the missing server comes when its name does. With
+    `resolve: off` a name that resolved is not asked again, even when DNS would now say something
+    else."""
     first, second, third = (make_backend() for _ in range(3))
     known, later, never = "known.s3.test", "later.s3.test", "never.s3.test"
     names.answers[known] = "127.0.0.1"
     daemon = gate(
         [f"{known}:{first.port}", f"{later}:{second.port}", f"{never}:{third.port}"],
         status={},
+        resolve="off",
         daemon={"prefix": prefix},
     )
     said = f"{later}:{second.port} is down: cannot resolve {later}: "

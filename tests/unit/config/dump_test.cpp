@@ -65,6 +65,7 @@ sites:
       reject_headers: {X-A: "*b*"}
       concurrency: 7
     passive: {max_fails: 8, fail_timeout: 9s}
+    resolve: {interval: 200ms, timeout: 2s}
     retry: {on: [error], max_tries: 4, max_time: 5s, replay_buffer: off, unanswered_writes: true}
     timeouts:
       connect: 1s

@@ -155,6 +155,7 @@ health: {path: "/live?x=1", method: HEAD, host: "h:1", port: 9000, interval: 5s,
          fall: 1, rise: 2, expect_status: [200, 204], reject_headers: {X-Bad: "*"},
          concurrency: 5}
 passive: {max_fails: 9, fail_timeout: 1h}
+resolve: {interval: 200ms, timeout: 1m}
 )");
     EXPECT_EQ(health.health.path, "/live?x=1");
     EXPECT_EQ(health.health.method, "HEAD");
@@ -169,6 +170,8 @@ passive: {max_fails: 9, fail_timeout: 1h}
     EXPECT_EQ(health.health.concurrency, 5U);
     EXPECT_EQ(health.passive.max_fails, 9U);
     EXPECT_EQ(health.passive.fail_timeout, hours{1});
+    EXPECT_EQ(health.resolve.interval, milliseconds{200});
+    EXPECT_EQ(health.resolve.timeout, minutes{1});
 
     const Site requests = site_of(R"(
 retry: {on: [error, 504], max_tries: 1, max_time: 2s, replay_buffer: 100, unanswered_writes: true}
@@ -230,11 +233,12 @@ TEST(Load, ReadsKeySources) {
 TEST(Load, SwitchesSectionsOff) {
     // YAML 1.1 tools write `off` as false.
     for (const std::string off : {"off", "false", "no"}) {
-        const Site site =
-            site_of("health: " + off + "\npassive: " + off + "\nstatus: " + off +
-                    "\nsession_header: " + off + "\nlimits: {connections: " + off + "}\n");
+        const Site site = site_of("health: " + off + "\npassive: " + off + "\nresolve: " + off +
+                                  "\nstatus: " + off + "\nsession_header: " + off +
+                                  "\nlimits: {connections: " + off + "}\n");
         EXPECT_FALSE(site.health.enabled);
         EXPECT_FALSE(site.passive.enabled);
+        EXPECT_FALSE(site.resolve.enabled);
         EXPECT_FALSE(site.status.enabled);
         EXPECT_EQ(site.session_header, "");
         const LoadResult main = load_main("admin: " + off + "\naccess_log: {target: " + off +
@@ -530,7 +534,7 @@ sites:
 
 TEST(OnAndOff, OnIsTheSectionWithItsDefaults) {
     const LoadResult result = load_site(
-        "type: http\nhealth: on\npassive: Yes\nstatus: on\nsession_header: on\n"
+        "type: http\nhealth: on\npassive: Yes\nresolve: on\nstatus: on\nsession_header: on\n"
         "retry: {on: on, replay_buffer: on}\n"
         "backends: {servers: [\"n1:1\", \"n2:1\"], keepalive: on, queue: true}\n");
     ASSERT_TRUE(result.ok()) << result.problems.front().to_string();
@@ -538,6 +542,8 @@ TEST(OnAndOff, OnIsTheSectionWithItsDefaults) {
     EXPECT_TRUE(site.health.enabled);  // off by default on sites of type http
     EXPECT_EQ(site.health.path, Health().path);
     EXPECT_TRUE(site.passive.enabled);
+    EXPECT_TRUE(site.resolve.enabled);
+    EXPECT_EQ(site.resolve.interval, Resolve().interval);
     EXPECT_TRUE(site.status.enabled);
     EXPECT_EQ(site.status.path, "/upstream/health/");
     EXPECT_EQ(site.status.allow.size(), 2U);

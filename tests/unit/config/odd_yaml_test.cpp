@@ -89,9 +89,9 @@ TEST_F(OddYaml, SurvivesDeepAndWideShapes) {
 
 TEST_F(OddYaml, SurvivesEveryKindOfNodeUnderEveryKey) {
     for (const std::string key :
-         {"name", "enabled", "type", "listen", "balance", "backends", "health", "passive", "retry",
-          "timeouts", "limits", "forwarded", "headers", "upgrade", "expect_empty_body", "status",
-          "session_header", "when_all_down"}) {
+         {"name", "enabled", "type", "listen", "balance", "backends", "health", "passive",
+          "resolve", "retry", "timeouts", "limits", "forwarded", "headers", "upgrade",
+          "expect_empty_body", "status", "session_header", "when_all_down"}) {
         for (const std::string value :
              {"", "~", "[]", "{}", "[~]", "[[]]", "[{}]", "{~: ~}", "{[]: []}", "''", "x", "-1",
               "99999999999999999999", "\"\\0\"", "&a [*a]", "!!binary aGk="}) {

@@ -1,0 +1,237 @@
+"""Names whose addresses change, or whose name server fails, while the daemon serves.
+
+A proxy that asks once sends requests to a node's old address until somebody restarts it. One that
+takes a failed look-up for an empty answer lets a broken DNS take away servers that work.
+"""
+
+import itertools
+import os
+import threading
+import time
+
+import pytest
+
+from support.config import FAST_HEALTH, free_port
+from support.names import NO_ERROR, NXDOMAIN, REFUSED, SERVFAIL, NameServer, resolver_prefix
+from support.waiting import wait_until
+
+SERVER = "127.0.53.8"
+NAME = "node.s3.test"
+HOSTS = [f"127.0.54.{number}" for number in range(1, 5)]
+OFTEN = {"interval": "100ms"}
+# How long an address flips under load; the nightly run takes a minute.
+FLIP_SECONDS = float(os.environ.get("S3GATE_NAME_FLIP_SECONDS", "3"))
+
+
+@pytest.fixture(name="names")
+def names_fixture():
+    server = NameServer(SERVER)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(name="prefix")
+def prefix_fixture(tmp_path):
+    """A command that becomes another one for which only our name server exists."""
+    return resolver_prefix(tmp_path, SERVER)
+
+
+@pytest.fixture(name="nodes")
+def nodes_fixture(make_backend):
+    """Backends with one port on addresses of their own: b1 to b4 at HOSTS."""
+    port = free_port(HOSTS[0])
+    return [make_backend(host=host, port=port) for host in HOSTS]
+
+
+@pytest.fixture(name="site")
+def site_fixture(gate, nodes, prefix):
+    """Starts a daemon with one server, which is NAME."""
+
+    def run(**more):
+        options = {"resolve": OFTEN, "status": {}, "daemon": {"prefix": prefix}, **more}
+        return gate([f"{NAME}:{nodes[0].port}"], **options)
+
+    return run
+
+
+def served(daemon, count=20):
+    with daemon.client() as client:
+        return {
+            client.request(target=f"/b/k?sessionid={number}").data.decode()
+            for number in range(count)
+        }
+
+
+def wait_rounds(names, count=5):
+    """Until NAME has been asked for so often again (A and AAAA are a question each)."""
+    goal = names.asked.count(NAME) + 2 * count
+    wait_until(lambda: names.asked.count(NAME) >= goal)
+
+
+class Load:
+    """Clients that ask one request after the other and note every status."""
+
+    def __init__(self, daemon, clients=4):
+        self.statuses = []
+        self._daemon = daemon
+        self._end = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._run, args=(number,)) for number in range(clients)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def _run(self, client_number):
+        numbers = itertools.count()
+        while not self._end.is_set():
+            with self._daemon.client() as client:
+                for number in itertools.islice(numbers, 50):
+                    if self._end.is_set():
+                        break
+                    method, body = (("GET", None), ("PUT", b"x" * 100))[number % 2]
+                    target = f"/b/k{client_number}-{number}?sessionid={number % 7}"
+                    self.statuses.append(client.request(method, target, body=body).status)
+
+    def stop(self):
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+        return self.statuses
+
+
+@pytest.mark.parametrize("health", ["off", FAST_HEALTH], ids=["unchecked", "checked"])
+def test_an_address_that_flips_under_load(site, nodes, names, health):
+    """A record that is another one every 200 ms: each request ends well."""
+    names.answers[NAME] = lambda: HOSTS[int(time.monotonic() / 0.2) % 2]
+    daemon = site(health=health)
+    load = Load(daemon)
+    end = time.monotonic() + FLIP_SECONDS
+    wait_until(lambda: time.monotonic() >= end, deadline=FLIP_SECONDS + 10)
+    statuses = load.stop()
+    assert set(statuses) == {200}
+    assert len(statuses) > 100
+    moves = daemon.stderr.count(" has moved: it was ")
+    assert moves >= FLIP_SECONDS, "it was looked up and used"
+    assert nodes[0].requests and nodes[1].requests
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        (NXDOMAIN, "Name or service not known"),
+        (SERVFAIL, "Temporary failure in name resolution"),
+        (REFUSED, "Temporary failure in name resolution"),
+        (NO_ERROR, "No address associated with hostname"),
+    ],
+    ids=["nxdomain", "servfail", "refused", "empty"],
+)
+def test_a_failure_keeps_the_addresses(site, names, code, kind):
+    names.answers[NAME] = HOSTS[:2]
+    daemon = site()
+    assert served(daemon) == {"b1", "b2"}
+    names.codes[NAME] = code
+    daemon.wait_stderr(
+        rf"\[warning\] cannot resolve {NAME}: {kind}; the answer of \d+ s ago is kept: "
+        rf"127\.0\.54\.\d, 127\.0\.54\.\d\n"
+    )
+    wait_rounds(names, 10)  # a failure is a second try of two questions
+    assert served(daemon) == {"b1", "b2"}
+    assert daemon.stderr.count("cannot resolve") == 1, "once, not with every try"
+    del names.codes[NAME]
+    daemon.wait_stderr(rf"\[info\] {NAME} is resolved again, after \d+ s\n")
+    assert served(daemon) == {"b1", "b2"}
+    assert daemon.totals()["name lookups failed"] >= 5
+
+
+def test_a_name_server_that_is_silent_keeps_the_addresses(site, names):
+    """The resolver takes a second for it (its options here), the daemon allows less: the failure
+    is ours, and no second look-up begins meanwhile."""
+    names.answers[NAME] = HOSTS[0]
+    daemon = site(resolve={"interval": "100ms", "timeout": "300ms"})
+    names.silent.add(NAME)
+    daemon.wait_stderr(rf"cannot resolve {NAME}: no answer in time; the answer of \d+ s ago")
+    assert served(daemon) == {"b1"}
+    names.answers[NAME] = HOSTS[1]
+    names.silent.discard(NAME)
+    daemon.wait_stderr(rf"\[info\] {NAME} is resolved again, after \d+ s\n")
+    wait_until(lambda: served(daemon) == {"b2"})
+
+
+def test_a_name_that_hangs_holds_up_no_other(gate, nodes, names, prefix):
+    mute, moving = "mute.s3.test", "moving.s3.test"
+    names.answers.update({mute: HOSTS[0], moving: HOSTS[1]})
+    daemon = gate(
+        [f"{mute}:{nodes[0].port}", f"{moving}:{nodes[0].port}"],
+        resolve=OFTEN,
+        daemon={"prefix": prefix},
+    )
+    names.silent.add(mute)
+    asked = names.asked.count(mute)
+    wait_until(lambda: names.asked.count(mute) > asked)
+    for host, name in ((HOSTS[2], "b3"), (HOSTS[3], "b4")):
+        names.answers[moving] = host
+        wait_until(lambda name=name: served(daemon) == {"b1", name})
+
+
+def test_a_dead_name_server_is_used_again(site, names):
+    names.answers[NAME] = HOSTS[0]
+    daemon = site()
+    names.stop()  # connects to its port are refused
+    daemon.wait_stderr(rf"cannot resolve {NAME}: Temporary failure in name resolution; the answer")
+    assert served(daemon) == {"b1"}
+    again = NameServer(SERVER)
+    try:
+        again.answers[NAME] = HOSTS[1]
+        daemon.wait_stderr(r"127\.0\.54\.2\) has moved: it was 127\.0\.54\.1\n")
+        wait_until(lambda: served(daemon) == {"b2"})
+    finally:
+        again.stop()
+
+
+def test_addresses_come_at_once_and_leave_with_the_third_answer_without_them(site, nodes, names):
+    names.answers[NAME] = HOSTS[:2]
+    daemon = site()
+    label = rf"test: {NAME}:{nodes[0].port}"
+    names.answers[NAME] = [HOSTS[2], HOSTS[1], HOSTS[0]]
+    daemon.wait_stderr(rf"\[info\] {label} \(127\.0\.54\.3\) is a new address\n")
+    wait_until(lambda: served(daemon) == {"b1", "b2", "b3"})
+    names.answers[NAME] = HOSTS[1:3]
+    daemon.wait_stderr(rf"\[info\] {label} \(127\.0\.54\.1\) is no longer an address of it\n")
+    wait_until(lambda: served(daemon) == {"b2", "b3"})
+    # All of them replaced: the new ones serve while the old ones are still known.
+    for node in nodes[1:3]:
+        node.refuse()
+    names.answers[NAME] = [HOSTS[0], HOSTS[3]]
+    wait_until(lambda: served(daemon) == {"b1", "b4"})
+
+
+def test_rotating_subsets_are_one_set(site, names):
+    turn = itertools.count()
+    names.answers[NAME] = lambda: [HOSTS[next(turn) % 4]] + [HOSTS[next(turn) % 4]]
+    daemon = site()
+    wait_until(lambda: served(daemon) == {"b1", "b2", "b3", "b4"})
+    wait_rounds(names, 20)
+    assert served(daemon) == {"b1", "b2", "b3", "b4"}
+    assert "no longer an address" not in daemon.stderr
+    assert daemon.stderr.count("is a new address") == 2
+
+
+def test_another_order_is_no_change(site, names):
+    turn = itertools.count()
+    names.answers[NAME] = lambda: HOSTS[:2] if next(turn) % 2 else HOSTS[1::-1]
+    daemon = site()
+    wait_rounds(names, 20)
+    assert served(daemon) == {"b1", "b2"}
+    assert "address" not in daemon.stderr
+
+
+def test_a_name_that_is_unknown_at_the_start(site, names):
+    daemon = site()
+    daemon.wait_stderr(rf"\[warning\] test: {NAME}:\d+ is down: cannot resolve {NAME}: ")
+    with daemon.client() as client:
+        assert client.request().status == 503
+    wait_rounds(names)
+    names.answers[NAME] = HOSTS[:2]
+    daemon.wait_stderr(rf"{NAME}:\d+ \(127\.0\.54\.\d, 127\.0\.54\.\d\) is resolved\n")
+    wait_until(lambda: served(daemon) == {"b1", "b2"})
+    assert daemon.stderr.count("is down: cannot resolve") == 1
