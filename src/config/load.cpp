@@ -437,6 +437,16 @@ Environment process_environment() {
     };
 }
 
+std::string control_socket(const Admin& admin, const Environment& environment) {
+    if (admin.socket != "auto") {
+        return admin.socket == "off" ? "" : admin.socket;
+    }
+    // systemd.exec(5): absolute paths, with colons between them.
+    const std::string folders = environment("RUNTIME_DIRECTORY").value_or("");
+    const std::string first = folders.substr(0, folders.find(':'));
+    return first.starts_with('/') ? first + "/ctl.sock" : "";
+}
+
 LoadResult load(const std::string& file, const Environment& environment) {
     LoadResult result;
     Loader loader(environment, result);

@@ -39,6 +39,11 @@ std::optional<std::string> read_path(const Section& section, std::string_view ke
     return (error ? joined : absolute).lexically_normal().string();
 }
 
+bool is_user_name(const std::string& text) {
+    return text.size() <= 32 && !text.starts_with('-') && is_plain_name(text) &&
+           text.find(':') == std::string::npos;
+}
+
 }  // namespace
 
 bool is_above_error(const Section& log, std::string_view key) {
@@ -113,11 +118,15 @@ void read_admin(const Section& main, std::string_view key, Config& out) {
     }
     out.admin.enabled = true;
     out.admin.where = main.location_of(key);
-    main.warning(key, "is checked, but nothing listens yet: this version does not serve it");
     read_keys(*admin, out);
-    if (!admin->has("listen") && !admin->has("socket")) {
+    if (!admin->has("listen") && !admin->has("socket") && !admin->has("operators")) {
         main.problem(key,
                      "has nowhere to listen; give listen, socket or both, or write admin: off");
+    }
+    if (admin->has("listen")) {
+        admin->warning("listen",
+                       "is checked, but nothing listens there yet: this version serves only "
+                       "admin.socket");
     }
     if (is_empty_list(*admin, "allow") && !out.admin.listen.empty()) {
         admin->warning("allow", "is empty: nobody may connect to admin.listen");
@@ -135,14 +144,34 @@ void read_admin_allow(const Section& admin, std::string_view key, Config& out) {
 }
 
 void read_admin_socket(const Section& admin, std::string_view key, Config& out) {
-    const auto socket = admin.text(key, "a path");
-    if (!socket) {
+    if (admin.is_off(key)) {
+        out.admin.socket = "off";
         return;
     }
-    out.admin.socket = read_path(admin, key, out.file, *socket, "empty").value_or("");
+    const auto socket = admin.text(key, "auto, off or a path");
+    if (!socket || *socket == "auto" || admin.is_on(key)) {
+        return;
+    }
+    out.admin.socket = read_path(admin, key, out.file, *socket, "auto nor off").value_or("off");
     // sockaddr_un.sun_path holds 108 bytes with the closing zero.
     if (out.admin.socket.size() > 107) {
         admin.problem(key, "the path is longer than the 107 bytes of a unix socket");
+    }
+}
+
+void read_admin_operators(const Section& admin, std::string_view key, Config& out) {
+    const auto items = admin.list(key, "a list of users");
+    if (!items) {
+        return;
+    }
+    for (const Item& item : *items) {
+        const auto user = item_text(item, "the name or the number of a user", admin.report());
+        if (user && !is_user_name(*user)) {
+            admin.report().problem(item.node.line, item.path,
+                                   in_quotes(*user) + " is no user: neither a name nor a number");
+        } else if (user) {
+            out.admin.operators.push_back(*user);
+        }
     }
 }
 
@@ -152,9 +181,7 @@ void read_user(const Section& main, std::string_view key, Config& out) {
         return;
     }
     out.user_where = main.location_of(key);
-    const bool is_name = user->size() <= 32 && !user->starts_with('-') && is_plain_name(*user) &&
-                         user->find(':') == std::string::npos;
-    if (!is_name) {
+    if (!is_user_name(*user)) {
         main.problem(key, in_quotes(*user) + " is not a user name");
         return;
     }

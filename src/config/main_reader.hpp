@@ -18,6 +18,7 @@ void read_admin(const Section& main, std::string_view key, Config& out);
 void read_admin_listen(const Section& admin, std::string_view key, Config& out);
 void read_admin_allow(const Section& admin, std::string_view key, Config& out);
 void read_admin_socket(const Section& admin, std::string_view key, Config& out);
+void read_admin_operators(const Section& admin, std::string_view key, Config& out);
 void read_user(const Section& main, std::string_view key, Config& out);
 
 }  // namespace s3gate::config

@@ -49,20 +49,30 @@ const auto kRows = std::to_array<Row<Config>>({
      "where the lines go; the packaged main file says `/var/log/s3gate/access.log`"},
 
     {"main.admin", switched_section<&Config::admin, &Admin::enabled>("`off`, mapping", read_admin),
-     "status, metrics and commands; a mapping needs `listen`, `socket` or both. Not served yet: "
-     "the keys are checked, nothing listens, and a warning says so"},
+     "status, metrics and commands. `off` is a mapping without keys: `admin.socket` has its "
+     "default"},
     {"main.admin.listen",
      custom<&Config::admin, &Admin::listen>("list of addresses", read_admin_listen, print_listen),
-     "HTTP, read-only: `/status`, `/metrics`, `/healthz`. Example `[\"127.0.0.1:9180\"]`", "none",
-     never},
+     "HTTP, read-only: `/status`, `/metrics`, `/healthz`. Example `[\"127.0.0.1:9180\"]`. Not "
+     "served yet: the key is checked, nothing listens there, and a warning says so",
+     "none", never},
     {"main.admin.allow",
      custom<&Config::admin, &Admin::allow>("list of address blocks", read_admin_allow,
                                            print_blocks),
      "who may connect to `admin.listen`"},
     {"main.admin.socket",
-     custom<&Config::admin, &Admin::socket>("a path of at most 107 bytes", read_admin_socket,
-                                            print_text),
-     "unix socket for commands. Example `/run/s3gate/ctl.sock`", "none", never},
+     custom<&Config::admin, &Admin::socket>("`auto`, `off`, a path of at most 107 bytes",
+                                            read_admin_socket, print_text),
+     "unix socket of `s3gate ctl`: status and commands. `auto`: `$RUNTIME_DIRECTORY/ctl.sock` "
+     "where systemd sets that variable, as the packaged unit lets it "
+     "(`/run/s3gate/ctl.sock`), else none"},
+    {"main.admin.operators",
+     custom<&Config::admin, &Admin::operators>(
+         "list of users", read_admin_operators,
+         [](const std::vector<std::string>& users) { return Texts{users}; }),
+     "whose commands are taken, beside those of root and of the daemon's own user: names or "
+     "numbers of users. They need the right to connect, too: the socket is its owner's and its "
+     "group's (0660)"},
 
     {"main.limits", section<&Config::limits>("a mapping such as {replay_memory: 64MiB}"),
      "bounds of the whole process"},

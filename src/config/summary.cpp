@@ -92,17 +92,14 @@ std::string print_listen(const std::vector<Listen>& listen) {
 }
 
 std::string print_admin(const Admin& admin) {
-    if (!admin.enabled) {
-        return "off";
-    }
     std::string out;
     if (!admin.listen.empty()) {
         out = print_listen(admin.listen) + " for " + print_blocks(admin.allow);
     }
-    if (!admin.socket.empty()) {
+    if (admin.socket.starts_with('/')) {
         out += (out.empty() ? "" : ", ") + admin.socket;
     }
-    return out;
+    return out.empty() ? "off" : out;
 }
 
 void print_site(std::ostream& out, const Site& site) {

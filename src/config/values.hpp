@@ -8,17 +8,11 @@
 #include <string_view>
 #include <vector>
 
+#include "s3gate/config/duration.hpp"
 #include "s3gate/config/load.hpp"
 #include "s3gate/config/model.hpp"
 
 namespace s3gate::config {
-
-// A value, or the reason why there is none.
-template <class T>
-struct Parsed {
-    std::optional<T> value;
-    std::string error;  // empty when there is a value
-};
 
 // Limit on the servers from one text; more are taken for a typing error.
 inline constexpr std::size_t kMaxExpansion = 1024;
@@ -26,14 +20,11 @@ inline constexpr std::size_t kMaxExpansion = 1024;
 // The text in quotes for messages: control bytes escaped, long texts cut.
 std::string in_quotes(std::string_view text);
 
-// "250ms", "3s", "5m", "1h": whole numbers with a unit. A bare "0" is valid too.
-Parsed<Duration> parse_duration(std::string_view text);
 // "64KiB", "1MiB", "1GiB" or plain bytes.
 Parsed<std::uint64_t> parse_size(std::string_view text);
 // "100/s" or "6000/m": requests per second or minute, 1 to 1,000,000. The burst equals the number.
 Parsed<RequestRate> parse_rate(std::string_view text);
-// In the largest unit that fits: "250ms", "3s", "5m", "1h"; "64KiB".
-std::string print_duration(Duration duration);
+// In the largest unit that fits: "64KiB".
 std::string print_size(std::uint64_t size);
 // In the syntax of parse_rate(), with the burst if it differs from the number: "100/s, burst 200".
 std::string print_rate(const RequestRate& rate);

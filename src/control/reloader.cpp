@@ -160,6 +160,7 @@ CommandOutcome Reloader::use(const Draft& draft, const state::Resolution& resolu
     deployment.publish(std::move(provision), confirm ? Leavers::keep : Leavers::close,
                        parts_.workers, parts_.checker);
     parts_.names.use(*draft.config);
+    parts_.published();
     is_undone_ = false;
     outcome.message = "reloaded: generation " + std::to_string(deployment.number());
     if (confirm) {
@@ -208,6 +209,7 @@ asio::awaitable<void> Reloader::end_trial() {
         parts_.deployment.publish(std::move(provision), Leavers::close, parts_.workers,
                                   parts_.checker);
         parts_.names.use(*trial.before);
+        parts_.published();
         is_undone_ = true;
         spdlog::warn(
             "not confirmed within {} s: the configuration before serves again as generation {}; "

@@ -31,6 +31,8 @@ class Reloader {
         const std::vector<proxy::WorkerHandle>& workers;
         // Why there can be no reload now; empty: there can. Asked more than once for one.
         std::function<std::string()> obstacle;
+        // Called when another configuration serves.
+        std::function<void()> published;
     };
 
     explicit Reloader(const Parts& parts);

@@ -18,7 +18,10 @@
 #include <utility>
 #include <vector>
 
+#include "commands.hpp"
+#include "control_socket.hpp"
 #include "counter_report.hpp"
+#include "daemon_status.hpp"
 #include "deployment.hpp"
 #include "group_watch.hpp"
 #include "health_checker.hpp"
@@ -28,6 +31,7 @@
 #include "process_setup.hpp"
 #include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
+#include "s3gate/config/load.hpp"
 #include "s3gate/net/buffer_pool.hpp"
 #include "s3gate/net/listen_socket.hpp"
 #include "s3gate/observe/access_log.hpp"
@@ -103,22 +107,22 @@ const char* refusal_of(int number) {
     }
 }
 
-enum class Phase {
-    starting,  // until the first round of checks has ended
-    serving,
-    leaving,  // for shutdown_delay: a virtual IP may go to the other host
-    draining,
-    stopping,  // open connections are cut
-};
-
 }  // namespace
 
-struct Server::Impl {
+struct Server::Impl final : Commands {
     Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_)
         : first_config(std::move(config_)), hooks(hooks_) {}
-    ~Impl();
+    ~Impl() override;
 
     int run();
+
+    // What the control socket asks for
+    asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm) override;
+    CommandOutcome confirm() override;
+    CommandOutcome standby() override;
+    CommandOutcome active() override;
+    boost::json::object status() override;
+    HealthVerdict health(HealthQuestion question) override;
 
     // Steps of the start, in this order
     void open_log();
@@ -126,6 +130,9 @@ struct Server::Impl {
     Provision provision_start();
     void become_user();
     void build_shared();
+    void build_services();
+    void open_control_socket();
+    void follow_configuration();
     void start_workers();
     void start_checks();
 
@@ -140,7 +147,7 @@ struct Server::Impl {
     void report_counters(std::optional<CounterReport::Line> line) const;
     void use_addresses(const state::Resolution& addresses);
     void become_ready();
-    void reload();
+    void on_hangup();
     std::string obstacle_to_reload() const;
     void end_or_stop(const char* signal);
     void begin_delay(base::Duration delay);
@@ -184,6 +191,9 @@ struct Server::Impl {
     std::vector<std::unique_ptr<proxy::WorkerThread>> workers;
     bool are_running = false;
 
+    std::unique_ptr<DaemonStatus> daemon_status;
+    std::unique_ptr<ControlSocket> control_socket;
+
     std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
     std::unique_ptr<CounterReport> counter_report;
     GroupWatch group_watch;
@@ -216,6 +226,8 @@ int Server::Impl::run() {
         // After the change of user: the kernel's limits depend on it.
         deployment->begin(std::move(provision));
         build_shared();
+        build_services();
+        open_control_socket();
     } catch (const std::exception& error) {
         if (log) {
             spdlog::error("cannot start: {}", error.what());
@@ -306,6 +318,42 @@ void Server::Impl::build_shared() {
     shared.hostname = host_name();
 }
 
+// As the user that the process has become: the file is that one's, and so is the folder. A place
+// that nobody has written down costs the socket only, but never a second daemon's start.
+void Server::Impl::open_control_socket() {
+    const config::Admin& admin = config().admin;
+    const std::string path = config::control_socket(admin, config::process_environment());
+    if (path.empty()) {
+        control_socket.reset();
+        return;
+    }
+    if (control_socket && control_socket->path() == path) {
+        control_socket->use(Operators(admin.operators));
+        return;
+    }
+    try {
+        control_socket =
+            std::make_unique<ControlSocket>(context, path, Operators(admin.operators), *this);
+    } catch (const SocketTaken&) {
+        throw;
+    } catch (const std::runtime_error& error) {
+        if (admin.socket != "auto") {
+            throw;
+        }
+        spdlog::warn("{}; s3gate ctl cannot reach this process", error.what());
+    }
+}
+
+// A reload has published another configuration. A socket that cannot be made is no reason to take
+// it back: the one that there is serves on.
+void Server::Impl::follow_configuration() {
+    try {
+        open_control_socket();
+    } catch (const std::runtime_error& error) {
+        spdlog::error("{}", error.what());
+    }
+}
+
 void Server::Impl::start_workers() {
     for (const int number : {SIGTERM, SIGQUIT, SIGINT, SIGUSR1, SIGHUP}) {
         signals.add(number);
@@ -333,7 +381,7 @@ void Server::Impl::start_workers() {
     }
 }
 
-void Server::Impl::start_checks() {
+void Server::Impl::build_services() {
     checker =
         std::make_unique<HealthChecker>(context, *board, [this](state::CellId backend, bool hard) {
             report_groups(base::Clock::now());
@@ -343,11 +391,16 @@ void Server::Impl::start_checks() {
                 }
             }
         });
+    reloader = std::make_unique<Reloader>(Reloader::Parts{
+        context, *deployment, *names, *checker, shared.workers,
+        [this] { return obstacle_to_reload(); }, [this] { follow_configuration(); }});
+    daemon_status = std::make_unique<DaemonStatus>(
+        context, DaemonStatus::Sources{phase, *deployment, *reloader, *board, shared.workers});
+}
+
+void Server::Impl::start_checks() {
     checker->use(deployment->snapshot());
     checker->when_first_round_done([this] { become_ready(); }, first_round_limit(config()));
-    reloader = std::make_unique<Reloader>(Reloader::Parts{context, *deployment, *names, *checker,
-                                                          shared.workers,
-                                                          [this] { return obstacle_to_reload(); }});
 }
 
 void Server::Impl::become_ready() {
@@ -384,7 +437,7 @@ void Server::Impl::on_signal(int number) {
             end_or_stop("SIGQUIT");
             break;
         case SIGHUP:
-            reload();
+            on_hangup();
             break;
         case SIGINT:
             stop_now("SIGINT");
@@ -482,7 +535,7 @@ void Server::Impl::use_addresses(const state::Resolution& addresses) {
     }
 }
 
-void Server::Impl::reload() {
+void Server::Impl::on_hangup() {
     spdlog::info("SIGHUP: reopening the logs, reading the configuration");
     deployment->reopen_logs();
     asio::co_spawn(context, reloader->reload(std::nullopt), asio::detached);
@@ -586,6 +639,7 @@ bool Server::Impl::has_finished() const {
 }
 
 int Server::Impl::end() {
+    control_socket.reset();
     names->stop();
     checker->stop();
     proxy::CutShort cut;
@@ -626,6 +680,31 @@ int Server::Impl::report_end(const proxy::CutShort& cut) const {
     }
     spdlog::info("stopped");
     return kExitOk;
+}
+
+asio::awaitable<CommandOutcome> Server::Impl::reload(std::optional<base::Duration> confirm) {
+    deployment->reopen_logs();
+    return reloader->reload(confirm);
+}
+
+CommandOutcome Server::Impl::confirm() {
+    return reloader->confirm();
+}
+
+CommandOutcome Server::Impl::standby() {
+    return daemon_status->standby();
+}
+
+CommandOutcome Server::Impl::active() {
+    return daemon_status->active();
+}
+
+boost::json::object Server::Impl::status() {
+    return daemon_status->status();
+}
+
+HealthVerdict Server::Impl::health(HealthQuestion question) {
+    return daemon_status->health(question);
 }
 
 Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks)

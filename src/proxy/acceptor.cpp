@@ -51,6 +51,14 @@ void Acceptor::stay() {
 void Acceptor::close() {
     worker_.reactor.forget(*this);
     listener_->close(worker_.index);
+    set_lacking(false);
+}
+
+void Acceptor::set_lacking(bool lacks_descriptors) {
+    if (lacks_descriptors != lacks_descriptors_) {
+        lacks_descriptors_ = lacks_descriptors;
+        state::bump<std::int64_t>(worker_.counters.paused_listeners, lacks_descriptors ? 1 : -1);
+    }
 }
 
 void Acceptor::on_events(std::uint32_t) {
@@ -71,7 +79,6 @@ void Acceptor::empty_queue() {
 
 void Acceptor::accept_clients() {
     is_pending_ = false;
-    lacks_descriptors_ = false;
     const int socket = listener_->socket(worker_.index);
     if (socket < 0) {
         return;
@@ -81,14 +88,16 @@ void Acceptor::accept_clients() {
             case Next::go_on:
                 continue;
             case Next::wait:
+                set_lacking(false);
                 return;
             case Next::pause:
                 is_pending_ = true;
-                lacks_descriptors_ = true;
+                set_lacking(true);
                 state::bump(worker_.counters.accept_paused);
                 return;
         }
     }
+    set_lacking(false);
     go_on_later();
 }
 

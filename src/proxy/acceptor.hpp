@@ -58,6 +58,7 @@ class Acceptor final : public net::EventTarget {
     void accept_clients();
     Next accept_one(int socket);
     void go_on_later();
+    void set_lacking(bool lacks_descriptors);
 
     Worker& worker_;
     std::shared_ptr<Listener> listener_;

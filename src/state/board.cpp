@@ -177,6 +177,14 @@ std::int64_t Board::connections() const {
     return total;
 }
 
+std::int64_t Board::paused_listeners() const {
+    std::int64_t total = 0;
+    for (const auto& row : workers_) {
+        total += row->counters.paused_listeners.load(std::memory_order_relaxed);
+    }
+    return total;
+}
+
 std::string Board::leftovers() const {
     std::string text;
     const auto name = [&text](const std::string& what) {

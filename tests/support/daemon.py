@@ -107,7 +107,8 @@ class Daemon:
         self.stderr_file = self.dir / "stderr"
         self.stdout_file = self.dir / "stdout"
         self.notify = NotifySocket(self.dir / "notify") if notify else None
-        environment = {**os.environ, **(env or {})}
+        inherited = {name: os.environ[name] for name in os.environ if name != "RUNTIME_DIRECTORY"}
+        environment = {**inherited, **(env or {})}
         environment.pop("NOTIFY_SOCKET", None)
         if notify:
             environment["NOTIFY_SOCKET"] = str(self.dir / "notify")

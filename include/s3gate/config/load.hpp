@@ -24,6 +24,10 @@ struct LoadResult {
 using Environment = std::function<std::optional<std::string>(const std::string& name)>;
 Environment process_environment();
 
+// Where the control socket of this configuration is; empty when it has none. `auto` is ctl.sock in
+// the first folder of RUNTIME_DIRECTORY, as systemd sets it, and without that there is none.
+std::string control_socket(const Admin& admin, const Environment& environment);
+
 // Reads `file` and its includes. Never throws because of the files' content; the result has all
 // problems, in the order of files and lines.
 LoadResult load(const std::string& file, const Environment& environment);

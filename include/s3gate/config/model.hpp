@@ -234,8 +234,9 @@ struct Admin {
     bool enabled = false;
     std::vector<Listen> listen;
     std::vector<base::Cidr> allow = loopback_blocks();
-    std::string socket;
-    Location where = {};  // the line of the key; 0 when it was not written
+    std::string socket = "auto";         // auto | off | absolute path
+    std::vector<std::string> operators;  // names of users, or their numbers
+    Location where = {};                 // the line of the key; 0 when it was not written
 };
 
 struct Limits {

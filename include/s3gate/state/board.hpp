@@ -172,6 +172,7 @@ class Board {
     WorkerCounters& counters(std::size_t worker) { return workers_[worker]->counters; }
     const WorkerCounters& counters(std::size_t worker) const { return workers_[worker]->counters; }
     std::int64_t connections() const;
+    std::int64_t paused_listeners() const;
 
     // The in-flight figures that are not zero, as text for the log; empty when all are zero, as
     // after the end of all workers. Allocates: not for the request path.

@@ -68,6 +68,8 @@ struct WorkerCounterCells {
 // On cache lines of its own, so workers do not slow each other's counting.
 struct alignas(64) WorkerCounters : WorkerCounterCells {
     std::atomic<std::int64_t> connections{0};  // open client connections; not in the table
+    // Listeners that wait for a descriptor or memory before they accept again; not in the table.
+    std::atomic<std::int64_t> paused_listeners{0};
 };
 
 // Counters of the control thread: active checks, name lookups, stalls of the process.

@@ -235,13 +235,13 @@ def test_admin_says_that_nothing_listens_yet(tmp_path, start, make_backend):
     """At check and at start: an operator must not wait for a page that never answers."""
     config = make_config([make_site([make_backend()])], admin={"listen": ["127.0.0.1:9"]})
     path = write(tmp_path, config)
-    line = 1 + pathlib.Path(path).read_text(encoding="utf-8").splitlines().index("admin:")
+    line = 2 + pathlib.Path(path).read_text(encoding="utf-8").splitlines().index("admin:")
     done = run_command("check", path)
     assert done.returncode == 0
-    assert f"warning: {path}:{line}: admin: " in done.stdout
-    assert "nothing listens yet" in done.stdout
+    assert f"warning: {path}:{line}: admin.listen: " in done.stdout
+    assert "nothing listens there yet" in done.stdout
     daemon = start(config)
-    assert "admin: " in daemon.stderr and "nothing listens yet" in daemon.stderr
+    assert "admin.listen: " in daemon.stderr and "nothing listens there yet" in daemon.stderr
 
 
 def test_upgrade_timeout_says_that_nothing_uses_it_yet(tmp_path, start, make_backend):

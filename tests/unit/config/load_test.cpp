@@ -65,6 +65,8 @@ TEST(Load, LeavesEveryDefaultOfTheModel) {
     EXPECT_EQ(config.log.target, "stderr");
     EXPECT_EQ(config.access_log.target, "off");
     EXPECT_FALSE(config.admin.enabled);
+    EXPECT_EQ(config.admin.socket, "auto");
+    EXPECT_THAT(config.admin.operators, IsEmpty());
     EXPECT_EQ(config.shutdown_timeout, seconds{30});
     ASSERT_EQ(config.sites.size(), 1U);
     const Site& site = config.sites.front();
@@ -259,6 +261,40 @@ TEST(Load, GivesStatusAndAdminTheLoopbackByDefault) {
     EXPECT_THAT(texts(site_of("status: {}\n").status.allow), ElementsAre("127.0.0.0/8", "::1/128"));
     const LoadResult main = load_main("admin: {listen: [\"127.0.0.1:1\"]}\n");
     EXPECT_THAT(texts(main.config.admin.allow), ElementsAre("127.0.0.0/8", "::1/128"));
+}
+
+TEST(Load, TakesTheSocketOfTheAdminAlone) {
+    for (const std::string off : {"off", "false", "no"}) {
+        const LoadResult main = load_main("admin: {socket: " + off + "}\n");
+        EXPECT_THAT(messages(main.problems), IsEmpty());
+        EXPECT_EQ(main.config.admin.socket, "off");
+    }
+    const LoadResult main = load_main("admin: {operators: [alice, \"1000\", 33]}\n");
+    EXPECT_THAT(messages(main.problems), IsEmpty());
+    EXPECT_EQ(main.config.admin.socket, "auto");
+    EXPECT_THAT(main.config.admin.operators, ElementsAre("alice", "1000", "33"));
+}
+
+std::string socket_of(const std::string& socket, std::optional<std::string> runtime_directory) {
+    Admin admin;
+    admin.socket = socket;
+    return control_socket(admin, [&](const std::string& name) -> std::optional<std::string> {
+        return name == "RUNTIME_DIRECTORY" ? runtime_directory : std::nullopt;
+    });
+}
+
+TEST(ControlSocket, IsWhereSystemdGivesAFolder) {
+    EXPECT_EQ(socket_of("auto", "/run/s3gate"), "/run/s3gate/ctl.sock");
+    EXPECT_EQ(socket_of("auto", "/run/a:/run/b"), "/run/a/ctl.sock");
+    EXPECT_EQ(socket_of("auto", std::nullopt), "");
+    EXPECT_EQ(socket_of("auto", ""), "");
+    EXPECT_EQ(socket_of("auto", "relative"), "");
+}
+
+TEST(ControlSocket, IsWhereTheConfigurationSays) {
+    EXPECT_EQ(socket_of("/x/y.sock", "/run/s3gate"), "/x/y.sock");
+    EXPECT_EQ(socket_of("/x/y.sock", std::nullopt), "/x/y.sock");
+    EXPECT_EQ(socket_of("off", "/run/s3gate"), "");
 }
 
 TEST(Ranges, ExpandInOrderAndMultiply) {

@@ -1,0 +1,159 @@
+#include "admin_door.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/error.hpp>
+#include <boost/beast/http/message.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/read.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <exception>
+#include <list>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <utility>
+
+namespace s3gate::control {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = beast::http;
+using boost::system::error_code;
+
+namespace {
+
+using Stream = beast::basic_stream<asio::generic::stream_protocol>;
+using Response = http::response<http::string_body>;
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+
+Response response_of(const AdminAnswer& answer, bool is_head) {
+    Response out(http::int_to_status(answer.status), 11);
+    out.set(http::field::server, "s3gate");
+    out.set(http::field::content_type, "application/json");
+    out.set(http::field::cache_control, "no-store");
+    out.keep_alive(false);
+    if (!answer.allow.empty()) {
+        out.set(http::field::allow, answer.allow);
+    }
+    out.content_length(answer.body.size());
+    if (!is_head) {
+        out.body() = answer.body;
+    }
+    return out;
+}
+
+// For a request that could not be read; nullopt where nobody is there to be answered.
+std::optional<AdminAnswer> answer_to(error_code error) {
+    if (error == http::error::header_limit || error == http::error::buffer_overflow) {
+        return admin_error(431, "the head of the request is too large");
+    }
+    if (error == http::error::body_limit) {
+        return admin_error(413, "the body of the request is too large");
+    }
+    if (error.category() == http::make_error_code(http::error::bad_method).category() &&
+        error != http::error::end_of_stream && error != http::error::partial_message) {
+        return admin_error(400, "the request is malformed: " + error.message());
+    }
+    return std::nullopt;
+}
+
+// What a full house says: short enough for the buffer of any new socket.
+void refuse(AdminDoor::Socket socket) {
+    std::ostringstream text;
+    text << response_of(admin_error(503, "too many commands are under way"), false);
+    error_code ignored;
+    socket.non_blocking(true, ignored);
+    socket.write_some(asio::buffer(text.str()), ignored);
+}
+
+}  // namespace
+
+struct AdminDoor::Connection {
+    Connection(Socket socket, Asker asker_) : stream(std::move(socket)), asker(std::move(asker_)) {}
+
+    Stream stream;
+    Asker asker;
+    base::TimePoint since = base::Clock::now();  // when it began to owe us something
+    bool is_at_command = false;                  // we owe it something
+};
+
+struct AdminDoor::State {
+    explicit State(Commands& commands_) : commands(commands_) {}
+
+    Commands& commands;
+    std::list<std::shared_ptr<Connection>> open;
+};
+
+AdminDoor::AdminDoor(Commands& commands) : state_(std::make_shared<State>(commands)) {}
+
+AdminDoor::~AdminDoor() = default;
+
+void AdminDoor::let_in(Socket socket, Asker asker) {
+    auto& open = state_->open;
+    if (open.size() >= kMostConnections) {
+        const auto rank = [](const std::shared_ptr<Connection>& one) {
+            return std::pair(one->is_at_command, one->since);
+        };
+        const auto oldest = std::ranges::min_element(open, {}, rank);
+        if ((*oldest)->is_at_command) {
+            refuse(std::move(socket));
+            return;
+        }
+        (*oldest)->stream.close();
+        open.erase(oldest);
+    }
+    open.push_back(std::make_shared<Connection>(std::move(socket), std::move(asker)));
+    const auto report = [](const std::exception_ptr& error) {
+        try {
+            if (error) {
+                std::rethrow_exception(error);
+            }
+        } catch (const std::exception& what) {
+            spdlog::error("a connection of an operator: {}", what.what());
+        }
+    };
+    asio::co_spawn(open.back()->stream.get_executor(), serve(state_, open.back()), report);
+}
+
+asio::awaitable<void> AdminDoor::serve(std::shared_ptr<State> state,
+                                       std::shared_ptr<Connection> connection) {
+    Stream& stream = connection->stream;
+    beast::flat_buffer buffer(kMostHead + kMostBody);
+    http::request_parser<http::string_body> parser;
+    parser.header_limit(kMostHead);
+    parser.body_limit(kMostBody);
+    stream.expires_after(kPatience);
+    const auto [read_error, bytes_read] = co_await http::async_read(stream, buffer, parser, kTuple);
+
+    const http::request<http::string_body>& request = parser.get();
+    std::optional<AdminAnswer> result = answer_to(read_error);
+    if (!read_error) {
+        connection->is_at_command = true;
+        stream.expires_never();
+        const std::string method(request.method_string());
+        const std::string target(request.target());
+        result = co_await answer({.method = method, .target = target, .body = request.body()},
+                                 connection->asker, state->commands);
+        connection->is_at_command = false;
+        connection->since = base::Clock::now();
+    }
+    if (result) {
+        const Response response = response_of(*result, request.method() == http::verb::head);
+        stream.expires_after(kPatience);
+        co_await http::async_write(stream, response, kTuple);
+    }
+    stream.close();
+    std::erase(state->open, connection);
+}
+
+}  // namespace s3gate::control

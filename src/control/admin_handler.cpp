@@ -1,0 +1,233 @@
+#include "admin_handler.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/system/error_code.hpp>
+#include <exception>
+#include <utility>
+
+#include "s3gate/config/duration.hpp"
+#include "s3gate/control/findings_json.hpp"
+
+namespace s3gate::control {
+namespace {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using Kind = AdminCall::Kind;
+
+// Of reload's `confirm`: shorter nobody can answer, longer nobody remembers.
+constexpr base::Duration kShortestConfirm = std::chrono::seconds{1};
+constexpr base::Duration kLongestConfirm = std::chrono::hours{24};
+
+struct Path {
+    std::string_view name;
+    Kind kind;
+    bool is_command;
+};
+
+constexpr auto kPaths = std::to_array<Path>({
+    {"/status", Kind::status, false},
+    {"/healthz", Kind::health, false},
+    {"/reload", Kind::reload, true},
+    {"/confirm", Kind::confirm, true},
+    {"/standby", Kind::standby, true},
+    {"/active", Kind::active, true},
+});
+
+std::string_view name_of(Kind kind) {
+    return std::ranges::find(kPaths, kind, &Path::kind)->name.substr(1);
+}
+
+std::string line_of(const json::object& object) {
+    return json::serialize(object) + "\n";
+}
+
+AdminAnswer refuse_method(const Path& path, Rights rights) {
+    const bool takes_post = path.is_command && rights != Rights::only_look;
+    AdminAnswer out = admin_error(
+        405, std::string(path.name) + " takes " + (takes_post ? "POST" : "GET and HEAD"));
+    out.allow = takes_post ? "POST" : "GET, HEAD";
+    return out;
+}
+
+// A switch of a query: "strict=1", "strict=0" or "strict".
+std::optional<bool> switch_of(std::string_view parameter, std::string_view name) {
+    if (!parameter.starts_with(name)) {
+        return std::nullopt;
+    }
+    const std::string_view value = parameter.substr(name.size());
+    if (value.empty() || value == "=1") {
+        return true;
+    }
+    return value == "=0" ? std::optional(false) : std::nullopt;
+}
+
+// A slip of the pen must not make a check easier to pass.
+std::variant<AdminCall, AdminAnswer> health_call(std::string_view query) {
+    AdminCall call{.kind = Kind::health};
+    while (!query.empty()) {
+        const std::string_view parameter = query.substr(0, query.find('&'));
+        query.remove_prefix(std::min(parameter.size() + 1, query.size()));
+        if (const auto strict = switch_of(parameter, "strict")) {
+            call.question.is_strict = *strict;
+        } else if (const auto live = switch_of(parameter, "live")) {
+            call.question.is_live = *live;
+        } else {
+            return admin_error(400, "/healthz takes strict=1 and live=1");
+        }
+    }
+    return call;
+}
+
+std::variant<AdminCall, AdminAnswer> reload_call(std::string_view body) {
+    constexpr const char* kForm = R"(/reload takes nothing or {"confirm": "60s"})";
+    AdminCall call{.kind = Kind::reload};
+    if (body.empty()) {
+        return call;
+    }
+    boost::system::error_code error;
+    const json::value value = json::parse(body, error);
+    const json::object* const object = error ? nullptr : value.if_object();
+    if (object == nullptr || object->size() > 1 ||
+        (object->size() == 1 && !object->contains("confirm"))) {
+        return admin_error(400, kForm);
+    }
+    if (object->empty()) {
+        return call;
+    }
+    const json::string* const text = object->at("confirm").if_string();
+    if (text == nullptr) {
+        return admin_error(400, kForm);
+    }
+    const auto parsed = config::parse_duration(*text);
+    if (!parsed.value) {
+        return admin_error(400, "confirm: " + parsed.error);
+    }
+    if (*parsed.value < kShortestConfirm || *parsed.value > kLongestConfirm) {
+        return admin_error(400, "confirm: " + std::string(*text) + " is not within " +
+                                    config::print_duration(kShortestConfirm) + "…" +
+                                    config::print_duration(kLongestConfirm));
+    }
+    call.confirm_in = parsed.value;
+    return call;
+}
+
+AdminAnswer answer_to(const CommandOutcome& outcome) {
+    json::object body;
+    body["done"] = outcome.is_done;
+    body["message"] = json_text(outcome.message);
+    body["problems"] = json_of(outcome.problems);
+    body["warnings"] = json_of(outcome.warnings);
+    return {.status = outcome.is_done ? 200U : 409U, .body = line_of(body)};
+}
+
+AdminAnswer answer_to(const HealthVerdict& verdict) {
+    json::object body;
+    body["healthy"] = verdict.is_healthy;
+    body["reason"] = json_text(verdict.reason);
+    return {.status = verdict.is_healthy ? 200U : 503U, .body = line_of(body)};
+}
+
+asio::awaitable<CommandOutcome> run(AdminCall call, Commands& commands) {
+    switch (call.kind) {
+        case Kind::reload:
+            co_return co_await commands.reload(call.confirm_in);
+        case Kind::confirm:
+            co_return commands.confirm();
+        case Kind::standby:
+            co_return commands.standby();
+        default:
+            co_return commands.active();
+    }
+}
+
+// With the log's lines: what changes a daemon must be found there later.
+asio::awaitable<AdminAnswer> command(AdminCall call, Asker asker, Commands& commands) {
+    const std::string_view name = name_of(call.kind);
+    if (call.kind == Kind::reload) {  // takes its time
+        spdlog::info("reload{} (asked by {})",
+                     call.confirm_in
+                         ? ", to be confirmed within " + config::print_duration(*call.confirm_in)
+                         : "",
+                     asker.name);
+    }
+    const CommandOutcome outcome = co_await run(call, commands);
+    spdlog::log(outcome.is_done ? spdlog::level::info : spdlog::level::warn, "{}: {} (asked by {})",
+                name, outcome.message, asker.name);
+    co_return answer_to(outcome);
+}
+
+asio::awaitable<AdminAnswer> carry_out(AdminCall call, Asker asker, Commands& commands) {
+    if (call.kind == Kind::status) {
+        co_return AdminAnswer{.body = line_of(commands.status())};
+    }
+    if (call.kind == Kind::health) {
+        co_return answer_to(commands.health(call.question));
+    }
+    co_return co_await command(call, std::move(asker), commands);
+}
+
+}  // namespace
+
+AdminAnswer admin_error(unsigned status, std::string_view message) {
+    json::object body;
+    body["error"] = json_text(message);
+    return {.status = status, .body = line_of(body)};
+}
+
+std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights rights) {
+    const std::size_t mark = std::min(request.target.find('?'), request.target.size());
+    const std::string_view query = request.target.substr(std::min(mark + 1, request.target.size()));
+    const auto* const path = std::ranges::find(kPaths, request.target.substr(0, mark), &Path::name);
+    if (path == kPaths.end()) {
+        return admin_error(404, "there is no such path");
+    }
+    const bool is_look = request.method == "GET" || request.method == "HEAD";
+    const bool is_allowed =
+        path->is_command ? request.method == "POST" && rights != Rights::only_look : is_look;
+    if (path->is_command && rights == Rights::only_look && is_look) {
+        return admin_error(404, "commands are taken through the control socket only");
+    }
+    if (!is_allowed) {
+        return refuse_method(*path, rights);
+    }
+    if (path->is_command && rights != Rights::command) {
+        return admin_error(403,
+                           "commands are taken from root, from the daemon's user and from "
+                           "admin.operators");
+    }
+    switch (path->kind) {
+        case Kind::health:
+            return health_call(query);
+        case Kind::reload:
+            return reload_call(request.body);
+        default:
+            return AdminCall{.kind = path->kind};
+    }
+}
+
+asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker, Commands& commands) {
+    const auto routed = route(request, asker.rights);
+    if (const AdminAnswer* const refusal = std::get_if<AdminAnswer>(&routed)) {
+        if (refusal->status == 403) {
+            spdlog::warn("{} is refused: asked by {}", request.target, asker.name);
+        }
+        co_return *refusal;
+    }
+    std::string reason;
+    try {
+        co_return co_await carry_out(std::get<AdminCall>(routed), asker, commands);
+    } catch (const std::exception& error) {
+        reason = error.what();
+    }
+    spdlog::error("{} failed: {}", request.target, reason);
+    co_return admin_error(500, reason);
+}
+
+}  // namespace s3gate::control

@@ -1,0 +1,80 @@
+#include "daemon_status.hpp"
+
+#include <boost/system/error_code.hpp>
+#include <chrono>
+#include <optional>
+#include <utility>
+
+#include "s3gate/state/cluster_status.hpp"
+
+namespace s3gate::control {
+
+DaemonStatus::DaemonStatus(boost::asio::io_context& context, const Sources& sources)
+    : sources_(sources), life_signs_(sources.board, base::Clock::now()), look_(context) {
+    await_look();
+}
+
+void DaemonStatus::await_look() {
+    look_.expires_after(LifeSigns::kEvery);
+    look_.async_wait([this](boost::system::error_code error) {
+        if (!error) {
+            life_signs_.look(base::Clock::now());
+            await_look();
+        }
+    });
+}
+
+CommandOutcome DaemonStatus::standby() {
+    const bool is_new = !std::exchange(is_on_standby_, true);
+    return {.message = is_new ? "/healthz answers 503" : "/healthz answers 503 already"};
+}
+
+CommandOutcome DaemonStatus::active() {
+    const bool is_new = std::exchange(is_on_standby_, false);
+    return {.message = is_new ? "the standby is over" : "it was not on standby"};
+}
+
+GenerationFacts DaemonStatus::generation() const {
+    const auto confirm_until = sources_.reloader.confirm_until();
+    return {
+        .number = sources_.deployment.number(),
+        .loaded_at = sources_.deployment.loaded_at(),
+        .old_in_use = sources_.deployment.old_generations(),
+        .differs_from_disk = sources_.reloader.is_undone(),
+        .confirm_in = confirm_until ? std::optional(std::chrono::duration_cast<base::Duration>(
+                                          *confirm_until - base::Clock::now()))
+                                    : std::nullopt,
+    };
+}
+
+boost::json::object DaemonStatus::status() const {
+    const DaemonFacts facts{
+        .phase = sources_.phase,
+        .is_on_standby = is_on_standby_,
+        .health = health({}),
+        .config_file = sources_.deployment.config().file,
+        .generation = generation(),
+        .uptime = std::chrono::duration_cast<base::Duration>(base::Clock::now() - started_at_),
+        .now = std::chrono::system_clock::now(),
+    };
+    return status_of(facts,
+                     state::cluster_status_of(*sources_.deployment.snapshot(), sources_.board),
+                     sources_.board);
+}
+
+HealthVerdict DaemonStatus::health(HealthQuestion question) const {
+    std::optional<state::ClusterStatus> cluster;
+    if (question.is_strict) {
+        cluster = state::cluster_status_of(*sources_.deployment.snapshot(), sources_.board);
+    }
+    const HealthFacts facts{
+        .phase = sources_.phase,
+        .is_on_standby = is_on_standby_,
+        .silence = life_signs_.find_silence(sources_.workers, base::Clock::now()),
+        .paused_listeners = sources_.board.paused_listeners(),
+        .cluster = cluster ? &*cluster : nullptr,
+    };
+    return health_of(facts, question);
+}
+
+}  // namespace s3gate::control

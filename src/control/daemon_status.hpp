@@ -1,0 +1,57 @@
+// What the daemon says of itself, and the switch that takes it out of service without a stop:
+// gathers the facts for /status and /healthz whenever somebody asks. Owned by the control loop.
+// Control thread only.
+#pragma once
+
+#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/json/object.hpp>
+#include <memory>
+#include <vector>
+
+#include "commands.hpp"
+#include "daemon_health.hpp"
+#include "deployment.hpp"
+#include "reloader.hpp"
+#include "s3gate/base/clock.hpp"
+#include "s3gate/proxy/worker_handle.hpp"
+#include "s3gate/state/board.hpp"
+#include "status_json.hpp"
+
+namespace s3gate::control {
+
+class DaemonStatus {
+  public:
+    // Where the present facts are found at any time; all of it must outlive the object.
+    struct Sources {
+        const Phase& phase;
+        const Deployment& deployment;
+        const Reloader& reloader;
+        const state::Board& board;
+        const std::vector<proxy::WorkerHandle>& workers;
+    };
+
+    // Looks at the workers from now on, as LifeSigns wants it.
+    DaemonStatus(boost::asio::io_context& context, const Sources& sources);
+
+    // As in Commands.
+    CommandOutcome standby();
+    CommandOutcome active();
+    boost::json::object status() const;
+    HealthVerdict health(HealthQuestion question) const;
+
+  private:
+    using Timer =
+        boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
+                                          boost::asio::io_context::executor_type>;
+    void await_look();
+    GenerationFacts generation() const;
+
+    Sources sources_;
+    base::TimePoint started_at_ = base::Clock::now();
+    bool is_on_standby_ = false;
+    LifeSigns life_signs_;
+    Timer look_;
+};
+
+}  // namespace s3gate::control

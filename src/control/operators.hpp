@@ -1,0 +1,30 @@
+// Whose commands the daemon takes: root's, its own user's, and those of admin.operators.
+#pragma once
+
+#include <sys/types.h>
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "admin_handler.hpp"
+
+namespace s3gate::control {
+
+class Operators {
+  public:
+    // Looks the names up, which may block. Names that are unknown are left out and logged.
+    explicit Operators(const std::vector<std::string>& users);
+
+    // Of a process at the other end of a unix socket. Looks nothing up: the names of all that may
+    // command are known.
+    Asker asker_of(uid_t uid, pid_t pid) const;
+
+  private:
+    std::map<uid_t, std::string> names_;  // empty where only the number is known
+};
+
+// What is wrong with a user of admin.operators on this host; empty when nothing is. May block.
+std::string find_operator_problem(const std::string& user);
+
+}  // namespace s3gate::control

@@ -1,0 +1,178 @@
+#include "status_json.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/json/array.hpp>
+#include <ctime>
+#include <utility>
+
+#include "s3gate/control/findings_json.hpp"
+#include "s3gate/state/counters.hpp"
+
+namespace s3gate::control {
+namespace {
+
+namespace json = boost::json;
+
+// Whole ones: nobody asks for more.
+std::int64_t seconds_of(base::Duration duration) {
+    return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
+}
+
+std::string iso_time(std::chrono::system_clock::time_point at) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(at);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    std::array<char, 32> text{};
+    std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text.data();
+}
+
+const char* name_of(Phase phase, bool is_on_standby) {
+    switch (phase) {
+        case Phase::starting:
+            return "starting";
+        case Phase::serving:
+            return is_on_standby ? "standby" : "serving";
+        case Phase::leaving:
+            return "leaving";
+        case Phase::draining:
+            return "draining";
+        case Phase::stopping:
+            return "stopping";
+    }
+    return "";
+}
+
+json::object json_of(const state::AddressStatus& address) {
+    json::object out;
+    out["address"] = address.address;
+    out["usable"] = address.is_usable;
+    out["up"] = address.is_up;
+    out["recovering"] = address.is_recovering;
+    out["marked"] = address.is_marked;
+    out["in_flight"] = address.in_flight;
+    return out;
+}
+
+json::object json_of(const state::ServerStatus& server) {
+    json::array addresses;
+    for (const state::AddressStatus& address : server.addresses) {
+        addresses.push_back(json_of(address));
+    }
+    json::object out;
+    out["server"] = json_text(server.text);
+    out["usable"] = server.is_usable();
+    out["weight"] = server.weight;
+    out["backup"] = server.is_backup;
+    out["down"] = server.is_down;
+    out["drained"] = server.is_drained;
+    out["max_connections"] = server.max_connections;
+    out["occupied"] = server.occupied;
+    out["addresses"] = std::move(addresses);
+    return out;
+}
+
+json::object json_of(const state::GroupStatus& group) {
+    json::array servers;
+    for (const state::ServerStatus& server : group.servers) {
+        servers.push_back(json_of(server));
+    }
+    json::object out;
+    out["name"] = json_text(group.name);
+    out["checks"] = group.has_checks;
+    out["requests"] = group.requests;
+    out["waiting"] = group.waiting;
+    out["servers"] = std::move(servers);
+    return out;
+}
+
+json::array json_of(const state::ClusterStatus& cluster) {
+    json::array out;
+    for (const state::SiteStatus& site : cluster.sites) {
+        json::array groups;
+        for (const state::GroupStatus& group : site.groups) {
+            groups.push_back(json_of(group));
+        }
+        json::object one;
+        one["name"] = json_text(site.name);
+        one["connections"] = site.connections;
+        one["groups"] = std::move(groups);
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
+json::object config_of(const DaemonFacts& facts) {
+    const GenerationFacts& generation = facts.generation;
+    const auto age = std::chrono::duration_cast<base::Duration>(facts.now - generation.loaded_at);
+    json::object out;
+    out["file"] = json_text(facts.config_file);
+    out["generation"] = generation.number;
+    out["loaded_at"] = iso_time(generation.loaded_at);
+    out["age_seconds"] =
+        std::max<std::int64_t>(seconds_of(age), 0);  // the wall clock may have been set back
+    out["old_generations"] = generation.old_in_use;
+    out["differs_from_disk"] = generation.differs_from_disk;
+    out["confirm_within_seconds"] =
+        generation.confirm_in ? json::value(seconds_of(*generation.confirm_in)) : json::value();
+    return out;
+}
+
+std::int64_t requests_of(const state::ClusterStatus& cluster) {
+    std::int64_t out = 0;
+    for (const state::SiteStatus& site : cluster.sites) {
+        for (const state::GroupStatus& group : site.groups) {
+            out += group.requests;
+        }
+    }
+    return out;
+}
+
+json::array workers_of(const state::Board& board) {
+    json::array out;
+    for (std::size_t i = 0; i < board.worker_count(); ++i) {
+        json::object worker;
+        worker["connections"] = board.counters(i).connections.load(std::memory_order_relaxed);
+        out.push_back(std::move(worker));
+    }
+    return out;
+}
+
+json::object counters_of(const state::Board& board) {
+    json::object out;
+    for (const state::WorkerCounterRow& row : state::kWorkerCounters) {
+        out[row.text.name] = board.total(row.cell);
+    }
+    for (const state::ControlCounterRow& row : state::kControlCounters) {
+        out[row.text.name] = (board.control().*row.cell).load(std::memory_order_relaxed);
+    }
+    return out;
+}
+
+}  // namespace
+
+json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& cluster,
+                       const state::Board& board) {
+    json::object health;
+    health["healthy"] = facts.health.is_healthy;
+    health["reason"] = json_text(facts.health.reason);
+    json::object out;
+    out["version"] = S3GATE_VERSION;
+    out["pid"] = ::getpid();
+    out["phase"] = name_of(facts.phase, facts.is_on_standby);
+    out["standby"] = facts.is_on_standby;
+    out["uptime_seconds"] = seconds_of(facts.uptime);
+    out["health"] = std::move(health);
+    out["config"] = config_of(facts);
+    out["requests"] = requests_of(cluster);
+    out["connections"] = board.connections();
+    out["workers"] = workers_of(board);
+    out["sites"] = json_of(cluster);
+    out["counters"] = counters_of(board);
+    return out;
+}
+
+}  // namespace s3gate::control

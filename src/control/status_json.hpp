@@ -1,0 +1,44 @@
+// /status: what the daemon says of itself, as a function of facts. Control thread only.
+#pragma once
+
+#include <boost/json/object.hpp>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "commands.hpp"
+#include "daemon_health.hpp"
+#include "s3gate/base/clock.hpp"
+#include "s3gate/state/board.hpp"
+#include "s3gate/state/cluster_status.hpp"
+
+namespace s3gate::control {
+
+// The configuration in use. Its number grows with every reload that was used.
+struct GenerationFacts {
+    std::uint64_t number = 1;
+    std::chrono::system_clock::time_point loaded_at{};
+    std::size_t old_in_use = 0;  // earlier ones that some request has not ended with
+    // True if the files hold another configuration by now, as after a reload that was not
+    // confirmed.
+    bool differs_from_disk = false;
+    std::optional<base::Duration> confirm_in = {};  // a reload is taken back unless confirmed
+};
+
+struct DaemonFacts {
+    Phase phase = Phase::starting;
+    bool is_on_standby = false;
+    HealthVerdict health = {};
+    std::string config_file = {};
+    GenerationFacts generation = {};
+    base::Duration uptime{};
+    std::chrono::system_clock::time_point now{};
+};
+
+// docs/operations.md, "Command socket", names the keys.
+boost::json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& cluster,
+                              const state::Board& board);
+
+}  // namespace s3gate::control

@@ -1,0 +1,196 @@
+#include "admin_handler.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/json/parse.hpp>
+#include <exception>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace s3gate::control {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::seconds;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using Kind = AdminCall::Kind;
+
+// Notes what it is asked.
+class NotingCommands final : public Commands {
+  public:
+    boost::asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm) override {
+        asked.push_back("reload " + (confirm ? std::to_string(confirm->count()) : "-"));
+        co_return outcome;
+    }
+    CommandOutcome confirm() override { return note("confirm"); }
+    CommandOutcome standby() override { return note("standby"); }
+    CommandOutcome active() override { return note("active"); }
+    boost::json::object status() override {
+        note("status");
+        return {{"phase", "serving"}};
+    }
+    HealthVerdict health(HealthQuestion question) override {
+        note(std::string("health") + (question.is_strict ? " strict" : "") +
+             (question.is_live ? " live" : ""));
+        return verdict;
+    }
+
+    std::vector<std::string> asked;
+    CommandOutcome outcome;
+    HealthVerdict verdict{.is_healthy = true, .reason = "ok"};
+    bool is_broken = false;
+
+  private:
+    CommandOutcome note(const std::string& what) {
+        if (is_broken) {
+            throw std::runtime_error("broken");
+        }
+        asked.push_back(what);
+        return outcome;
+    }
+};
+
+AdminAnswer ask(Commands& commands, const AdminRequest& request, Rights rights) {
+    boost::asio::io_context context;
+    std::optional<AdminAnswer> out;
+    boost::asio::co_spawn(context, answer(request, {rights, "root, pid 1"}, commands),
+                          [&](const std::exception_ptr& error, AdminAnswer result) {
+                              EXPECT_FALSE(error);
+                              out = std::move(result);
+                          });
+    context.run();
+    return out.value();
+}
+
+unsigned status_of(const std::string& method, const std::string& target, Rights rights,
+                   const std::string& body = {}) {
+    const auto routed = route({method, target, body}, rights);
+    const auto* const refusal = std::get_if<AdminAnswer>(&routed);
+    return refusal == nullptr ? 200 : refusal->status;
+}
+
+TEST(AdminRoute, KnowsItsPathsAndTheirMethods) {
+    for (const char* path : {"/status", "/healthz"}) {
+        EXPECT_EQ(status_of("GET", path, Rights::look), 200U) << path;
+        EXPECT_EQ(status_of("HEAD", path, Rights::only_look), 200U) << path;
+        EXPECT_EQ(status_of("POST", path, Rights::command), 405U) << path;
+    }
+    for (const char* path : {"/reload", "/confirm", "/standby", "/active"}) {
+        EXPECT_EQ(status_of("POST", path, Rights::command), 200U) << path;
+        EXPECT_EQ(status_of("GET", path, Rights::command), 405U) << path;
+        EXPECT_EQ(status_of("DELETE", path, Rights::command), 405U) << path;
+    }
+    for (const char* path : {"/", "", "*", "/statu", "/status/", "/status%20", "//status", "?"}) {
+        EXPECT_EQ(status_of("GET", path, Rights::command), 404U) << path;
+        EXPECT_EQ(status_of("POST", path, Rights::command), 404U) << path;
+    }
+}
+
+TEST(AdminRoute, NamesTheMethodsOfAPath) {
+    const auto allow_of = [](const std::string& target, Rights rights) {
+        return std::get<AdminAnswer>(route({"PUT", target, {}}, rights)).allow;
+    };
+    EXPECT_EQ(allow_of("/status", Rights::command), "GET, HEAD");
+    EXPECT_EQ(allow_of("/reload", Rights::command), "POST");
+    EXPECT_EQ(allow_of("/reload", Rights::only_look), "GET, HEAD");
+}
+
+TEST(AdminRoute, TakesCommandsFromThoseWhoMayOnly) {
+    for (const char* path : {"/reload", "/confirm", "/standby", "/active"}) {
+        EXPECT_EQ(status_of("POST", path, Rights::look), 403U) << path;
+        // A door that takes no command at all does not even have it.
+        EXPECT_EQ(status_of("POST", path, Rights::only_look), 405U) << path;
+        EXPECT_EQ(status_of("GET", path, Rights::only_look), 404U) << path;
+    }
+}
+
+TEST(AdminRoute, ReadsTheQuestionOfHealth) {
+    const auto question_of = [](const std::string& query) {
+        const auto routed = route({"GET", "/healthz" + query, {}}, Rights::look);
+        const auto* const call = std::get_if<AdminCall>(&routed);
+        return call == nullptr ? std::string("refused")
+                               : std::string(call->question.is_strict ? "s" : "-") +
+                                     (call->question.is_live ? "l" : "-");
+    };
+    EXPECT_EQ(question_of(""), "--");
+    EXPECT_EQ(question_of("?"), "--");
+    EXPECT_EQ(question_of("?strict=1"), "s-");
+    EXPECT_EQ(question_of("?live=1&strict"), "sl");
+    EXPECT_EQ(question_of("?live=0&strict=0"), "--");
+    // What is misspelt must not be easier to pass.
+    for (const char* query : {"?strickt=1", "?strict=yes", "?strict=", "?live=1&x", "?Strict=1"}) {
+        EXPECT_EQ(question_of(query), "refused") << query;
+    }
+}
+
+TEST(AdminRoute, ReadsTheTimeOfAReload) {
+    const auto confirm_of = [](const std::string& body) -> std::optional<base::Duration> {
+        return std::get<AdminCall>(route({"POST", "/reload", body}, Rights::command)).confirm_in;
+    };
+    EXPECT_EQ(confirm_of(""), std::nullopt);
+    EXPECT_EQ(confirm_of("{}"), std::nullopt);
+    EXPECT_EQ(confirm_of(R"({"confirm": "90s"})"), seconds{90});
+    EXPECT_EQ(confirm_of(R"({"confirm":"5m"})"), seconds{300});
+    for (const char* body :
+         {"x", "[]", "{", R"({"confirm": 60})", R"({"confirm": "60"})", R"({"confirm": "0"})",
+          R"({"confirm": "10ms"})", R"({"confirm": "25h"})", R"({"confrim": "60s"})",
+          R"({"confirm": "60s", "x": 1})", R"({"confirm": null})"}) {
+        EXPECT_EQ(status_of("POST", "/reload", Rights::command, body), 400U) << body;
+    }
+}
+
+TEST(AdminAnswer, DoesWhatIsAsked) {
+    NotingCommands commands;
+    for (const char* path : {"/reload", "/confirm", "/standby", "/active"}) {
+        EXPECT_EQ(ask(commands, {"POST", path, {}}, Rights::command).status, 200U);
+    }
+    EXPECT_EQ(ask(commands, {"GET", "/status", {}}, Rights::look).body,
+              "{\"phase\":\"serving\"}\n");
+    EXPECT_EQ(ask(commands, {"GET", "/healthz?strict=1&live=1", {}}, Rights::look).status, 200U);
+    EXPECT_THAT(commands.asked, ElementsAre("reload -", "confirm", "standby", "active", "status",
+                                            "health strict live"));
+}
+
+TEST(AdminAnswer, TellsAllProblemsOfWhatIsRefused) {
+    NotingCommands commands;
+    commands.outcome = {
+        .is_done = false,
+        .message = "refused",
+        .problems = {{{"a.yaml", 3}, "workers", "is odd"}, {{"b", 0}, "", "x\xff"}}};
+    const AdminAnswer answer = ask(commands, {"POST", "/reload", {}}, Rights::command);
+    EXPECT_EQ(answer.status, 409U);
+    const json::object body = json::parse(answer.body).as_object();
+    EXPECT_FALSE(body.at("done").as_bool());
+    EXPECT_EQ(body.at("message").as_string(), "refused");
+    ASSERT_EQ(body.at("problems").as_array().size(), 2U);
+    EXPECT_EQ(body.at("problems").as_array()[0].as_object().at("line").as_int64(), 3);
+    EXPECT_TRUE(body.at("problems").as_array()[1].as_object().at("line").is_null());
+}
+
+TEST(AdminAnswer, IsTheVerdictOfHealth) {
+    NotingCommands commands;
+    commands.verdict = {.is_healthy = false, .reason = "standby"};
+    const AdminAnswer answer = ask(commands, {"GET", "/healthz", {}}, Rights::only_look);
+    EXPECT_EQ(answer.status, 503U);
+    EXPECT_EQ(answer.body, "{\"healthy\":false,\"reason\":\"standby\"}\n");
+}
+
+TEST(AdminAnswer, SurvivesACommandThatThrows) {
+    NotingCommands commands;
+    commands.is_broken = true;
+    const AdminAnswer answer = ask(commands, {"POST", "/standby", {}}, Rights::command);
+    EXPECT_EQ(answer.status, 500U);
+    EXPECT_THAT(answer.body, HasSubstr("broken"));
+    EXPECT_EQ(ask(commands, {"GET", "/status", {}}, Rights::look).status, 500U);
+    EXPECT_THAT(commands.asked, IsEmpty());
+}
+
+}  // namespace
+}  // namespace s3gate::control
