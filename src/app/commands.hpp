@@ -50,4 +50,21 @@ struct RouteOptions {
 // `s3gate route --config FILE …`: prints the server that requests go to, and the reason.
 int run_route(const std::string& file, const RouteOptions& options);
 
+// Exit codes of `s3gate ctl` beside those of control/server.hpp.
+inline constexpr int kExitUsage = 2;
+inline constexpr int kExitUnreachable = 4;
+
+struct CtlOptions {
+    std::string command;               // "reload", "status", …
+    std::vector<std::string> sockets;  // empty = the configuration's, or the default
+    std::string file;                  // the configuration that says where; empty = none is read
+    bool as_json = false;              // the daemon's answer as it is
+    std::string confirm;               // of reload: a duration; empty = none
+    bool is_strict = false;            // of health, both
+    bool is_live = false;
+};
+
+// `s3gate ctl COMMAND`: asks running daemons, one after another. The highest exit code counts.
+int run_ctl(const CtlOptions& options);
+
 }  // namespace s3gate::app

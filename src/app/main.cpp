@@ -25,6 +25,7 @@ struct CommandLine {
         "s3gate"};
     CLI::App* check = nullptr;
     CLI::App* route = nullptr;
+    CLI::App* ctl = nullptr;
     CLI::App* version = nullptr;
     CLI::App* help = nullptr;
     CLI::Option* config = nullptr;
@@ -37,6 +38,7 @@ struct CommandLine {
     bool is_dump = false;
     app::CheckOptions check_options;
     app::RouteOptions route_options;
+    app::CtlOptions ctl_options;
     std::string help_for;
 
     CommandLine();
@@ -44,6 +46,7 @@ struct CommandLine {
   private:
     void add_check();
     void add_route();
+    void add_ctl();
 };
 
 CommandLine::CommandLine() {
@@ -56,6 +59,7 @@ CommandLine::CommandLine() {
     app.require_subcommand(0, 1);
     add_check();
     add_route();
+    add_ctl();
     version = app.add_subcommand("version", "Print the version");
     help = app.add_subcommand("help", "Print this, or what a command takes");
     help->add_option("COMMAND", help_for, "The command")->type_name("");
@@ -100,12 +104,45 @@ void CommandLine::add_route() {
         ->type_name("");
 }
 
+void CommandLine::add_ctl() {
+    ctl = app.add_subcommand("ctl", "Ask a running daemon, or tell it what to do");
+    ctl->fallthrough();
+    ctl->require_subcommand(0, 1);
+    ctl->add_option("--socket", ctl_options.sockets,
+                    "The daemon's control socket; more than one asks one after another. Default: "
+                    "that of the --config FILE, or /run/s3gate/ctl.sock")
+        ->type_name("PATH")
+        ->allow_extra_args(false);
+    ctl->add_flag("--json", ctl_options.as_json, "Print the daemon's answer as it is")
+        ->disable_flag_override();
+    const auto add = [this](const char* name, const char* what) {
+        CLI::App* const command = ctl->add_subcommand(name, what);
+        command->fallthrough();
+        return command;
+    };
+    add("status", "Show sites, servers, connections, counters");
+    add("reload", "Read the configuration again and use it; waits for the outcome")
+        ->add_option("--confirm", ctl_options.confirm,
+                     "Take it back unless `s3gate ctl confirm` follows within this time")
+        ->type_name("DURATION");
+    add("confirm", "Keep what `reload --confirm` brought");
+    add("standby", "Let /healthz answer 503, so that traffic leaves; serve on");
+    add("active", "End the standby");
+    CLI::App* const health = add("health", "Exit with 0 if this host should get requests");
+    health
+        ->add_flag("--strict", ctl_options.is_strict,
+                   "A group without a usable server is a failure")
+        ->disable_flag_override();
+    health->add_flag("--live", ctl_options.is_live, "Standby and a drain are none")
+        ->disable_flag_override();
+}
+
 // nginx's `-t` and `-T` become the commands check and check --dump, in any order of the options.
 std::vector<std::string> expand_habits(int argc, char** argv) {
     std::vector<std::string> out(argv + 1, argv + argc);
     for (auto word = out.begin(); word != out.end(); ++word) {
         const bool is_command = *word == "check" || *word == "route" || *word == "help" ||
-                                *word == "version" || *word == "--";
+                                *word == "version" || *word == "ctl" || *word == "--";
         if (is_command) {
             return out;
         }
@@ -123,9 +160,18 @@ std::vector<std::string> expand_habits(int argc, char** argv) {
     return out;
 }
 
-int usage_error(const std::string& message) {
-    app::complain(message + "; see s3gate --help");
-    return control::kExitFailure;
+int usage_error(const CommandLine& line, const std::string& message) {
+    const bool is_ctl = line.ctl->parsed();
+    app::complain(message + "; see s3gate " + (is_ctl ? "ctl " : "") + "--help");
+    return is_ctl ? app::kExitUsage : control::kExitFailure;
+}
+
+void print_help_of(const CLI::App& command) {
+    const std::string name =
+        command.get_parent() == nullptr ? "s3gate" : "s3gate " + command.get_name();
+    std::fputs(
+        command.get_formatter()->make_help(&command, name, CLI::AppFormatMode::Normal).c_str(),
+        stdout);
 }
 
 int print_help(const CommandLine& line) {
@@ -134,13 +180,11 @@ int print_help(const CommandLine& line) {
         const auto commands = line.app.get_subcommands(
             [&](const CLI::App* command) { return command->get_name() == line.help_for; });
         if (commands.empty()) {
-            return usage_error("there is no command \"" + line.help_for + "\"");
+            return usage_error(line, "there is no command \"" + line.help_for + "\"");
         }
         of = commands.front();
     }
-    const std::string name = of == &line.app ? "s3gate" : "s3gate " + of->get_name();
-    std::fputs(of->get_formatter()->make_help(of, name, CLI::AppFormatMode::Normal).c_str(),
-               stdout);
+    print_help_of(*of);
     return control::kExitOk;
 }
 
@@ -190,9 +234,20 @@ std::string config_file(const CommandLine& line) {
     return app::kDefaultFile;
 }
 
+int run_ctl(CommandLine& line) {
+    const auto commands = line.ctl->get_subcommands();  // those that were given
+    if (commands.empty()) {
+        print_help_of(*line.ctl);
+        return app::kExitUsage;  // a script whose variable is empty has not done anything
+    }
+    line.ctl_options.command = commands.front()->get_name();
+    line.ctl_options.file = line.file;
+    return app::run_ctl(line.ctl_options);
+}
+
 int run(CommandLine& line) {
     if (const std::string mistake = find_mistake(line); !mistake.empty()) {
-        return usage_error(mistake);
+        return usage_error(line, mistake);
     }
     if (line.version->parsed()) {
         std::puts("s3gate " S3GATE_VERSION);
@@ -200,6 +255,9 @@ int run(CommandLine& line) {
     }
     if (line.help->parsed()) {
         return print_help(line);
+    }
+    if (line.ctl->parsed()) {
+        return run_ctl(line);
     }
     const std::string file = config_file(line);
     const bool is_check = line.app.get_subcommands().empty() && (line.is_test || line.is_dump);
@@ -239,7 +297,8 @@ int dispatch(int argc, char** argv) {
         line.app.parse(std::move(words));
     } catch (const CLI::ParseError& error) {
         // CLI11 reports help and version as errors too.
-        return error.get_exit_code() == 0 ? line.app.exit(error) : usage_error(explain(error));
+        return error.get_exit_code() == 0 ? line.app.exit(error)
+                                          : usage_error(line, explain(error));
     }
     return run(line);
 }

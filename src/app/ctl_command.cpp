@@ -1,0 +1,167 @@
+#include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/system/error_code.hpp>
+#include <chrono>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "commands.hpp"
+#include "ctl_client.hpp"
+#include "ctl_text.hpp"
+#include "s3gate/control/findings_json.hpp"
+#include "s3gate/control/server.hpp"
+
+namespace s3gate::app {
+namespace {
+
+namespace json = boost::json;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+// Where the packaged unit has it.
+constexpr const char* kDefaultSocket = "/run/s3gate/ctl.sock";
+// Below the two seconds and more that keepalived's sample gives its check.
+constexpr milliseconds kHealthLimit{1500};
+// What waits for nothing is answered in milliseconds, by a machine that is not in trouble.
+constexpr seconds kLimit{10};
+
+// The socket of the configuration; empty, and said why, where it has none.
+std::string socket_of(const std::string& file) {
+    const auto config = load_or_report(file, stderr);
+    if (!config) {
+        return {};
+    }
+    if (config->admin.socket == "off") {
+        complain(file + " says admin.socket: off: its daemon takes no commands");
+        return {};
+    }
+    const std::string found = config::control_socket(config->admin, config::process_environment());
+    return found.empty() ? kDefaultSocket : found;
+}
+
+std::vector<std::string> sockets_of(const CtlOptions& options) {
+    if (!options.sockets.empty()) {
+        return options.sockets;
+    }
+    std::string one = options.file.empty()
+                          ? config::control_socket({}, config::process_environment())
+                          : socket_of(options.file);
+    if (one.empty() && options.file.empty()) {
+        one = kDefaultSocket;
+    }
+    return one.empty() ? std::vector<std::string>() : std::vector{one};
+}
+
+CtlRequest request_of(const CtlOptions& options) {
+    if (options.command == "status") {
+        return {.method = "GET", .target = "/status", .limit = kLimit};
+    }
+    if (options.command == "health") {
+        return {.method = "GET",
+                .target = std::string("/healthz?strict=") + (options.is_strict ? "1" : "0") +
+                          "&live=" + (options.is_live ? "1" : "0"),
+                .limit = kHealthLimit};
+    }
+    CtlRequest out{.method = "POST", .target = "/" + options.command, .limit = kLimit};
+    if (options.command == "reload") {
+        out.limit.reset();  // it takes as long as it takes, and whoever waits may leave
+        if (!options.confirm.empty()) {
+            json::object body;
+            body["confirm"] = control::json_text(options.confirm);
+            out.body = json::serialize(body);
+        }
+    }
+    return out;
+}
+
+std::string text_at(const json::object& object, std::string_view key) {
+    const json::value* const value = object.if_contains(key);
+    const json::string* const text = value == nullptr ? nullptr : value->if_string();
+    return text == nullptr ? std::string() : std::string(*text);
+}
+
+// What is asked of one daemon, and how its answer is shown.
+class Conversation {
+  public:
+    // `prefix`: before each line, where several daemons are asked.
+    Conversation(const CtlOptions& options, std::string prefix)
+        : options_(options), prefix_(std::move(prefix)) {}
+
+    int run(const std::string& socket) const;
+
+  private:
+    int refuse(const std::string& reason, int code = control::kExitFailure) const {
+        complain(prefix_ + options_.command + ": " + reason);
+        return code;
+    }
+    int show(const json::object& body, unsigned status) const;
+    int show_outcome(const json::object& body, bool is_done) const;
+
+    const CtlOptions& options_;
+    std::string prefix_;
+};
+
+int Conversation::show_outcome(const json::object& body, bool is_done) const {
+    config::LoadResult findings;
+    findings.problems = control::findings_of(body.if_contains("problems"));
+    findings.warnings = control::findings_of(body.if_contains("warnings"));
+    print_findings(findings, is_done ? stdout : stderr);
+    const std::string message = text_at(body, "message");
+    if (!is_done) {
+        return refuse(message);
+    }
+    std::printf("%s%s: %s\n", prefix_.c_str(), options_.command.c_str(), message.c_str());
+    return control::kExitOk;
+}
+
+int Conversation::show(const json::object& body, unsigned status) const {
+    if (const std::string error = text_at(body, "error"); !error.empty()) {
+        return refuse(error, status == 400 ? kExitUsage : control::kExitFailure);
+    }
+    if (options_.command == "health") {
+        return status == 200 ? control::kExitOk : refuse(text_at(body, "reason"));
+    }
+    if (options_.command == "status") {
+        std::printf("%s%s", prefix_.empty() ? "" : (prefix_ + "\n").c_str(),
+                    status_text(body).c_str());
+        return control::kExitOk;
+    }
+    return show_outcome(body, status == 200);
+}
+
+int Conversation::run(const std::string& socket) const {
+    const CtlAnswer answer = ask_daemon(socket, request_of(options_));
+    if (answer.status == 0) {
+        complain("cannot reach the daemon at " + socket + ": " + answer.error);
+        return kExitUnreachable;
+    }
+    boost::system::error_code error;
+    const json::value body = json::parse(answer.body, error);
+    if (error || !body.is_object()) {
+        return refuse("what answers at " + socket + " is no s3gate");
+    }
+    if (options_.as_json) {
+        std::fputs(answer.body.c_str(), stdout);
+        return answer.status == 200   ? control::kExitOk
+               : answer.status == 400 ? kExitUsage
+                                      : control::kExitFailure;
+    }
+    return show(body.get_object(), answer.status);
+}
+
+}  // namespace
+
+int run_ctl(const CtlOptions& options) {
+    const std::vector<std::string> sockets = sockets_of(options);
+    int code = sockets.empty() ? kExitUnreachable : control::kExitOk;
+    for (const std::string& socket : sockets) {
+        const Conversation conversation(options, sockets.size() == 1 ? "" : socket + ": ");
+        code = std::max(code, conversation.run(socket));
+    }
+    return code;
+}
+
+}  // namespace s3gate::app

@@ -1,0 +1,92 @@
+#include "ctl_text.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/json/parse.hpp>
+#include <string>
+
+namespace s3gate::app {
+namespace {
+
+namespace json = boost::json;
+using testing::HasSubstr;
+using testing::Not;
+
+TEST(Aligned, FillsAllColumnsButTheLast) {
+    EXPECT_EQ(aligned({{"A", "B"}, {"long", "x"}, {"ü", "y"}}, 2),
+              "  A     B\n"
+              "  long  x\n"
+              "  ü     y\n");
+    EXPECT_EQ(aligned({}, 2), "");
+}
+
+TEST(PrintAge, HasAtMostTwoUnits) {
+    EXPECT_EQ(print_age(0), "0 s");
+    EXPECT_EQ(print_age(59.9), "59 s");
+    EXPECT_EQ(print_age(-3), "0 s");
+    EXPECT_EQ(print_age(60), "1 m");
+    EXPECT_EQ(print_age(3600), "1 h");
+    EXPECT_EQ(print_age(11'530), "3 h 12 m");
+    EXPECT_EQ(print_age(183'600), "2 d 3 h");
+}
+
+constexpr const char* kStatus = R"({
+  "version": "0.1.0", "pid": 42, "phase": "standby", "standby": true, "uptime_seconds": 11530,
+  "health": {"healthy": false, "reason": "standby"},
+  "config": {"file": "/etc/s3gate/s3gate.yaml", "generation": 3,
+             "loaded_at": "2026-01-31T12:00:00Z", "age_seconds": 65, "old_generations": 1,
+             "differs_from_disk": true, "confirm_within_seconds": 40},
+  "requests": 12, "connections": 3, "workers": [{"connections": 1}, {"connections": 2}],
+  "sites": [{"name": "s3", "connections": 3, "groups": [
+    {"name": "minio", "checks": true, "requests": 12, "waiting": 2, "servers": [
+      {"server": "n1:9000", "backup": false, "down": false, "drained": false, "addresses": [
+        {"address": "10.0.0.1:9000", "up": true, "recovering": false, "marked": false,
+         "in_flight": 7},
+        {"address": "10.0.0.2:9000", "up": true, "recovering": false, "marked": true,
+         "in_flight": 5}]},
+      {"server": "n2:9000", "backup": true, "down": false, "drained": false, "addresses": [
+        {"address": "10.0.0.3:9000", "up": false, "recovering": true, "marked": false,
+         "in_flight": 0}]},
+      {"server": "n3:9000", "backup": false, "down": false, "drained": true, "addresses": []},
+      {"server": "n4:9000", "backup": false, "down": false, "drained": false, "addresses": []}]}]}],
+  "counters": {"requests": 99, "retries": 0}
+})";
+
+TEST(StatusText, IsMadeOfAlignedColumns) {
+    EXPECT_EQ(status_text(json::parse(kStatus).as_object()),
+              "s3gate 0.1.0, pid 42, up 3 h 12 m: standby\n"
+              "/healthz answers 503: standby\n"
+              "configuration /etc/s3gate/s3gate.yaml, generation 3, loaded 1 m ago "
+              "(2026-01-31T12:00:00Z)\n"
+              "1 old generation still in use\n"
+              "to be confirmed within 40 s: s3gate ctl confirm\n"
+              "running differs from disk\n"
+              "12 requests in progress, 3 connections (by worker: 1 2)\n"
+              "\n"
+              "site s3: 3 connections\n"
+              "  group minio: 12 requests in progress, 2 of them waiting for room\n"
+              "    SERVER            ADDRESS        STATE             IN FLIGHT\n"
+              "    n1:9000           10.0.0.1:9000  up                7\n"
+              "    n1:9000           10.0.0.2:9000  up, marked        5\n"
+              "    n2:9000 (backup)  10.0.0.3:9000  down, recovering  0\n"
+              "    n3:9000           -              out (drained)     -\n"
+              "    n4:9000           -              unresolved        -\n"
+              "\n"
+              "counters\n"
+              "  requests  99\n");
+}
+
+// Another version of the daemon answers less, or something else.
+TEST(StatusText, TakesWhateverAnObjectHolds) {
+    EXPECT_THAT(status_text({}), HasSubstr("s3gate ?"));
+    const json::object odd =
+        json::parse(R"({"version": 1, "config": 2, "sites": [3, {"groups": 4}], "workers": {},
+                        "counters": [], "health": "x", "connections": null})")
+            .as_object();
+    EXPECT_THAT(status_text(odd), HasSubstr("site ?"));
+    EXPECT_THAT(status_text(odd), Not(HasSubstr("counters")));
+}
+
+}  // namespace
+}  // namespace s3gate::app
