@@ -39,8 +39,10 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
     // The active checks took a backend down because it refused or did not answer. An attempt that
     // waits for its first byte ends; an answer that has begun continues.
     void on_backend_down(std::uint32_t slot);
-    // For a stop: ends this request without its answer.
+    // Ends this request without its answer: for a stop, or at the end of reload_grace.
     void cut();
+    bool is_cut() const { return context_.is_cut(); }
+    const Generation& generation() const { return *context_.generation; }
     // True if the answer may never end (bucket notifications, a trace). A drain does not wait for
     // such an answer.
     bool is_endless() const { return request_.waiting() == policy::Waiting::endless; }

@@ -15,6 +15,10 @@
 
 namespace s3gate::proxy {
 
+// Why the proxy itself ends a request, as the access log says it.
+inline constexpr std::string_view kCutByStop = "cut at shutdown";
+inline constexpr std::string_view kCutAfterReload = "cut after reload_grace";
+
 enum class ClientFault : std::uint8_t { none, gone, stuck };
 
 class ExchangeContext {
@@ -63,9 +67,10 @@ class ExchangeContext {
                (client.stream.peer_finished() && !is_tunnelling &&
                 site.config->client_half_close == config::HalfClose::cut);
     }
-    // The answer is no longer wanted: the client left, or a stop ended the request.
+    // The answer is no longer wanted: the client left, or the request was cut.
     bool is_abandoned() const { return is_abandoned_; }
-    // A stop ended the request: all requests, or those whose answers may never end.
+    // The worker ended the request: a stop ends all, a drain those whose answers may never end,
+    // reload_grace those of an earlier generation.
     bool is_cut() const { return is_cut_; }
     // False if it was set already.
     bool set_abandoned() { return !std::exchange(is_abandoned_, true); }
@@ -88,10 +93,13 @@ class ExchangeContext {
     }
     // The reason why the client did not get its whole answer.
     std::string_view client_error() const {
-        return is_cut_                               ? "cut at shutdown"
+        return is_cut_                               ? cut_error()
                : client_fault_ == ClientFault::stuck ? "client write timeout"
                                                      : "client closed";
     }
+
+    // Why the request was cut.
+    std::string_view cut_error() const { return worker.draining ? kCutByStop : kCutAfterReload; }
 
     // True if the client's connection ends with this answer.
     bool is_last_answer() const { return worker.announces_close || client.acceptor.is_leaving(); }

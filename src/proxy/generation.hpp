@@ -62,6 +62,7 @@ class Generation {
     // Requests of the worker that began with it, and listeners whose clients get it until they are
     // gone.
     std::size_t users = 0;
+    net::Tick retired_at = 0;  // since then a later one is the present one
 
   private:
     void note_cells(const state::Group& group);

@@ -36,7 +36,10 @@ inline constexpr LocalAnswer kQueueTimeout{
 inline constexpr LocalAnswer kQueueFull{503, "SlowDown",
                                         "The storage servers are busy, reduce your request rate.",
                                         false, "backend queue full"};
-inline constexpr LocalAnswer kStopping{
-    503, "ServiceUnavailable", "The proxy is stopping. Please try again.", true, "cut at shutdown"};
+// To a request that the proxy itself ends; `error` says why.
+constexpr LocalAnswer answer_to_cut(std::string_view error) {
+    return {503, "ServiceUnavailable", "The proxy ended the request. Please try again.", true,
+            error};
+}
 
 }  // namespace s3gate::proxy

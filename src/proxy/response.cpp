@@ -285,7 +285,8 @@ void Response::note_tunnel(net::TunnelEnd end) {
             error = "backend closed tunnel";
             break;
         default:
-            error = "tunnel cut at shutdown";
+            error = context_.worker.draining ? "tunnel cut at shutdown"
+                                             : "tunnel cut after reload_grace";
             break;
     }
 }

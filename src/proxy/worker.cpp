@@ -105,6 +105,8 @@ void Worker::tick() {
         }
     }
     forget_listeners();
+    end_overdue_requests();
+    report_generations();
     look_for_room();
     exchanges_.on_tick();
     if (draining) {
@@ -125,10 +127,37 @@ void Worker::use(const Publication& publication) {
         waiting_.resize(generation_->group_cells());
     }
     if (old && old->users > 0) {
+        old->retired_at = reactor.now();
         old_generations_.push_back(std::move(old));
     } else if (old) {
         retire(std::move(old));
     }
+    report_generations();
+}
+
+void Worker::end_overdue_requests() {
+    const base::Duration grace = generation_->snapshot().config->reload_grace;
+    if (old_generations_.empty() || grace == base::Duration::zero()) {
+        return;
+    }
+    const net::Tick ticks = net::ticks_of(grace);
+    for (Exchange& exchange : exchanges_.active()) {
+        const Generation& used = exchange.generation();
+        if (!exchange.is_cut() && &used != generation_.get() &&
+            reactor.now() - used.retired_at >= ticks) {
+            exchange.cut();
+        }
+    }
+}
+
+void Worker::report_generations() {
+    std::int64_t users = 0;
+    for (const auto& generation : old_generations_) {
+        users += static_cast<std::int64_t>(generation->users);
+    }
+    counters.old_generations.store(static_cast<std::int64_t>(old_generations_.size()),
+                                   std::memory_order_relaxed);
+    counters.old_generation_users.store(users, std::memory_order_relaxed);
 }
 
 void Worker::use_listeners(const Publication& publication) {

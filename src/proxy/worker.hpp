@@ -165,6 +165,10 @@ class Worker {
     // For a drain: end the clients and answers whose time is over.
     void end_idle_clients();
     void end_endless_answers();
+    // Cuts requests of earlier generations that have had their reload_grace.
+    void end_overdue_requests();
+    // Figures about earlier generations for the status.
+    void report_generations();
     void cut_exchanges();
     void cut_clients();
     void close_listeners();

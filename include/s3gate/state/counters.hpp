@@ -67,6 +67,9 @@ struct WorkerCounterCells {
 
 // On cache lines of its own, so workers do not slow each other's counting.
 struct alignas(64) WorkerCounters : WorkerCounterCells {
+    // Earlier generations that requests, tunnels or clients of the worker use; not in the table.
+    std::atomic<std::int64_t> old_generations{0};
+    std::atomic<std::int64_t> old_generation_users{0};
     std::atomic<std::int64_t> connections{0};  // open client connections; not in the table
     // Listeners that wait for a descriptor or memory before they accept again; not in the table.
     std::atomic<std::int64_t> paused_listeners{0};

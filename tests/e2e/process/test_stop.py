@@ -99,3 +99,28 @@ def test_what_it_cuts_says_so(one):
     }
     assert "client gone before its answer's end" not in daemon.totals()
     go.set()
+
+
+def test_shutdown_delay_serves_everything_for_the_last_time(one):
+    daemon, backend = one(top={**PATIENT, "shutdown_delay": "10m"})
+    with daemon.client() as kept:
+        assert not kept.request().closes
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_stderr("leaving: serves on for 600 s")
+        response = kept.request()
+        assert response.status == 200 and response.closes
+        assert kept.expect_close() == "eof"
+    for _ in range(3):
+        with daemon.client() as fresh:
+            assert fresh.request().closes
+    assert len(backend.requests) == 5
+    daemon.signal(signal.SIGTERM)
+    daemon.wait_stderr("SIGTERM ends shutdown_delay")
+    assert daemon.wait_exit() == 0
+
+
+def test_shutdown_delay_ends(one):
+    daemon, _ = one(top={**PATIENT, "shutdown_delay": "300ms"})
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait_exit() == 0
+    assert "draining" in daemon.stderr

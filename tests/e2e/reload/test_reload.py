@@ -355,3 +355,46 @@ def test_a_stop_refuses_reloads(one):
         go.set()
         assert client.read_response().status == 200
     assert daemon.wait_exit() == 0
+
+
+def test_reload_grace_bounds_what_is_old(one):
+    go = threading.Event()
+
+    def handler(exchange):
+        exchange.read_body()
+        if "begun" in exchange.request.target:
+            exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf ")
+        exchange.wait(go)
+        exchange.close()
+
+    daemon, backend = one(handler, top={"reload_grace": "500ms"})
+    with daemon.client() as waits, daemon.client() as reads:
+        waits.send(waits.head("GET", "/b/waits"))
+        reads.send(reads.head("GET", "/b/begun"))
+        assert reads.begin_response().status == 200
+        backend.wait_request("/b/waits")
+        daemon.reload()
+        response = waits.read_response()
+        assert response.status == 503 and response.closes
+        assert reads.read_until_close()[0] == b"half "
+    go.set()
+    lines = wait_until(lambda: len(daemon.log_lines()) == 2 and daemon.log_lines())
+    assert {line["error"] for line in lines} == {"cut after reload_grace"}
+
+
+def test_no_grace_cuts_nothing(one):
+    go = threading.Event()
+
+    def handler(exchange):
+        exchange.read_body()
+        exchange.wait(go)
+        answer_ok(exchange)
+
+    daemon, backend = one(handler)
+    with daemon.client() as client:
+        client.send(client.head("GET", "/b/k"))
+        wait_until(lambda: backend.requests)
+        for _ in range(5):
+            daemon.reload()
+        go.set()
+        assert client.read_response().status == 200

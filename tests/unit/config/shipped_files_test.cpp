@@ -170,32 +170,6 @@ std::set<std::string> known_below(const std::string& prefix) {
     return out;
 }
 
-// The program must do what the pages promise; an operator who tries to reload would lose an
-// evening.
-TEST(ShippedFiles, PromiseNoReload) {
-    std::vector<fs::path> files = {kSource / "README.md"};
-    for (const char* folder : {"config", "docs", "systemd"}) {
-        for (const auto& entry : fs::recursive_directory_iterator(kSource / folder)) {
-            files.push_back(entry.path());
-        }
-    }
-    const std::regex promise(R"(\breloads?\b)");
-    const std::regex denial(R"(cannot reload|no reload|this version|reload s3gate` is refused|)"
-                            "a reload of the configuration");
-    for (const fs::path& file : files) {
-        if (!fs::is_regular_file(file) || file.extension() == ".svg") {
-            continue;
-        }
-        std::istringstream in(read_all(file));
-        for (std::string line; std::getline(in, line);) {
-            const std::string plain =
-                std::regex_replace(line, std::regex("daemon-reload|preloaded"), "");
-            EXPECT_TRUE(!std::regex_search(plain, promise) || std::regex_search(plain, denial))
-                << file << ": " << line;
-        }
-    }
-}
-
 TEST(ConfigReference, HasARowForEveryKeyAndForNothingElse) {
     const std::string text = read_all(kSource / "docs/config.md");
     EXPECT_EQ(documented_keys(text, "## Main file"), known_below("main."));
