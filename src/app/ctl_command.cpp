@@ -111,9 +111,10 @@ int Conversation::show_outcome(const json::object& body, bool is_done) const {
     print_findings(findings, is_done ? stdout : stderr);
     const std::string message = text_at(body, "message");
     if (!is_done) {
-        return refuse(message);
+        complain(prefix_ + message);
+        return control::kExitFailure;
     }
-    std::printf("%s%s: %s\n", prefix_.c_str(), options_.command.c_str(), message.c_str());
+    std::printf("%s%s\n", prefix_.c_str(), message.c_str());
     return control::kExitOk;
 }
 

@@ -40,10 +40,6 @@ constexpr auto kPaths = std::to_array<Path>({
     {"/active", Kind::active, true},
 });
 
-std::string_view name_of(Kind kind) {
-    return std::ranges::find(kPaths, kind, &Path::kind)->name.substr(1);
-}
-
 std::string line_of(const json::object& object) {
     return json::serialize(object) + "\n";
 }
@@ -147,10 +143,9 @@ asio::awaitable<CommandOutcome> run(AdminCall call, Commands& commands) {
     }
 }
 
-// With the log's lines: what changes a daemon must be found there later.
+// Logs who asked: before a reload, which takes its time and logs its outcome, after all others.
 asio::awaitable<AdminAnswer> command(AdminCall call, Asker asker, Commands& commands) {
-    const std::string_view name = name_of(call.kind);
-    if (call.kind == Kind::reload) {  // takes its time
+    if (call.kind == Kind::reload) {
         spdlog::info("reload{} (asked by {})",
                      call.confirm_in
                          ? ", to be confirmed within " + config::print_duration(*call.confirm_in)
@@ -158,8 +153,10 @@ asio::awaitable<AdminAnswer> command(AdminCall call, Asker asker, Commands& comm
                      asker.name);
     }
     const CommandOutcome outcome = co_await run(call, commands);
-    spdlog::log(outcome.is_done ? spdlog::level::info : spdlog::level::warn, "{}: {} (asked by {})",
-                name, outcome.message, asker.name);
+    if (call.kind != Kind::reload) {
+        spdlog::log(outcome.is_done ? spdlog::level::info : spdlog::level::warn, "{} (asked by {})",
+                    outcome.message, asker.name);
+    }
     co_return answer_to(outcome);
 }
 

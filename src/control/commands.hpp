@@ -16,7 +16,7 @@ namespace s3gate::control {
 // What became of a command.
 struct CommandOutcome {
     bool is_done = true;  // false: refused or failed, and nothing has changed
-    // For the operator, one line without the command's name: "/healthz answers 503".
+    // For the operator, one line that can stand alone: "standby: /healthz answers 503".
     std::string message;
     // Of the configuration, for a reload: in the order in which `check` prints them.
     std::vector<config::Problem> problems = {};
@@ -44,8 +44,8 @@ class Commands {
     virtual ~Commands() = default;
 
     // Reads the configuration again and uses it; returns once that is decided. With `confirm` the
-    // old configuration comes back unless confirm() is called within that time. Must not block; the
-    // one that asks may be gone before it ends, which changes nothing.
+    // old configuration comes back unless confirm() is called within that time. Logs its outcome.
+    // Must not block; the client may be gone before it ends, which changes nothing.
     virtual boost::asio::awaitable<CommandOutcome> reload(
         std::optional<base::Duration> confirm) = 0;
     // Keeps what reload() was given a time for.

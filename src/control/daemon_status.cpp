@@ -26,12 +26,13 @@ void DaemonStatus::await_look() {
 
 CommandOutcome DaemonStatus::standby() {
     const bool is_new = !std::exchange(is_on_standby_, true);
-    return {.message = is_new ? "/healthz answers 503" : "/healthz answers 503 already"};
+    return {.message =
+                is_new ? "standby: /healthz answers 503" : "standby: /healthz answers 503 already"};
 }
 
 CommandOutcome DaemonStatus::active() {
     const bool is_new = std::exchange(is_on_standby_, false);
-    return {.message = is_new ? "the standby is over" : "it was not on standby"};
+    return {.message = is_new ? "active: the standby is over" : "active: there was no standby"};
 }
 
 GenerationFacts DaemonStatus::generation() const {

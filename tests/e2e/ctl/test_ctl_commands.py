@@ -52,7 +52,8 @@ def test_status_tells_sites_servers_and_counters(make_backend, gate):
 
     text = ctl(daemon, "status")
     assert text.returncode == 0 and not text.stderr
-    assert re.search(rf"^s3gate \S+, pid {daemon.process.pid}, up \d+ s: serving$", text.stdout, re.M)
+    first = rf"s3gate \S+, pid {daemon.process.pid}, up \d+ s: serving"
+    assert re.fullmatch(first, text.stdout.splitlines()[0])
     assert re.search(rf"^ +{backend.address} +{backend.address} +up +0$", text.stdout, re.M)
     assert re.search(rf"^ +{dead} +{dead} +down +0$", text.stdout, re.M)
     assert re.search(r"^  requests +1$", text.stdout, re.M)
@@ -90,7 +91,7 @@ def test_standby_and_active(daemon):
     assert (done.returncode, done.stdout) == (0, "active: the standby is over\n")
     assert ask(path, "GET", "/healthz")[0] == 200
     done = ctl(daemon, "active")
-    assert (done.returncode, done.stdout) == (0, "active: it was not on standby\n")
+    assert (done.returncode, done.stdout) == (0, "active: there was no standby\n")
 
 
 def test_a_change_is_logged_with_who_asked(daemon):
@@ -269,7 +270,7 @@ def test_json_is_the_answer_itself(daemon):
     done = ctl(daemon, "--json", "standby")
     assert json.loads(done.stdout) == {
         "done": True,
-        "message": "/healthz answers 503",
+        "message": "standby: /healthz answers 503",
         "problems": [],
         "warnings": [],
     }

@@ -24,10 +24,12 @@ TEST(HealthOf, FollowsThePhase) {
     EXPECT_EQ(reason(Phase::serving, false, kPlain), "ok");
     EXPECT_THAT(reason(Phase::starting, false, kPlain), HasSubstr("starting"));
     EXPECT_EQ(reason(Phase::serving, true, kPlain), "standby");
+    EXPECT_THAT(reason(Phase::leaving, false, kPlain), HasSubstr("stopping"));
     EXPECT_EQ(reason(Phase::draining, false, kPlain), "draining");
     EXPECT_EQ(reason(Phase::draining, true, kStrict), "draining");
     EXPECT_EQ(reason(Phase::stopping, false, kPlain), "stopping");
-    for (const Phase phase : {Phase::starting, Phase::serving, Phase::draining, Phase::stopping}) {
+    for (const Phase phase :
+         {Phase::starting, Phase::serving, Phase::leaving, Phase::draining, Phase::stopping}) {
         EXPECT_EQ(reason(phase, true, kLive), "ok");
     }
 }
