@@ -19,6 +19,7 @@ endif()
 string(REPLACE "%" "%%25" pages "${s3gate_docdir}")
 string(REPLACE " " "%%20" pages "${pages}")
 put("ExecStart=/usr/bin/s3gate " "ExecStart=${program} ")
+put("ExecReload=/usr/bin/s3gate " "ExecReload=${program} ")
 put("Documentation=file:///usr/share/doc/s3gate" "Documentation=file://${pages}")
 
 # Written directly to its place: a file that sudo leaves in the build folder could not be overwritten by its owner.

@@ -26,6 +26,14 @@ exec >/probe.out 2>/probe.err
 say() { echo "$1 $2"; }
 config=/etc/s3gate/s3gate.yaml
 systemctl start s3gate;                 say started $?
+s3gate ctl health;                      say health $?
+s3gate ctl status >/status.out;         say status_of_root $?
+socket="$(stat -c '%a %U %G' /run/s3gate/ctl.sock)"
+say socket "$socket"
+setpriv --reuid nobody --regid nogroup --clear-groups s3gate ctl health; say health_of_nobody $?
+s3gate ctl standby >/dev/null;          say standby $?
+s3gate ctl health;                      say health_on_standby $?
+s3gate ctl active >/dev/null;           say active $?
 systemctl reload s3gate;                say reloaded $?
 for signal in USR2 PWR ALRM; do systemctl kill --signal=$signal --kill-whom=main s3gate; done
 systemctl is-active s3gate >/dev/null;  say alive $?
@@ -77,8 +85,29 @@ def test_life(seen):
     assert (said["stopped"], said["result"]) == (["0"], ["success"])
 
 
+def test_ctl_finds_the_socket_without_configuration(seen):
+    """The unit's folder, and the rights of its user, whom systemd may have made up."""
+    said, everything, _ = seen
+    assert (said["health"], said["status_of_root"]) == (["0"], ["0"])
+    assert said["socket"] == ["660 s3gate s3gate"]
+    assert said["health_of_nobody"] == ["4"]
+    assert (said["standby"], said["health_on_standby"], said["active"]) == (["0"], ["1"], ["0"])
+    texts = [entry["MESSAGE"] for entry in everything]
+    assert any(
+        re.fullmatch(r"standby: /healthz answers 503 \(asked by root, pid \d+\)", text)
+        for text in texts
+    )
+
+
 def test_a_reload_that_does_not_exist_is_refused(seen):
-    assert seen[0]["reloaded"] != ["0"]
+    """`systemctl reload` runs `s3gate ctl reload` in the unit's sandbox, as its user: it gets
+    through to the daemon."""
+    said, everything, _ = seen
+    assert said["reloaded"] == ["1"]
+    asked = r"reload \(asked by s3gate \(uid \d+\), pid \d+\)"
+    assert any(re.fullmatch(asked, entry["MESSAGE"]) for entry in everything)
+    refusals = [e for e in everything if re.match("s3gate: reload refused: ", e["MESSAGE"])]
+    assert refusals and all(int(entry["PRIORITY"]) == 3 for entry in refusals)
 
 
 def test_a_typo_is_not_restarted_and_its_repair_starts_at_once(seen):

@@ -46,11 +46,12 @@ def test_the_units_paths_are_the_prefixs(tmp_path):
     unit = unit_of(prefix)
     command = f"{prefix}/bin/s3gate --config /etc/s3gate/s3gate.yaml"
     assert field(unit, "ExecStart") == command
+    assert field(unit, "ExecReload") == f"{prefix}/bin/s3gate ctl reload"
     assert field(unit, "Documentation") == f"file://{prefix}/share/doc/s3gate"
     # The rest equals the shipped unit, line by line.
     shipped = (ROOT / "systemd/s3gate.service").read_text(encoding="utf-8").splitlines()
     differing = [a.split("=")[0] for a, b in zip(shipped, unit.splitlines()) if a != b]
-    assert differing == ["Documentation", "ExecStart"]
+    assert differing == ["Documentation", "ExecStart", "ExecReload"]
     assert subprocess.run([f"{prefix}/bin/s3gate", "version"], check=True, timeout=LONG)
 
 

@@ -13,7 +13,9 @@ from support.checkout import ROOT
 
 CHANGES = {
     "as shipped": ("", "", True),
-    "reload": ("KillSignal=", "ExecReload=/bin/kill -HUP $MAINPID\nKillSignal=", False),
+    "reload by signal": ("s3gate ctl reload", "kill -HUP $MAINPID", False),
+    "second reload": ("KillSignal=", "ExecReload=/bin/kill -HUP $MAINPID\nKillSignal=", False),
+    "no folder for the socket": ("RuntimeDirectory=s3gate\n", "", False),
     "check before the start": ("KillSignal=", "ExecStartPre=/bin/true\nKillSignal=", False),
     "typo is restarted": ("RestartPreventExitStatus=2 3", "RestartPreventExitStatus=3", False),
     "stop is restarted": ("RestartPreventExitStatus=2 3", "RestartPreventExitStatus=2", False),
