@@ -85,10 +85,12 @@ std::map<std::string, NameService::Wish> NameService::wishes_of(const config::Co
     return wishes;
 }
 
-void NameService::use(const config::Config& config) {
+void NameService::use(const config::Config& config, Unused unused) {
     std::map<std::string, Wish> wishes = wishes_of(config);
-    for (auto name = names_.begin(); name != names_.end();) {
-        name = wishes.contains(name->first) ? std::next(name) : forget(name);
+    for (auto& [host, name] : names_) {
+        if (!wishes.contains(host)) {
+            set_aside(host, name);
+        }
     }
     for (auto& [host, wish] : wishes) {
         const auto [found, is_new] = names_.try_emplace(host);
@@ -99,16 +101,23 @@ void NameService::use(const config::Config& config) {
             ask(host, name);
             continue;
         }
-        if (was_used && !under_way_.contains(host)) {
-            look_up_soon(host, name);
-        } else if (!was_used && name.has_outcome()) {
-            schedule(host, name, base::Clock::now());
+        if (!under_way_.contains(host)) {  // else its end decides when the next one comes
+            was_used ? look_up_soon(host, name) : schedule(host, name, base::Clock::now());
         }
         if (!name.known.is_known() && name.has_outcome()) {
             for (const User& user : name.wish.users) {
                 spdlog::warn("{}", unresolved_message(user.group, user.server, name.reason));
             }
         }
+    }
+    if (unused == Unused::forget) {
+        forget_unused();
+    }
+}
+
+void NameService::forget_unused() {
+    for (auto name = names_.begin(); name != names_.end();) {
+        name = name->second.is_used() ? std::next(name) : forget(name);
     }
 }
 
@@ -218,6 +227,13 @@ NameService::Names::iterator NameService::forget(Names::iterator name) {
     addresses_.erase(host);
     settle(host);
     return names_.erase(name);
+}
+
+void NameService::set_aside(const std::string& host, Name& name) {
+    name.wish = {};
+    if (!under_way_.contains(host)) {
+        set_alarm(host, name, std::nullopt);
+    }
 }
 
 // At most one look-up of a name is under way: one of a name that was forgotten and is used again

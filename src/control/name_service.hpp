@@ -43,6 +43,12 @@ struct NameStatus {
     std::array<std::uint64_t, policy::kLookupFailures> failures{};  // by kind
 };
 
+// What becomes of a name that the new configuration does not have.
+enum class Unused : std::uint8_t {
+    forget,
+    keep,  // with its addresses, without look-ups: the old configuration may come back
+};
+
 class NameService {
   public:
     // Called in the loop with all addresses after some of names in use changed. What changes within
@@ -60,16 +66,19 @@ class NameService {
 
     // From now on these sites' names are looked up and reported: to be called at the start and for
     // each configuration that begins to serve. A name that stays keeps its addresses and its
-    // history, and is looked up again within a second; a new one is looked up at once; one that no
-    // site has is forgotten. Warns of every server whose name is known to be unknown.
-    void use(const config::Config& config);
+    // history, and is looked up again within a second; a new one is looked up at once; `unused`
+    // says what becomes of one that no site has. Warns of every server whose name is known to be
+    // unknown.
+    void use(const config::Config& config, Unused unused = Unused::forget);
+    // Forgets the names that use() kept.
+    void forget_unused();
     // Blocks until every name has been answered, at the latest for `limit`; a name without an
     // answer then has failed. For the start, before the loop runs; no change is told.
     void resolve_first(base::Duration limit);
     // Looks up those of `hosts` that nobody has asked for, and calls `done` in the loop when each
     // of them has been answered, at the latest after `limit`; a name without an answer then has
     // failed. For a configuration that does not serve yet: what came out is in addresses() and
-    // unresolved(), is not reported, and is forgotten by a use() without these names.
+    // unresolved(), is not reported, and is forgotten as other names are that no site has.
     void when_known(const std::set<std::string>& hosts, base::Duration limit,
                     std::function<void()> done);
 
@@ -129,6 +138,7 @@ class NameService {
     auto while_alive(Call call);
 
     Names::iterator forget(Names::iterator name);
+    void set_aside(const std::string& host, Name& name);
     void ask(const std::string& host, Name& name);
     void look_up_soon(const std::string& host, Name& name);
     void schedule(const std::string& host, Name& name, base::TimePoint now);

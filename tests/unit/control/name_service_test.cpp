@@ -368,6 +368,31 @@ TEST_F(NameServiceTest, ANewConfigurationKeepsWhatStaysAndForgetsWhatIsGone) {
     EXPECT_EQ(changes[0].count("goes"), 0u);
 }
 
+// The configuration before may come back when nobody confirms the new one, also with a resolver
+// that is dead by then.
+TEST_F(NameServiceTest, NamesCanBeKeptForAConfigurationThatMayComeBack) {
+    names.set("old", found({"10.0.0.1"}));
+    names.set("new", found({"10.0.0.2"}));
+    const config::Config before = config_of({"old"});
+    start(before);
+    service->use(config_of({"new"}), Unused::keep);
+    ASSERT_TRUE(run_rounds("new", 1));
+    const std::size_t asked = names.asked("old");
+    names.set("old", failed(LookupFailure::unavailable));
+    ASSERT_TRUE(run_rounds("new", 20));
+    EXPECT_LE(names.asked("old"), asked + 1) << "at most the one that was under way";
+    EXPECT_EQ(service->status(base::Clock::now()).size(), 1u);
+    EXPECT_THAT(known("old"), ElementsAre(ip("10.0.0.1")));
+    service->use(before, Unused::keep);
+    EXPECT_THAT(known("old"), ElementsAre(ip("10.0.0.1")));
+    ASSERT_TRUE(run_rounds("old", 3));
+    EXPECT_THAT(known("old"), ElementsAre(ip("10.0.0.1")));
+    EXPECT_THAT(known("new"), ElementsAre(ip("10.0.0.2")));
+    service->forget_unused();
+    EXPECT_THAT(known("new"), IsEmpty());
+    EXPECT_THAT(known("old"), ElementsAre(ip("10.0.0.1")));
+}
+
 TEST_F(NameServiceTest, EveryConfigurationWarnsOfItsUnknownNames) {
     start(config_of({"a"}, {true, hours{1}, seconds{20}}));
     take_log();
