@@ -4,8 +4,7 @@ add_library(s3gate_options INTERFACE)
 target_include_directories(s3gate_options INTERFACE ${PROJECT_SOURCE_DIR}/include)
 target_compile_options(s3gate_options INTERFACE
     -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion)
-# Asio: no deprecated names; exceptions of awaitables are not used. Debian's spdlog is compiled with an external
-# fmt.
+# Asio: no deprecated names, no stackful coroutines. Debian's spdlog is compiled with an external fmt.
 target_compile_definitions(s3gate_options INTERFACE
     BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_DISABLE_BOOST_COROUTINE S3GATE_VERSION="${PROJECT_VERSION}")
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")

@@ -3,12 +3,20 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/error.hpp>
+#include <boost/asio/experimental/channel.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/system/system_error.hpp>
 #include <cmath>
-#include <deque>
+#include <exception>
 #include <map>
-#include <optional>
 #include <utility>
 
 #include "health_probe.hpp"
@@ -19,40 +27,44 @@ namespace {
 
 namespace asio = boost::asio;
 using boost::system::error_code;
-using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>,
-                                         asio::io_context::executor_type>;
-
-struct Check;
+using Executor = asio::io_context::executor_type;
+constexpr asio::use_awaitable_t<Executor> kAwait{};
+using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>, Executor>;
 
 // The checks of one group in one generation.
 struct GroupChecks {
-    std::shared_ptr<const ProbePlan> plan;
-    base::Duration interval{};
-    unsigned fall = 1;
-    unsigned rise = 1;
-    unsigned concurrency = 1;
-    unsigned running = 0;
-    std::deque<std::weak_ptr<Check>> waiting;  // due, but `concurrency` are running
+    GroupChecks(asio::io_context& context, const config::Health& health)
+        : plan(std::make_shared<const ProbePlan>(probe_plan_of(health))),
+          interval(std::max(health.interval, base::Duration(1))),
+          fall(health.fall),
+          rise(health.rise),
+          places(context, std::max(health.concurrency, 1U)) {
+        while (places.try_send(error_code{})) {
+        }
+    }
+
+    const std::shared_ptr<const ProbePlan> plan;
+    const base::Duration interval;
+    const unsigned fall;
+    const unsigned rise;
+    // A semaphore with one message for each check that may still begin. Checks that wait for a
+    // message receive one in the order in which they came.
+    asio::experimental::channel<Executor, void(error_code)> places;
 };
 
 // The checks of one backend, as long as some generation has the backend.
 struct Check {
-    explicit Check(asio::io_context& context, unsigned fall, unsigned rise_wanted)
-        : timer(context), state(fall, rise_wanted), rise(rise_wanted) {}
+    explicit Check(const GroupChecks& common) : state(common.fall, common.rise) {}
 
     state::CellId id;
     std::string label;  // for messages
     base::SocketAddress address;
-    std::shared_ptr<GroupChecks> group;
-    base::Duration phase{};  // from the first check to the second; at most one interval
-    base::TimePoint due{};   // of the last check that began or waits to begin
-    Timer timer;
-    bool is_waiting = false;
-    std::shared_ptr<Probe> probe;              // null while none is running
-    std::shared_ptr<GroupChecks> probe_group;  // the group that counts the running probe
+    std::shared_ptr<GroupChecks> group;  // of the present generation
+    base::Duration phase{};              // from the first check to the second; at most one interval
+    base::TimePoint due{};               // of the last check that began or waits to begin
     policy::HealthState state;
-    unsigned rise;
     unsigned passed_while_marked = 0;  // in a row, since requests set the mark
+    asio::cancellation_signal gone;    // ends the coroutine
 };
 
 // Time from a backend's first check to its second, as a share of the interval. The backends of a
@@ -68,26 +80,66 @@ base::Duration phase_of(std::size_t group, std::size_t peer, std::size_t peers,
     return std::max(base::Duration(static_cast<std::int64_t>(count)), base::Duration(1));
 }
 
+// When the next check is due. Each backend keeps its own rhythm: a check that was slow or had to
+// wait does not shift the next one onto the checks of other backends.
+base::TimePoint next_due(Check& check) {
+    const base::TimePoint now = base::Clock::now();
+    const base::Duration interval = check.group->interval;
+    check.due += std::exchange(check.phase, interval);
+    if (check.state.is_up() && check.state.failures() > 0) {
+        // A backend that failed its last check is checked a little sooner. With interval 3 s,
+        // timeout 1 s and fall 3, a node that freezes right after a passed check is down after 9.5
+        // s, so its waiting requests move on in less than 10 s.
+        check.due -= interval / 12;
+    }
+    if (check.due <= now) {
+        check.due += ((now - check.due) / interval + 1) * interval;
+    }
+    return check.due;
+}
+
+// Takes a place in the backend's group, and tells which group that is.
+Task<std::shared_ptr<GroupChecks>> place_for(const Check& check) {
+    for (;;) {
+        const std::shared_ptr<GroupChecks> group = check.group;
+        const auto [error] = co_await group->places.async_receive(asio::as_tuple(kAwait));
+        if (!error) {
+            co_return group;
+        }
+        // A newer generation took the check over. It waits in that generation's group.
+    }
+}
+
+// A coroutine that is cancelled ends with operation_aborted. Every other exception is a bug and
+// ends the process.
+void rethrow_unless_cancelled(const std::exception_ptr& error) {
+    try {
+        if (error) {
+            std::rethrow_exception(error);
+        }
+    } catch (const boost::system::system_error& cancelled) {
+        if (cancelled.code() != asio::error::operation_aborted) {
+            throw;
+        }
+    }
+}
+
 }  // namespace
 
 struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     Impl(asio::io_context& context_, state::Board& board_, OnDown on_down_)
         : context(context_), board(board_), on_down(std::move(on_down_)), round_timer(context_) {}
 
-    void use(std::shared_ptr<const state::Snapshot> snapshot);
+    void use(const state::Snapshot& snapshot);
     void use_group(const state::Group& group, std::size_t group_index,
                    std::map<state::CellId, std::shared_ptr<Check>>& kept);
-    std::shared_ptr<Check> take_over(state::CellId id, const std::shared_ptr<GroupChecks>& group);
-    void become_due(const std::shared_ptr<Check>& check);
-    void launch(const std::shared_ptr<Check>& check);
-    void launch_waiting(GroupChecks& group);
-    void on_result(const std::shared_ptr<Check>& check, std::uint64_t begun_in,
-                   const ProbeResult& result);
+    std::shared_ptr<Check> take_over(state::CellId id, const GroupChecks& group);
+    void begin(const std::shared_ptr<Check>& check);
+    Task<void> keep_checking(Check& check);
+    Task<void> check_once(Check& check);
     void record(Check& check, const ProbeResult& result);
     void take_down(const Check& check, const ProbeResult& result);
     void bring_up(const Check& check);
-    void schedule_next(const std::shared_ptr<Check>& check);
-    void drop(Check& check);
     void end_first_round();
 
     asio::io_context& context;
@@ -95,25 +147,23 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     OnDown on_down;
     std::map<state::CellId, std::shared_ptr<Check>> checks;  // by cell
     std::uint64_t stalls = 0;  // results of checks that began before the last stall do not count
-    bool is_stopped = false;
     std::function<void()> round_done;
     Timer round_timer;
 };
 
-void HealthChecker::Impl::use(std::shared_ptr<const state::Snapshot> snapshot) {
+void HealthChecker::Impl::use(const state::Snapshot& snapshot) {
     std::map<state::CellId, std::shared_ptr<Check>> kept;
     std::size_t index = 0;
-    for (const state::Group& group : state::groups_of(*snapshot)) {
+    for (const state::Group& group : state::groups_of(snapshot)) {
         use_group(group, index++, kept);
     }
-    for (auto& [id, check] : checks) {
-        drop(*check);  // no group of the new generation has it
+    for (const auto& [id, check] : checks) {  // no group of the new generation has these
+        check->gone.emit(asio::cancellation_type::terminal);
     }
     checks = std::move(kept);
     for (const auto& [id, check] : checks) {
         if (check->due == base::TimePoint{}) {
-            check->due = base::Clock::now();
-            become_due(check);
+            begin(check);
         }
     }
     end_first_round();
@@ -128,95 +178,74 @@ void HealthChecker::Impl::use_group(const state::Group& group, std::size_t group
         }
         return;
     }
-    auto common = std::make_shared<GroupChecks>();
-    common->plan = std::make_shared<const ProbePlan>(probe_plan_of(health));
-    common->interval = std::max(health.interval, base::Duration(1));
-    common->fall = health.fall;
-    common->rise = health.rise;
-    common->concurrency = std::max(health.concurrency, 1U);
+    const auto common = std::make_shared<GroupChecks>(context, health);
     for (std::size_t i = 0; i < group.peers.size(); ++i) {
         const state::Peer& peer = group.peers[i];
-        const std::shared_ptr<Check> check = take_over(peer.id(), common);
+        const std::shared_ptr<Check> check = take_over(peer.id(), *common);
         check->id = peer.id();
         check->label = state::label_of(group, peer);
         check->address = peer.check_address;
         check->group = common;
         check->phase = phase_of(group_index, i, group.peers.size(), common->interval);
         kept.emplace(peer.id(), check);
-        if (std::exchange(check->is_waiting, false)) {
-            become_due(check);
-        }
     }
 }
 
 // The check of a backend that an earlier generation had, with its verdict; otherwise a new one.
-std::shared_ptr<Check> HealthChecker::Impl::take_over(state::CellId id,
-                                                      const std::shared_ptr<GroupChecks>& group) {
+std::shared_ptr<Check> HealthChecker::Impl::take_over(state::CellId id, const GroupChecks& group) {
     const auto known = checks.find(id);
     if (known == checks.end()) {
-        return std::make_shared<Check>(context, group->fall, group->rise);
+        return std::make_shared<Check>(group);
     }
     std::shared_ptr<Check> check = std::move(known->second);
     checks.erase(known);
-    if (check->group->fall != group->fall || check->group->rise != group->rise) {
-        policy::HealthState fresh(group->fall, group->rise);
+    if (check->group->fall != group.fall || check->group->rise != group.rise) {
+        policy::HealthState fresh(group.fall, group.rise);
         if (check->state.is_checked()) {
             fresh.on_check(check->state.is_up());  // the first result alone decides
         }
         check->state = fresh;
     }
+    check->group->places.cancel();  // checks that wait there now wait in their new group
     return check;
 }
 
-void HealthChecker::Impl::become_due(const std::shared_ptr<Check>& check) {
-    if (check->group->running >= check->group->concurrency) {
-        check->is_waiting = true;
-        check->group->waiting.push_back(check);
-        return;
-    }
-    launch(check);
+void HealthChecker::Impl::begin(const std::shared_ptr<Check>& check) {
+    check->due = base::Clock::now();
+    // The handler keeps alive what the coroutine uses. The coroutine may end after the checker.
+    const auto at_end = [self = shared_from_this(), check](const std::exception_ptr& error) {
+        rethrow_unless_cancelled(error);
+    };
+    asio::co_spawn(context, keep_checking(*check),
+                   asio::bind_cancellation_slot(check->gone.slot(), at_end));
 }
 
-void HealthChecker::Impl::launch(const std::shared_ptr<Check>& check) {
-    check->probe_group = check->group;
-    ++check->probe_group->running;
-    check->probe = Probe::start(context, check->group->plan, check->address,
-                                [self = shared_from_this(), weak = std::weak_ptr(check),
-                                 begun_in = stalls](const ProbeResult& result) {
-                                    if (const std::shared_ptr<Check> alive = weak.lock()) {
-                                        self->on_result(alive, begun_in, result);
-                                    }
-                                });
-}
-
-void HealthChecker::Impl::launch_waiting(GroupChecks& group) {
-    while (group.running < group.concurrency && !group.waiting.empty()) {
-        const std::shared_ptr<Check> next = group.waiting.front().lock();
-        group.waiting.pop_front();
-        // The check may be gone, or in the queue of a newer generation.
-        if (next && next->is_waiting && next->group.get() == &group) {
-            next->is_waiting = false;
-            launch(next);
-        }
+Task<void> HealthChecker::Impl::keep_checking(Check& check) {
+    Timer beat(context);
+    for (;;) {
+        co_await check_once(check);
+        beat.expires_at(next_due(check));
+        co_await beat.async_wait(kAwait);
     }
 }
 
-void HealthChecker::Impl::on_result(const std::shared_ptr<Check>& check, std::uint64_t begun_in,
-                                    const ProbeResult& result) {
-    const std::shared_ptr<GroupChecks> group = std::exchange(check->probe_group, nullptr);
-    --group->running;
-    check->probe.reset();
-    if (is_stopped) {
-        return;
+Task<void> HealthChecker::Impl::check_once(Check& check) {
+    const std::shared_ptr<GroupChecks> group = co_await place_for(check);
+    const std::uint64_t begun_in = stalls;
+    const ProbeResult result = co_await probe(group->plan, check.address);
+    // A cancelled check may not get here. No other check misses the place: those of its group are
+    // cancelled too, or wait in the group of a newer generation.
+    group->places.try_send(error_code{});
+    if ((co_await asio::this_coro::cancellation_state).cancelled() !=
+        asio::cancellation_type::none) {
+        co_return;
     }
     if (begun_in == stalls && result.end != ProbeEnd::inconclusive) {
-        record(*check, result);
+        record(check, result);
     } else {
         state::bump(board.control().discarded);
-        spdlog::debug("{} had a check that says nothing: {}", check->label, result.reason);
+        spdlog::debug("{} had a check that says nothing: {}", check.label, result.reason);
     }
-    schedule_next(check);
-    launch_waiting(*group);
     end_first_round();
 }
 
@@ -230,12 +259,12 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     // so only this ends its mark before fail_timeout.
     const bool is_marked = policy::is_marked(board.passive(check.id.index));
     check.passed_while_marked = is_marked && has_passed ? check.passed_while_marked + 1 : 0;
-    if (check.passed_while_marked >= check.rise) {
+    if (check.passed_while_marked >= check.group->rise) {
         check.passed_while_marked = 0;
         state::bump(board.control().marks_cleared);
         board.clear_passive(check.id.index);
-        spdlog::info("{} is no longer passively marked: {} passed check{}", check.label, check.rise,
-                     check.rise == 1 ? "" : "s");
+        spdlog::info("{} is no longer passively marked: {} passed check{}", check.label,
+                     check.group->rise, check.group->rise == 1 ? "" : "s");
     }
     if (has_passed && !check.state.is_checked() && !board.is_up(check.id.index)) {
         board.set_up(check.id.index, true);  // it joined a group in service
@@ -276,40 +305,6 @@ void HealthChecker::Impl::bring_up(const Check& check) {
                  check.state.successes() == 1 ? "" : "s");
 }
 
-// Each backend keeps its own rhythm: a check that was slow or had to wait does not shift the next
-// one onto the checks of other backends.
-void HealthChecker::Impl::schedule_next(const std::shared_ptr<Check>& check) {
-    const base::TimePoint now = base::Clock::now();
-    const base::Duration interval = check->group->interval;
-    check->due += std::exchange(check->phase, interval);
-    if (check->state.is_up() && check->state.failures() > 0) {
-        // A backend that failed its last check is checked a little sooner. With interval 3 s,
-        // timeout 1 s and fall 3, a node that freezes right after a passed check is down after 9.5
-        // s, so its waiting requests move on in less than 10 s.
-        check->due -= interval / 12;
-    }
-    if (check->due <= now) {
-        check->due += ((now - check->due) / interval + 1) * interval;
-    }
-    check->timer.expires_at(check->due);
-    check->timer.async_wait(
-        [self = shared_from_this(), weak = std::weak_ptr(check)](error_code error) {
-            const std::shared_ptr<Check> alive = weak.lock();
-            if (!error && alive && !self->is_stopped && !alive->probe && !alive->is_waiting) {
-                self->become_due(alive);
-            }
-        });
-}
-
-void HealthChecker::Impl::drop(Check& check) {
-    check.timer.cancel();
-    check.is_waiting = false;
-    if (check.probe) {
-        std::exchange(check.probe, nullptr)->cancel();
-        --std::exchange(check.probe_group, nullptr)->running;
-    }
-}
-
 void HealthChecker::Impl::end_first_round() {
     const auto is_open = [](const auto& item) { return !item.second->state.is_checked(); };
     if (!round_done || std::ranges::any_of(checks, is_open)) {
@@ -327,7 +322,7 @@ HealthChecker::~HealthChecker() {
 }
 
 void HealthChecker::use(std::shared_ptr<const state::Snapshot> snapshot) {
-    impl_->use(std::move(snapshot));
+    impl_->use(*snapshot);
 }
 
 void HealthChecker::when_first_round_done(std::function<void()> done, base::Duration limit) {
@@ -346,11 +341,10 @@ void HealthChecker::discard_running() {
 }
 
 void HealthChecker::stop() {
-    impl_->is_stopped = true;
     impl_->round_done = nullptr;
     impl_->round_timer.cancel();
-    for (auto& [id, check] : impl_->checks) {
-        impl_->drop(*check);
+    for (const auto& [id, check] : impl_->checks) {
+        check->gone.emit(asio::cancellation_type::terminal);
     }
     impl_->checks.clear();
 }

@@ -1,13 +1,17 @@
 #include "health_probe.hpp"
 
 #include <algorithm>
-#include <boost/asio/basic_stream_socket.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <boost/beast/core/basic_stream.hpp>
+#include <boost/beast/core/error.hpp>
 #include <cerrno>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -19,12 +23,14 @@ namespace s3gate::control {
 namespace {
 
 namespace asio = boost::asio;
+namespace beast = boost::beast;
 using asio::ip::tcp;
 using boost::system::error_code;
 
 using Executor = asio::io_context::executor_type;
-using Socket = asio::basic_stream_socket<tcp, Executor>;
-using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>, Executor>;
+// Its deadline ends the operation that is in progress, with beast::error::timeout.
+using Stream = beast::basic_stream<tcp, Executor>;
+constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> kAwait{};
 
 constexpr std::size_t kMaxHead = 64 * 1024;
 constexpr std::size_t kRead = 4 * 1024;
@@ -60,180 +66,142 @@ bool is_our_fault(const error_code& error, bool is_v6) {
             (code == EADDRNOTAVAIL && !is_v6));
 }
 
-std::string connect_reason(const error_code& error) {
-    return error == asio::error::connection_refused ? "connect refused"
-                                                    : "connect failed: " + error.message();
-}
-
-class HttpProbe final : public Probe, public std::enable_shared_from_this<HttpProbe> {
-  public:
-    HttpProbe(asio::io_context& context, std::shared_ptr<const ProbePlan> plan, Done done)
-        : plan_(std::move(plan)), done_(std::move(done)), socket_(context), timer_(context) {}
-
-    void begin(const base::SocketAddress& address);
-    void cancel() override;
-
-  private:
-    void send_request();
-    void read_on();
-    void look_for_answer();
-    void judge();
-    void finish(ProbeEnd end, std::string reason);
-    void close();
-
-    std::shared_ptr<const ProbePlan> plan_;
-    Done done_;  // empty once finished or cancelled
-    Socket socket_;
-    Timer timer_;
-    base::TimePoint deadline_{};
-    std::string input_;  // received, and not an interim answer that has been read
-    http::HeadScanner scanner_{http::HeadScanner::Kind::response};
-    http::ResponseHead answer_;
-    unsigned interim_ = 0;
-};
-
-void HttpProbe::begin(const base::SocketAddress& address) {
-    deadline_ = base::Clock::now() + plan_->timeout;
-    timer_.expires_at(deadline_);
-    timer_.async_wait([self = shared_from_this()](error_code error) {
-        if (!error) {
-            self->finish(ProbeEnd::unreachable,
-                         "timed out after " + std::to_string(self->plan_->timeout.count()) + " ms");
-        }
-    });
+tcp::endpoint endpoint_of(const base::SocketAddress& address) {
     sockaddr_storage storage{};
     const socklen_t length = address.to_sockaddr(storage);
     tcp::endpoint endpoint;
     endpoint.resize(length);
     std::copy_n(reinterpret_cast<const char*>(&storage), length,
                 reinterpret_cast<char*>(endpoint.data()));
-    // Opens the socket itself; a failure of that arrives in the handler like any other.
-    const bool is_v6 = address.ip().is_v6();
-    socket_.async_connect(endpoint, [self = shared_from_this(), is_v6](error_code error) {
-        if (!error) {
-            self->send_request();
-        } else if (is_our_fault(error, is_v6)) {
-            self->finish(ProbeEnd::inconclusive, error.message());
-        } else {
-            self->finish(ProbeEnd::unreachable, connect_reason(error));
-        }
-    });
+    return endpoint;
 }
 
-void HttpProbe::send_request() {
-    if (!done_) {
-        return;
+ProbeResult failed(std::string reason) {
+    return {ProbeEnd::failed, std::move(reason)};
+}
+
+ProbeResult timed_out(const ProbePlan& plan) {
+    return {ProbeEnd::unreachable,
+            "timed out after " + std::to_string(plan.timeout.count()) + " ms"};
+}
+
+ProbeResult not_connected(const error_code& error, const ProbePlan& plan, bool is_v6) {
+    if (error == beast::error::timeout) {
+        return timed_out(plan);
     }
-    asio::async_write(socket_, asio::buffer(plan_->request),
-                      [self = shared_from_this()](error_code error, std::size_t) {
-                          if (error) {
-                              self->finish(ProbeEnd::failed, error.message());
-                          } else {
-                              self->read_on();
-                          }
-                      });
-}
-
-void HttpProbe::read_on() {
-    if (!done_) {
-        return;
+    if (is_our_fault(error, is_v6)) {
+        return {ProbeEnd::inconclusive, error.message()};
     }
-    const std::size_t had = input_.size();
-    input_.resize(had + kRead);
-    socket_.async_read_some(asio::buffer(input_.data() + had, kRead), [self = shared_from_this(),
-                                                                       had](error_code error,
-                                                                            std::size_t got) {
-        self->input_.resize(had + got);
-        if (!error) {
-            self->look_for_answer();
-        } else if (error == asio::error::eof) {
-            self->finish(ProbeEnd::failed, had == 0 ? "closed without an answer"
-                                                    : "closed in the middle of the answer's head");
-        } else {
-            self->finish(ProbeEnd::failed, error.message());
-        }
-    });
+    return {ProbeEnd::unreachable, error == asio::error::connection_refused
+                                       ? "connect refused"
+                                       : "connect failed: " + error.message()};
 }
 
-// Read by the parser of requests' answers: what is malformed for them is so here. The body is never
-// waited for: the verdict stands in the head.
-void HttpProbe::look_for_answer() {
+// `had` is the number of bytes of the answer that came before the error.
+ProbeResult broke_off(const error_code& error, const ProbePlan& plan, std::size_t had) {
+    if (error == beast::error::timeout) {
+        return timed_out(plan);
+    }
+    if (error == asio::error::eof) {
+        return failed(had == 0 ? "closed without an answer"
+                               : "closed in the middle of the answer's head");
+    }
+    return failed(error.message());
+}
+
+ProbeResult judge(const ProbePlan& plan, const http::ResponseHead& answer) {
+    if (std::ranges::find(plan.expect_status, answer.status) == plan.expect_status.end()) {
+        return failed("status " + std::to_string(answer.status));
+    }
+    for (const http::Field& field : answer.fields) {
+        for (const auto& [rejected, pattern] : plan.reject_headers) {
+            if (base::iequals(field.name, rejected) && base::glob_imatch(pattern, field.value)) {
+                return failed("header " + printable(field.name) + ": " +
+                              shown_value(field.name, field.value));
+            }
+        }
+    }
+    return {ProbeEnd::passed, {}};
+}
+
+// Judges the answer while it arrives. The relay reads answers with the same parser, so both refuse
+// the same malformed answers.
+class AnswerJudge {
+  public:
+    explicit AnswerJudge(const ProbePlan& plan) : plan_(plan) {}
+
+    // Returns nothing while more must be read. `input` holds what was received. Interim answers are
+    // removed from it.
+    std::optional<ProbeResult> look(std::string& input);
+
+  private:
+    const ProbePlan& plan_;
+    http::HeadScanner scanner_{http::HeadScanner::Kind::response};
+    http::ResponseHead answer_;
+    unsigned interim_ = 0;
+};
+
+std::optional<ProbeResult> AnswerJudge::look(std::string& input) {
     for (;;) {
-        const http::HeadScanner::State state = scanner_.scan(input_);
+        const http::HeadScanner::State state = scanner_.scan(input);
         const bool is_complete = state == http::HeadScanner::State::complete;
-        if ((is_complete ? scanner_.end() : input_.size()) > kMaxHead) {
-            finish(ProbeEnd::failed,
-                   "answer's head larger than " + std::to_string(kMaxHead / 1024) + " KiB");
-            return;
+        if ((is_complete ? scanner_.end() : input.size()) > kMaxHead) {
+            return failed("answer's head larger than " + std::to_string(kMaxHead / 1024) + " KiB");
         }
         if (state == http::HeadScanner::State::incomplete) {
-            read_on();
-            return;
+            return std::nullopt;
         }
         http::HeadError error = scanner_.error();
         if (is_complete) {
-            error = http::parse_response_head_softly({input_.data(), scanner_.end()}, answer_);
+            error = http::parse_response_head_softly({input.data(), scanner_.end()}, answer_);
             if (error == http::HeadError::none) {
-                error = http::meaning_of(answer_, plan_->asks_head).error;
+                error = http::meaning_of(answer_, plan_.asks_head).error;
             }
         }
         if (error != http::HeadError::none) {
-            finish(ProbeEnd::failed, "malformed answer: " + std::string(http::to_string(error)));
-            return;
+            return failed("malformed answer: " + std::string(http::to_string(error)));
         }
         // RFC 9110 §15.2: 1xx is not the answer yet; 101 is one, and not what we asked for.
         const bool is_interim = answer_.status < 200 && answer_.status != 101;
         if (!is_interim || interim_ == kMaxInterim) {
-            judge();
-            return;
+            return judge(plan_, answer_);
         }
         ++interim_;
-        input_.erase(0, scanner_.end());
+        input.erase(0, scanner_.end());
         scanner_.reset();
     }
 }
 
-void HttpProbe::judge() {
-    const auto& expected = plan_->expect_status;
-    if (std::ranges::find(expected, answer_.status) == expected.end()) {
-        finish(ProbeEnd::failed, "status " + std::to_string(answer_.status));
-        return;
+// Does not wait for the body: the head decides.
+Task<ProbeResult> ask(const ProbePlan& plan, const base::SocketAddress& address,
+                      base::TimePoint deadline) {
+    Stream stream(co_await asio::this_coro::executor);
+    stream.expires_at(deadline);  // covers all operations together
+    // The connect opens the socket and reports a failure of that like its own.
+    const auto [connect_error] = co_await stream.async_connect(endpoint_of(address), kAwait);
+    if (connect_error) {
+        co_return not_connected(connect_error, plan, address.ip().is_v6());
     }
-    for (const http::Field& field : answer_.fields) {
-        for (const auto& [rejected, pattern] : plan_->reject_headers) {
-            if (base::iequals(field.name, rejected) && base::glob_imatch(pattern, field.value)) {
-                finish(ProbeEnd::failed, "header " + printable(field.name) + ": " +
-                                             shown_value(field.name, field.value));
-                return;
-            }
+    const auto [write_error, sent] =
+        co_await asio::async_write(stream, asio::buffer(plan.request), kAwait);
+    if (write_error) {
+        co_return broke_off(write_error, plan, 0);
+    }
+    std::string input;
+    AnswerJudge answer(plan);
+    for (;;) {
+        const std::size_t had = input.size();
+        input.resize(had + kRead);
+        const auto [read_error, got] =
+            co_await stream.async_read_some(asio::buffer(input.data() + had, kRead), kAwait);
+        input.resize(had + got);
+        if (read_error) {
+            co_return broke_off(read_error, plan, had);
+        }
+        if (std::optional<ProbeResult> verdict = answer.look(input)) {
+            co_return *std::move(verdict);
         }
     }
-    finish(ProbeEnd::passed, {});
-}
-
-void HttpProbe::finish(ProbeEnd end, std::string reason) {
-    if (!done_) {
-        return;
-    }
-    close();
-    // Our own process stood still (VM pause, SIGSTOP): whatever was seen after that, a timeout
-    // above all, is not the backend's fault (docs/architecture.md).
-    if (base::Clock::now() > deadline_ + kOwnStall) {
-        end = ProbeEnd::inconclusive;
-        reason = "this process stood still";
-    }
-    std::exchange(done_, nullptr)({end, std::move(reason)});
-}
-
-void HttpProbe::cancel() {
-    done_ = nullptr;
-    close();
-}
-
-void HttpProbe::close() {
-    error_code ignored;
-    socket_.close(ignored);
-    timer_.cancel();
 }
 
 }  // namespace
@@ -250,12 +218,15 @@ ProbePlan probe_plan_of(const config::Health& health) {
     return plan;
 }
 
-std::shared_ptr<Probe> Probe::start(asio::io_context& context,
-                                    std::shared_ptr<const ProbePlan> plan,
-                                    const base::SocketAddress& address, Done done) {
-    auto probe = std::make_shared<HttpProbe>(context, std::move(plan), std::move(done));
-    probe->begin(address);
-    return probe;
+Task<ProbeResult> probe(std::shared_ptr<const ProbePlan> plan, base::SocketAddress address) {
+    const base::TimePoint deadline = base::Clock::now() + plan->timeout;
+    ProbeResult result = co_await ask(*plan, address, deadline);
+    // Our own process stood still (VM pause, SIGSTOP): whatever was seen after that, a timeout
+    // above all, is not the backend's fault (docs/architecture.md).
+    if (base::Clock::now() > deadline + kOwnStall) {
+        co_return ProbeResult{ProbeEnd::inconclusive, "this process stood still"};
+    }
+    co_return result;
 }
 
 }  // namespace s3gate::control

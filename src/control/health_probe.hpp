@@ -1,10 +1,9 @@
-// One active check: connects, asks, reads the head of the answer and judges it. Lives on the
-// control thread's io_context, held by its own pending operations; opens and closes its own
-// connection.
+// One active check: connects, asks, reads the head of the answer and judges it, on a connection of
+// its own. It is a coroutine on the control thread's io_context and owns everything that it uses.
 #pragma once
 
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -15,6 +14,10 @@
 #include "s3gate/config/model.hpp"
 
 namespace s3gate::control {
+
+// A coroutine of the control thread.
+template <typename T>
+using Task = boost::asio::awaitable<T, boost::asio::io_context::executor_type>;
 
 // A tick, or an end of a check, that comes this much too late says that we stood still, not the
 // backend (docs/architecture.md).
@@ -43,17 +46,8 @@ struct ProbeResult {
     std::string reason;  // one printable line; empty when passed
 };
 
-class Probe {
-  public:
-    virtual ~Probe() = default;
-    // Closes the connection; `done` is not called any more.
-    virtual void cancel() = 0;
-
-    using Done = std::function<void(ProbeResult)>;
-    // Begins at once. `done` is called exactly once, never from inside start().
-    static std::shared_ptr<Probe> start(boost::asio::io_context& context,
-                                        std::shared_ptr<const ProbePlan> plan,
-                                        const base::SocketAddress& address, Done done);
-};
+// Ends within the plan's timeout and closes the connection. No network event makes it throw. When
+// the coroutine is cancelled, it closes the connection and throws, or its result means nothing.
+Task<ProbeResult> probe(std::shared_ptr<const ProbePlan> plan, base::SocketAddress address);
 
 }  // namespace s3gate::control

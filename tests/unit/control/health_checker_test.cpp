@@ -10,7 +10,9 @@
 #include <spdlog/spdlog.h>
 
 #include <boost/asio.hpp>
+#include <filesystem>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <sstream>
 #include <utility>
@@ -101,6 +103,11 @@ class ScriptedServer {
 
     tcp::acceptor acceptor_;
 };
+
+std::size_t open_descriptors() {
+    const std::filesystem::directory_iterator all("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
 
 class HealthCheckerTest : public testing::Test {
   protected:
@@ -511,6 +518,58 @@ TEST_F(HealthCheckerTest, TheRunningCheckOfWhoIsGoneIsHungUp) {
     checker.use(snapshot_of({}));
     ASSERT_TRUE(run_until([&] { return leaves.open == 0; }));
     EXPECT_EQ(board.control().failed, 0u);
+}
+
+// The loop does not run again after stop(), whatever the checks are doing. The fixture stops the
+// checker and destroys the loop.
+TEST_F(HealthCheckerTest, EndsWhileChecksRunAndWait) {
+    health.concurrency = 1;
+    ScriptedServer& shared = add_server();
+    shared.answer = "";
+    health.port = shared.port();
+    checker.use(snapshot_of({1, 2, 3}));
+    ASSERT_TRUE(run_until([&] { return shared.requests.size() == 1; }));
+}
+
+// A check that waits for its turn waits in the group of the present generation.
+TEST_F(HealthCheckerTest, AWaitingCheckGetsTheRoomOfANewGeneration) {
+    health.concurrency = 1;
+    health.timeout = seconds{120};
+    ScriptedServer& shared = add_server();
+    shared.answer = "";
+    health.port = shared.port();
+    checker.use(snapshot_of({1, 2}));
+    ASSERT_TRUE(run_until([&] { return shared.requests.size() == 1; }));
+    health.concurrency = 2;
+    checker.use(snapshot_of({1, 2}));
+    ASSERT_TRUE(run_until([&] { return shared.requests.size() == 2; }));
+    EXPECT_EQ(shared.open, 2);  // the first one goes on
+    EXPECT_EQ(board.control().failed, 0u);
+}
+
+// Checks that run, that wait for their turn and that are not due: all end with their backend.
+TEST_F(HealthCheckerTest, WhoIsGoneLeavesNothingOpen) {
+    constexpr std::uint16_t kBackends = 100;
+    health.concurrency = 30;
+    health.timeout = milliseconds{20};
+    ScriptedServer& shared = add_server();
+    health.port = shared.port();
+    ASSERT_TRUE(run_until([&] { return context.poll_one() == 0; }));
+    const std::size_t before = open_descriptors();
+    for (unsigned round = 0; round < 20; ++round) {
+        shared.answer = round % 2 == 0 ? kOk : "";
+        std::vector<std::uint16_t> ports;
+        for (std::uint16_t port = 1; port <= kBackends; ++port) {
+            if ((port + round) % 3 != 0) {
+                ports.push_back(port);
+            }
+        }
+        checker.use(snapshot_of(ports));
+        const std::size_t asked = shared.requests.size();
+        ASSERT_TRUE(run_until([&] { return shared.requests.size() >= asked + 50; }));
+    }
+    checker.use(snapshot_of({}));
+    EXPECT_TRUE(run_until([&] { return open_descriptors() == before; }));
 }
 
 TEST_F(HealthCheckerTest, AVerdictSurvivesOtherThresholds) {
