@@ -47,8 +47,8 @@ namespace {
 
 constexpr std::size_t kRequests = 4096;
 constexpr std::size_t kSources = 200;  // client addresses: requests without a key go by them
-constexpr std::size_t kInlineBody =
-    16384;  // a body up to this size is part of the prepared request
+// A body up to this size is part of the prepared request.
+constexpr std::size_t kInlineBody = 16384;
 constexpr std::size_t kHotBuffer = 512 * 1024;
 constexpr int kDialsAtOnce = 64;
 constexpr int kRedials = 50;

@@ -40,10 +40,10 @@ struct Object {
 };
 constexpr std::array<Object, 4> kObjects{
     {{"1k", 1024}, {"64k", 65536}, {"1m", 1 << 20}, {"64m", 64 << 20}}};
-constexpr std::size_t kInline =
-    1024;  // an object up to this size is sent with its head in one piece
-constexpr std::size_t kHotBuffer =
-    512 * 1024;  // fits the cache, like data that a server has just read
+// An object up to this size is sent with its head in one piece.
+constexpr std::size_t kInline = 1024;
+// Fits the cache, like data that a server has just read.
+constexpr std::size_t kHotBuffer = 512 * 1024;
 constexpr std::size_t kHeadLimit = 16384;
 // Bytes for one client before others get a turn: servers serve clients in parallel. Otherwise a
 // fast proxy would occupy the origin for a whole object.

@@ -321,8 +321,8 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
                     tree.open_key(line_of(error.mark))};
     const std::string_view line = lines.at(out.line);
     if (error.msg.ends_with("flow not found") && error.mark.pos == 0) {
-        out.line =
-            tree.open_line();  // yaml-cpp reports the first line for errors at the end of the file
+        // yaml-cpp reports the first line for errors at the end of the file.
+        out.line = tree.open_line();
         out.message = "YAML syntax: a [ or { that is opened here is never closed";
         return out;
     }
@@ -338,8 +338,8 @@ SyntaxError explain(const YAML::Exception& error, const Lines& lines, const Tree
     if (!word.empty()) {
         out.message = quote_it(word);
     } else if (cause == kBehindQuote) {
-        out.message =
-            "YAML syntax: " + std::string(cause);  // yaml-cpp's text depends on its version
+        // yaml-cpp's text depends on its version.
+        out.message = "YAML syntax: " + std::string(cause);
     } else if (!cause.empty()) {
         out.message += " (" + std::string(cause) + ")";
     } else if (error.msg.ends_with("flow not found")) {

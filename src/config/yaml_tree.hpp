@@ -22,8 +22,8 @@ struct Node {
     int line = 0;
     bool unusable = false;  // its problem was reported; readers skip it
     std::string text;
-    std::string
-        unquoted;  // the original words if they need quotes to be a text in YAML; else empty
+    // The original words if they need quotes to be a text in YAML; else empty.
+    std::string unquoted;
     std::vector<Key> keys;    // mapping: one per item
     std::vector<Node> items;  // list and mapping
 };

@@ -91,8 +91,8 @@ bool Stream::after_receive(ssize_t moved, std::size_t wanted, bool short_means_d
             note_drained();
             errno = EAGAIN;
         } else if (errno != EINTR) {
-            errno = errno == EAGAIN ? ECONNRESET
-                                    : errno;  // broken and drained: no more bytes will come
+            // Broken and drained: no more bytes will come.
+            errno = errno == EAGAIN ? ECONNRESET : errno;
             broken_ = true;
         }
         return false;

@@ -109,8 +109,8 @@ class Attempts {
     bool was_repeat_used_ = false;  // row 4 was used
     bool was_blind_used_ = false;   // a blind retry was made (policy::RetryVerdict::is_blind)
     bool needs_fresh_ = false;      // the next attempt must not use a connection that may be stale
-    std::optional<policy::Failure>
-        decisive_;  // the failure for the client's answer if no attempt is possible
+    // The failure for the client's answer if no attempt is possible.
+    std::optional<policy::Failure> decisive_;
     std::optional<Attempt> attempt_;
 };
 

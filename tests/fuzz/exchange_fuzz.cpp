@@ -135,8 +135,8 @@ struct Served {
     StrictReader reader{StrictReader::Kind::request};
     Program program;
     bool triggered = false;
-    bool raced =
-        false;  // unread bytes were on the connection at its use; they may belong to either answer
+    // Unread bytes were on the connection at its use; they may belong to either answer.
+    bool raced = false;
     std::size_t answer_begin = 0;  // in Endpoint::in
     std::size_t answer_end = SIZE_MAX;
     unsigned id = 0;

@@ -251,8 +251,8 @@ struct Calls {
         SIM_CHECK(source != nullptr && sink != nullptr && source->open && sink->open);
         if (source->endpoint != nullptr) {
             Network::Tube& tube = *sink->tube;
-            SIM_CHECK(tube.taken ==
-                      tube.bytes.size());  // the program fills its pipes only when they are empty
+            // The program fills its pipes only when they are empty.
+            SIM_CHECK(tube.taken == tube.bytes.size());
             const ssize_t got = look(*source->endpoint, std::min(size, network->pipe_capacity));
             if (got > 0) {
                 tube.bytes.assign(source->endpoint->in, source->endpoint->in_taken,

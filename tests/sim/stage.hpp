@@ -70,8 +70,8 @@ struct Node {
     Door door = Door::open;
     std::deque<Reply> replies;  // for the next requests
     Reply usual;                // for all others
-    std::size_t room =
-        Endpoint::kPlenty;  // bytes that a new connection takes before the node reads
+    // Bytes that a new connection takes before the node reads.
+    std::size_t room = Endpoint::kPlenty;
     std::size_t asked = 0;  // requests whose first byte arrived
 };
 

@@ -26,12 +26,12 @@ struct RequestMeaning {
     bool expects_continue = false;  // Expect: 100-continue of an HTTP/1.1 client
     bool wants_upgrade = false;     // Connection: upgrade and an Upgrade field
     bool needs_host = false;        // HTTP/1.0 without Host; the forwarder adds one
-    std::string_view
-        origin_target;       // for the forwarded request line: the target, or the path of an
-                             // absolute-form target ("" = "/" must be written before `origin_rest`)
-    std::string_view path;   // of origin_target, up to '?'
-    std::string_view query;  // after the first '?'
-    std::string_view host;   // Host field, empty if absent
+    // For the forwarded request line: the target, or the part of an absolute-form target after its
+    // authority.
+    std::string_view origin_target;
+    std::string_view path;       // of origin_target, up to '?'
+    std::string_view query;      // after the first '?'
+    std::string_view host;       // Host field, empty if absent
     bool missing_slash = false;  // absolute-form without a path; "/" goes before origin_target
 };
 
@@ -41,8 +41,8 @@ RequestMeaning meaning_of(const RequestHead& head);
 struct ResponseMeaning {
     HeadError error = HeadError::none;
     Framing body;
-    bool keep_alive =
-        true;  // the backend keeps the connection open, and its framing can be trusted
+    // The backend keeps the connection open, and its framing can be trusted.
+    bool keep_alive = true;
     // An answer without a body, with framing fields that would be refused if it had one. They frame
     // nothing (RFC 9112 §6.3 rule 1), so the answer is valid. But none of them may reach the
     // client, and the connection is not reused: such a backend may also send a body.

@@ -47,8 +47,8 @@ struct BodySource {
     Stream* stream = nullptr;
     http::BodyKind kind = http::BodyKind::none;
     std::uint64_t remaining = 0;  // BodyKind::length
-    std::string_view
-        prefix;  // received bytes; those beyond the body's end belong to the next message
+    // Received bytes; those beyond the body's end belong to the next message.
+    std::string_view prefix;
     bool prefix_is_stable = false;  // the prefix outlives the relay (head buffer of the request)
     std::optional<http::ChunkDecoder> decoder;  // BodyKind::chunked
     bool complete = false;

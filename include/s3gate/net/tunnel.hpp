@@ -74,8 +74,8 @@ class Tunnel final : public StreamObserver {
     PipePool* pipes_ = nullptr;
     Tick idle_ = 0;
     Tick last_move_ = 0;
-    unsigned running_ =
-        0;  // number of running directions; the streams are valid only while it is not 0
+    // Number of running directions; the streams are valid only while it is not 0.
+    unsigned running_ = 0;
     bool broken_ = false;
     TunnelEnd why_ = TunnelEnd::finished;
     std::coroutine_handle<> joiner_;

@@ -16,8 +16,8 @@ namespace s3gate::observe {
 // One attempt at one backend. `address` is the resolved "ip:port".
 struct AttemptRecord {
     std::string_view address;
-    std::int32_t milliseconds =
-        -1;  // until the response ended or the attempt failed; -1 = never connected
+    // Until the response ended or the attempt failed; -1 = never connected.
+    std::int32_t milliseconds = -1;
 };
 
 // A record without its attempts, so a reset need not write to those.

@@ -28,8 +28,8 @@ constexpr std::int32_t initial_tokens(std::size_t workers) {
 // one node of six answers badly, a seventh of all requests are in a retry at any moment, whatever
 // their number.
 constexpr std::int32_t most_tokens(std::int32_t share, std::int64_t in_flight) {
-    constexpr std::int64_t kMany =
-        1'000'000;  // above any real number; prevents an overflow of the product
+    // Above any real number; prevents an overflow of the product.
+    constexpr std::int64_t kMany = 1'000'000;
     const std::int64_t fifth = (in_flight < kMany ? in_flight : kMany) * kToken / 5;
     return fifth > share ? static_cast<std::int32_t>(fifth) : share;
 }

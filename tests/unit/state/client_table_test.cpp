@@ -165,8 +165,8 @@ TEST(ClientTable, WorkersCountTogether) {
     std::atomic<int> most{0};
     std::atomic<int> admitted{0};
     const policy::RateRule rule = policy::rate_rule(1, 3600 * kSecond, 5000);
-    const auto keeper =
-        table.enter({0, 0}, ip("10.0.0.1"), 100);  // the entry stays because of its bucket
+    // The entry stays because of its bucket.
+    const auto keeper = table.enter({0, 0}, ip("10.0.0.1"), 100);
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
         threads.emplace_back([&] {
