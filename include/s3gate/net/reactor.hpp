@@ -118,8 +118,8 @@ class Reactor {
         };
         return Awaiter{{beginners_}, *this};
     }
-    // 8 and 32 are as good (docs/bench-notes.md). Without a bound all requests that clients send at once
-    // are in progress at once, and every answer finds a cold cache.
+    // 8 and 32 are as good (docs/bench-notes.md). Without a bound all requests that clients send at
+    // once are in progress at once, and every answer finds a cold cache.
     static constexpr std::size_t kBeginsPerRound = 16;
     // For tests: a lower bound needs fewer clients.
     void limit_begins(std::size_t per_round) { begins_per_round_ = per_round; }
