@@ -216,7 +216,7 @@ def test_an_address_that_another_process_has_is_refused(one):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
-        address = "127.0.0.1:%d" % taken.getsockname()[1]
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
         good = copy.deepcopy(daemon.config)
         line = daemon.reload(two_addresses(daemon, daemon.address, address))
         assert line.startswith("reload refused: ")
@@ -288,10 +288,11 @@ def test_health_is_carried_over(gate, make_backend):
         for number in range(40):
             assert client.request("GET", f"/b/k?sessionid={number}").status == 200
     assert len(re.findall(rf"{second.address}.* is down", daemon.stderr)) == 1
-    assert all(line["tries"] == 1 for line in wait_until(lambda: daemon.log_lines()[39:] and daemon.log_lines()))
+    lines = wait_until(lambda: daemon.log_lines()[39:] and daemon.log_lines())
+    assert all(line["tries"] == 1 for line in lines)
 
 
-def test_logs_move(one, tmp_path):
+def test_logs_move(one):
     daemon, _ = one()
     with daemon.client() as client:
         client.request("GET", "/b/before")

@@ -26,6 +26,8 @@ log: {level: debug, target: /var/log/x.log}
 access_log: {target: stdout}
 admin: {listen: ["127.0.0.1:9180"], allow: [10.0.0.0/8], socket: /run/x/ctl.sock, operators: [a]}
 limits: {connections: 7, pipes: 8, replay_memory: 9MiB}
+reload_grace: 3m
+shutdown_delay: 5s
 shutdown_timeout: 1500ms
 upgrade_timeout: 2h
 user: nobody
