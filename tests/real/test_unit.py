@@ -35,6 +35,10 @@ s3gate ctl standby >/dev/null;          say standby $?
 s3gate ctl health;                      say health_on_standby $?
 s3gate ctl active >/dev/null;           say active $?
 systemctl reload s3gate;                say reloaded $?
+cp $config /good.yaml
+echo 'sties: []' >>$config
+systemctl reload s3gate;                say reloaded_a_typo $?
+cp /good.yaml $config
 for signal in USR2 PWR ALRM; do systemctl kill --signal=$signal --kill-whom=main s3gate; done
 systemctl is-active s3gate >/dev/null;  say alive $?
 # A second start, which says so: all that the signals brought is in the journal by then.
@@ -99,15 +103,16 @@ def test_ctl_finds_the_socket_without_configuration(seen):
     )
 
 
-def test_a_reload_that_does_not_exist_is_refused(seen):
-    """`systemctl reload` runs `s3gate ctl reload` in the unit's sandbox, as its user: it gets
-    through to the daemon."""
+def test_reload_says_what_came_of_it(seen):
+    """`systemctl reload` runs `s3gate ctl reload` in the unit's sandbox, as its user."""
     said, everything, _ = seen
-    assert said["reloaded"] == ["1"]
+    assert said["reloaded"] == ["0"]
     asked = r"reload \(asked by s3gate \(uid \d+\), pid \d+\)"
     assert any(re.fullmatch(asked, entry["MESSAGE"]) for entry in everything)
-    refusals = [e for e in everything if re.match("s3gate: reload refused: ", e["MESSAGE"])]
-    assert refusals and all(int(entry["PRIORITY"]) == 3 for entry in refusals)
+    assert said["reloaded_a_typo"] == ["1"] and said["alive"] == ["0"]
+    for told in (r"/etc/s3gate/s3gate\.yaml:\d+: sties: ", "s3gate: reload refused: "):
+        found = [entry for entry in everything if re.match(told, entry["MESSAGE"])]
+        assert found and all(int(entry["PRIORITY"]) == 3 for entry in found)
 
 
 def test_a_typo_is_not_restarted_and_its_repair_starts_at_once(seen):
