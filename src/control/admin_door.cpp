@@ -1,6 +1,8 @@
 #include "admin_door.hpp"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
@@ -22,6 +24,8 @@
 #include <sstream>
 #include <string>
 #include <utility>
+
+#include "s3gate/base/descriptor.hpp"
 
 namespace s3gate::control {
 
@@ -88,15 +92,44 @@ struct AdminDoor::Connection {
 };
 
 struct AdminDoor::State {
-    explicit State(Commands& commands_) : commands(commands_) {}
+    explicit State(Commands& commands_) : commands(commands_) { keep_spare(); }
+
+    void keep_spare() {
+        if (!spare) {
+            spare = base::Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+        }
+    }
+    // Closes the connection. Without a spare its descriptor becomes that in the same moment: a
+    // worker that waits for one would else be faster.
+    void end(Stream& stream) {
+        error_code ignored;
+        if (spare || !nothing || !stream.socket().is_open()) {
+            stream.close();
+            return;
+        }
+        const int descriptor = stream.release_socket().release(ignored);
+        if (::dup3(nothing.get(), descriptor, O_CLOEXEC) == descriptor) {
+            spare = base::Descriptor(descriptor);
+        } else {
+            ::close(descriptor);
+        }
+    }
 
     Commands& commands;
     std::list<std::shared_ptr<Connection>> open;
+    const base::Descriptor nothing{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
+    base::Descriptor spare;
 };
 
 AdminDoor::AdminDoor(Commands& commands) : state_(std::make_shared<State>(commands)) {}
 
 AdminDoor::~AdminDoor() = default;
+
+bool AdminDoor::make_room() {
+    const bool has_spare = bool(state_->spare);
+    state_->spare.close();
+    return has_spare;
+}
 
 void AdminDoor::let_in(Socket socket, Asker asker) {
     auto& open = state_->open;
@@ -109,9 +142,10 @@ void AdminDoor::let_in(Socket socket, Asker asker) {
             refuse(std::move(socket));
             return;
         }
-        (*oldest)->stream.close();
+        state_->end((*oldest)->stream);
         open.erase(oldest);
     }
+    state_->keep_spare();
     open.push_back(std::make_shared<Connection>(std::move(socket), std::move(asker)));
     const auto report = [](const std::exception_ptr& error) {
         try {
@@ -152,8 +186,9 @@ asio::awaitable<void> AdminDoor::serve(std::shared_ptr<State> state,
         stream.expires_after(kPatience);
         co_await http::async_write(stream, response, kTuple);
     }
-    stream.close();
-    std::erase(state->open, connection);
+    if (std::erase(state->open, connection) > 0) {
+        state->end(stream);
+    }
 }
 
 }  // namespace s3gate::control

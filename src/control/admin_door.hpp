@@ -34,6 +34,10 @@ class AdminDoor {
     // gets 503.
     void let_in(Socket socket, Asker asker);
 
+    // Gives up the descriptor that is kept for a client when the process has no other. False where
+    // it is given up already: it comes back with the end of a connection.
+    bool make_room();
+
   private:
     struct Connection;
     struct State;

@@ -138,11 +138,6 @@ bool lacks_descriptors(const error_code& error) {
            error == asio::error::no_memory || error == asio::error::no_buffer_space;
 }
 
-// Given up for a client when the process has no descriptor left: who looks into why must get in.
-base::Descriptor spare_descriptor() {
-    return base::Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
-}
-
 }  // namespace
 
 struct ControlSocket::Listening {
@@ -156,7 +151,6 @@ struct ControlSocket::Listening {
     asio::steady_timer pause;
     AdminDoor door;
     Operators operators;
-    base::Descriptor spare = spare_descriptor();
 };
 
 ControlSocket::ControlSocket(asio::io_context& context, std::string path, Operators operators,
@@ -192,15 +186,9 @@ asio::awaitable<void> ControlSocket::accept(std::shared_ptr<Listening> listening
                 listening->door.let_in(AdminDoor::Socket(std::move(socket)),
                                        listening->operators.asker_of(peer->uid, peer->pid));
             }
-            if (!listening->spare) {
-                listening->spare = spare_descriptor();
-            }
-        } else if (lacks_descriptors(error) && listening->spare) {
-            listening->spare.close();
-        } else if (lacks_descriptors(error)) {
+        } else if (lacks_descriptors(error) && !listening->door.make_room()) {
             listening->pause.expires_after(kPause);
             co_await listening->pause.async_wait(kTuple);
-            listening->spare = spare_descriptor();
         }
     }
 }
