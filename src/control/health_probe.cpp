@@ -28,7 +28,7 @@ using asio::ip::tcp;
 using boost::system::error_code;
 
 using Executor = asio::io_context::executor_type;
-// Its deadline ends the operation that is in progress, with beast::error::timeout.
+// Its deadline ends the operation that is in progress.
 using Stream = beast::basic_stream<tcp, Executor>;
 constexpr asio::as_tuple_t<asio::use_awaitable_t<Executor>> kAwait{};
 
