@@ -199,9 +199,9 @@ const auto kSiteRows = std::to_array<Row<Site>>({
 
     {"site.resolve",
      switched_section<&Site::resolve, &Resolve::enabled>("`off`, `on`, mapping", read_resolve),
-     "look-ups of servers' names while the daemon runs; `off`: at the start only. A name "
-     "that is not known yet is looked up every 10s, or every `resolve.interval` if that is less, "
-     "until it is ([operations.md](operations.md), \"Names\")"},
+     "look-ups of servers' names while the daemon runs; `off`: at the start and at a reload "
+     "only. A name that is not known yet is looked up every 10s, or every `resolve.interval` if "
+     "that is less, until it is ([operations.md](operations.md), \"Names\")"},
     {"site.resolve.interval",
      duration<&Site::resolve, &Resolve::interval>({Duration{100}, hours{24}}),
      "between two look-ups of a name. Of several sites with the same name the least counts, for "

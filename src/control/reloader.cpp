@@ -159,7 +159,7 @@ CommandOutcome Reloader::use(const Draft& draft, const state::Resolution& resolu
     }
     deployment.publish(std::move(provision), confirm ? Leavers::keep : Leavers::close,
                        parts_.workers, parts_.checker);
-    parts_.names.use(*draft.config);
+    parts_.names.use(*draft.config, confirm ? Unused::keep : Unused::forget);
     parts_.published();
     is_undone_ = false;
     outcome.message = "reloaded: generation " + std::to_string(deployment.number());
@@ -188,6 +188,7 @@ CommandOutcome Reloader::confirm() {
     trial_end_.cancel();
     trial_.reset();
     parts_.deployment.close_leavers(parts_.workers);
+    parts_.names.forget_unused();
     return {.message = "confirmed: generation " + std::to_string(parts_.deployment.number())};
 }
 
@@ -221,6 +222,7 @@ asio::awaitable<void> Reloader::end_trial() {
         }
         spdlog::error("not confirmed, but the configuration before cannot serve again");
         parts_.deployment.close_leavers(parts_.workers);
+        parts_.names.forget_unused();
     }
 }
 

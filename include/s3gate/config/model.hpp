@@ -127,7 +127,7 @@ struct Passive {
 
 // How often the names of a site's servers are looked up.
 struct Resolve {
-    bool enabled = true;  // false: at the start only, and until they are known
+    bool enabled = true;  // false: at the start and at a reload only
     Duration interval = seconds{30};
     Duration timeout = seconds{5};
 };

@@ -4,6 +4,7 @@ A proxy that asks once sends requests to a node's old address until somebody res
 takes a failed look-up for an empty answer lets a broken DNS take away servers that work.
 """
 
+import copy
 import itertools
 import os
 import threading
@@ -12,6 +13,7 @@ import time
 import pytest
 
 from support.config import FAST_HEALTH, free_port
+from support.ctl import ADMIN, ctl
 from support.names import NO_ERROR, NXDOMAIN, REFUSED, SERVFAIL, NameServer, resolver_prefix
 from support.waiting import wait_until
 
@@ -235,3 +237,54 @@ def test_a_name_that_is_unknown_at_the_start(site, names):
     daemon.wait_stderr(rf"{NAME}:\d+ \(127\.0\.54\.\d, 127\.0\.54\.\d\) is resolved\n")
     wait_until(lambda: served(daemon) == {"b1", "b2"})
     assert daemon.stderr.count("is down: cannot resolve") == 1
+
+
+def with_servers(daemon, *names):
+    """The daemon's configuration with servers of these names."""
+    config = copy.deepcopy(daemon.config)
+    backends = config["sites"][0]["backends"]
+    port = backends["servers"][0].rpartition(":")[2]
+    backends["servers"] = [f"{name}:{port}" for name in names]
+    return config
+
+
+def test_a_reload_keeps_names_while_the_name_server_is_dead(site, names):
+    names.answers[NAME] = HOSTS[0]
+    daemon = site(resolve="off")
+    names.stop()
+    assert daemon.reload(with_servers(daemon, NAME, "other.s3.test")).startswith("reloaded: ")
+    assert served(daemon) == {"b1"}
+    daemon.wait_stderr(r"other\.s3\.test:\d+ is down: cannot resolve other\.s3\.test: Temporary")
+    daemon.wait_stderr(rf"cannot resolve {NAME}: Temporary .*; the answer of \d+ s ago is kept")
+    assert served(daemon) == {"b1"}
+
+
+def test_names_come_back_with_a_configuration_that_nobody_confirmed(site, names):
+    """Also when the name server is dead by then."""
+    names.answers.update({NAME: HOSTS[0], "other.s3.test": HOSTS[1]})
+    daemon = site(resolve="off", top={"admin": ADMIN})
+    daemon.write(with_servers(daemon, "other.s3.test"))
+    assert ctl(daemon, "reload", "--confirm", "1s").returncode == 0
+    names.stop()
+    wait_until(lambda: served(daemon) == {"b2"})
+    daemon.wait_stderr("the configuration before serves again")
+    assert served(daemon) == {"b1"}
+    assert "is down" not in daemon.stderr
+
+
+def test_a_reload_knows_new_names_before_it_serves(site, names):
+    names.answers.update({NAME: HOSTS[0], "other.s3.test": HOSTS[1]})
+    daemon = site()
+    daemon.reload(with_servers(daemon, NAME, "other.s3.test"))
+    assert served(daemon) == {"b1", "b2"}
+    assert "is down" not in daemon.stderr
+
+
+def test_a_reload_reads_names_again(site, names):
+    """Also those of a site that looks nothing up while it runs."""
+    names.answers[NAME] = HOSTS[0]
+    daemon = site(resolve="off")
+    names.answers[NAME] = HOSTS[1]
+    daemon.reload()
+    daemon.wait_stderr(r"127\.0\.54\.2\) has moved: it was 127\.0\.54\.1\n")
+    wait_until(lambda: served(daemon) == {"b2"})
