@@ -59,20 +59,20 @@ void log_outcome(const CommandOutcome& outcome) {
 // One of the reloads at a time, the next one after it.
 class Reloader::Turn {
   public:
-    explicit Turn(Reloader& reloader) : reloader_(reloader) { reloader.is_busy_ = true; }
+    explicit Turn(const Reloader& reloader) : turns_(reloader.turns_) { turns_->is_taken = true; }
     ~Turn() {
-        reloader_.is_busy_ = false;
-        reloader_.turn_ended_.cancel();
+        turns_->is_taken = false;
+        turns_->ended.cancel();
     }
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
 
   private:
-    Reloader& reloader_;
+    std::shared_ptr<Turns> turns_;
 };
 
 Reloader::Reloader(const Parts& parts)
-    : parts_(parts), turn_ended_(parts.context), trial_end_(parts.context) {}
+    : parts_(parts), turns_(std::make_shared<Turns>(parts.context)), trial_end_(parts.context) {}
 
 std::optional<base::TimePoint> Reloader::confirm_until() const {
     return trial_ ? std::optional(trial_->end) : std::nullopt;
@@ -92,9 +92,8 @@ asio::awaitable<CommandOutcome> Reloader::reload(std::optional<base::Duration> c
 }
 
 asio::awaitable<void> Reloader::wait_for_turn() {
-    while (is_busy_) {
-        turn_ended_.expires_at(base::TimePoint::max());
-        co_await turn_ended_.async_wait(asio::as_tuple(asio::use_awaitable));
+    while (turns_->is_taken) {
+        co_await turns_->ended.async_wait(asio::as_tuple(asio::use_awaitable));
     }
 }
 
@@ -184,6 +183,10 @@ void Reloader::begin_trial(std::shared_ptr<const config::Config> before, base::D
 CommandOutcome Reloader::confirm() {
     if (!trial_) {
         return refusal("there is no reload to confirm");
+    }
+    // The workers may be closing the sockets that a confirmation closes.
+    if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
+        return refusal("confirm refused: " + obstacle);
     }
     trial_end_.cancel();
     trial_.reset();

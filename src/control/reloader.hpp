@@ -69,9 +69,16 @@ class Reloader {
     void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);
     boost::asio::awaitable<void> end_trial();
 
+    // Shared with the coroutines: those that a stop leaves unfinished end with the context, after
+    // this object.
+    struct Turns {
+        explicit Turns(boost::asio::io_context& context) : ended(context, base::TimePoint::max()) {}
+        bool is_taken = false;
+        Timer ended;  // never expires; cancelled when a reload ends
+    };
+
     Parts parts_;
-    bool is_busy_ = false;
-    Timer turn_ended_;  // cancelled when a reload ends
+    std::shared_ptr<Turns> turns_;
     std::optional<Trial> trial_;
     Timer trial_end_;
     bool is_undone_ = false;
