@@ -24,6 +24,7 @@
 #include "daemon_status.hpp"
 #include "deployment.hpp"
 #include "group_watch.hpp"
+#include "growth_warning.hpp"
 #include "health_checker.hpp"
 #include "health_probe.hpp"
 #include "name_service.hpp"
@@ -54,7 +55,6 @@ using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Cl
 
 constexpr base::Duration kTick = seconds{1};
 constexpr base::Duration kResolveAtStart = seconds{5};
-constexpr base::Duration kWarnEvery = seconds{10};
 constexpr base::Duration kFinishPoll{20};
 // A worker that ignores this limit after a stop has a bug; the process must still end.
 constexpr base::Duration kLastResort = seconds{5};
@@ -74,22 +74,6 @@ base::Duration first_round_limit(const config::Config& config) {
     }
     return longest + seconds{1};
 }
-
-// Reports the growth of a counter, at most every ten seconds.
-class GrowthWarning {
-  public:
-    std::uint64_t growth(std::uint64_t value, base::TimePoint now) {
-        if (value == reported_ || now < next_) {
-            return 0;
-        }
-        next_ = now + kWarnEvery;
-        return value - std::exchange(reported_, value);
-    }
-
-  private:
-    std::uint64_t reported_ = 0;
-    base::TimePoint next_{};
-};
 
 // The sender of these signals expects the behaviour of another server.
 const char* refusal_of(int number) {

@@ -1,0 +1,33 @@
+#include "growth_warning.hpp"
+
+#include <gtest/gtest.h>
+
+namespace s3gate::control {
+namespace {
+
+using std::chrono::seconds;
+
+class Growth : public ::testing::Test {
+  protected:
+    std::uint64_t after(seconds time, std::uint64_t value) {
+        return warning.growth(value, base::TimePoint(time));
+    }
+    GrowthWarning warning;
+};
+
+TEST_F(Growth, IsSaidOnceAndAtMostEveryTenSeconds) {
+    EXPECT_EQ(after(seconds{100}, 0), 0u);
+    EXPECT_EQ(after(seconds{101}, 5), 5u);
+    EXPECT_EQ(after(seconds{105}, 7), 0u) << "too early";
+    EXPECT_EQ(after(seconds{111}, 8), 3u) << "all since the last time";
+    EXPECT_EQ(after(seconds{200}, 8), 0u);
+}
+
+TEST_F(Growth, OfACounterThatBeganAnewIsItsValue) {
+    EXPECT_EQ(after(seconds{100}, 1000), 1000u);
+    EXPECT_EQ(after(seconds{120}, 0), 0u);
+    EXPECT_EQ(after(seconds{130}, 4), 4u);
+}
+
+}  // namespace
+}  // namespace s3gate::control
