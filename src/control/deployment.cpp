@@ -12,6 +12,7 @@
 
 #include "process_setup.hpp"
 #include "s3gate/base/clock.hpp"
+#include "s3gate/state/passive_marks.hpp"
 
 namespace s3gate::control {
 namespace {
@@ -174,16 +175,15 @@ void Deployment::announce(const std::vector<proxy::WorkerHandle>& workers, Healt
 // usable: it may still be starting. Where there are no checks, the checker lets it in at once.
 void Deployment::hold_back_new_peers(const state::Snapshot& before) {
     const std::vector<state::CellId> known = sorted_peers(before);
-    std::vector<state::CellId> groups;
-    std::ranges::transform(state::groups_of(before), std::back_inserter(groups),
-                           [](const state::Group& group) { return group.id(); });
-    std::ranges::sort(groups);
+    const auto is_known = [&](const state::Peer& peer) {
+        return std::ranges::binary_search(known, peer.id());
+    };
     for (const state::Group& group : state::groups_of(*snapshot())) {
-        if (!group.health->enabled || !std::ranges::binary_search(groups, group.id())) {
-            continue;
-        }
+        const bool has_others = std::ranges::any_of(group.peers, [&](const state::Peer& peer) {
+            return is_known(peer) && state::is_usable(parts_.board, peer);
+        });
         for (const state::Peer& peer : group.peers) {
-            if (!std::ranges::binary_search(known, peer.id())) {
+            if (group.health->enabled && has_others && !is_known(peer)) {
                 parts_.board.set_up(peer.slot, false);
             }
         }

@@ -276,6 +276,24 @@ def test_a_new_server_waits_for_its_first_check(gate, make_backend):
         assert served()
 
 
+def test_new_servers_that_replace_all_others_do_not_wait(gate, make_backend):
+    """Where nobody else is usable, the first check would be waited for with refusals."""
+
+    def unchecked(exchange):
+        exchange.read_body()
+        if exchange.request.target == "/minio/health/ready":
+            exchange.wait(threading.Event())
+        exchange.respond(200)
+
+    first, second = make_backend(), make_backend(unchecked)
+    second.health.path = "/none"
+    health = {"interval": "200ms", "timeout": "20s", "fall": 3, "rise": 3}
+    daemon = gate([first], health=health, when_all_down="refuse")
+    with daemon.client() as client:
+        daemon.reload(with_servers(daemon, [second]))
+        assert client.request().status == 200
+
+
 def test_health_is_carried_over(gate, make_backend):
     first, second = make_backend(), make_backend()
     second.stop()
