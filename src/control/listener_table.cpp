@@ -25,13 +25,11 @@ std::string cannot_listen(const state::Snapshot& snapshot, const state::Address&
 // else may have the address (docs/architecture.md, "Start, drain, stop"). Sockets of our own are no
 // obstacle: a wildcard may give way to one of its addresses.
 ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address) const {
-    std::vector<int> own;
-    for (const auto& weak : living_) {
-        const std::shared_ptr<proxy::Listener> listener = weak.lock();
+    std::vector<std::uint64_t> own;
+    for (const Living& living : living_) {
+        const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
         if (listener && base::overlaps(listener->address(), address.address)) {
-            for (std::size_t worker = 0; worker < workers_; ++worker) {
-                own.push_back(listener->socket(worker));
-            }
+            own.insert(own.end(), living.inodes.begin(), living.inodes.end());
         }
     }
     if (own.empty()) {
@@ -42,9 +40,18 @@ ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address
     return {foreign ? "another process listens on " + foreign->to_string() : std::string(), false};
 }
 
+ListenerTable::Living ListenerTable::living_of(
+    const std::shared_ptr<proxy::Listener>& listener) const {
+    Living living{listener, {}};
+    for (std::size_t worker = 0; worker < workers_; ++worker) {
+        living.inodes.push_back(net::inode_of(listener->socket(worker)));
+    }
+    return living;
+}
+
 std::uint32_t ListenerTable::free_index() {
     const auto place =
-        std::ranges::find_if(living_, [](const auto& weak) { return weak.expired(); });
+        std::ranges::find_if(living_, [](const Living& item) { return item.listener.expired(); });
     if (place == living_.end()) {
         living_.emplace_back();
         return static_cast<std::uint32_t>(living_.size() - 1);
@@ -81,7 +88,7 @@ std::vector<proxy::Listening> ListenerTable::provide(const state::Snapshot& snap
         try {
             const std::uint32_t index = free_index();
             listening.push_back({proxy::listen_on(index, address, workers_), i});
-            living_[index] = listening.back().listener;
+            living_[index] = living_of(listening.back().listener);
         } catch (const std::system_error& error) {
             findings.problems.push_back(cannot_listen(snapshot, address, error.code().message()));
         }

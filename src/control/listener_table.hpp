@@ -45,18 +45,25 @@ class ListenerTable {
     static std::string describe(const proxy::Publication& publication);
 
   private:
+    struct Living {
+        std::weak_ptr<proxy::Listener> listener;
+        std::vector<std::uint64_t> inodes;  // of its sockets
+    };
     // What forbids to listen on an address that is not open yet.
     struct Obstacle {
         std::string problem;  // empty: nothing
         bool is_no_ipv6 = false;
     };
     Obstacle obstacle_of(const state::Address& address) const;
+    // Before a worker knows the listener.
+    Living living_of(const std::shared_ptr<proxy::Listener>& listener) const;
     std::uint32_t free_index();
 
     std::size_t workers_;
     std::map<std::string, std::shared_ptr<proxy::Listener>> open_;  // by identity
-    // By index: all listeners that somebody still has, those that close too.
-    std::vector<std::weak_ptr<proxy::Listener>> living_;
+    // By index: all listeners that somebody still has, those that close too. A worker may close its
+    // socket of them at any time.
+    std::vector<Living> living_;
 };
 
 }  // namespace s3gate::control

@@ -141,22 +141,25 @@ std::string bind_error(const base::SocketAddress& address) {
     return bound_socket(address, false) ? std::string() : std::generic_category().message(errno);
 }
 
+std::uint64_t inode_of(int socket) {
+    struct stat status{};
+    return ::fstat(socket, &status) == 0 ? status.st_ino : 0;
+}
+
 std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddress& address,
-                                                         std::span<const int> own) {
-    std::vector<std::uint64_t> inodes;
-    for (const int socket : own) {
-        struct stat status{};
-        if (::fstat(socket, &status) == 0) {
-            inodes.push_back(status.st_ino);
-        }
-    }
+                                                         std::span<const std::uint64_t> own) {
     std::ifstream list(address.ip().is_v6() ? "/proc/net/tcp6" : "/proc/net/tcp");
     std::string line;
     std::getline(list, line);  // the names of the columns
+    // Listening sockets come first (the kernel's Documentation/networking/proc_net_tcp.rst). With a
+    // hundred thousand connections the rest would take seconds.
     while (std::getline(list, line)) {
         const auto entry = read_listening(line);
-        if (entry && base::overlaps(entry->address, address) &&
-            std::ranges::find(inodes, entry->inode) == inodes.end()) {
+        if (!entry) {
+            break;
+        }
+        if (base::overlaps(entry->address, address) &&
+            std::ranges::find(own, entry->inode) == own.end()) {
             return entry->address;
         }
     }

@@ -25,11 +25,15 @@ ProbeResult probe_bind(const base::SocketAddress& address);
 // so no client reaches the socket. Any thread.
 std::string bind_error(const base::SocketAddress& address);
 
-// The address of a listening socket that overlaps with `address` and is none of `own`, as
-// /proc/net/tcp lists it; nullopt when there is none, or the list cannot be read. For an address
-// that overlaps with sockets of this process: the probe bind would find those.
+// The socket's number in /proc/net/tcp; 0 for a closed one. It stays valid as a name for the socket
+// when another thread may close the descriptor. Any thread.
+std::uint64_t inode_of(int socket);
+
+// The address of a listening socket that overlaps with `address` and is none of `own`, inodes of
+// sockets, as /proc/net/tcp lists it; nullopt when there is none, or the list cannot be read. For
+// an address that overlaps with sockets of this process: the probe bind would find those.
 std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddress& address,
-                                                         std::span<const int> own);
+                                                         std::span<const std::uint64_t> own);
 
 // From now on a listening socket answers no SYN; a handshake in progress is completed. Whatever is
 // in the accept queue a moment later is the last of it, and the socket can be closed without a
