@@ -123,5 +123,256 @@ TEST_F(StaleRoom, ThatIsNotIsTaken) {
     expect_from(*second, 'a');
 }
 
+// What is left of the generation once a test's client is gone.
+void without_a(config::Site& site) {
+    site.backends.servers.erase(site.backends.servers.begin());
+}
+
+bool is_last(const ClientPeer& client) {
+    return client.answers.back().message().lists("connection", "close");
+}
+
+TEST(AddressThatLeft, AnIdleClientGetsOneMoreAnswerFromTheLastGenerationThatHadIt) {
+    Stage stage(2);
+    ClientPeer& client = stage.ask(request("GET"));
+    expect_from(client, 'a');
+    EXPECT_FALSE(is_last(client));
+    const auto last = stage.generation();
+    stage.leave_address(without_a);
+    stage.close_listener();
+    stage.advance(seconds{30});
+    EXPECT_FALSE(client.is_closed()) << "a close would race with its next request";
+    EXPECT_FALSE(last.expired());
+    stage.reconfigure([](config::Site& site) { site.backends.idle_timeout = seconds{60}; });
+    EXPECT_FALSE(last.expired()) << "a later generation changes nothing for it";
+    stage.say(client, request("GET"));
+    expect_from(client, 'a', 2);
+    EXPECT_TRUE(is_last(client));
+    EXPECT_TRUE(client.is_finished());
+    stage.fin(client);
+    stage.advance(seconds{1});
+    EXPECT_TRUE(last.expired()) << "nobody comes that way any more";
+}
+
+TEST(AddressThatLeft, AClientInItsQueueIsServed) {
+    Stage stage(2);
+    const auto last = stage.generation();
+    stage.leave_address(without_a);
+    ClientPeer& client = stage.client();
+    stage.close_listener();
+    stage.say(client, request("GET"));
+    expect_from(client, 'a');
+    EXPECT_TRUE(is_last(client));
+    EXPECT_TRUE(client.is_finished());
+    stage.fin(client);
+    stage.advance(seconds{1});
+    EXPECT_TRUE(last.expired());
+}
+
+TEST(AddressThatLeft, AnAnswerWhoseHeadIsOutIsNotTheLastOne) {
+    Stage stage(1);
+    const std::string text = answer(200, "from a");
+    stage.node('a').usual = says(text.substr(0, text.size() - 2));
+    ClientPeer& client = stage.ask(request("GET"));
+    stage.leave_address();
+    stage.close_listener();
+    stage.say(stage.visit('a'), " a");
+    expect_from(client, 'a');
+    EXPECT_FALSE(is_last(client));
+    EXPECT_FALSE(client.is_closed());
+    stage.node('a').usual = says(text);
+    stage.say(client, request("GET"));
+    expect_from(client, 'a', 2);
+    EXPECT_TRUE(is_last(client));
+}
+
+TEST(AddressThatLeft, AnUploadInProgressIsAnsweredAsTheLastOne) {
+    Stage stage(1);
+    ClientPeer& client = stage.client();
+    const std::string text = request_with("0123456789");
+    stage.say(client, text.substr(0, text.size() - 4));
+    stage.leave_address();
+    stage.close_listener();
+    stage.say(client, text.substr(text.size() - 4));
+    expect_from(client, 'a');
+    EXPECT_TRUE(is_last(client));
+    EXPECT_TRUE(client.is_finished());
+}
+
+TEST(AddressThatLeft, NothingLeavesForAClientWhenItComesBack) {
+    Stage stage(2);
+    ClientPeer& client = stage.ask(request("GET"));
+    expect_from(client, 'a');
+    const auto last = stage.generation();
+    stage.leave_address();
+    stage.close_listener();
+    EXPECT_FALSE(last.expired());
+    stage.return_to_address();
+    EXPECT_TRUE(last.expired()) << "the present generation has the address";
+    stage.reconfigure(without_a);
+    stage.say(client, request("GET"));
+    expect_from(client, 'b', 2);
+    EXPECT_FALSE(is_last(client));
+    expect_from(stage.ask(request("GET")), 'b');
+}
+
+TEST(AddressThatLeft, ItComesBackBeforeItsSocketIsClosed) {
+    Stage stage(1);
+    ClientPeer& early = stage.client();
+    stage.leave_address();
+    ClientPeer& late = stage.client();
+    stage.return_to_address();
+    stage.close_listener();
+    for (ClientPeer* const client : {&early, &late, &stage.client()}) {
+        stage.say(*client, request("GET"));
+        expect_from(*client, 'a');
+        EXPECT_FALSE(is_last(*client));
+    }
+}
+
+TEST(AddressThatLeft, ItLeavesTwice) {
+    Stage stage(1);
+    ClientPeer& first = stage.client();
+    stage.leave_address();
+    stage.close_listener();
+    stage.return_to_address();
+    ClientPeer& second = stage.client();
+    const auto last = stage.generation();
+    stage.leave_address();
+    stage.close_listener();
+    for (ClientPeer* const client : {&first, &second}) {
+        EXPECT_FALSE(last.expired());
+        stage.say(*client, request("GET"));
+        expect_from(*client, 'a');
+        EXPECT_TRUE(is_last(*client));
+        stage.fin(*client);
+    }
+    stage.advance(seconds{1});
+    EXPECT_TRUE(last.expired());
+}
+
+// New limits hold for connections that there are from their next request on.
+TEST(NewLimits, CountTheConnectionsThatThereAre) {
+    Stage stage(1);
+    ClientPeer& first = stage.ask(request("GET"));
+    ClientPeer& second = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) { site.limits.per_client = 1; });
+    stage.say(first, request("GET"));
+    expect_from(first, 'a', 2);
+    stage.say(second, request("GET"));
+    expect_ours(second, 503, "SlowDown");
+    stage.say(first, request("GET"));
+    expect_from(first, 'a', 3);
+}
+
+TEST(NewLimits, ThatAreLowerShedWhoAsksWhileThereAreTooMany) {
+    Stage stage(1);
+    ClientPeer& first = stage.ask(request("GET"));
+    ClientPeer& second = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) { site.limits.connections = 1; });
+    stage.say(first, request("GET"));
+    expect_ours(first, 503, "SlowDown");
+    EXPECT_TRUE(is_last(first));
+    stage.fin(first);
+    stage.say(second, request("GET"));
+    expect_from(second, 'a', 2);
+}
+
+TEST(NewLimits, ThatAreHigherHoldForAClientThatHadTheLastPlace) {
+    Stage stage(1, [](config::Site& site) { site.limits.per_client = 1; });
+    ClientPeer& first = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) { site.limits.per_client = 2; });
+    ClientPeer& second = stage.ask(request("GET"));
+    expect_from(second, 'a');
+    stage.say(first, request("GET"));
+    expect_from(first, 'a', 2);
+    stage.reconfigure([](config::Site& site) { site.limits.per_client = 0; });
+    expect_from(stage.ask(request("GET")), 'a');
+    stage.say(second, request("GET"));
+    expect_from(second, 'a', 2);
+}
+
+TEST(NewLimits, ARateHoldsForAConnectedClient) {
+    Stage stage(1);
+    ClientPeer& client = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) {
+        site.limits.requests_per_client = {
+            .requests = 1, .period = std::chrono::minutes{1}, .burst = 1};
+    });
+    stage.say(client, request("GET"));
+    expect_from(client, 'a', 2);
+    stage.say(client, request("GET"));
+    expect_ours(client, 503, "SlowDown");
+}
+
+// A request goes on with the servers, the order and the rules that it began with.
+TEST(OldGeneration, ARetryGoesToAServerThatLeft) {
+    Stage stage(3);
+    stage.node('a').usual = silence();
+    ClientPeer& client = stage.ask(request("GET"));
+    stage.reconfigure(without_b);
+    stage.rst(stage.visit('a'));
+    expect_from(client, 'b');
+    expect_record(stage, 200, "ab");
+    EXPECT_TRUE(stage.visit('b').is_closed()) << "nobody else will use it";
+}
+
+TEST(OldGeneration, ItsRulesDecideAboutARetry) {
+    Stage stage(2);
+    stage.node('a').usual = silence();
+    ClientPeer& before = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) { site.retry.max_tries = 1; });
+    ClientPeer& after = stage.ask(request("GET"));
+    stage.rst(stage.visit('a', 0));
+    expect_from(before, 'b');
+    stage.rst(stage.visit('a', 1));
+    EXPECT_EQ(after.status(), 502);
+}
+
+TEST(OldGeneration, ItsTimeoutsHold) {
+    Stage stage(1, [](config::Site& site) { site.timeouts.backend_head = seconds{10}; });
+    stage.node('a').usual = silence();
+    ClientPeer& client = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) { site.timeouts.backend_head = seconds{2}; });
+    expect_fires_after(stage, seconds{10}, [&client] { return client.status() == 504; });
+}
+
+TEST(OldGeneration, TwoOfThemEndInAnyOrder) {
+    Stage stage(1);
+    stage.node('a').usual = silence();
+    const auto oldest = stage.generation();
+    ClientPeer& first = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) { site.retry.max_tries = 1; });
+    const auto old = stage.generation();
+    ClientPeer& second = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) { site.retry.max_tries = 2; });
+    stage.say(stage.visit('a', 1), answer(200, "from a"));
+    expect_from(second, 'a');
+    EXPECT_TRUE(old.expired());
+    EXPECT_FALSE(oldest.expired());
+    stage.say(stage.visit('a', 0), answer(200, "from a"));
+    expect_from(first, 'a');
+    EXPECT_TRUE(oldest.expired());
+}
+
+// A group keeps its queue over generations.
+TEST(OldGeneration, WhoWaitsForRoomGetsItUnderTheNewLimit) {
+    Stage stage(1, [](config::Site& site) { site.backends.max_connections = 1; });
+    stage.node('a').usual = silence();
+    ClientPeer& first = stage.ask(request("GET"));
+    ClientPeer& waiting = stage.ask(request("GET"));
+    EXPECT_EQ(stage.node('a').asked, 1u);
+    stage.reconfigure([](config::Site& site) { site.backends.servers[0].max_connections = 0; });
+    ClientPeer& unlimited = stage.ask(request("GET"));
+    EXPECT_EQ(stage.node('a').asked, 2u);
+    stage.say(stage.visit('a', 1), answer(200, "from a"));
+    expect_from(unlimited, 'a');
+    EXPECT_EQ(stage.node('a').asked, 2u) << "it held no room";
+    stage.node('a').usual = says(answer(200, "from a"));
+    stage.say(stage.visit('a', 0), answer(200, "from a"));
+    expect_from(first, 'a');
+    expect_from(waiting, 'a');
+}
+
 }  // namespace
 }  // namespace s3gate::sim

@@ -2,11 +2,14 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "check.hpp"
 #include "exchange.hpp"
+#include "s3gate/state/client_table.hpp"
 #include "worker.hpp"
 
 namespace s3gate::sim {
@@ -22,13 +25,25 @@ constexpr std::size_t kPipes = 64;
 struct SimulatedWorker::Parts {
     // What the worker serves with: `publication` with a snapshot in it.
     proxy::Publication publication;
+    std::vector<std::shared_ptr<proxy::Listener>> listeners;
+    std::uint32_t listeners_made = 0;
     proxy::Publication with(std::shared_ptr<const state::Snapshot> snapshot) const {
         proxy::Publication made = publication;
         made.snapshot = std::move(snapshot);
+        for (const auto& listener : listeners) {
+            const std::vector<state::Address>& addresses = made.snapshot->addresses;
+            const auto at =
+                std::ranges::find(addresses, listener->identity(), &state::Address::identity);
+            if (at != addresses.end()) {
+                made.listening.push_back(
+                    {listener, static_cast<std::uint32_t>(at - addresses.begin())});
+            }
+        }
         return made;
     }
 
     net::PipeBudget pipes{kPipes};
+    state::ClientTable clients{1};
     state::Board board{1, kSlots, kGroups, kSites};
     proxy::Shared shared;
     std::unique_ptr<proxy::Worker> worker;
@@ -42,12 +57,9 @@ SimulatedWorker::SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot
     shared.board = &parts_->board;
     shared.pipes = &parts_->pipes;
     shared.hostname = setup.hostname;
-    const state::Address& address = snapshot->addresses.front();
-    std::vector<base::Descriptor> sockets;
-    sockets.emplace_back(setup.listener);
+    shared.clients = &parts_->clients;
+    add_listener(setup.listener, snapshot->addresses.front());
     proxy::Publication& publication = parts_->publication;
-    publication.listening = {
-        {std::make_shared<proxy::Listener>(0, address, address.address, std::move(sockets)), 0}};
     publication.access_log =
         std::make_shared<observe::LogWriter>(setup.has_access_log ? "stdout" : "off");
     publication.limits = {setup.connection_limit, setup.parked_limit, setup.replay_memory};
@@ -73,6 +85,21 @@ bool SimulatedWorker::is_busy() const {
 
 void SimulatedWorker::use_snapshot(std::shared_ptr<const state::Snapshot> snapshot) {
     parts_->worker->use(parts_->with(std::move(snapshot)));
+    parts_->worker->listen();
+}
+
+void SimulatedWorker::add_listener(int socket, const state::Address& address) {
+    std::vector<base::Descriptor> sockets;
+    sockets.emplace_back(socket);
+    const auto index = parts_->listeners_made++;
+    parts_->listeners.push_back(
+        std::make_shared<proxy::Listener>(index, address, address.address, std::move(sockets)));
+}
+
+void SimulatedWorker::close_listener() {
+    const std::shared_ptr<proxy::Listener> left = parts_->listeners.front();
+    parts_->listeners.erase(parts_->listeners.begin());
+    parts_->worker->close_listener(*left);
 }
 
 void SimulatedWorker::set_up(std::size_t slot, bool up) {

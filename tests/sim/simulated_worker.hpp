@@ -12,8 +12,9 @@
 #include "s3gate/state/counters.hpp"
 
 namespace s3gate::state {
+struct Address;
 struct Snapshot;
-}
+}  // namespace s3gate::state
 
 namespace s3gate::sim {
 
@@ -44,7 +45,12 @@ class SimulatedWorker {
     void turn();
     // True if the next round has work without any event.
     bool is_busy() const;
+    // With those of its listeners whose address the snapshot has.
     void use_snapshot(std::shared_ptr<const state::Snapshot> snapshot);
+    // One more listener, from the next use_snapshot() on: a socket for that address of a snapshot.
+    void add_listener(int socket, const state::Address& address);
+    // The address left: the oldest listener is forgotten, and its socket closed.
+    void close_listener();
     // `slot` is the backend's cell on the board.
     void set_up(std::size_t slot, bool up);
     void take_down(state::CellId backend);

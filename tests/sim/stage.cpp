@@ -20,6 +20,8 @@ namespace {
 
 constexpr const char* kClientIp = "10.0.0.1";
 constexpr std::uint16_t kPort = 9000;
+constexpr const char* kAddress = "0.0.0.0:80";
+constexpr const char* kOtherAddress = "0.0.0.0:81";
 constexpr unsigned kMaxRounds = 20000;
 // The longest wait when no requests come any more: a lingering close.
 constexpr seconds kLongestEnd{6};
@@ -96,7 +98,7 @@ void Stage::build(std::size_t nodes, const Change& change) {
         auto made = std::make_shared<config::Config>();
         config::Site& site = made->sites.emplace_back();
         site.name = "site";
-        site.listen.emplace_back().address = *base::SocketAddress::parse("0.0.0.0:80");
+        site.listen.emplace_back().address = *base::SocketAddress::parse(kAddress);
         site.backends.name = "group";
         for (std::size_t i = 0; i < nodes; ++i) {
             config::Server& server = site.backends.servers.emplace_back();
@@ -269,6 +271,33 @@ void Stage::reconfigure(const Change& change) {
     snapshot_ = state::build_snapshot(config_, {}, *directory_);
     worker_->use_snapshot(snapshot_);
     settle();
+}
+
+void Stage::leave_address(const Change& change) {
+    reconfigure([&change](config::Site& site) {
+        site.listen[0].address = *base::SocketAddress::parse(kOtherAddress);
+        if (change) {
+            change(site);
+        }
+    });
+}
+
+void Stage::close_listener() {
+    worker_->close_listener();
+    settle();
+}
+
+void Stage::return_to_address() {
+    const auto with_address = [](config::Site& site) {
+        site.listen[0].address = *base::SocketAddress::parse(kAddress);
+    };
+    config::Config back = *config_;
+    with_address(back.sites[0]);
+    listener_ = &network_.open(true);
+    const auto made = std::make_shared<const config::Config>(std::move(back));
+    worker_->add_listener(listener_->fd,
+                          state::build_snapshot(made, {}, *directory_)->addresses[0]);
+    reconfigure(with_address);
 }
 
 const state::GroupServer& Stage::server(char name) const {

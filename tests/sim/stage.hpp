@@ -155,6 +155,12 @@ class Stage {
     // Makes a generation with the changes of `change`; the worker uses it from now on. Nodes keep
     // their cells.
     void reconfigure(const Change& change);
+    // A generation with another address instead of the clients', as well as the changes. The socket
+    // stays open until close_listener().
+    void leave_address(const Change& change = {});
+    void close_listener();
+    // A generation with the clients' address again, on a new socket.
+    void return_to_address();
     // The current generation; a weak pointer does not keep it alive.
     std::weak_ptr<const state::Snapshot> generation() const { return snapshot_; }
     // A backend's cell, and its group's.
