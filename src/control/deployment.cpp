@@ -133,6 +133,7 @@ void Deployment::begin(Provision provision) {
 
 void Deployment::publish(Provision provision, Leavers leavers,
                          const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker) {
+    collect();  // a burst of reloads must not pile up generations and log writers
     const auto before = snapshot();
     take(std::move(provision));
     announce(workers, checker, *before);
