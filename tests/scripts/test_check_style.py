@@ -2,9 +2,11 @@
 
 A check that passes everything is worse than none; one with false complaints is switched off.
 
-The checkouts are repositories made by the test; clang-format is a fake.
+The checkouts are repositories made by the test; clang-format is a fake, and so is clang-tidy where
+its findings do not matter.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -15,7 +17,35 @@ import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOL = "clang-format-19"
+TIDY = "clang-tidy-19"
 GOOD = "int main() {}\n"
+# What the tidy part needs of a checkout. The presets are as the real ones as far as it goes.
+PRESET = {
+    "name": "dev",
+    "generator": "Ninja",
+    "binaryDir": "${sourceDir}/build/dev",
+    "cacheVariables": {"CMAKE_CXX_COMPILER_LAUNCHER": "ccache", "CMAKE_BUILD_TYPE": "Debug"},
+}
+CMAKE_LISTS = """cmake_minimum_required(VERSION 3.25)
+project(small LANGUAGES CXX)
+add_library(part STATIC src/part.cpp)
+add_executable(main src/main.cpp)
+target_link_libraries(main PRIVATE part)
+"""
+# Notes which files it is asked about, and finds something where "bad" stands.
+FAKE_TIDY = """
+[ "$1" != --version ] || exec cat '{version}'
+basename "$2" >>'{calls}'
+! grep -n bad "$2"
+"""
+USE_AFTER_MOVE = """#include <string>
+#include <utility>
+
+inline std::string twice(std::string text) {
+    std::string copy = std::move(text);
+    return copy + text;
+}
+"""
 
 
 class Repository:
@@ -64,16 +94,18 @@ class Repository:
                     link.symlink_to(entry.path)
         return str(self.bin)
 
-    def check(self, *arguments, formatted="no", cwd=None, path=None, **more):
+    def check(self, *arguments, tidy=False, formatted="no", cwd=None, path=None, **more):
         """(exit status, output)."""
+        fast = [] if tidy else ["--fast"]
         done = subprocess.run(
-            [str(self.root / "scripts/check-style"), *arguments],
+            [str(self.root / "scripts/check-style"), *fast, *arguments],
             cwd=cwd or self.root,
             env={
                 **os.environ,
                 "PATH": path or f"{self.bin}:{os.environ['PATH']}",
                 "S3GATE_IS_FORMATTED": formatted,
                 "S3GATE_NO_SKIP": "",
+                "CCACHE_DIR": str(self.root.parent / "ccache"),
                 **more,
             },
             stdout=subprocess.PIPE,
@@ -202,7 +234,7 @@ def test_tools_are_those_that_are_installed():
     assert f"style_packages=(git clang-format-{version} clang-tidy-{version})" in packages
 
 
-@pytest.mark.parametrize("arguments", [["--all"], ["a", "b"], ["--tidy", "a", "b"]])
+@pytest.mark.parametrize("arguments", [["--all"], ["a", "b"], ["--fast", "a"]])
 def test_usage(repository, arguments):
     status, said = repository.check(*arguments)
     assert status == 2 and said.startswith("usage: scripts/check-style")
@@ -223,26 +255,125 @@ def test_without_git(repository):
     assert status == 1
 
 
-def test_tidy(repository):
-    """Only on request, because it takes minutes. With a commit: the files changed since."""
-    repository.fake("cmake", "exit 0")
-    repository.fake("clang-tidy-19", 'echo "$*"; exit 1')
-    assert repository.check(repository.first)[0] == 0
-    repository.write("src/b/new.cpp", GOOD)
-    repository.write("tests/c.cpp", GOOD)
-    repository.commit("Write more")
-    status, said = repository.check("--tidy", repository.first)
+class TidyRepository(Repository):
+    """Two files that include a header each, and one that both include."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.calls = folder / "calls"
+        self.version = folder / "version"
+        self.version.write_text("1\n", encoding="utf-8")
+        presets = {"version": 6, "configurePresets": [PRESET]}
+        self.write("CMakePresets.json", json.dumps(presets) + "\n")
+        self.write("CMakeLists.txt", CMAKE_LISTS)
+        for name in (".clang-tidy", "scripts/tidy-compiler"):
+            self.write(name, (ROOT / name).read_text(encoding="utf-8"))
+        (self.root / "scripts/tidy-compiler").chmod(0o755)
+        # GCC takes two files with the same text for the same one.
+        self.write("src/both.hpp", "#pragma once\n\n// For both\n")
+        self.write("src/part.hpp", "#pragma once\n\n// For one\n")
+        self.write("src/part.cpp", '#include "both.hpp"\n#include "part.hpp"\n')
+        self.write("src/main.cpp", '#include "both.hpp"\n\n' + GOOD)
+        self.commit("Write more")
+
+    def use_fake(self):
+        self.fake(TIDY, FAKE_TIDY.format(calls=self.calls, version=self.version))
+
+    def asked(self):
+        """The files that the fake was asked about since the last call."""
+        names = self.calls.read_text(encoding="utf-8").split() if self.calls.exists() else []
+        self.calls.unlink(missing_ok=True)
+        return sorted(names)
+
+
+@pytest.fixture(name="tidy_repository")
+def tidy_repository_fixture(tmp_path):
+    for tool in ("git", "cmake", "ninja", "ccache", "c++"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    return TidyRepository(tmp_path)
+
+
+@pytest.mark.parametrize("file", ["src/main.cpp", "src/part.hpp"])
+def test_tidy_finds_a_use_after_move(tidy_repository, file):
+    """By the rules of this repository, in sources and in what they include."""
+    if not shutil.which(TIDY):
+        pytest.skip(f"{TIDY} is not installed")
+    good = (tidy_repository.root / file).read_text(encoding="utf-8")
+    status, said = tidy_repository.check(tidy_repository.first, tidy=True)
+    assert status == 0, said
+    tidy_repository.write(file, USE_AFTER_MOVE + good)
+    status, said = tidy_repository.check(tidy_repository.first, tidy=True)
     assert status == 1 and said.endswith("check-style: tidy: see above\n")
-    calls = [line.split() for line in said.splitlines() if line.startswith("-p build/style")]
-    assert [call[-1] for call in calls] == ["src/b/new.cpp"]
-    status, said = repository.check("--tidy")
-    assert status == 1 and "src/main.cpp" in said and "src/b/new.cpp" in said
-    repository.fake("clang-tidy-19", "exit 0")
-    assert repository.check("--tidy")[0] == 0
+    assert re.search(f"{file}:6:19: error: 'text' used after it was moved", said), said
+    assert "bugprone-use-after-move" in said and "tidy-compiler" not in said
+    tidy_repository.write(file, good)
+    assert tidy_repository.check(tidy_repository.first, tidy=True)[0] == 0
+
+
+def test_tidy_remembers_what_passed(tidy_repository):
+    """Only what changed is looked at again, wherever the checkout lies; what was found stays."""
+    tidy_repository.use_fake()
+
+    def asked(expected=0):
+        assert tidy_repository.check(tidy_repository.first, tidy=True)[0] == expected
+        return tidy_repository.asked()
+
+    assert asked() == ["main.cpp", "part.cpp"]
+    assert asked() == []
+    moved = tidy_repository.root.with_name("another")
+    shutil.rmtree(tidy_repository.root / "build")
+    tidy_repository.root.rename(moved)
+    tidy_repository.root = moved
+    assert asked() == []
+    tidy_repository.write("src/part.hpp", "#pragma once\n\n// More of it\n")
+    assert asked() == ["part.cpp"]
+    tidy_repository.write("src/both.hpp", "#pragma once\n\n// More for both\n")
+    assert asked() == ["main.cpp", "part.cpp"]
+    tidy_repository.write("src/main.cpp", GOOD + "// bad\n")
+    assert asked(1) == ["main.cpp"]
+    assert asked(1) == ["main.cpp"]
+    tidy_repository.write("src/main.cpp", GOOD)
+    assert asked() == ["main.cpp"]
+
+
+@pytest.mark.parametrize("what", ["rules", "tool"])
+def test_tidy_forgets_when_the_judge_changes(tidy_repository, what):
+    tidy_repository.use_fake()
+    assert tidy_repository.check(tidy_repository.first, tidy=True)[0] == 0
+    assert tidy_repository.asked() == ["main.cpp", "part.cpp"]
+    if what == "rules":
+        tidy_repository.write(".clang-tidy", "Checks: '-*,bugprone-use-after-move'\n")
+    else:
+        tidy_repository.version.write_text("2\n", encoding="utf-8")
+    assert tidy_repository.check(tidy_repository.first, tidy=True)[0] == 0
+    assert tidy_repository.asked() == ["main.cpp", "part.cpp"]
+
+
+def test_tidy_takes_a_build_folder_that_was_moved(tidy_repository):
+    tidy_repository.use_fake()
+    assert tidy_repository.check(tidy_repository.first, tidy=True)[0] == 0
+    moved = tidy_repository.root.with_name("another")
+    tidy_repository.root.rename(moved)
+    tidy_repository.root = moved
+    status, said = tidy_repository.check(tidy_repository.first, tidy=True)
+    assert status == 0, said
 
 
 def test_tidy_where_the_build_cannot_be_configured(repository):
     repository.fake("cmake", "echo no compiler; exit 1")
-    repository.fake("clang-tidy-19", "exit 0")
-    status, said = repository.check("--tidy")
+    repository.fake(TIDY, "exit 0")
+    status, said = repository.check(repository.first, tidy=True)
     assert status == 1 and "no compiler" in said and "check-style: tidy: see above" in said
+
+
+@pytest.mark.parametrize("tool", [TIDY, "ccache"])
+def test_tidy_without_a_tool(repository, tool):
+    """As for clang-format: what is missing is named, and a failure where nothing is left out."""
+    repository.fake(TIDY, "exit 0")
+    if tool == TIDY:
+        (repository.bin / TIDY).unlink()
+    path = repository.without(tool)
+    status, said = repository.check(repository.first, tidy=True, path=path, S3GATE_NO_SKIP="1")
+    assert status == 1 and "check-style: tidy: see above" in said
+    assert f"left out: {tool} is not installed (scripts/install-deps style" in said

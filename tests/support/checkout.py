@@ -13,7 +13,7 @@ from support.waiting import SCALE
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Without tests/: a build without tests does not need it. Without build/: it is made there.
 PARTS = ["CMakeLists.txt", "CMakePresets.json", "LICENSE", "README.md", "cmake", "config", "docs"]
-PARTS += [".ci", ".clang-format", "CHANGELOG.md", "SECURITY.md"]
+PARTS += [".ci", ".clang-format", ".clang-tidy", "CHANGELOG.md", "SECURITY.md"]
 PARTS += ["demo", "include", "scripts", "src", "systemd"]
 PROXIES = {
     name: "http://127.0.0.1:9"
