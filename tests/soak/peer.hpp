@@ -110,15 +110,16 @@ enum class Operation : std::uint8_t {
     create,
     part,
     complete,
+    tunnel,
 };
-constexpr std::size_t kOperations = 10;
+constexpr std::size_t kOperations = 11;
 inline constexpr const char* kOperationNames[kOperations] = {
-    "GET",        "GET with Range",         "HEAD",   "OPTIONS",
-    "PUT",        "PUT with If-None-Match", "DELETE", "CreateMultipartUpload",
-    "UploadPart", "CompleteMultipartUpload"};
+    "GET",        "GET with Range",          "HEAD",   "OPTIONS",
+    "PUT",        "PUT with If-None-Match",  "DELETE", "CreateMultipartUpload",
+    "UploadPart", "CompleteMultipartUpload", "tunnel"};
 
 constexpr bool is_write(Operation operation) {
-    return operation >= Operation::put;
+    return operation >= Operation::put && operation != Operation::tunnel;
 }
 
 // The fate of a request, as its client saw it (Record::what). `detail`: received body bytes.

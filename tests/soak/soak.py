@@ -16,6 +16,7 @@ What is checked how:
   answers an error executes the write all the same, except a 503 for what row 5 repeats.
 - Every answered request has exactly one access log line with the status and the length its client
   saw; every failure has one with an `error`, or is the answer of the node in `upstreamaddr`.
+- Meanwhile the daemon reloads at random: other servers, weights, limits and sites (changes.py).
 - After the faults everything is served again, by all nodes; the daemon drains cleanly, says that
   nothing is left in flight, has its descriptors back, and did not grow.
 
@@ -46,6 +47,7 @@ import time
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from changes import Changes  # noqa: E402
 from support.config import free_port, make_config, make_site  # noqa: E402
 from support.daemon import SANITIZER, Daemon  # noqa: E402
 from support.waiting import Timeout, wait_until  # noqa: E402
@@ -57,6 +59,8 @@ SAMPLE_EVERY = 1.0
 SHORT_HALF = 120.0  # seconds: half of a run that is too short for memory to settle
 ROTATE_EVERY = 10.0
 ALL_DOWN_EVERY = 60.0
+FREEZE_EVERY = 17.0
+RELOAD_EVERY = 2.0  # on average
 # Empty pipes that a worker keeps (net::PipePool): two descriptors each.
 KEPT_PIPES = 8
 
@@ -241,17 +245,17 @@ class Faults:
 
 
 class ClientProcess:
-    def __init__(self, address, records, connections, seed, stderr):
+    def __init__(self, address, records, connections, seed, stderr, crowd=()):
         self.stderr = open(stderr, "wb")  # noqa: SIM115
         self.process = subprocess.Popen(
-            [tool("soak_client"), address, str(records), str(connections), str(seed)],
+            [tool("soak_client"), address, str(records), str(connections), str(seed), *crowd],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.stderr,
             text=True,
         )
         self.first = json.loads(self.process.stdout.readline())["first"]
-        self.latest = {"requests": 0, "calm": 0, "calm_failed": 0, "ended": False}
+        self.latest = {"ms": 0, "requests": 0, "calm": 0, "calm_failed": 0, "ended": False}
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
@@ -387,14 +391,21 @@ class Soak:
         return 1 if self.problems else 0
 
     def _start_daemon(self):
-        options = self.options
-        logs = self.folder / "logs"
-        logs.mkdir()
-        more = {}
-        if options.user:
-            entry = pwd.getpwnam(options.user)
-            os.chown(logs, entry.pw_uid, entry.pw_gid)
-            more["user"] = options.user
+        self.logs = self.folder / "logs"
+        self.logs.mkdir()
+        if self.options.user:
+            entry = pwd.getpwnam(self.options.user)
+            os.chown(self.logs, entry.pw_uid, entry.pw_gid)
+        self.daemon = Daemon(self._config())
+        self.changes = Changes(self.daemon.config, self.nodes, self.options.seed + 2)
+        self.log = AccessLog(self.daemon, self.logs / "access.log", self.folder / "lines")
+        self._wait_all_up()
+        self.is_sanitized = self.daemon.is_sanitized
+        self.start_fds = self._descriptors()
+        self.report["descriptors at the start"] = self.start_fds
+        self.report["rss at the start"] = self.daemon.resident
+
+    def _config(self):
         site = make_site(
             [node.address for node in self.nodes],
             name="soak",
@@ -407,20 +418,13 @@ class Soak:
             client_half_close="serve",
             status={"path": STATUS_PAGE, "allow": ["127.0.0.0/8"]},
         )
-        config = make_config(
+        return make_config(
             [site],
             workers=2,
             shutdown_timeout="30s",
-            access_log={"target": str(logs / "access.log")},
-            **more,
+            access_log={"target": str(self.logs / "access.log")},
+            **({"user": self.options.user} if self.options.user else {}),
         )
-        self.daemon = Daemon(config)
-        self.log = AccessLog(self.daemon, logs / "access.log", self.folder / "lines")
-        self._wait_all_up()
-        self.is_sanitized = self.daemon.is_sanitized
-        self.start_fds = self._descriptors()
-        self.report["descriptors at the start"] = self.start_fds
-        self.report["rss at the start"] = self.daemon.resident
 
     def _descriptors(self):
         folder, kinds = f"/proc/{self.daemon.process.pid}/fd", {"pipe": 0, "socket": 0, "other": 0}
@@ -453,6 +457,29 @@ class Soak:
         self.log.rotate()
         self._count("access log rotated")
 
+    def _reload(self):
+        self._use(self.changes.next())
+        self._count("configuration reloaded")
+
+    def _restore(self):
+        """The configuration of the start, with all nodes."""
+        self._use(self.changes.whole)
+
+    def _use(self, config):
+        line = self.daemon.reload(config)
+        if not line.startswith("reloaded: "):
+            self.problems.append(line)
+
+    def _start_clients(self, crowd=()):
+        self.clients = ClientProcess(
+            self.daemon.address,
+            self.folder / "records",
+            self.options.connections,
+            self.options.seed,
+            self.folder / "clients.stderr",
+            crowd,
+        )
+
     def _count(self, name):
         self.faults.counts[name] = self.faults.counts.get(name, 0) + 1
 
@@ -460,19 +487,16 @@ class Soak:
         options = self.options
         self.random = random.Random(options.seed + 1)
         self.faults = Faults(self.nodes, options.seed, options.gap)
-        # Actions on the daemon while it serves, and their period: (seconds, action). A reload of
-        # its configuration will be one more line.
-        to_daemon = [(ROTATE_EVERY, self._rotate), (17.0, self._freeze_daemon)]
-        self.clients = ClientProcess(
-            self.daemon.address,
-            self.folder / "records",
-            options.connections,
-            options.seed,
-            self.folder / "clients.stderr",
-        )
+        # Actions on the daemon while it serves, and the seconds between two of them.
+        to_daemon = [
+            (lambda: ROTATE_EVERY, self._rotate),
+            (lambda: FREEZE_EVERY, self._freeze_daemon),
+            (lambda: self.random.uniform(0, 2 * RELOAD_EVERY), self._reload),
+        ]
+        self._start_clients()
         begin = time.monotonic()
         self.faults.begin(begin, min(ALL_DOWN_EVERY, (options.seconds or ALL_DOWN_EVERY) * 0.4))
-        due = [begin + seconds for seconds, _ in to_daemon]
+        due = [begin + seconds() for seconds, _ in to_daemon]
         next_sample = begin
         next_word = begin + 60
         while True:
@@ -490,7 +514,7 @@ class Soak:
                 self._sample(now - begin)
             for i, (seconds, act) in enumerate(to_daemon):
                 if now >= due[i]:
-                    due[i] = now + seconds
+                    due[i] = now + seconds()
                     act()
             if now >= next_word:
                 next_word = now + 60
@@ -498,6 +522,7 @@ class Soak:
             time.sleep(0.02)
         self.report["seconds under faults"] = round(time.monotonic() - begin, 1)
         self.faults.end_all()
+        self._restore()
         self._calm()
         self.report["rss at the end"] = self.daemon.resident
         self.clients.tell("stop")
@@ -579,7 +604,7 @@ class Soak:
             if SANITIZER.search(line)
             or re.search(r"\[(error|critical)\]|lines? dropped|stopped; ", line)
             # The expected message when all nodes are killed.
-            and not line.endswith("[error] No server of soak is usable: trying all")
+            and not re.search(r"\[error\] No server of \S+ is usable: trying all$", line)
         ]
         if bad:
             self.problems.append("the daemon says: " + " | ".join(bad[:10]))

@@ -1,15 +1,23 @@
 // The clients of the soak test: many connections on one thread. Each sends one request after the
 // other and judges every answer. The fate of each request is a record in a file (peer.hpp).
 //
-//     soak_client HOST:PORT RECORDS CONNECTIONS SEED
+//     soak_client HOST:PORT RECORDS CONNECTIONS SEED [NAME=NUMBER…]
+//
+// CONNECTIONS clients do a bit of everything. With any of the further numbers, no client leaves
+// early, every failure is told on stderr, and there are clients besides: `fresh` ones, with a
+// connection for each request; `idle` ones, which send a POST on a connection that was quiet for 5
+// to 20 s; `slow` ones, whose PUTs and GETs take `slow_ms` each; `tunnel` ones. `keys`: the number
+// of sessions that all of them share; the end says which nodes served each of them.
 //
 // Lines on stdin: `calm` (from here on no request may fail; counted separately), `stop` (no further
-// request; those in progress end). A JSON line per second on stdout, the last one with "ended".
-// Every id is FIRST + its number, where FIRST is in the first line. Loopback only.
+// request; those in progress end), `quick` (no further slow request), `use HOST:PORT` and `leave
+// HOST:PORT` (another address for new connections). A JSON line per second on stdout, the last one
+// with "ended". Every id is FIRST + its number, where FIRST is in the first line. Loopback only.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -39,6 +47,11 @@ constexpr std::uint64_t kContinueAfter = 1'000;  // ms that a client waits for a
 constexpr std::uint64_t kSources = 40;  // client addresses: requests without a key go by them
 constexpr std::uint64_t kCommands = 0xfffffffe;
 constexpr std::size_t kErrorLimit = 4096;
+constexpr std::size_t kNoKey = SIZE_MAX;
+constexpr std::size_t kLargeEnough = 4096;  // bytes of a slow body
+constexpr unsigned kPauses = 60;            // in a slow body
+constexpr std::uint64_t kSayEvery = 500;    // ms between two words in a tunnel
+constexpr unsigned kToldFailures = 50;
 
 // A client's behaviour.
 enum class Plan : std::uint8_t {
@@ -52,8 +65,24 @@ enum class Plan : std::uint8_t {
     slow_read,
 };
 
+// What a client is there for.
+enum class Role : std::uint8_t { mixed, fresh, idle, slow, tunnel };
+
+// The numbers on the command line.
+struct Crowd {
+    std::size_t mixed = 0;
+    std::size_t fresh = 0;
+    std::size_t idle = 0;
+    std::size_t slow = 0;
+    std::size_t tunnel = 0;
+    std::size_t slow_ms = 60'000;
+    std::size_t keys = 0;
+    bool is_steady = false;  // nobody leaves early
+};
+
 struct Client {
     std::size_t slot = 0;
+    Role role = Role::mixed;
     int fd = -1;
     std::uint64_t token = 0;
     bool is_connecting = false;
@@ -101,20 +130,35 @@ struct Client {
     unsigned part = 0, parts = 0, part_failures = 0;
     std::string session;
     unsigned session_left = 0;
+    std::size_t key = kNoKey;  // of the session
+
+    std::uint64_t dialled_at = 0;
+    std::string target;
+    std::string echo;  // that a tunnel has not sent back yet
 };
+
+bool is_in_tunnel(const Client& c) {
+    return c.operation == Operation::tunnel && c.has_head && !c.is_error;
+}
 
 class Clients {
   public:
-    Clients(const std::string& host, int port, const std::string& records, std::size_t count,
+    Clients(const std::string& address, const std::string& records, const Crowd& crowd,
             std::uint64_t seed);
     void run();
 
   private:
     void on_commands();
+    void on_command(const std::string& line);
+    void add_clients(Role role, std::size_t count);
     void look_after_all();
     void dial(Client& c);
     void begin(Client& c);
     void choose_operation(Client& c);
+    void choose_session(Client& c);
+    void skip_to_large_body(Way way);
+    // False if the request ended.
+    bool talk(Client& c);
     void choose_plan(Client& c);
     void put_request(Client& c);
     void put_body(Client& c);
@@ -135,7 +179,11 @@ class Clients {
     Chance chance_;
     Sha256 hash_;
     Loop loop_;
-    sockaddr_in target_{};
+    Crowd crowd_;
+    std::vector<std::pair<std::string, sockaddr_in>> targets_;
+    std::vector<std::uint64_t> nodes_of_key_;  // a bit for each node
+    std::uint64_t slowest_connect_ = 0;
+    unsigned told_ = 0;
     int records_ = -1;
     std::vector<Record> pending_;
     std::vector<std::unique_ptr<Client>> clients_;
@@ -151,6 +199,7 @@ class Clients {
     std::array<std::array<std::uint64_t, kOutcomes>, kOperations> counts_{};
     bool is_calm_ = false;
     bool is_stopping_ = false;
+    bool is_quick_ = false;
     std::uint64_t generation_ = 1;
     std::string commands_;
     std::vector<char> buffer_ = std::vector<char>(256 << 10);
@@ -158,25 +207,45 @@ class Clients {
     std::uint64_t started_at_;
 };
 
-Clients::Clients(const std::string& host, int port, const std::string& records, std::size_t count,
+bool read_address(const std::string& text, sockaddr_in& out) {
+    const std::size_t colon = text.find(':');
+    if (!text.starts_with("127.") || colon == std::string::npos) {
+        return false;
+    }
+    out.sin_family = AF_INET;
+    out.sin_port = htons(static_cast<std::uint16_t>(std::atoi(text.c_str() + colon + 1)));
+    out.sin_addr.s_addr = inet_addr(text.substr(0, colon).c_str());
+    return true;
+}
+
+Clients::Clients(const std::string& address, const std::string& records, const Crowd& crowd,
                  std::uint64_t seed)
     : chance_(scatter(seed + 1)),
+      crowd_(crowd),
+      nodes_of_key_(crowd.keys),
       first_id_(scatter(seed) & 0xffffff0000000000ULL),
       started_at_(now_ms()) {
-    target_.sin_family = AF_INET;
-    target_.sin_port = htons(static_cast<std::uint16_t>(port));
-    target_.sin_addr.s_addr = inet_addr(host.c_str());
+    on_command("use " + address);
     records_ = ::open(records.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     if (records_ < 0) {
         std::perror("soak_client: records");
         std::exit(3);
     }
-    for (std::size_t i = 0; i < count; ++i) {
-        clients_.push_back(std::make_unique<Client>());
-        clients_[i]->slot = i;
-    }
+    add_clients(Role::mixed, crowd.mixed);
+    add_clients(Role::fresh, crowd.fresh);
+    add_clients(Role::idle, crowd.idle);
+    add_clients(Role::slow, crowd.slow);
+    add_clients(Role::tunnel, crowd.tunnel);
     ::fcntl(0, F_SETFL, O_NONBLOCK);
     loop_.add(0, kCommands);
+}
+
+void Clients::add_clients(Role role, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+        clients_.push_back(std::make_unique<Client>());
+        clients_.back()->slot = clients_.size() - 1;
+        clients_.back()->role = role;
+    }
 }
 
 void Clients::run() {
@@ -237,8 +306,28 @@ void Clients::on_commands() {
     for (std::size_t end = 0; (end = commands_.find('\n')) != std::string::npos;) {
         const std::string line = commands_.substr(0, end);
         commands_.erase(0, end + 1);
-        is_calm_ = is_calm_ || line == "calm";
-        is_stopping_ = is_stopping_ || line == "stop";
+        on_command(line);
+    }
+    if (is_stopping_) {
+        for (auto& client : clients_) {
+            if (client->operation == Operation::tunnel && client->is_busy) {
+                drive(*client);
+            }
+        }
+    }
+}
+
+void Clients::on_command(const std::string& line) {
+    is_calm_ = is_calm_ || line == "calm";
+    is_stopping_ = is_stopping_ || line == "stop";
+    is_quick_ = is_quick_ || line == "quick";
+    const std::string word = line.substr(0, line.find(' '));
+    const std::string address = line.substr(std::min(word.size() + 1, line.size()));
+    sockaddr_in target{};
+    if (word == "use" && read_address(address, target)) {
+        targets_.emplace_back(address, target);
+    } else if (word == "leave") {
+        std::erase_if(targets_, [&](const auto& item) { return item.first == address; });
     }
 }
 
@@ -268,9 +357,15 @@ void Clients::dial(Client& c) {
     c.is_connecting = true;
     c.is_readable = c.has_peer_ended = c.cannot_send = false;
     c.requests_left = static_cast<unsigned>(chance_.permille(100) ? 1 : chance_.between(2, 300));
+    if (c.role != Role::mixed) {
+        c.requests_left = c.role == Role::fresh || c.role == Role::tunnel ? 1 : UINT32_MAX;
+    }
+    c.dialled_at = now_ms();
     ++connections_;
     // An error shows at the first send.
-    (void)!::connect(fd, reinterpret_cast<sockaddr*>(&target_), sizeof target_);
+    const auto& [name, target] = targets_[chance_.below(targets_.size())];
+    c.target = name;
+    (void)!::connect(fd, reinterpret_cast<const sockaddr*>(&target), sizeof target);
     loop_.add(fd, c.token);
 }
 
@@ -302,7 +397,7 @@ void Clients::drive(Client& c) {
                     c.is_readable = false;
                 }
             }
-            if (is_stopping_) {
+            if (is_stopping_ || (is_quick_ && c.role == Role::slow)) {
                 return;
             }
             if (c.begin_at > now_ms()) {
@@ -311,7 +406,7 @@ void Clients::drive(Client& c) {
             }
             begin(c);
         }
-        if (!send(c)) {
+        if (!send(c) || !talk(c)) {
             continue;
         }
         bool has_ended = false;
@@ -324,7 +419,7 @@ void Clients::drive(Client& c) {
                 has_ended = true;
                 break;
             }
-            if (!send(c)) {
+            if (!send(c) || !talk(c)) {
                 has_ended = true;
                 break;
             }
@@ -335,9 +430,33 @@ void Clients::drive(Client& c) {
     }
 }
 
+// What a tunnel does: say a word, hear it, wait, and leave at the end.
+bool Clients::talk(Client& c) {
+    if (!is_in_tunnel(c) || !c.echo.empty()) {
+        return true;
+    }
+    if (is_stopping_) {
+        end_request(c, Outcome::ok, false);
+        return false;
+    }
+    if (now_ms() < c.send_body_at) {
+        loop_.wake(c.token, c.send_body_at);
+        return true;
+    }
+    c.send_body_at = now_ms() + kSayEvery;
+    c.echo = text_of(chance_.next());
+    c.out.clear();
+    c.out.text(c.echo);
+    return send(c);
+}
+
 void Clients::begin(Client& c) {
     if (c.fd < 0) {
         dial(c);
+    }
+    if (c.role == Role::slow) {
+        c.operation = chance_.permille(500) ? Operation::put : Operation::get;
+        skip_to_large_body(c.operation == Operation::put ? Way::up : Way::down);
     }
     c.is_busy = true;
     c.is_calm = is_calm_;
@@ -356,9 +475,20 @@ void Clients::begin(Client& c) {
     c.in.expect_response(c.operation != Operation::head);
 }
 
+// Ids whose body is too short to take long are nobody's.
+void Clients::skip_to_large_body(Way way) {
+    while (content_.body_of(first_id_ + begun_, way).size() < kLargeEnough) {
+        ++begun_;
+    }
+}
+
 void Clients::choose_operation(Client& c) {
     c.is_http_10 = false;
-    if (!c.upload_id.empty()) {
+    if (c.role == Role::slow) {
+        // begin() has chosen it.
+    } else if (c.role == Role::tunnel || c.role == Role::idle) {
+        c.operation = c.role == Role::tunnel ? Operation::tunnel : Operation::create;
+    } else if (!c.upload_id.empty()) {
         c.operation = c.part <= c.parts ? Operation::part : Operation::complete;
     } else {
         const std::uint64_t draw = chance_.below(1000);
@@ -401,6 +531,12 @@ void Clients::choose_operation(Client& c) {
 
 void Clients::choose_plan(Client& c) {
     c.plan = Plan::none;
+    c.plan_at = 0;
+    if (crowd_.is_steady) {
+        c.plan =
+            c.role == Role::slow && c.operation == Operation::put ? Plan::slow_send : Plan::none;
+        return;
+    }
     const std::uint64_t draw = chance_.below(1000);
     const bool has_upload = !c.upload.empty();
     if (draw < 4 && has_upload) {
@@ -451,15 +587,10 @@ void Clients::put_request(Client& c) {
             break;
         case Operation::get:
         case Operation::range:
+        case Operation::tunnel:
             break;
     }
-    // Half of the clients use a session for a while, the rest their address; multipart uploads also
-    // their uploadId.
-    if (c.session_left == 0) {
-        c.session_left = static_cast<unsigned>(chance_.between(1, 100));
-        c.session = chance_.permille(500) ? text_of(chance_.next()) : "";
-    }
-    --c.session_left;
+    choose_session(c);
     if (!c.session.empty()) {
         query += "&sessionid=" + c.session;
     }
@@ -471,6 +602,11 @@ void Clients::put_request(Client& c) {
     head += "Host: s3.soak.test\r\nUser-Agent: soak\r\nx-soak-id: " + c.id_text + "\r\n";
     if (c.is_last && !c.is_http_10 && chance_.permille(500)) {
         head += "Connection: close\r\n";
+    }
+    if (c.operation == Operation::tunnel) {
+        head += "Connection: upgrade\r\nUpgrade: websocket\r\n";
+    } else if (c.role == Role::slow && c.operation == Operation::get) {
+        head += "x-soak-slow: " + std::to_string(crowd_.slow_ms) + "\r\n";
     }
     if (c.operation == Operation::range) {
         head += "Range: bytes=" + std::to_string(c.range_first) + "-" +
@@ -487,7 +623,7 @@ void Clients::put_request(Client& c) {
         c.is_chunked = chance_.permille(300);
         head += c.is_chunked ? "Transfer-Encoding: chunked\r\n"
                              : "Content-Length: " + std::to_string(c.upload.size()) + "\r\n";
-        c.holds_body = !c.upload.empty() && chance_.permille(80);
+        c.holds_body = !c.upload.empty() && c.role != Role::slow && chance_.permille(80);
         if (c.holds_body) {
             head += "Expect: 100-continue\r\n";
             c.send_body_at = c.moved_at + kContinueAfter;
@@ -503,10 +639,29 @@ void Clients::put_request(Client& c) {
     } else if (!has_body && c.plan == Plan::half_close) {
         c.out.end(false);
     }
-    if (c.plan == Plan::slow_send) {
+    if (c.role == Role::slow && c.plan == Plan::slow_send) {
+        // The head goes out at once: it has a time limit of its own.
+        c.out.slow_down(head.size() + 1, c.upload.size() / (kPauses + 1), kPauses,
+                        crowd_.slow_ms / kPauses);
+    } else if (c.plan == Plan::slow_send) {
         c.out.slow_down(chance_.below(c.out.size()), c.out.size() / 6 + 1, 5,
                         chance_.between(1, 40));
     }
+}
+
+// Half of the clients use a session for a while, the rest their address; multipart uploads also
+// their uploadId.
+void Clients::choose_session(Client& c) {
+    if (c.session_left == 0) {
+        c.session_left = static_cast<unsigned>(chance_.between(1, 100));
+        c.session = chance_.permille(500) ? text_of(chance_.next()) : "";
+        c.key = kNoKey;
+        if (!c.session.empty() && crowd_.keys > 0) {
+            c.key = chance_.below(crowd_.keys);
+            c.session = "key-" + std::to_string(c.key);
+        }
+    }
+    --c.session_left;
 }
 
 void Clients::put_body(Client& c) {
@@ -541,6 +696,7 @@ bool Clients::send(Client& c) {
         }
         c.is_connecting = false;
         c.moved_at = now_ms();
+        slowest_connect_ = std::max(slowest_connect_, c.moved_at - c.dialled_at);
     }
     if (c.holds_body && now_ms() >= c.send_body_at) {
         put_body(c);
@@ -602,7 +758,7 @@ bool Clients::read(Client& c) {
         if (got == 0) {
             c.in.end_of_stream();
         }
-        if (c.has_head && c.in.state() == Message::State::done) {
+        if (c.has_head && c.in.state() == Message::State::done && !is_in_tunnel(c)) {
             judge(c);
         } else if (c.plan == Plan::upload_fin || c.plan == Plan::upload_reset) {
             end_request(c, Outcome::aborted, false);
@@ -620,6 +776,15 @@ bool Clients::read(Client& c) {
 bool Clients::feed(Client& c, std::string_view bytes) {
     while (!bytes.empty()) {
         const bool had_head = c.in.state() != Message::State::head;
+        if (is_in_tunnel(c)) {
+            c.got += bytes.size();
+            if (!c.echo.starts_with(bytes)) {
+                end_request(c, Outcome::corrupt, false, "echo");
+                return false;
+            }
+            c.echo.erase(0, bytes.size());
+            return true;
+        }
         bytes.remove_prefix(c.in.take(bytes, [&c](std::string_view piece) {
             c.got += piece.size();
             if (c.is_error) {
@@ -635,6 +800,9 @@ bool Clients::feed(Client& c, std::string_view bytes) {
         }
         if (!had_head && c.in.state() != Message::State::head && !on_head(c)) {
             return false;
+        }
+        if (is_in_tunnel(c)) {
+            continue;
         }
         if (c.in.state() == Message::State::done && c.has_head) {
             if (!bytes.empty()) {
@@ -656,6 +824,13 @@ bool Clients::feed(Client& c, std::string_view bytes) {
 
 // The head of an interim or a final response.
 bool Clients::on_head(Client& c) {
+    if (c.in.status() == 101 && c.operation == Operation::tunnel) {
+        c.has_head = true;
+        c.is_from_node = true;
+        c.send_body_at = 0;
+        c.echo.clear();
+        return true;
+    }
     if (c.in.status() < 200) {
         if (c.is_http_10 || c.in.status() == 101) {
             end_request(c, Outcome::malformed, false, "an interim response nobody can expect");
@@ -673,7 +848,12 @@ bool Clients::on_head(Client& c) {
                        : c.operation == Operation::remove ? 204
                                                           : 200;
     c.is_from_node = c.in.count("x-soak-id") > 0;
-    c.is_error = status != wanted;
+    c.is_error = status != wanted || c.operation == Operation::tunnel;
+    if (c.key != kNoKey && c.operation < Operation::create) {
+        const unsigned long node =
+            std::strtoul(std::string(c.in.field("x-soak-node")).c_str(), nullptr, 10);
+        nodes_of_key_[c.key] |= c.is_from_node ? std::uint64_t{1} << (node & 63) : 0;
+    }
     if (c.is_from_node) {
         c.is_wrong = c.in.field("x-soak-id") != c.id_text || (c.is_error && status < 500);
     } else {
@@ -725,11 +905,15 @@ void Clients::judge(Client& c) {
 
 void Clients::end_request(Client& c, Outcome outcome, bool keeps, const char* why) {
     const bool is_violation = outcome >= Outcome::corrupt;
-    if (is_violation) {
-        std::fprintf(stderr, "soak_client: %s (%s) %s %s: status %d, %llu body bytes of %zu\n",
+    const bool is_told = crowd_.is_steady && outcome != Outcome::ok && told_++ < kToldFailures;
+    if (is_violation || is_told) {
+        std::fprintf(stderr,
+                     "soak_client: %s (%s) %s %s: status %d, %llu body bytes of %zu; to %s, "
+                     "dialled %llu ms ago\n",
                      kOutcomeNames[static_cast<std::size_t>(outcome)], why,
                      kOperationNames[static_cast<std::size_t>(c.operation)], c.id_text.c_str(),
-                     c.in.status(), static_cast<unsigned long long>(c.got), c.expected.size());
+                     c.in.status(), static_cast<unsigned long long>(c.got), c.expected.size(),
+                     c.target.c_str(), static_cast<unsigned long long>(now_ms() - c.dialled_at));
     }
     const bool was_busy = std::exchange(c.is_busy, false);
     if (was_busy || is_violation) {
@@ -749,14 +933,23 @@ void Clients::end_request(Client& c, Outcome outcome, bool keeps, const char* wh
     bytes_down_ += c.got;
     bytes_up_ += c.out.sent();
     if (c.fd >= 0 && !keeps) {
-        disconnect(c, c.plan == Plan::upload_reset || (is_abort && c.plan == Plan::download_reset));
+        // Thousands of orderly closes a second would fill the kernel's table of TIME_WAIT.
+        const bool is_one_of_many = c.role == Role::fresh && outcome == Outcome::ok;
+        disconnect(c, is_one_of_many || c.plan == Plan::upload_reset ||
+                          (is_abort && c.plan == Plan::download_reset));
     }
     go_on_with_upload(c, outcome == Outcome::ok);
     c.begin_at = is_failure ? now_ms() + chance_.between(10, 120) : 0;
+    if (c.role == Role::idle) {
+        c.begin_at = now_ms() + chance_.between(5'000, 20'000);
+    }
     c.plan = Plan::none;
 }
 
 void Clients::go_on_with_upload(Client& c, bool ok) {
+    if (c.role == Role::idle) {
+        return;
+    }
     if (c.operation == Operation::create && ok) {
         c.upload_id = text_of(scatter(c.id));
         c.part = 1;
@@ -802,6 +995,7 @@ void Clients::print(bool has_ended) {
         ", \"requests\": " + number(ended_) + ", \"calm\": " + number(calm_begun_) +
         ", \"calm_failed\": " + number(calm_failed_) +
         ", \"connections\": " + number(connections_) +
+        ", \"slowest_connect_ms\": " + number(slowest_connect_) +
         ", \"idle_closed\": " + number(idle_closed_) + ", \"bytes_up\": " + number(bytes_up_) +
         ", \"bytes_down\": " + number(bytes_down_) + ", \"outcomes\": {";
     for (std::size_t i = 0; i < kOutcomes; ++i) {
@@ -816,23 +1010,73 @@ void Clients::print(bool has_ended) {
         text += (i == 0 ? "\"" : ", \"") + std::string(kOperationNames[i]) + "\": [" + number(sum) +
                 ", " + number(counts_[i][static_cast<std::size_t>(Outcome::ok)]) + "]";
     }
-    std::puts((text + "}}").c_str());
+    text += "}";
+    if (has_ended) {
+        text += ", \"nodes_of_keys\": [";
+        for (std::size_t i = 0; i < nodes_of_key_.size(); ++i) {
+            text += (i == 0 ? "" : ", ") + number(nodes_of_key_[i]);
+        }
+        text += "]";
+    }
+    std::puts((text + "}").c_str());
     std::fflush(stdout);
+}
+
+// NAME=NUMBER. False for another name.
+bool read_number(const std::string& text, Crowd& crowd) {
+    const std::size_t equals = text.find('=');
+    const std::string name = text.substr(0, equals);
+    std::size_t* const number = name == "fresh"     ? &crowd.fresh
+                                : name == "idle"    ? &crowd.idle
+                                : name == "slow"    ? &crowd.slow
+                                : name == "slow_ms" ? &crowd.slow_ms
+                                : name == "tunnel"  ? &crowd.tunnel
+                                : name == "keys"    ? &crowd.keys
+                                                    : nullptr;
+    if (number == nullptr || equals == std::string::npos) {
+        return false;
+    }
+    *number = std::strtoull(text.c_str() + equals + 1, nullptr, 10);
+    crowd.is_steady = true;
+    return true;
+}
+
+}  // namespace
+}  // namespace soak
+
+namespace soak {
+namespace {
+
+// With the acknowledgement that ends a handshake and the first data on two processors, Linux may
+// find no socket for the data and answer with a reset: it looks up without a lock while it replaces
+// the request by the socket (inet_ehash_insert). On one processor they come one after the other.
+void stay_on_this_processor() {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<std::size_t>(::sched_getcpu()), &one);
+    ::sched_setaffinity(0, sizeof one, &one);
 }
 
 }  // namespace
 }  // namespace soak
 
 int main(int argc, char** argv) {
-    const std::string address = argc == 5 ? argv[1] : "";
-    const std::size_t colon = address.find(':');
-    if (!address.starts_with("127.") || colon == std::string::npos) {
-        std::fprintf(stderr, "usage: soak_client 127.…:PORT RECORDS CONNECTIONS SEED\n");
+    soak::Crowd crowd;
+    sockaddr_in address{};
+    bool is_right = argc >= 5 && soak::read_address(argv[1], address);
+    for (int i = 5; is_right && i < argc; ++i) {
+        is_right = soak::read_number(argv[i], crowd);
+    }
+    if (!is_right) {
+        std::fprintf(stderr,
+                     "usage: soak_client 127.…:PORT RECORDS CONNECTIONS SEED [fresh=N] [idle=N] "
+                     "[slow=N] [slow_ms=N] [tunnel=N] [keys=N]\n");
         return 2;
     }
+    crowd.mixed = std::strtoull(argv[3], nullptr, 10);
     std::signal(SIGPIPE, SIG_IGN);
-    soak::Clients clients(address.substr(0, colon), std::atoi(address.c_str() + colon + 1), argv[2],
-                          std::strtoull(argv[3], nullptr, 10), std::strtoull(argv[4], nullptr, 10));
+    soak::stay_on_this_processor();
+    soak::Clients clients(argv[1], argv[2], crowd, std::strtoull(argv[4], nullptr, 10));
     clients.run();
     return 0;
 }

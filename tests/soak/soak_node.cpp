@@ -12,6 +12,10 @@
 //                           slowdown, cut, lie, slow, idle
 //     health ok|bad|offline|hang
 //
+// A request with Upgrade becomes a tunnel that sends back what comes. x-soak-slow asks for an
+// answer whose body takes so many milliseconds. Every answer has x-soak-node, the last part of the
+// node's address.
+//
 // Prints READY when it listens. Ends with its stdin. Loopback only.
 
 #include <arpa/inet.h>
@@ -96,6 +100,7 @@ struct Connection {
         request,  // reading a request
         answer,   // sending an answer; nothing is read
         refused,  // an early answer: further input is discarded
+        tunnel,
     } phase = Phase::request;
     bool closes = false;          // after the answer
     bool dies_on_next = false;    // the first byte of the next request resets the connection
@@ -134,6 +139,7 @@ class Node {
     void lie(Connection& c);
     void put_head(Connection& c, std::string_view status, std::string_view fields);
     void spoil_answer(Connection& c, std::size_t head);
+    void open_tunnel(Connection& c);
     void note(const Connection& c, Note what);
     void injected(Fault fault) { ++counters_[fault]; }
 
@@ -155,6 +161,7 @@ class Node {
     std::uint64_t generation_ = 1;
     std::vector<char> buffer_ = std::vector<char>(256 << 10);
     std::string line_;
+    std::string name_;
 };
 
 constexpr std::uint64_t kListener = 0xffffffff;
@@ -162,7 +169,7 @@ constexpr std::uint64_t kCommands = 0xfffffffe;
 
 Node::Node(const std::string& host, int port, const std::string& notes, const std::string& counters,
            std::uint64_t seed)
-    : chance_(scatter(seed)) {
+    : chance_(scatter(seed)), name_(host.substr(host.rfind('.') + 1)) {
     notes_ = ::open(notes.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     const int file = ::open(counters.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (notes_ < 0 || file < 0 || ::ftruncate(file, kFaults * 8) != 0) {
@@ -338,6 +345,10 @@ void Node::finish_answer(Connection& c) {
     if (c.phase == Connection::Phase::refused && !c.is_abrupt) {
         return;  // until the proxy closes
     }
+    if (c.phase == Connection::Phase::tunnel) {
+        c.out.clear();
+        return;
+    }
     if (c.closes) {
         close(c, false);
         return;
@@ -373,6 +384,10 @@ bool Node::read(Connection& c) {
 bool Node::feed(Connection& c, std::string_view bytes) {
     while (!bytes.empty()) {
         if (c.phase == Connection::Phase::refused) {
+            return true;
+        }
+        if (c.phase == Connection::Phase::tunnel) {
+            c.out.text(bytes);
             return true;
         }
         if (c.phase == Connection::Phase::answer) {
@@ -434,7 +449,9 @@ bool has_argument(std::string_view query, std::string_view name) {
 bool Node::name_operation(Connection& c, std::string_view query) {
     const std::string_view method = c.in.method();
     if (method == "GET") {
-        c.operation = c.in.count("range") > 0 ? Operation::range : Operation::get;
+        c.operation = c.in.count("upgrade") > 0 ? Operation::tunnel
+                      : c.in.count("range") > 0 ? Operation::range
+                                                : Operation::get;
     } else if (method == "HEAD") {
         c.operation = Operation::head;
     } else if (method == "OPTIONS") {
@@ -542,6 +559,10 @@ bool Node::on_request(Connection& c) {
         answer_health(c);
         return true;
     }
+    if (c.operation == Operation::tunnel) {
+        open_tunnel(c);
+        return true;
+    }
     const std::string_view digest = c.in.field("x-soak-digest");
     if (!c.check.ends_right(c.expected.empty() && digest.empty() ? sha256_of(hash_, {}) : digest)) {
         std::fprintf(stderr, "soak_node: wrong body in %.*s: %llu bytes of %zu\n",
@@ -582,6 +603,12 @@ bool Node::on_request(Connection& c) {
     return true;
 }
 
+void Node::open_tunnel(Connection& c) {
+    c.phase = Connection::Phase::tunnel;
+    c.closes = false;
+    put_head(c, "101 Switching Protocols", "Connection: upgrade\r\nUpgrade: websocket\r\n");
+}
+
 void Node::answer_health(Connection& c) {
     if (health_ != Health::ok) {
         injected(unhealthy);
@@ -605,7 +632,8 @@ void Node::answer_health(Connection& c) {
 
 void Node::put_head(Connection& c, std::string_view status, std::string_view fields) {
     line_ = "HTTP/1.1 ";
-    line_.append(status).append("\r\nServer: soak\r\nx-soak-id: ").append(text_of(c.id));
+    line_.append(status).append("\r\nServer: soak\r\nx-soak-node: ").append(name_);
+    line_.append("\r\nx-soak-id: ").append(text_of(c.id));
     line_.append("\r\n").append(fields).append("\r\n");
     c.out.text(line_);
 }
@@ -667,6 +695,7 @@ void Node::answer(Connection& c) {
         case Operation::put:
         case Operation::put_conditional:
         case Operation::part:
+        case Operation::tunnel:
             break;
     }
     if (c.operation == Operation::remove) {
@@ -678,7 +707,8 @@ void Node::answer(Connection& c) {
         fields += "x-soak-digest: " + sha256_of(hash_, body) + "\r\n";
     }
     const std::uint64_t shape = chance_.below(100);
-    const bool can_choose = c.operation == Operation::get || c.operation == Operation::complete;
+    const bool can_choose = (c.operation == Operation::get || c.operation == Operation::complete) &&
+                            c.in.count("x-soak-slow") == 0;
     if (can_choose && shape < 8) {
         // A node that dies inside such a body must not seem to end it: until the whole body is
         // sent, every end of this connection is a reset.
@@ -704,6 +734,11 @@ void Node::answer(Connection& c) {
         c.out.text(text);
     } else {
         c.out.body(body);
+    }
+    constexpr unsigned kPauses = 60;
+    if (const std::string slow(c.in.field("x-soak-slow")); !slow.empty()) {
+        c.out.slow_down(head + 1, body.size() / (kPauses + 1), kPauses,
+                        std::strtoull(slow.c_str(), nullptr, 10) / kPauses);
     }
     spoil_answer(c, head);
 }

@@ -21,9 +21,10 @@ from support.waiting import wait_until  # noqa: E402
 
 RELOADS = int(os.environ.get("S3GATE_RELOADS", "400"))
 WARM = 10
-# What an allocator may add that several threads use. A leak of 100 bytes a reload exceeds it in the
-# nightly run, one of 3 KiB in the ordinary one.
-SLACK = 1 << 20
+# What an allocator may add whose arenas many short-lived threads use: 2.9 MB in 10,000 reloads,
+# while the live allocations stayed the same. A leak of 400 bytes a reload exceeds it in the nightly
+# run.
+SLACK = 4 << 20
 ALL_SEEN = 60  # further reloads, after which buffers and arenas have their size
 
 

@@ -39,11 +39,16 @@ def node_fixture(tmp_path):
     node.stop()
 
 
+def clients_of(node, tmp_path, crowd=()):
+    seed = random.randrange(1 << 30)
+    return soak.ClientProcess(
+        node.address, tmp_path / "records", 8, seed, tmp_path / "stderr", crowd
+    )
+
+
 def outcomes_of(node, tmp_path, mode, requests=1500):
     node.tell(f"mode {mode}")
-    clients = soak.ClientProcess(
-        node.address, tmp_path / "records", 8, random.randrange(1 << 30), tmp_path / "stderr"
-    )
+    clients = clients_of(node, tmp_path)
     try:
         wait_until(lambda: clients.latest["requests"] >= requests, 60, what="requests")
         clients.tell("stop")
@@ -87,6 +92,41 @@ def test_errors_are_told_apart(node, tmp_path):
     assert outcomes["ok"] > 100
     assert outcomes["error of a node"] > 100
     assert outcomes["error of the proxy"] == outcomes["CORRUPT"] == 0
+
+
+CROWD = ["fresh=4", "idle=2", "slow=4", "slow_ms=3000", "tunnel=3", "keys=5"]
+
+
+def test_a_crowd_without_reloads(node, tmp_path):
+    """Each kind of client is served by a sound node, and its node is noted for each key."""
+    clients = clients_of(node, tmp_path, CROWD)
+    try:
+        wait_until(lambda: clients.latest["ms"] > 4000, 60, what="a slow request's time")
+        clients.tell("quick")
+        clients.tell("stop")
+        end = clients.wait_end(60)
+    finally:
+        clients.stop()
+    assert {name for name, count in end["outcomes"].items() if count} == {"ok"}
+    assert end["operations"]["tunnel"] == [3, 3]
+    assert end["connections"] > 1000
+    assert end["nodes_of_keys"] == [1 << node.number] * 5
+
+
+def test_a_crowd_hears_of_a_cut_tunnel(node, tmp_path):
+    clients = clients_of(node, tmp_path, ["tunnel=3"])
+    try:
+        wait_until(lambda: clients.latest["requests"] > 100, 60, what="requests")
+        node.kill()
+        wait_until(
+            lambda: clients.latest["operations"]["tunnel"][0], 60, what="the cut"
+        )
+        clients.tell("stop")
+        end = clients.wait_end(60)
+    finally:
+        clients.stop()
+    assert end["operations"]["tunnel"][0] >= 3 and end["operations"]["tunnel"][1] == 0
+    assert "tunnel" in (tmp_path / "stderr").read_text()
 
 
 def record(number, what, operation, status=0, detail=0):
