@@ -393,6 +393,16 @@ TEST_F(NameServiceTest, NamesCanBeKeptForAConfigurationThatMayComeBack) {
     EXPECT_THAT(known("old"), ElementsAre(ip("10.0.0.1")));
 }
 
+TEST_F(NameServiceTest, AFailureOfANameThatNoSiteHasIsNotLogged) {
+    names.set("old", found({"10.0.0.1"}));
+    start(config_of({"old"}, {true, kOften, milliseconds{30}}));
+    names.hang("old");
+    ASSERT_TRUE(run_until([&] { return names.running() == 1; }));
+    service->use(config_of({}), Unused::keep);
+    ASSERT_TRUE(run_until([&] { return counters.lookups_failed == 1; }));
+    EXPECT_EQ(take_log(), "");
+}
+
 TEST_F(NameServiceTest, EveryConfigurationWarnsOfItsUnknownNames) {
     start(config_of({"a"}, {true, hours{1}, seconds{20}}));
     take_log();
