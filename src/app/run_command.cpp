@@ -22,6 +22,11 @@ void notify_stopping(void*) {
     ::sd_notify(0, "STOPPING=1\nSTATUS=finishing the requests in progress");
 }
 
+// Several times the interval of the calls: a stop that hangs is ended soon after its last sign.
+void notify_still_stopping(void*) {
+    ::sd_notify(0, "EXTEND_TIMEOUT_USEC=10000000");
+}
+
 void notify_alive(void* context) {
     if (static_cast<const Systemd*>(context)->has_watchdog) {
         ::sd_notify(0, "WATCHDOG=1");
@@ -41,6 +46,7 @@ int run_daemon(const std::string& file) {
     control::Server server(std::move(config), {.ready = notify_ready,
                                                .stopping = notify_stopping,
                                                .alive = notify_alive,
+                                               .still_stopping = notify_still_stopping,
                                                .context = &systemd});
     return server.run();
 }

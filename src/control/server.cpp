@@ -456,6 +456,9 @@ void Server::Impl::on_tick() {
                      std::chrono::duration_cast<base::Duration>(now - tick_due).count());
     }
     feed_watchdog();
+    if (phase == Phase::leaving || phase == Phase::draining) {
+        call(hooks.still_stopping);
+    }
     clients->sweep(
         static_cast<std::uint64_t>(std::chrono::nanoseconds(now.time_since_epoch()).count()));
     deployment->collect();

@@ -25,6 +25,9 @@ class Server {
         void (*ready)(void* context) = nullptr;
         void (*stopping)(void* context) = nullptr;
         void (*alive)(void* context) = nullptr;
+        // About once a second from the first moment of a stop: it still goes on, as shutdown_delay
+        // and shutdown_timeout allow.
+        void (*still_stopping)(void* context) = nullptr;
         void* context = nullptr;
     };
 

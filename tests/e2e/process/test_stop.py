@@ -113,6 +113,8 @@ def test_shutdown_delay_serves_everything_for_the_last_time(one):
     for _ in range(3):
         with daemon.client() as fresh:
             assert fresh.request().closes
+    # TimeoutStopSec of the unit may be shorter.
+    wait_until(lambda: daemon.notify.has("EXTEND_TIMEOUT_USEC=10000000"))
     assert len(backend.requests) == 5
     daemon.signal(signal.SIGTERM)
     daemon.wait_stderr("SIGTERM ends shutdown_delay")
