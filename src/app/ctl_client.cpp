@@ -57,7 +57,7 @@ std::string name_of_group(gid_t gid) {
     return entry == nullptr ? "gid " + std::to_string(gid) : entry->gr_name;
 }
 
-// Who could connect, as far as the file can be seen.
+// Advice: the users that can connect, if the file's mode can be read.
 std::string who_may(const std::string& path) {
     struct stat file{};
     if (::stat(path.c_str(), &file) != 0) {
@@ -94,8 +94,8 @@ timeval remaining(base::TimePoint deadline) {
     return {.tv_sec = left.count() / 1'000'000, .tv_usec = left.count() % 1'000'000};
 }
 
-// Blocking: with a full queue the kernel lets it wait for at most SO_SNDTIMEO. A negative result is
-// an errno.
+// Blocks for at most SO_SNDTIMEO if the daemon's accept queue is full. A negative result is an
+// errno.
 int connect_to(const std::string& path, base::TimePoint deadline) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;

@@ -16,9 +16,9 @@ struct CtlRequest {
 };
 
 struct CtlAnswer {
-    unsigned status = 0;  // 0: nobody answered
+    unsigned status = 0;  // 0: no answer
     std::string body = {};
-    std::string error = {};  // why nobody answered, for the operator
+    std::string error = {};  // why there is no answer, for the operator
 };
 
 CtlAnswer ask_daemon(const std::string& socket, const CtlRequest& request);

@@ -25,10 +25,10 @@ using std::chrono::seconds;
 constexpr const char* kDefaultSocket = "/run/s3gate/ctl.sock";
 // Below the two seconds and more that keepalived's sample gives its check.
 constexpr milliseconds kHealthLimit{1500};
-// What waits for nothing is answered in milliseconds, by a machine that is not in trouble.
+// For commands that wait for nothing: a machine that is not in trouble answers in milliseconds.
 constexpr seconds kLimit{10};
 
-// The socket of the configuration; empty, and said why, where it has none.
+// The socket of the configuration; empty after a message if it has none.
 std::string socket_of(const std::string& file) {
     const auto config = load_or_report(file, stderr);
     if (!config) {
@@ -67,7 +67,7 @@ CtlRequest request_of(const CtlOptions& options) {
     }
     CtlRequest out{.method = "POST", .target = "/" + options.command, .limit = kLimit};
     if (options.command == "reload") {
-        out.limit.reset();  // it takes as long as it takes, and whoever waits may leave
+        out.limit.reset();  // a reload may take long; the user may interrupt the wait
         if (!options.confirm.empty()) {
             json::object body;
             body["confirm"] = control::json_text(options.confirm);
@@ -83,7 +83,7 @@ std::string text_at(const json::object& object, std::string_view key) {
     return text == nullptr ? std::string() : std::string(*text);
 }
 
-// What is asked of one daemon, and how its answer is shown.
+// Sends the command to one daemon and shows its answer.
 class Conversation {
   public:
     // `prefix`: before each line, where several daemons are asked.

@@ -14,13 +14,13 @@ namespace {
 namespace json = boost::json;
 using Row = std::vector<std::string>;
 
-// Of UTF-8: continuation bytes take no place.
+// Columns of a UTF-8 text: continuation bytes take none.
 std::size_t width_of(std::string_view text) {
     return static_cast<std::size_t>(std::ranges::count_if(
         text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
 }
 
-// A daemon of another version may lack what this one knows.
+// Null if the object lacks the key, as from a daemon of another version.
 const json::value& at(const json::object& object, std::string_view key) {
     static const json::value kNothing;
     const json::value* const value = object.if_contains(key);

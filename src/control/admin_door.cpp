@@ -56,7 +56,7 @@ Response response_of(const AdminAnswer& answer, bool is_head) {
     return out;
 }
 
-// For a request that could not be read; nullopt where nobody is there to be answered.
+// The answer to a request that could not be read; nullopt if the connection ended or timed out.
 std::optional<AdminAnswer> answer_to(error_code error) {
     if (error == http::error::header_limit || error == http::error::buffer_overflow) {
         return admin_error(431, "the head of the request is too large");
@@ -71,7 +71,8 @@ std::optional<AdminAnswer> answer_to(error_code error) {
     return std::nullopt;
 }
 
-// What a full house says: short enough for the buffer of any new socket.
+// Answers 503 because no open connection may be closed. The answer fits into the buffer of any new
+// socket.
 void refuse(AdminDoor::Socket socket) {
     std::ostringstream text;
     text << response_of(admin_error(503, "too many commands are under way"), false);
@@ -87,8 +88,8 @@ struct AdminDoor::Connection {
 
     Stream stream;
     Asker asker;
-    base::TimePoint since = base::Clock::now();  // when it began to owe us something
-    bool is_at_command = false;                  // we owe it something
+    base::TimePoint since = base::Clock::now();  // the wait for the client began
+    bool is_at_command = false;                  // the client waits for us
 };
 
 struct AdminDoor::State {
@@ -99,8 +100,8 @@ struct AdminDoor::State {
             spare = base::Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
         }
     }
-    // Closes the connection. Without a spare its descriptor becomes that in the same moment: a
-    // worker that waits for one would else be faster.
+    // Closes the connection. If there is no spare descriptor, its own becomes the spare in one
+    // system call. Otherwise a worker that lacks descriptors could take it in between.
     void end(Stream& stream) {
         error_code ignored;
         if (spare || !nothing || !stream.socket().is_open()) {

@@ -1,5 +1,6 @@
-// The connections of one door for operators: bounded in number, size and time, so that no client,
-// however it behaves, costs more than its place. One request a connection. Control thread only.
+// Serves the connections of operators that one listening socket accepted, with one request each.
+// Their number, size and time are bounded, so a client that misbehaves costs only its own
+// connection. Control thread only.
 #pragma once
 
 #include <boost/asio/generic/stream_protocol.hpp>
@@ -25,17 +26,17 @@ class AdminDoor {
 
     // `commands` must outlive the event loop of the sockets.
     explicit AdminDoor(Commands& commands);
-    ~AdminDoor();  // who is inside is served on
+    ~AdminDoor();  // open connections are served to their end
     AdminDoor(const AdminDoor&) = delete;
     AdminDoor& operator=(const AdminDoor&) = delete;
 
-    // Serves a connection. Beyond kMostConnections the one that has sent no request, or has not
-    // taken its answer, for the longest time makes room; where all are at commands, the new one
-    // gets 503.
+    // Serves a connection. Beyond kMostConnections it closes the connection that has waited longest
+    // for its client to send a request or to take an answer. If all of them execute commands, the
+    // new one gets 503.
     void let_in(Socket socket, Asker asker);
 
-    // Gives up the descriptor that is kept for a client when the process has no other. False where
-    // it is given up already: it comes back with the end of a connection.
+    // Closes the spare descriptor, so that a client can be accepted when the process has no other.
+    // False if it is closed already: the end of a connection opens it again.
     bool make_room();
 
   private:

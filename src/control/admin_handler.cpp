@@ -21,7 +21,8 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 using Kind = AdminCall::Kind;
 
-// Of reload's `confirm`: shorter nobody can answer, longer nobody remembers.
+// Bounds of reload's `confirm`: an operator needs time to confirm, and must still remember the
+// reload.
 constexpr base::Duration kShortestConfirm = std::chrono::seconds{1};
 constexpr base::Duration kLongestConfirm = std::chrono::hours{24};
 
@@ -64,7 +65,7 @@ std::optional<bool> switch_of(std::string_view parameter, std::string_view name)
     return value == "=0" ? std::optional(false) : std::nullopt;
 }
 
-// A slip of the pen must not make a check easier to pass.
+// Unknown parameters are refused: a typing error must not make a check easier to pass.
 std::variant<AdminCall, AdminAnswer> health_call(std::string_view query) {
     AdminCall call{.kind = Kind::health};
     while (!query.empty()) {
@@ -143,7 +144,8 @@ asio::awaitable<CommandOutcome> run(AdminCall call, Commands& commands) {
     }
 }
 
-// Logs who asked: before a reload, which takes its time and logs its outcome, after all others.
+// Logs the asker: before a reload, which takes long and logs its own outcome, and with the outcome
+// of every other command.
 asio::awaitable<AdminAnswer> command(AdminCall call, Asker asker, Commands& commands) {
     if (call.kind == Kind::reload) {
         spdlog::info("reload{} (asked by {})",

@@ -1,5 +1,5 @@
-// What a request at a door for operators is answered: paths, methods, rights, JSON. Knows no
-// transport: the control socket uses it, and any other door may. Control thread only.
+// Answers the requests of operators: paths, methods, rights, JSON. It knows no transport; the
+// control socket is the present one. Control thread only.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -15,12 +15,12 @@
 namespace s3gate::control {
 
 enum class Rights : std::uint8_t {
-    only_look,  // through a door that takes no command from anybody
-    look,       // through one that does, but not from this one
+    only_look,  // the transport takes no commands
+    look,       // the transport takes commands, but not from this client
     command,
 };
 
-// One that asks: what it may, and how the log calls it ("root, pid 123").
+// The client of a request: its rights, and its name in the log ("root, pid 123").
 struct Asker {
     Rights rights = Rights::only_look;
     std::string name;
@@ -52,8 +52,8 @@ struct AdminCall {
 // What the request asks for, or the answer that refuses it.
 std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights rights);
 
-// Does what is asked, and logs every change with the name of the asker. Whatever `commands` throws
-// becomes a 500. What the request views must live until the end.
+// Executes a request and logs every change with the asker's name. An exception of `commands`
+// becomes a 500. The texts that `request` views must live until the answer.
 boost::asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker, Commands& commands);
 
 }  // namespace s3gate::control

@@ -1,5 +1,5 @@
-// What whoever operates the daemon may ask of it. The HTTP handler of the control socket
-// (admin_handler.hpp) calls it; the control loop implements it. Control thread only.
+// The commands and questions that operators have for the daemon. The HTTP handler of the control
+// socket (admin_handler.hpp) calls them; the control loop implements them. Control thread only.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -13,12 +13,13 @@
 
 namespace s3gate::control {
 
-// What became of a command.
+// The outcome of a command.
 struct CommandOutcome {
     bool is_done = true;  // false: refused or failed, and nothing has changed
-    // For the operator, one line that can stand alone: "standby: /healthz answers 503".
+    // One line for the operator that is clear without the command, such as "standby: /healthz
+    // answers 503".
     std::string message;
-    // Of the configuration, for a reload: in the order in which `check` prints them.
+    // For a reload: those of the configuration, in the order in which `check` prints them.
     std::vector<config::Problem> problems = {};
     std::vector<config::Problem> warnings = {};
 };
@@ -43,14 +44,14 @@ class Commands {
     Commands& operator=(const Commands&) = delete;
     virtual ~Commands() = default;
 
-    // Reads the configuration again and uses it; returns once that is decided. With `confirm` the
-    // old configuration comes back unless confirm() is called within that time. Logs its outcome.
-    // Must not block; the client may be gone before it ends, which changes nothing.
+    // Reads the configuration again and uses it unless it is refused. Returns the outcome and logs
+    // it. With `confirm` the old configuration comes back unless confirm() is called within that
+    // time. Must not block. Continues if its client leaves.
     virtual boost::asio::awaitable<CommandOutcome> reload(
         std::optional<base::Duration> confirm) = 0;
-    // Keeps what reload() was given a time for.
+    // Keeps the configuration of a reload() with `confirm`.
     virtual CommandOutcome confirm() = 0;
-    // /healthz answers 503 until active(), or the end of the process. The traffic is served on.
+    // /healthz answers 503 until active(), or the end of the process. All traffic is still served.
     virtual CommandOutcome standby() = 0;
     virtual CommandOutcome active() = 0;
 

@@ -35,7 +35,7 @@ namespace {
 
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 constexpr mode_t kMode = 0660;
-// Without a descriptor for the next client; others may give theirs back meanwhile.
+// Pause in accepting while the process has no descriptor left; other connections may end meanwhile.
 constexpr std::chrono::milliseconds kPause{100};
 
 [[noreturn]] void refuse(const std::string& path, const std::string& reason) {
@@ -73,11 +73,11 @@ std::optional<ucred> peer_of(int socket) {
     return peer;
 }
 
-// Throws unless `path` is free, or a socket that no process listens at any more.
+// Throws unless `path` is free, or has a socket at which no process listens any more.
 void make_sure_of_no_owner(const std::string& path) {
     struct stat found{};
     if (::lstat(path.c_str(), &found) != 0) {
-        return;  // what else is wrong with it, bind says
+        return;  // bind() reports any other problem
     }
     if (!S_ISSOCK(found.st_mode)) {
         refuse(path, "there is something else of that name, which is no socket");
@@ -98,7 +98,7 @@ void make_sure_of_no_owner(const std::string& path) {
                       " serves it; stop that one, or choose another admin.socket");
 }
 
-// A file that goes unless it got its final name.
+// Removes the file unless it got its final name.
 struct TemporaryFile {
     std::string name;
     ~TemporaryFile() {
@@ -108,7 +108,8 @@ struct TemporaryFile {
     }
 };
 
-// Under its name it appears with its mode, and listening: nobody ever finds it half made.
+// Makes the socket under a temporary name and renames it once it has its mode and listens, so no
+// client finds it half made.
 base::Descriptor listen_at(const std::string& path, struct stat& file) {
     make_sure_of_no_owner(path);
     base::Descriptor out = make_socket(path);

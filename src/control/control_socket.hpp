@@ -1,6 +1,6 @@
-// The control socket: a unix stream socket that `s3gate ctl` speaks HTTP through. Reading is for
-// whoever can connect (0660: the daemon's user and group), commands for Operators. Owns the file.
-// Control thread only.
+// The control socket: a unix stream socket that `s3gate ctl` speaks HTTP through. Every user that
+// can connect (0660: the daemon's user and group) may look; Operators says whose commands are
+// taken. Owns the socket's file. Control thread only.
 #pragma once
 
 #include <sys/types.h>
@@ -15,26 +15,26 @@
 
 namespace s3gate::control {
 
-// A living process has the socket: a second daemon's start, which must not go on.
+// Another process serves the socket: this process is a second daemon, and its start must fail.
 struct SocketTaken : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
 class ControlSocket {
   public:
-    // Listens at `path` and serves as soon as the loop runs. A file that an ended process left is
-    // replaced; where a living one answers, throws SocketTaken, and where nothing can be made,
-    // std::runtime_error. Both arguments by reference must outlive the loop.
+    // Listens at `path` and serves as soon as the loop runs. Replaces the file of a process that
+    // has ended. Throws SocketTaken if a process answers there, std::runtime_error if the socket
+    // cannot be made. Both arguments by reference must outlive the loop.
     ControlSocket(boost::asio::io_context& context, std::string path, Operators operators,
                   Commands& commands);
-    // Takes nobody in any more and removes the file, unless it is another process's by now. Who is
-    // inside is served on.
+    // Stops accepting and removes the file, unless another process has replaced it. Open
+    // connections are served to their end.
     ~ControlSocket();
     ControlSocket(const ControlSocket&) = delete;
     ControlSocket& operator=(const ControlSocket&) = delete;
 
     const std::string& path() const { return path_; }
-    // From the next connection on.
+    // Uses these operators from the next connection on.
     void use(Operators operators);
 
   private:

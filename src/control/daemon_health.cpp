@@ -15,7 +15,8 @@ std::string in_seconds(base::Duration duration) {
     return text.data();
 }
 
-// Why requests should go to another host though this one works; empty where they need not.
+// The reason why requests should go to another host although this one works; empty if there is
+// none.
 std::string find_absence(const HealthFacts& facts) {
     switch (facts.phase) {
         case Phase::starting:

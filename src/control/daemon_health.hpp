@@ -26,18 +26,18 @@ enum class Phase : std::uint8_t {
 // Whether the threads move. The control loop looks at the workers about four times a second.
 class LifeSigns {
   public:
-    // A thread that has not moved for so long is not alive.
+    // A thread that has not moved for longer than this counts as hung.
     static constexpr base::Duration kPatience = std::chrono::seconds{1};
     static constexpr base::Duration kEvery{250};
 
     // `board` must outlive it.
     LifeSigns(const state::Board& board, base::TimePoint now);
 
-    // To be called every kEvery. A look that comes late says nothing of the workers: the process
-    // stood still as a whole.
+    // Call it every kEvery. A late look says nothing about the workers: the whole process stood
+    // still.
     void look(base::TimePoint now);
-    // Empty where the control loop and every worker moved within kPatience, else who did not.
-    // Workers that have finished owe nothing.
+    // A sentence about the first thread that did not move within kPatience, the control loop before
+    // the workers; empty if all moved. Workers that have finished do not count.
     std::string find_silence(const std::vector<proxy::WorkerHandle>& workers,
                              base::TimePoint now) const;
 

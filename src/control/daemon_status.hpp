@@ -1,6 +1,6 @@
-// What the daemon says of itself, and the switch that takes it out of service without a stop:
-// gathers the facts for /status and /healthz whenever somebody asks. Owned by the control loop.
-// Control thread only.
+// Gathers the facts for /status and /healthz at each request, and holds the switch for standby,
+// which takes the host out of service without a stop. Owned by the control loop. Control thread
+// only.
 #pragma once
 
 #include <boost/asio/basic_waitable_timer.hpp>
@@ -22,7 +22,7 @@ namespace s3gate::control {
 
 class DaemonStatus {
   public:
-    // Where the present facts are found at any time; all of it must outlive the object.
+    // The sources of the facts. They must outlive the object.
     struct Sources {
         const Phase& phase;
         const Deployment& deployment;
@@ -31,7 +31,7 @@ class DaemonStatus {
         const std::vector<proxy::WorkerHandle>& workers;
     };
 
-    // Looks at the workers from now on, as LifeSigns wants it.
+    // Begins to call LifeSigns::look() regularly.
     DaemonStatus(boost::asio::io_context& context, const Sources& sources);
 
     // As in Commands.

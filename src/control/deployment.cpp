@@ -21,8 +21,8 @@ namespace asio = boost::asio;
 using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>,
                                          asio::io_context::executor_type>;
 
-// From the last handshake that a leaving socket begins to its close: longer than the round trip of
-// most clients, whose handshake ends in this time. 20 ms leave no reset on one machine.
+// Time between the last handshake that a leaving socket begins and its close. Most clients have a
+// shorter round trip, so their handshake ends in this time. On one machine 20 ms avoid all resets.
 constexpr base::Duration kLastHandshakes{100};
 // Descriptors that are no client's and no backend's: listeners, pipes, logs, health checks.
 constexpr std::uint64_t kReservedDescriptors = 512;
@@ -172,8 +172,8 @@ void Deployment::announce(const std::vector<proxy::WorkerHandle>& workers, Healt
     checker.use(snapshot());
 }
 
-// A server that joins a group in service gets nothing before its first check passed, if others are
-// usable: it may still be starting. Where there are no checks, the checker lets it in at once.
+// A server that joins a group in service gets no request before its first check passed, if others
+// are usable: it may still be starting. Where there are no checks, the checker lets it in at once.
 void Deployment::hold_back_new_peers(const state::Snapshot& before) {
     const std::vector<state::CellId> known = sorted_peers(before);
     const auto is_known = [&](const state::Peer& peer) {
@@ -226,7 +226,7 @@ void Deployment::collect() {
     directory_.collect();
     for (std::shared_ptr<observe::LogWriter>& writer : old_writers_) {
         if (writer.use_count() == 1) {
-            // Its end waits up to a second for a target that takes nothing.
+            // The destructor waits up to a second if the target takes nothing.
             const SignalsBlocked blocked;
             std::thread([last = std::move(writer)]() mutable { last.reset(); }).detach();
         }

@@ -42,7 +42,7 @@ struct Provision {
     std::vector<proxy::Listening> listening;
     std::shared_ptr<observe::LogWriter> access_log;
     std::shared_ptr<observe::LogWriter> log;  // null where the target stays
-    ListenerTable::Findings findings;         // any problem forbids to publish it
+    ListenerTable::Findings findings;         // with a problem it must not be published
 };
 
 // What becomes of listeners that the new generation does not have.
@@ -53,7 +53,7 @@ enum class Leavers : std::uint8_t {
 
 class Deployment {
   public:
-    // What the daemon has besides; all of it outlives the deployment.
+    // Other parts of the daemon; they outlive the deployment.
     struct Parts {
         boost::asio::io_context& context;
         state::Board& board;
@@ -67,26 +67,26 @@ class Deployment {
     Deployment(const Deployment&) = delete;
     Deployment& operator=(const Deployment&) = delete;
 
-    // `problems` found before are the first ones of those it finds: it opens no socket then.
+    // `problems` were found before: the findings begin with them, and no socket is opened.
     Provision provision(const std::shared_ptr<const config::Config>& config,
                         const state::Resolution& resolution, state::Rings rings,
                         std::vector<std::string> problems = {});
-    // Before there are workers: they begin with publication().
+    // For the first generation, before there are workers: they begin with publication().
     void begin(Provision provision);
     // `checker` checks the peers of the new generation; new servers of a group that was there
     // before are down until their first check.
     void publish(Provision provision, Leavers leavers,
                  const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
-    // The present configuration with other addresses. False, with a line in the log, when the board
-    // has no room for them.
+    // Publishes the present configuration with other addresses. False, with a line in the log, when
+    // the board has no room for them.
     bool use_addresses(const state::Resolution& resolution,
                        const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
     void close_leavers(const std::vector<proxy::WorkerHandle>& workers);
-    // Logs open their files anew.
+    // Opens the logs' files anew.
     void reopen_logs();
-    // To be called about once a second: gives back what nobody uses any more.
+    // Call it about once a second: frees generations and log writers that have no user left.
     void collect();
-    // No worker runs any more: the access log writes what is queued.
+    // Call it when no worker runs any more: the access log writes its queued lines.
     void end();
 
     const proxy::Publication& publication() const { return *publication_; }
@@ -94,7 +94,7 @@ class Deployment {
         return publication_->snapshot;
     }
     const config::Config& config() const { return *snapshot()->config; }
-    // 1 is the one of the start.
+    // The number of the present generation; 1 at the start.
     std::uint64_t number() const { return number_; }
     std::chrono::system_clock::time_point loaded_at() const { return loaded_at_; }
     // Earlier generations that still serve requests or connections.

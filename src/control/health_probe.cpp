@@ -46,7 +46,7 @@ std::string printable(std::string_view text) {
     return out;
 }
 
-// The value as the log may show it: of a field that carries a credential nothing.
+// The value for the log; hidden if the field may carry a credential.
 std::string shown_value(std::string_view name, std::string_view value) {
     static constexpr std::string_view kParts[] = {"cookie", "auth",      "token",
                                                   "secret", "signature", "key"};
@@ -221,8 +221,8 @@ ProbePlan probe_plan_of(const config::Health& health) {
 Task<ProbeResult> probe(std::shared_ptr<const ProbePlan> plan, base::SocketAddress address) {
     const base::TimePoint deadline = base::Clock::now() + plan->timeout;
     ProbeResult result = co_await ask(*plan, address, deadline);
-    // Our own process stood still (VM pause, SIGSTOP): whatever was seen after that, a timeout
-    // above all, is not the backend's fault (docs/architecture.md).
+    // Our own process stood still (VM pause, SIGSTOP): a timeout or any other later result is not
+    // the backend's fault (docs/architecture.md).
     if (base::Clock::now() > deadline + kOwnStall) {
         co_return ProbeResult{ProbeEnd::inconclusive, "this process stood still"};
     }

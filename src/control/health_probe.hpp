@@ -38,7 +38,7 @@ enum class ProbeEnd {
     passed,
     failed,        // answered, but not as wanted
     unreachable,   // connect failure or timeout
-    inconclusive,  // our own stall or lack of descriptors, ports, memory: nobody's verdict
+    inconclusive,  // our own stall or lack of descriptors, ports, memory: no verdict
 };
 
 struct ProbeResult {

@@ -1,4 +1,4 @@
-// Work that takes long, away from the control loop, which goes on with checks, signals and the
+// Runs long work on a thread of its own. The control loop goes on with checks, signals and the
 // watchdog meanwhile.
 #pragma once
 
@@ -23,9 +23,9 @@ namespace s3gate::control {
 // How often the loop looks whether the work is done.
 inline constexpr std::chrono::milliseconds kBackgroundPoll{5};
 
-// Calls `work` on a thread of its own and returns, or throws, what it does. `work` must own all
-// that it touches: a disk that never answers keeps the thread for ever, and the one that waited is
-// gone. std::system_error where there is no thread to be had.
+// Calls `work` on a thread of its own; returns its result or throws its exception. `work` must own
+// all that it touches: a disk that never answers keeps the thread for ever, also after the caller
+// is destroyed. Throws std::system_error if no thread can be started.
 template <class Work>
 boost::asio::awaitable<std::invoke_result_t<Work>> in_background(Work work) {
     struct State {

@@ -21,9 +21,9 @@ std::string cannot_listen(const state::Snapshot& snapshot, const state::Address&
 
 }  // namespace
 
-// A second instance would share the clients of the first one, silently (SO_REUSEPORT). So nobody
-// else may have the address (docs/architecture.md, "Start, drain, stop"). Sockets of our own are no
-// obstacle: a wildcard may give way to one of its addresses.
+// With SO_REUSEPORT a second instance would silently take a part of the first one's clients. So no
+// other process may have the address (docs/architecture.md, "Start, drain, stop"). Sockets of our
+// own are no obstacle: a reload may replace a wildcard by one of its addresses.
 ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address) const {
     std::vector<std::uint64_t> own;
     for (const Living& living : living_) {

@@ -1,5 +1,5 @@
 // The listening sockets of the process by address. A generation that keeps an address keeps its
-// sockets, so that no client of it notices a reload. Control thread.
+// sockets, so its clients do not notice a reload. Control thread.
 #pragma once
 
 #include <cstddef>
@@ -30,15 +30,14 @@ class ListenerTable {
         std::vector<std::string> warnings;
     };
 
-    // Listeners for the addresses of a snapshot. Those that are open stay as they are, the others
-    // are opened unless there are problems, here or before. An address of a family that this host
-    // does not have is left out with a warning. New sockets end with the result where it is
-    // dropped.
+    // Listeners for the addresses of a snapshot. Open ones are used again. The others are opened
+    // unless `findings` has problems, old or new. An address is left out with a warning if this
+    // host lacks its family. New sockets close when the result is dropped without use().
     std::vector<proxy::Listening> provide(const state::Snapshot& snapshot, Findings& findings);
-    // They are published: later generations find them open.
+    // Keeps these listeners, which are published, for later generations.
     void use(const std::vector<proxy::Listening>& listening);
-    // Forgets the open listeners that are none of these and returns them: each worker still has to
-    // close its socket.
+    // Removes all other listeners from the table and returns them: each worker still has to close
+    // its socket.
     Listeners take_unused(const std::vector<proxy::Listening>& listening);
 
     // "0.0.0.0:9000 (s3), …": every address with the name of its default site.
@@ -49,20 +48,20 @@ class ListenerTable {
         std::weak_ptr<proxy::Listener> listener;
         std::vector<std::uint64_t> inodes;  // of its sockets
     };
-    // What forbids to listen on an address that is not open yet.
+    // The reason why the daemon cannot listen on a new address.
     struct Obstacle {
         std::string problem;  // empty: nothing
         bool is_no_ipv6 = false;
     };
     Obstacle obstacle_of(const state::Address& address) const;
-    // Before a worker knows the listener.
+    // Call it before a worker knows the listener.
     Living living_of(const std::shared_ptr<proxy::Listener>& listener) const;
     std::uint32_t free_index();
 
     std::size_t workers_;
     std::map<std::string, std::shared_ptr<proxy::Listener>> open_;  // by identity
-    // By index: all listeners that somebody still has, those that close too. A worker may close its
-    // socket of them at any time.
+    // All listeners that still exist, by index, also those that are closing. A worker may close its
+    // socket of one at any time.
     std::vector<Living> living_;
 };
 

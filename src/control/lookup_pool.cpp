@@ -20,7 +20,7 @@ struct LookupPool::State {
         Lane lane = Lane::quick;
     };
 
-    // All of these with `mutex` held.
+    // Call these, except run(), with `mutex` held.
     std::optional<Job> next();
     void deliver(Answer answer);
     void start_thread(const std::shared_ptr<State>& self);
@@ -62,7 +62,7 @@ void LookupPool::State::deliver(Answer answer) {
     }
 }
 
-// A thread's whole life: it ends when there is nothing to do for it.
+// The loop of a thread; it ends when there is no job for it.
 void LookupPool::State::run() {
     std::unique_lock lock(mutex);
     while (const std::optional<Job> job = next()) {
@@ -81,12 +81,12 @@ void LookupPool::State::run() {
 void LookupPool::State::start_thread(const std::shared_ptr<State>& self) {
     const SignalsBlocked blocked;
     try {
-        // Its share of the state keeps alive all that it touches.
+        // The thread's share of the state keeps alive all that it touches.
         std::thread([self] { self->run(); }).detach();
         ++threads;
     } catch (const std::system_error& error) {
         if (threads > 0) {
-            return;  // one of those that there are does it
+            return;  // an existing thread takes the job
         }
         for (std::deque<Job>& queue : queues) {
             for (const Job& job : std::exchange(queue, {})) {

@@ -1,6 +1,6 @@
 // Look-ups on threads of their own, because the system's resolver blocks and cannot be interrupted.
-// The threads are few and detached: one that never returns is left behind and touches nothing but
-// what it owns. Used by one thread, which also makes and destroys it.
+// The threads are few and detached. One that never returns outlives the pool and touches only what
+// it owns. One thread makes, uses and destroys the pool.
 #pragma once
 
 #include <cstddef>
@@ -16,10 +16,10 @@ namespace s3gate::control {
 
 class LookupPool {
   public:
-    // Enough for every real configuration to be asked for at once; a bound for one with thousands
-    // of names, and for a resolver that hangs.
+    // Enough to look up all names of a usual configuration at once. It bounds a configuration with
+    // thousands of names, and a resolver that hangs.
     static constexpr std::size_t kMaxThreads = 32;
-    // Names that were slow before get no more than these, so that the others have the rest.
+    // Limit on threads for names that were slow before, so that other names have the rest.
     static constexpr std::size_t kMaxSlow = 24;
 
     enum class Lane { quick, slow };
@@ -37,8 +37,8 @@ class LookupPool {
     LookupPool(const LookupPool&) = delete;
     LookupPool& operator=(const LookupPool&) = delete;
 
-    // Begins a look-up as soon as a thread is free. Its answer comes later, also when no thread can
-    // be made: a failure then.
+    // Begins a look-up as soon as a thread is free. Its answer comes later; if no thread can be
+    // made, the answer is a failure.
     void ask(const std::string& host, Lane lane);
     // Takes back a look-up that no thread has begun. True if so: no answer comes for it.
     bool withdraw(const std::string& host);

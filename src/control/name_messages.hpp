@@ -1,5 +1,5 @@
-// What the log says about names. Pure: a message for each event, so that the log, the status and
-// the outcome of a reload use the same words.
+// The messages of the log about names, one for each event: the log, the status and the outcome of a
+// reload use the same words. Pure.
 #pragma once
 
 #include <string>
@@ -13,7 +13,7 @@
 
 namespace s3gate::control {
 
-// About a server of a group, which has the name.
+// About a server of a group: its name has no address.
 std::string unresolved_message(std::string_view group, const config::Server& server,
                                std::string_view reason);
 std::string resolved_message(std::string_view group, const config::Server& server,

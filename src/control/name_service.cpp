@@ -18,10 +18,11 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using std::chrono::seconds;
 
-// A look-up that takes longer keeps the threads of the others busy; the next one of its name has to
-// do with fewer.
+// A longer look-up keeps a thread from other names. The next one of its name runs on the fewer
+// threads of the slow lane.
 constexpr base::Duration kSlow = seconds{1};
-// Within it names that stay are looked up after a new configuration: soon, and not all at once.
+// After a new configuration the names that stay are looked up within this time: soon, and not all
+// at once.
 constexpr base::Duration kSoon = seconds{1};
 
 base::Duration age_of(base::TimePoint then, base::TimePoint now) {
@@ -101,7 +102,7 @@ void NameService::use(const config::Config& config, Unused unused) {
             ask(host, name);
             continue;
         }
-        if (!under_way_.contains(host)) {  // else its end decides when the next one comes
+        if (!under_way_.contains(host)) {  // otherwise its end schedules the next one
             was_used ? look_up_soon(host, name) : schedule(host, name, base::Clock::now());
         }
         if (!name.known.is_known() && name.has_outcome()) {
@@ -236,8 +237,8 @@ void NameService::set_aside(const std::string& host, Name& name) {
     }
 }
 
-// At most one look-up of a name is under way: one of a name that was forgotten and is used again
-// answers for both.
+// At most one look-up of a name is under way. If the name is forgotten and used again meanwhile,
+// that look-up answers for both.
 void NameService::ask(const std::string& host, Name& name) {
     if (is_stopped_) {
         return;
@@ -327,8 +328,8 @@ void NameService::on_answer(LookupPool::Answer& answer, base::TimePoint now) {
     }
     Name& name = found->second;
     name.is_slow = answer.took > kSlow;
-    // An answer that comes late is as true as one in time: nobody asked for the name since. Without
-    // it a resolver that is always slow would be none.
+    // A late answer counts: no look-up of the name began since. Otherwise a resolver that is always
+    // slow would be useless.
     if (!answer.result.addresses.empty()) {
         accept(answer.host, name, answer.result, now);
     } else if (!name.is_late) {
@@ -399,7 +400,7 @@ void NameService::time_out_all(const std::set<std::string>& hosts) {
     }
 }
 
-// The name has an outcome, or nobody wants one any more.
+// Call it when the name has an outcome or is forgotten: ends the waits that lacked only this name.
 void NameService::settle(const std::string& host) {
     std::erase_if(waiters_, [&](const std::shared_ptr<Waiter>& waiter) {
         waiter->missing.erase(host);

@@ -1,7 +1,6 @@
-// Names of servers while the daemon runs: each one is looked up again and again in the background,
-// what is known of it survives every failure, and what changes is told. Belongs to the control
-// thread, which alone calls it; the look-ups run on threads of a LookupPool. No request ever waits
-// for any of this.
+// Looks up the names of servers in the background, again and again while the daemon runs. Known
+// addresses survive every failure; changes are reported. Only the control thread calls it; the
+// look-ups run on threads of a LookupPool. No request waits for a look-up.
 #pragma once
 
 #include <array>
@@ -43,7 +42,7 @@ struct NameStatus {
     std::array<std::uint64_t, policy::kLookupFailures> failures{};  // by kind
 };
 
-// What becomes of a name that the new configuration does not have.
+// The treatment of a name that the new configuration does not have.
 enum class Unused : std::uint8_t {
     forget,
     keep,  // with its addresses, without look-ups: the old configuration may come back
@@ -51,11 +50,11 @@ enum class Unused : std::uint8_t {
 
 class NameService {
   public:
-    // Called in the loop with all addresses after some of names in use changed. What changes within
-    // kSettle is one call.
+    // Called in the loop with all addresses after addresses of names in use changed. Changes within
+    // kSettle cause one call.
     using OnChange = std::function<void(const state::Resolution&)>;
     static constexpr base::Duration kSettle{100};
-    // A name that is not known is looked up so often, or every `resolve.interval` if that is less.
+    // Interval of a name that is not known, unless `resolve.interval` is shorter.
     static constexpr base::Duration kUnknownInterval{10'000};
 
     NameService(boost::asio::io_context& context, state::ControlCounters& counters,
@@ -64,21 +63,21 @@ class NameService {
     NameService(const NameService&) = delete;
     NameService& operator=(const NameService&) = delete;
 
-    // From now on these sites' names are looked up and reported: to be called at the start and for
-    // each configuration that begins to serve. A name that stays keeps its addresses and its
-    // history, and is looked up again within a second; a new one is looked up at once; `unused`
-    // says what becomes of one that no site has. Warns of every server whose name is known to be
-    // unknown.
+    // Looks up and reports these sites' names from now on. Call it at the start and for each
+    // configuration that begins to serve. A name that stays keeps its addresses and its history,
+    // and is looked up again within a second. A new name is looked up at once. `unused` decides
+    // about names that no site has any more. Warns of every server whose name was looked up without
+    // success.
     void use(const config::Config& config, Unused unused = Unused::forget);
     // Forgets the names that use() kept.
     void forget_unused();
-    // Blocks until every name has been answered, at the latest for `limit`; a name without an
-    // answer then has failed. For the start, before the loop runs; no change is told.
+    // Blocks until every name has an answer, for at most `limit`. A name without an answer by then
+    // has failed. For the start, before the loop runs; reports no change.
     void resolve_first(base::Duration limit);
-    // Looks up those of `hosts` that nobody has asked for, and calls `done` in the loop when each
-    // of them has been answered, at the latest after `limit`; a name without an answer then has
-    // failed. For a configuration that does not serve yet: what came out is in addresses() and
-    // unresolved(), is not reported, and is forgotten as other names are that no site has.
+    // Looks up those of `hosts` that are new. Calls `done` in the loop when all have an answer,
+    // after `limit` at the latest; a name without an answer by then has failed. For a configuration
+    // that does not serve yet: the results are in addresses() and unresolved(), are not reported,
+    // and are forgotten like other names that no site has.
     void when_known(const std::set<std::string>& hosts, base::Duration limit,
                     std::function<void()> done);
 
@@ -86,13 +85,13 @@ class NameService {
     const state::Resolution& addresses() const { return addresses_; }
     // One message for each server of `config` whose name is not known, as use() logs it.
     std::vector<std::string> unresolved(const config::Config& config) const;
-    // In the order of the names.
+    // The state of every name in use, in alphabetical order.
     std::vector<NameStatus> status(base::TimePoint now) const;
 
-    // The same for a coroutine of the loop.
+    // when_known() for a coroutine of the loop.
     boost::asio::awaitable<void> known(std::set<std::string> hosts, base::Duration limit);
 
-    // Ends all look-ups: nothing is told, logged or counted any more, and nobody waits.
+    // Ends all look-ups and the waits for them: nothing is reported, logged or counted any more.
     void stop();
 
   private:
@@ -100,12 +99,12 @@ class NameService {
         boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
                                           boost::asio::io_context::executor_type>;
 
-    // A server with the name, and the group in which it stands.
+    // A server with the name, and its group.
     struct User {
         std::string group;
         config::Server server;
     };
-    // What the sites of the configuration want of a name.
+    // The settings for a name, from all sites that have it.
     struct Wish {
         std::vector<User> users;
         std::optional<base::Duration> interval;  // nullopt = every site says off
@@ -118,14 +117,14 @@ class NameService {
         base::TimePoint asked{};
         std::optional<base::TimePoint> alarm;  // its entry in alarms_
         bool is_late = false;    // the look-up under way has failed already: it took too long
-        bool is_slow = false;    // the last one that ended took its time
-        bool is_spread = false;  // its look-ups have left those that began with it
+        bool is_slow = false;    // the last one that ended took longer than kSlow
+        bool is_spread = false;  // its look-ups no longer coincide with those of other names
 
         bool is_used() const { return !wish.users.empty(); }
         bool has_outcome() const { return known.last_answer() || known.last_failure(); }
     };
     using Names = std::map<std::string, Name>;
-    // Somebody waits for the first outcome of these.
+    // A call of when_known() that waits for the first outcome of these names.
     struct Waiter {
         std::set<std::string> missing;
         Timer limit;
@@ -171,7 +170,7 @@ class NameService {
     std::minstd_rand random_;
     std::uniform_real_distribution<double> share_{0, 1};
     std::shared_ptr<const bool> alive_ = std::make_shared<const bool>(true);
-    LookupPool pool_;  // the last member: its threads stop to call us first of all
+    LookupPool pool_;  // last member: destroyed first, so its threads call no more
 };
 
 }  // namespace s3gate::control

@@ -17,13 +17,13 @@ std::string name_of(uid_t uid) {
     return entry == nullptr ? std::string() : entry->pw_name;
 }
 
-// A number is a user even if nobody has given it a name.
+// A number is a user even if no account has it.
 std::optional<uid_t> uid_of(const std::string& user) {
     if (const passwd* const entry = ::getpwnam(user.c_str())) {
         return entry->pw_uid;
     }
     const auto number = base::parse_decimal(user);
-    // The highest one means "nobody" to the kernel.
+    // The highest number means "no user" to the kernel.
     if (!number || *number >= std::numeric_limits<uid_t>::max()) {
         return std::nullopt;
     }

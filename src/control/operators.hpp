@@ -1,4 +1,4 @@
-// Whose commands the daemon takes: root's, its own user's, and those of admin.operators.
+// The users whose commands the daemon takes: root, its own user, and those of admin.operators.
 #pragma once
 
 #include <sys/types.h>
@@ -16,8 +16,8 @@ class Operators {
     // Looks the names up, which may block. Names that are unknown are left out and logged.
     explicit Operators(const std::vector<std::string>& users);
 
-    // Of a process at the other end of a unix socket. Looks nothing up: the names of all that may
-    // command are known.
+    // The asker for a process at the other end of a unix socket. Does not block: the names of all
+    // users with that right are known.
     Asker asker_of(uid_t uid, pid_t pid) const;
 
   private:

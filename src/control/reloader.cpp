@@ -19,7 +19,7 @@ namespace {
 
 namespace asio = boost::asio;
 
-// As long as a start waits for its names.
+// The same limit as at a start.
 constexpr base::Duration kNamesLimit = std::chrono::seconds{5};
 
 std::string seconds_of(base::Duration duration) {
@@ -56,7 +56,7 @@ void log_outcome(const CommandOutcome& outcome) {
 
 }  // namespace
 
-// One of the reloads at a time, the next one after it.
+// The right to reload. One coroutine has it at a time; the others wait for it.
 class Reloader::Turn {
   public:
     explicit Turn(const Reloader& reloader) : turns_(reloader.turns_) { turns_->is_taken = true; }
@@ -119,7 +119,8 @@ asio::awaitable<CommandOutcome> Reloader::read_and_use(std::optional<base::Durat
     co_return use(draft, parts_.names.addresses(), confirm);
 }
 
-// A name that nobody knows is no reason to refuse: its servers are down until it is known.
+// Looks up the new names. A name that does not resolve is no reason to refuse: its servers are down
+// until it does.
 asio::awaitable<void> Reloader::know_names(const config::Config& config) {
     std::set<std::string> unknown;
     for (const std::string& host : host_names(config)) {
@@ -195,7 +196,7 @@ CommandOutcome Reloader::confirm() {
     return {.message = "confirmed: generation " + std::to_string(parts_.deployment.number())};
 }
 
-// Nobody confirmed: the configuration before is provisioned again.
+// For a reload without a confirmation: the configuration before is provisioned again.
 asio::awaitable<void> Reloader::end_trial() {
     co_await wait_for_turn();
     if (!trial_) {

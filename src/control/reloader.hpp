@@ -29,7 +29,8 @@ class Reloader {
         NameService& names;
         HealthChecker& checker;
         const std::vector<proxy::WorkerHandle>& workers;
-        // Why there can be no reload now; empty: there can. Asked more than once for one.
+        // The reason why no reload is possible now; empty if one is. Called more than once for a
+        // reload.
         std::function<std::string()> obstacle;
         // Called when another configuration serves.
         std::function<void()> published;
@@ -43,10 +44,10 @@ class Reloader {
     boost::asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm);
     CommandOutcome confirm();
 
-    // True if the configuration that serves is not what was last read from the disk without a
-    // problem: a reload was not confirmed.
+    // True after a reload that was not confirmed: the configuration that serves is not the last
+    // good one that was read from the disk.
     bool is_undone() const { return is_undone_; }
-    // When a reload that nobody confirms is undone; nullopt: none waits.
+    // The time at which a reload is undone unless it is confirmed; nullopt if none waits.
     std::optional<base::TimePoint> confirm_until() const;
 
   private:
@@ -69,8 +70,8 @@ class Reloader {
     void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);
     boost::asio::awaitable<void> end_trial();
 
-    // Shared with the coroutines: those that a stop leaves unfinished end with the context, after
-    // this object.
+    // Shared with the coroutines: a stop leaves some unfinished, and these end with the context,
+    // after this object.
     struct Turns {
         explicit Turns(boost::asio::io_context& context) : ended(context, base::TimePoint::max()) {}
         bool is_taken = false;

@@ -16,7 +16,7 @@ namespace {
 
 namespace json = boost::json;
 
-// Whole ones: nobody asks for more.
+// Whole seconds are exact enough.
 std::int64_t seconds_of(base::Duration duration) {
     return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
 }

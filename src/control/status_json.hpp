@@ -1,4 +1,4 @@
-// /status: what the daemon says of itself, as a function of facts. Control thread only.
+// The JSON of /status, as a function of facts. Control thread only.
 #pragma once
 
 #include <boost/json/object.hpp>
@@ -20,11 +20,11 @@ namespace s3gate::control {
 struct GenerationFacts {
     std::uint64_t number = 1;
     std::chrono::system_clock::time_point loaded_at{};
-    std::size_t old_in_use = 0;  // earlier ones that some request has not ended with
+    std::size_t old_in_use = 0;  // earlier generations that are still in use
     // True if the files hold another configuration by now, as after a reload that was not
     // confirmed.
     bool differs_from_disk = false;
-    std::optional<base::Duration> confirm_in = {};  // a reload is taken back unless confirmed
+    std::optional<base::Duration> confirm_in = {};  // time left to confirm a reload
 };
 
 struct DaemonFacts {

@@ -1,6 +1,6 @@
-// A listener as one worker uses it: its socket, through which clients come that the worker keeps or
-// hands to a worker with fewer, and the generation that these clients get. Lives until the last of
-// the clients is gone. One thread.
+// One worker's part of a listener: its socket, and the generation of its clients. A client that
+// comes through the socket is kept, or handed to a worker with fewer. Lives until the last of its
+// clients is gone. One thread.
 #pragma once
 
 #include <cstddef>
@@ -29,17 +29,17 @@ class Acceptor final : public net::EventTarget {
     void close();
     const Listener& listener() const { return *listener_; }
 
-    // Requests of its clients begin with `generation` from now on, the worker's present one, which
-    // has the address as `address`.
+    // From now on requests of its clients begin with `generation`, the worker's present one;
+    // `address` is the listener's address in it.
     void use(Generation& generation, const AddressState& address);
-    // The present generation does not have the address: the last one that had it is kept for the
-    // clients that are connected still.
+    // Call it when the present generation lacks the address. Keeps the last generation that had it
+    // for the clients that are still connected.
     void leave();
     Generation& generation() const { return *generation_; }
     const AddressState& address() const { return *address_; }
-    // True if the address is configured no more: a client's next answer is its last one.
+    // True if the address is no longer configured: a client's next answer is its last one.
     bool is_leaving() const { return is_leaving_; }
-    // True if no client has come this way, or will.
+    // True if it has no client and will get none.
     bool is_over() const { return clients == 0 && listener_->is_closed(); }
 
     std::size_t clients = 0;  // of this worker; it counts them

@@ -17,7 +17,8 @@ class AccessBuffer {
   public:
     AccessBuffer(std::shared_ptr<observe::LogWriter> writer, const std::string& hostname);
 
-    // Later lines go to `writer`, the ones that are here to the one before. Returns as add() does.
+    // Later lines go to `writer`, the lines in the buffer to the writer before. Returns as add()
+    // does.
     std::uint64_t use(std::shared_ptr<observe::LogWriter> writer);
 
     // Adds a line, unless the log is off. `now` is the time of the current round. Returns the

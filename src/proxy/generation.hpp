@@ -59,10 +59,9 @@ class Generation {
     // Of the address with that identity; null when the generation does not have it.
     const AddressState* find(std::string_view identity) const;
 
-    // Requests of the worker that began with it, and listeners whose clients get it until they are
-    // gone.
+    // Requests of the worker that began with it, and listeners that keep it for their last clients.
     std::size_t users = 0;
-    net::Tick retired_at = 0;  // since then a later one is the present one
+    net::Tick retired_at = 0;  // when a later one became the present one
 
   private:
     void note_cells(const state::Group& group);

@@ -76,8 +76,8 @@ void Worker::close_listener(const Listener& listener) {
     }
 }
 
-// A client that another worker accepted may be on its way here: what is queued already comes before
-// the end of the acceptor.
+// A client that another worker accepted may be on its way here. So the acceptor is freed by a
+// message: those that are queued already come first.
 void Worker::forget_listeners() {
     for (std::size_t i = 0; i < acceptors_.size(); ++i) {
         if (acceptors_[i] && acceptors_[i]->is_over()) {
@@ -235,7 +235,8 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
     }
     const auto peer =
         base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length);
-    // Every worker knows a listener before any of them accepts through it, and until none can.
+    // Every worker knows a listener before any of them accepts through it, and as long as any of
+    // them can.
     adopt_client(descriptor, peer.value_or(base::SocketAddress{}),
                  *acceptors_.at(listener.index()));
 }

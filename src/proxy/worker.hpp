@@ -84,8 +84,8 @@ class Worker {
     void end_exchange(ExchangeSlot& slot) { exchanges_.end(slot); }
     // Takes over a client that came through that listener; the worker owns the descriptor.
     void adopt_client(int descriptor, const base::SocketAddress& peer, Acceptor& acceptor);
-    // The client's next request begins with a generation that it was not let in by: its site and
-    // the limits of that hold for it from now on.
+    // Call it when the client's next request begins with another generation than the one that
+    // admitted it: from now on the client counts at the site of the new one, under its limits.
     void readmit(ClientConnection& client);
     void remove_client(ClientConnection& client);
     // The worker that should serve the next client; null if this one should, because its load is
@@ -135,7 +135,7 @@ class Worker {
     bool stopping = false;
 
   private:
-    // How a client is let in.
+    // The decision about a new client.
     struct Admission {
         bool is_over = false;  // over a limit on connections; the answer is 503
         state::ClientTable::Ticket ticket;
@@ -148,7 +148,8 @@ class Worker {
     void use_listeners(const Publication& publication);
     // Frees acceptors through which no client can come any more.
     void forget_listeners();
-    // What the connection counts in; count_in() is what admit_client() decided.
+    // Adds the connection to the figures that include it, and takes it out. `admission` is the
+    // decision of admit_client().
     void count_in(ClientConnection& client, const std::optional<Admission>& admission);
     void count_out(ClientConnection& client);
     // Frees a generation without users: closes this worker's parked connections to backends that

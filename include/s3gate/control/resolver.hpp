@@ -1,5 +1,5 @@
-// Name resolution that blocks: the system's resolver, and all names of a configuration in parallel
-// with a bound on the whole. Not for a loop; what the daemon does while it runs is NameService.
+// Name resolution that blocks: one name by the system's resolver, or all names of a configuration
+// in parallel within one limit. Not for an event loop: while the daemon runs, it uses NameService.
 #pragma once
 
 #include <functional>
@@ -21,7 +21,7 @@ struct ResolveOutcome {
 
 struct LookupResult {
     std::vector<base::IpAddress> addresses = {};
-    // Why there are none: in the system's words, and of which kind.
+    // Why there are none: the system's words, and the kind of failure.
     std::string error = {};
     policy::LookupFailure kind = policy::LookupFailure::other;
 };

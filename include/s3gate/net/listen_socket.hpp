@@ -1,5 +1,5 @@
 // Listening sockets: the probe bind that keeps a second instance out, one SO_REUSEPORT socket per
-// worker, and how a socket leaves without a reset. Control thread, but for what says otherwise.
+// worker, and the end of a socket without resets. Control thread, unless a comment says otherwise.
 #pragma once
 
 #include <cstdint>
@@ -29,14 +29,14 @@ std::string bind_error(const base::SocketAddress& address);
 // when another thread may close the descriptor. Any thread.
 std::uint64_t inode_of(int socket);
 
-// The address of a listening socket that overlaps with `address` and is none of `own`, inodes of
-// sockets, as /proc/net/tcp lists it; nullopt when there is none, or the list cannot be read. For
-// an address that overlaps with sockets of this process: the probe bind would find those.
+// The address of a foreign listening socket that overlaps with `address`, from /proc/net/tcp. `own`
+// are the inodes of this process's sockets. nullopt if there is none, or if the list cannot be
+// read. For an address that overlaps with sockets of this process: the probe bind would find those.
 std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddress& address,
                                                          std::span<const std::uint64_t> own);
 
-// From now on a listening socket answers no SYN; a handshake in progress is completed. Whatever is
-// in the accept queue a moment later is the last of it, and the socket can be closed without a
+// From now on a listening socket answers no SYN; a handshake in progress is completed. A moment
+// later the accept queue gets no more clients; once it is empty, the socket can be closed without a
 // reset. Clients that come meanwhile repeat their SYN after a second (RFC 6298 §2.1). Any thread.
 void refuse_handshakes(int socket);
 

@@ -97,10 +97,10 @@ struct LookupPace {
     bool is_first = false;  // the first look-up was made together with those of other names
 };
 
-// The time of the next look-up behind one that was made at `asked` and ended at `now`. `random` is
-// from [0, 1): names that were asked for together spread over the first interval and stay apart,
-// because every later look-up comes up to a tenth of the interval early. A look-up that took longer
-// than its interval is followed by the next one within a second.
+// The time of the next look-up, after one that was made at `asked` and ended at `now`. `random` is
+// from [0, 1). It spreads names that were looked up together over the first interval; they stay
+// apart, because every later look-up comes up to a tenth of the interval early. A look-up that took
+// longer than its interval is followed by the next one within a second.
 base::TimePoint next_lookup(const LookupPace& pace, base::TimePoint asked, base::TimePoint now,
                             double random);
 

@@ -37,9 +37,8 @@ class Listener {
     void close(std::size_t worker);
     // True once no worker can accept from it any more. Any thread.
     bool is_closed() const { return open_.load(std::memory_order_acquire) == 0; }
-    // Clients that are in the middle of their handshake still get in, new ones do not. Called a
-    // moment before close(), so that the close resets nobody. Control thread, while the workers'
-    // sockets are open.
+    // Completes handshakes in progress and begins no new ones. Call it a moment before close(), so
+    // that the close resets no client. Control thread, while the workers' sockets are open.
     void refuse_handshakes() const;
 
   private:

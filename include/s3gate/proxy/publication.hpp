@@ -1,5 +1,5 @@
-// What all workers serve with from some moment on: a generation, and what belongs to it beside its
-// snapshot. The control side makes it, nobody changes it. Any thread.
+// A generation as workers get it: its snapshot, with the listeners, access log and limits that
+// belong to it. The control side makes it; it never changes. Any thread.
 #pragma once
 
 #include <cstddef>
@@ -28,7 +28,7 @@ struct WorkerLimits {
 
 struct Publication {
     std::shared_ptr<const state::Snapshot> snapshot;
-    // An address that this host cannot listen on has none.
+    // Lacks an address that this host cannot listen on.
     std::vector<Listening> listening;
     std::shared_ptr<observe::LogWriter> access_log;
     WorkerLimits limits;

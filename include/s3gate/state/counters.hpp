@@ -1,6 +1,6 @@
 // The counters of the process, and one table with their names. The counter lines of the operational
-// log and every exporter walk the table, so a new counter appears in all of them. Cells are relaxed
-// atomics with one writing thread each; any thread may read.
+// log and /status walk the table, so a new counter appears in both. Cells are relaxed atomics with
+// one writing thread each; any thread may read.
 #pragma once
 
 #include <atomic>
