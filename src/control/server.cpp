@@ -216,7 +216,7 @@ int Server::Impl::run() {
         if (log) {
             spdlog::error("cannot start: {}", error.what());
         }
-        // The person that starts it by hand looks here, wherever the log goes.
+        // A start by hand shows its failure on the terminal, wherever the log goes.
         if (!log || first_config->log.target != "stderr") {
             const std::string prefix(
                 observe::journal_prefix(STDERR_FILENO, observe::Priority::error));
@@ -302,8 +302,8 @@ void Server::Impl::build_shared() {
     shared.hostname = host_name();
 }
 
-// As the user that the process has become: the file is that one's, and so is the folder. A place
-// that nobody has written down costs the socket only, but never a second daemon's start.
+// After the change of user: that user owns the folder and the file. A default path that cannot be
+// used costs only the socket. A written path, or one with a living owner, forbids the start.
 void Server::Impl::open_control_socket() {
     const config::Admin& admin = config().admin;
     const std::string path = config::control_socket(admin, config::process_environment());
@@ -329,7 +329,7 @@ void Server::Impl::open_control_socket() {
 }
 
 // A reload has published another configuration. A socket that cannot be made is no reason to take
-// it back: the one that there is serves on.
+// it back: the socket of before goes on.
 void Server::Impl::follow_configuration() {
     try {
         open_control_socket();
@@ -545,8 +545,8 @@ void Server::Impl::end_or_stop(const char* signal) {
     }
 }
 
-// Everything goes on for `delay` but kept connections: each answer is its connection's last one, so
-// that few clients are left when the virtual IP leaves.
+// For `delay` all requests are served, but each answer is the last one of its connection. So few
+// clients are left when the virtual IP leaves.
 void Server::Impl::begin_delay(base::Duration delay) {
     phase = Phase::leaving;
     for (const proxy::WorkerHandle& worker : shared.workers) {
