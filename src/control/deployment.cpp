@@ -51,6 +51,18 @@ std::shared_ptr<observe::LogWriter> access_log_of(const config::Config& config,
                  : std::make_shared<observe::LogWriter>(config.access_log.target);
 }
 
+// The end of a writer waits up to a second for a target that takes nothing. Without a thread the
+// writer stays for the next time.
+void end_in_background(std::shared_ptr<observe::LogWriter>& writer) {
+    const SignalsBlocked blocked;
+    try {
+        std::thread([last = writer]() mutable { last.reset(); }).detach();
+        writer.reset();
+    } catch (const std::system_error& error) {
+        spdlog::debug("an old log stays open: {}", error.code().message());
+    }
+}
+
 }  // namespace
 
 Draft read_draft(const std::string& file, const std::shared_ptr<const state::Snapshot>& before) {
@@ -162,7 +174,7 @@ bool Deployment::use_addresses(const state::Resolution& resolution,
 
 void Deployment::announce(const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker,
                           const state::Snapshot& before) {
-    hold_back_new_peers(before);
+    hold_back_new_peers(before, checker);
     for (const proxy::WorkerHandle& worker : workers) {
         worker.post_publication(publication_);
     }
@@ -173,8 +185,9 @@ void Deployment::announce(const std::vector<proxy::WorkerHandle>& workers, Healt
 }
 
 // A server that joins a group in service gets no request before its first check passed, if others
-// are usable: it may still be starting. Where there are no checks, the checker lets it in at once.
-void Deployment::hold_back_new_peers(const state::Snapshot& before) {
+// are usable: it may still be starting. A later generation without others lets it in. Where there
+// are no checks, the checker lets it in at once.
+void Deployment::hold_back_new_peers(const state::Snapshot& before, const HealthChecker& checker) {
     const std::vector<state::CellId> known = sorted_peers(before);
     const auto is_known = [&](const state::Peer& peer) {
         return std::ranges::binary_search(known, peer.id());
@@ -184,8 +197,10 @@ void Deployment::hold_back_new_peers(const state::Snapshot& before) {
             return is_known(peer) && state::is_usable(parts_.board, peer);
         });
         for (const state::Peer& peer : group.peers) {
-            if (group.health->enabled && has_others && !is_known(peer)) {
-                parts_.board.set_up(peer.slot, false);
+            if (group.health->enabled && !is_known(peer)) {
+                parts_.board.set_up(peer.slot, !has_others);
+            } else if (!has_others && !checker.has_checked(peer.id())) {
+                parts_.board.set_up(peer.slot, true);
             }
         }
     }
@@ -227,8 +242,7 @@ void Deployment::collect() {
     for (std::shared_ptr<observe::LogWriter>& writer : old_writers_) {
         if (writer.use_count() == 1) {
             // The destructor waits up to a second if the target takes nothing.
-            const SignalsBlocked blocked;
-            std::thread([last = std::move(writer)]() mutable { last.reset(); }).detach();
+            end_in_background(writer);
         }
     }
     std::erase(old_writers_, nullptr);

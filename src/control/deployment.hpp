@@ -104,7 +104,7 @@ class Deployment {
     void take(Provision provision);
     void announce(const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker,
                   const state::Snapshot& before);
-    void hold_back_new_peers(const state::Snapshot& before);
+    void hold_back_new_peers(const state::Snapshot& before, const HealthChecker& checker);
     proxy::WorkerLimits limits_of(const config::Config& config) const;
     void retire(std::shared_ptr<observe::LogWriter> writer);
 

@@ -336,6 +336,11 @@ void HealthChecker::when_first_round_done(std::function<void()> done, base::Dura
     asio::post(impl_->context, [impl = impl_] { impl->end_first_round(); });
 }
 
+bool HealthChecker::has_checked(state::CellId peer) const {
+    const auto found = impl_->checks.find(peer);
+    return found != impl_->checks.end() && found->second->state.is_checked();
+}
+
 void HealthChecker::discard_running() {
     ++impl_->stalls;
 }

@@ -29,6 +29,8 @@ class HealthChecker {
     // Calls `done` when every peer has completed its first check, or after `limit`
     // (docs/architecture.md: READY waits at most timeout + 1 s).
     void when_first_round_done(std::function<void()> done, base::Duration limit);
+    // True once a check of that peer has had a verdict.
+    bool has_checked(state::CellId peer) const;
     // Discards the results of checks in progress, after a stall of this process.
     void discard_running();
     void stop();

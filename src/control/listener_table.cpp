@@ -25,13 +25,7 @@ std::string cannot_listen(const state::Snapshot& snapshot, const state::Address&
 // other process may have the address (docs/architecture.md, "Start, drain, stop"). Sockets of our
 // own are no obstacle: a reload may replace a wildcard by one of its addresses.
 ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address) const {
-    std::vector<std::uint64_t> own;
-    for (const Living& living : living_) {
-        const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
-        if (listener && base::overlaps(listener->address(), address.address)) {
-            own.insert(own.end(), living.inodes.begin(), living.inodes.end());
-        }
-    }
+    const std::vector<std::uint64_t> own = overlapping_sockets(address);
     if (own.empty()) {
         const net::ProbeResult probe = net::probe_bind(address.address);
         return {probe.error, probe.no_ipv6};
@@ -47,6 +41,26 @@ ListenerTable::Living ListenerTable::living_of(
         living.inodes.push_back(net::inode_of(listener->socket(worker)));
     }
     return living;
+}
+
+std::vector<std::uint64_t> ListenerTable::overlapping_sockets(const state::Address& address) const {
+    std::vector<std::uint64_t> inodes;
+    for (const Living& living : living_) {
+        const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
+        if (listener && base::overlaps(listener->address(), address.address)) {
+            inodes.insert(inodes.end(), living.inodes.begin(), living.inodes.end());
+        }
+    }
+    return inodes;
+}
+
+std::string ListenerTable::reason_of(const std::system_error& error,
+                                     const state::Address& address) const {
+    const bool is_ours =
+        error.code() == std::errc::address_in_use && !overlapping_sockets(address).empty();
+    return is_ours ? "the sockets that overlap with it were opened before `user` took effect; "
+                     "restart the daemon"
+                   : error.code().message();
 }
 
 std::uint32_t ListenerTable::free_index() {
@@ -90,7 +104,8 @@ std::vector<proxy::Listening> ListenerTable::provide(const state::Snapshot& snap
             listening.push_back({proxy::listen_on(index, address, workers_), i});
             living_[index] = living_of(listening.back().listener);
         } catch (const std::system_error& error) {
-            findings.problems.push_back(cannot_listen(snapshot, address, error.code().message()));
+            findings.problems.push_back(
+                cannot_listen(snapshot, address, reason_of(error, address)));
         }
     }
     if (findings.problems.empty() && listening.empty()) {

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "s3gate/proxy/listener.hpp"
@@ -54,6 +55,11 @@ class ListenerTable {
         bool is_no_ipv6 = false;
     };
     Obstacle obstacle_of(const state::Address& address) const;
+    // Inodes of our own sockets that share connections with such a one.
+    std::vector<std::uint64_t> overlapping_sockets(const state::Address& address) const;
+    // The reason of a bind or listen that failed. Sockets of one address and port must belong to
+    // one user (socket(7), SO_REUSEPORT).
+    std::string reason_of(const std::system_error& error, const state::Address& address) const;
     // Call it before a worker knows the listener.
     Living living_of(const std::shared_ptr<proxy::Listener>& listener) const;
     std::uint32_t free_index();

@@ -72,7 +72,10 @@ class Reloader::Turn {
 };
 
 Reloader::Reloader(const Parts& parts)
-    : parts_(parts), turns_(std::make_shared<Turns>(parts.context)), trial_end_(parts.context) {}
+    : parts_(parts),
+      turns_(std::make_shared<Turns>(parts.context)),
+      trial_end_(parts.context),
+      first_(parts.deployment.snapshot()->config) {}
 
 std::optional<base::TimePoint> Reloader::confirm_until() const {
     return trial_ ? std::optional(trial_->end) : std::nullopt;
@@ -151,28 +154,31 @@ CommandOutcome Reloader::use(const Draft& draft, const state::Resolution& resolu
         for (const std::string& problem : provision.findings.problems) {
             outcome.problems.push_back({{draft.config->file, 0}, {}, problem});
         }
+        parts_.names.forget_unused();
         return outcome;
     }
-    const std::shared_ptr<const config::Config> before = deployment.snapshot()->config;
-    for (config::Problem& warning : fixed_keys(*before, *draft.config)) {
+    const std::shared_ptr<const state::Snapshot> before = deployment.snapshot();
+    for (config::Problem& warning : fixed_keys(*first_, *draft.config)) {
         outcome.warnings.push_back(std::move(warning));
     }
     deployment.publish(std::move(provision), confirm ? Leavers::keep : Leavers::close,
                        parts_.workers, parts_.checker);
     parts_.names.use(*draft.config, confirm ? Unused::keep : Unused::forget);
-    parts_.published();
+    if (const std::string warning = parts_.published(); !warning.empty()) {
+        outcome.warnings.push_back({{draft.config->file, 0}, {}, warning});
+    }
     is_undone_ = false;
     outcome.message = "reloaded: generation " + std::to_string(deployment.number());
     if (confirm) {
-        begin_trial(before, *confirm);
+        begin_trial(*before, *confirm);
         outcome.message += "; undone in " + seconds_of(*confirm) + " s unless confirmed";
     }
     return outcome;
 }
 
-void Reloader::begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit) {
+void Reloader::begin_trial(const state::Snapshot& before, base::Duration limit) {
     const base::TimePoint end = base::Clock::now() + limit;
-    trial_ = Trial{std::move(before), limit, end};
+    trial_ = Trial{before.config, state::rings_of(before), limit, end};
     trial_end_.expires_at(end);
     trial_end_.async_wait([this](const auto& error) {
         if (!error) {
@@ -196,38 +202,49 @@ CommandOutcome Reloader::confirm() {
     return {.message = "confirmed: generation " + std::to_string(parts_.deployment.number())};
 }
 
-// For a reload without a confirmation: the configuration before is provisioned again.
+// For a reload without a confirmation.
 asio::awaitable<void> Reloader::end_trial() {
     co_await wait_for_turn();
     if (!trial_) {
         co_return;  // confirmed at the last moment
     }
     const Turn turn(*this);
-    const Trial trial = *std::exchange(trial_, std::nullopt);
+    Trial trial = *std::exchange(trial_, std::nullopt);
+    try {
+        co_await undo(std::move(trial));
+    } catch (const std::exception& error) {
+        spdlog::error("not confirmed, and not undone: {}", error.what());
+    }
+}
+
+// The configuration before is provisioned again.
+asio::awaitable<void> Reloader::undo(Trial trial) {
     co_await know_names(*trial.before);
-    Provision provision = parts_.deployment.provision(
-        trial.before, parts_.names.addresses(),
-        state::build_rings(*trial.before, parts_.deployment.snapshot().get()));
     if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
         spdlog::warn("not confirmed, but not undone: {}", obstacle);
-    } else if (provision.findings.problems.empty()) {
-        parts_.deployment.publish(std::move(provision), Leavers::close, parts_.workers,
-                                  parts_.checker);
-        parts_.names.use(*trial.before);
-        parts_.published();
-        is_undone_ = true;
-        spdlog::warn(
-            "not confirmed within {} s: the configuration before serves again as generation {}; "
-            "what is on the disk does not serve",
-            seconds_of(trial.limit), parts_.deployment.number());
-    } else {
+        co_return;
+    }
+    Provision provision =
+        parts_.deployment.provision(trial.before, parts_.names.addresses(), std::move(trial.rings));
+    if (!provision.findings.problems.empty()) {
         for (const std::string& problem : provision.findings.problems) {
             spdlog::error("{}", problem);
         }
         spdlog::error("not confirmed, but the configuration before cannot serve again");
         parts_.deployment.close_leavers(parts_.workers);
         parts_.names.forget_unused();
+        co_return;
     }
+    parts_.deployment.publish(std::move(provision), Leavers::close, parts_.workers, parts_.checker);
+    parts_.names.use(*trial.before);
+    if (const std::string warning = parts_.published(); !warning.empty()) {
+        spdlog::warn("{}", warning);
+    }
+    is_undone_ = true;
+    spdlog::warn(
+        "not confirmed within {} s: the configuration before serves again as generation {}; "
+        "what is on the disk does not serve",
+        seconds_of(trial.limit), parts_.deployment.number());
 }
 
 }  // namespace s3gate::control

@@ -32,8 +32,8 @@ class Reloader {
         // The reason why no reload is possible now; empty if one is. Called more than once for a
         // reload.
         std::function<std::string()> obstacle;
-        // Called when another configuration serves.
-        std::function<void()> published;
+        // Called when another configuration serves. Returns a warning for the operator, or nothing.
+        std::function<std::string()> published;
     };
 
     explicit Reloader(const Parts& parts);
@@ -58,6 +58,7 @@ class Reloader {
     // A reload that waits to be confirmed.
     struct Trial {
         std::shared_ptr<const config::Config> before;
+        state::Rings rings;  // of `before`
         base::Duration limit;
         base::TimePoint end;
     };
@@ -67,8 +68,9 @@ class Reloader {
     boost::asio::awaitable<void> know_names(const config::Config& config);
     CommandOutcome use(const Draft& draft, const state::Resolution& resolution,
                        std::optional<base::Duration> confirm);
-    void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);
+    void begin_trial(const state::Snapshot& before, base::Duration limit);
     boost::asio::awaitable<void> end_trial();
+    boost::asio::awaitable<void> undo(Trial trial);
 
     // Shared with the coroutines: a stop leaves some unfinished, and these end with the context,
     // after this object.
@@ -82,6 +84,7 @@ class Reloader {
     std::shared_ptr<Turns> turns_;
     std::optional<Trial> trial_;
     Timer trial_end_;
+    std::shared_ptr<const config::Config> first_;  // the configuration of the start
     bool is_undone_ = false;
 };
 

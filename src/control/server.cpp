@@ -116,7 +116,7 @@ struct Server::Impl final : Commands {
     void build_shared();
     void build_services();
     void open_control_socket();
-    void follow_configuration();
+    std::string follow_configuration();
     void start_workers();
     void start_checks();
 
@@ -328,14 +328,15 @@ void Server::Impl::open_control_socket() {
     }
 }
 
-// A reload has published another configuration. A socket that cannot be made is no reason to take
-// it back: the socket of before goes on.
-void Server::Impl::follow_configuration() {
+// A reload has published another configuration. A socket that cannot be made does not take it back:
+// the socket of before goes on. Returns what the operator must know of that.
+std::string Server::Impl::follow_configuration() {
     try {
         open_control_socket();
     } catch (const std::runtime_error& error) {
-        spdlog::error("{}", error.what());
+        return std::string(error.what()) + "; the command socket stays where it was";
     }
+    return {};
 }
 
 void Server::Impl::start_workers() {
@@ -377,7 +378,7 @@ void Server::Impl::build_services() {
         });
     reloader = std::make_unique<Reloader>(Reloader::Parts{
         context, *deployment, *names, *checker, shared.workers,
-        [this] { return obstacle_to_reload(); }, [this] { follow_configuration(); }});
+        [this] { return obstacle_to_reload(); }, [this] { return follow_configuration(); }});
     daemon_status = std::make_unique<DaemonStatus>(
         context, DaemonStatus::Sources{phase, *deployment, *reloader, *board, shared.workers});
 }

@@ -12,6 +12,11 @@ namespace {
 
 constexpr std::size_t kAcceptsPerTurn = 64;
 
+// True if the bound `now` is lower than `before`; 0 is none.
+bool is_lower(std::uint64_t now, std::uint64_t before) {
+    return now != 0 && (before == 0 || now < before);
+}
+
 }  // namespace
 
 Acceptor::Acceptor(Worker& worker, std::shared_ptr<Listener> listener)
@@ -31,6 +36,10 @@ bool Acceptor::open() {
 }
 
 void Acceptor::use(Generation& generation, const AddressState& address) {
+    if (address_ != nullptr &&
+        is_lower(address.address->connections, address_->address->connections)) {
+        bound_fell_in_ = generation.number();
+    }
     stay();
     generation_ = &generation;
     address_ = &address;

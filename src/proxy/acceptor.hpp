@@ -37,6 +37,8 @@ class Acceptor final : public net::EventTarget {
     void leave();
     Generation& generation() const { return *generation_; }
     const AddressState& address() const { return *address_; }
+    // Number of the last generation that lowered the bound on the site's connections; 0: none.
+    std::uint32_t bound_fell_in() const { return bound_fell_in_; }
     // True if the address is no longer configured: a client's next answer is its last one.
     bool is_leaving() const { return is_leaving_; }
     // True if it has no client and will get none.
@@ -64,6 +66,7 @@ class Acceptor final : public net::EventTarget {
     std::shared_ptr<Listener> listener_;
     Generation* generation_ = nullptr;       // borrowed while is_leaving_
     const AddressState* address_ = nullptr;  // of generation_
+    std::uint32_t bound_fell_in_ = 0;
     bool is_leaving_ = false;
     bool is_open_ = false;
     bool is_pending_ = false;  // the queue may hold clients without a further event

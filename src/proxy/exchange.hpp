@@ -42,6 +42,7 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
     // Ends this request without its answer: for a stop, or at the end of reload_grace.
     void cut();
     bool is_cut() const { return context_.is_cut(); }
+    base::TimePoint started() const { return context_.started; }
     const Generation& generation() const { return *context_.generation; }
     // True if the answer may never end (bucket notifications, a trace). A drain does not wait for
     // such an answer.

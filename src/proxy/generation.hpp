@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
+#include "s3gate/base/clock.hpp"
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/policy/balance.hpp"
 #include "s3gate/state/snapshot.hpp"
@@ -54,6 +56,7 @@ class Generation {
     // One more than the highest cell of a group.
     std::size_t group_cells() const { return group_cells_; }
     std::uint32_t number() const { return number_; }
+    const config::Config& config() const { return *snapshot_->config; }
     // Of the address with that index in the snapshot.
     const AddressState& at(std::uint32_t address) const { return addresses_[address]; }
     // Of the address with that identity; null when the generation does not have it.
@@ -61,7 +64,8 @@ class Generation {
 
     // Requests of the worker that began with it, and listeners that keep it for their last clients.
     std::size_t users = 0;
-    net::Tick retired_at = 0;  // when a later one became the present one
+    // When a reload replaced its configuration; none while the present generation has the same.
+    std::optional<base::TimePoint> reloaded_at;
 
   private:
     void note_cells(const state::Group& group);

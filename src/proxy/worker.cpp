@@ -119,6 +119,9 @@ void Worker::tick() {
 void Worker::use(const Publication& publication) {
     auto old = std::exchange(
         generation_, std::make_unique<Generation>(publication.snapshot, ++generations_made_));
+    if (publication.limits.connections < limits_.connections) {
+        bound_fell_in_ = generations_made_;
+    }
     limits_ = publication.limits;
     pool.set_total_limit(limits_.parked);
     state::bump(counters.log_lines_dropped, access_lines_.use(publication.access_log));
@@ -127,12 +130,21 @@ void Worker::use(const Publication& publication) {
         waiting_.resize(generation_->group_cells());
     }
     if (old && old->users > 0) {
-        old->retired_at = reactor.now();
         old_generations_.push_back(std::move(old));
     } else if (old) {
         retire(std::move(old));
     }
+    note_reload();
     report_generations();
+}
+
+// Other addresses of the same configuration end nobody's time.
+void Worker::note_reload() {
+    for (const auto& generation : old_generations_) {
+        if (!generation->reloaded_at && &generation->config() != &generation_->config()) {
+            generation->reloaded_at = reactor.now_point();
+        }
+    }
 }
 
 void Worker::end_overdue_requests() {
@@ -140,11 +152,14 @@ void Worker::end_overdue_requests() {
     if (old_generations_.empty() || grace == base::Duration::zero()) {
         return;
     }
-    const net::Tick ticks = net::ticks_of(grace);
+    // A client of an address that is gone may begin a request later: it has its time from then on.
+    const auto is_overdue = [&](const Exchange& exchange) {
+        const auto reloaded_at = exchange.generation().reloaded_at;
+        return reloaded_at &&
+               reactor.now_point() - std::max(*reloaded_at, exchange.started()) >= grace;
+    };
     for (Exchange& exchange : exchanges_.active()) {
-        const Generation& used = exchange.generation();
-        if (!exchange.is_cut() && &used != generation_.get() &&
-            reactor.now() - used.retired_at >= ticks) {
+        if (!exchange.is_cut() && is_overdue(exchange)) {
             exchange.cut();
         }
     }
@@ -241,16 +256,19 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
                  *acceptors_.at(listener.index()));
 }
 
+bool Worker::is_over(const AddressState& at, std::int64_t own) const {
+    const auto most = static_cast<std::int64_t>(at.address->connections);
+    return shared.board->connections() - own >= static_cast<std::int64_t>(limits_.connections) ||
+           (most > 0 && shared.board->site_connections(at.site->cell.index) - own >= most);
+}
+
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
                                                       const base::IpAddress& ip) {
     const state::Address& address = *at.address;
     const state::CellId site = at.site->cell;
     const std::int64_t all = shared.board->connections();
     Admission admission;
-    admission.is_over =
-        all >= static_cast<std::int64_t>(limits_.connections) ||
-        (address.connections > 0 && shared.board->site_connections(site.index) >=
-                                        static_cast<std::int64_t>(address.connections));
+    admission.is_over = is_over(at, 0);
     if (admission.is_over) {
         state::bump(counters.shed);
         if (all >= static_cast<std::int64_t>(limits_.connections) + kShedRoom) {
@@ -283,14 +301,45 @@ void Worker::count_in(ClientConnection& client, const std::optional<Admission>& 
 void Worker::count_out(ClientConnection& client) {
     state::bump<std::int64_t>(counters.connections, -1);
     shared.board->add_site_connections(index, client.site, -1);
-    if (client.entry != nullptr) {
-        shared.clients->leave(*std::exchange(client.entry, nullptr), client.admission, now_ns());
+    leave_table(client);
+}
+
+// A bound on the number of connections holds for new ones, and for those that are there when it
+// falls. A rate holds from the next request on, so the client gets an entry where the site limits
+// its clients now.
+void Worker::readmit(ClientConnection& client) {
+    const AddressState& at = client.acceptor.address();
+    const std::uint32_t let_in =
+        std::exchange(client.generation, client.acceptor.generation().number());
+    if (let_in < std::max(bound_fell_in_, client.acceptor.bound_fell_in()) && is_over(at, 1)) {
+        client.shed = true;
+        state::bump(counters.shed);
+    }
+    const std::uint32_t site = at.site->cell.index;
+    const bool has_moved = client.site != site;
+    if (has_moved) {
+        shared.board->add_site_connections(index, client.site, -1);
+        shared.board->add_site_connections(index, site, 1);
+        client.site = site;
+    }
+    const bool has_entry = client.entry != nullptr;
+    if (has_entry == at.address->limits_clients && !has_moved) {
+        return;
+    }
+    leave_table(client);
+    if (at.address->limits_clients) {
+        const auto ticket =
+            shared.clients->enter(at.site->cell, client.peer.ip(), at.address->per_client);
+        client.entry = ticket.entry;
+        client.admission = ticket.admission;
     }
 }
 
-void Worker::readmit(ClientConnection& client) {
-    count_out(client);
-    count_in(client, admit_client(client.acceptor.address(), client.peer.ip()));
+void Worker::leave_table(ClientConnection& client) {
+    if (client.entry != nullptr) {
+        shared.clients->leave(*std::exchange(client.entry, nullptr), client.admission, now_ns());
+    }
+    client.admission = state::ClientTable::Admission::served;
 }
 
 void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Acceptor& acceptor) {

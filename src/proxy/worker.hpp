@@ -152,6 +152,8 @@ class Worker {
     // decision of admit_client().
     void count_in(ClientConnection& client, const std::optional<Admission>& admission);
     void count_out(ClientConnection& client);
+    // The client has no place in the table of clients any more.
+    void leave_table(ClientConnection& client);
     // Frees a generation without users: closes this worker's parked connections to backends that
     // only it named, and releases its snapshot.
     void retire(std::unique_ptr<Generation> old);
@@ -159,6 +161,8 @@ class Worker {
     static void on_tick(void* self);
     void tick();
     void count_unasked();  // adds what the pool counted since the last call
+    // True if the process or the site has as many connections as it may, `own` of them left out.
+    bool is_over(const AddressState& at, std::int64_t own) const;
     // nullopt if the client must be closed without an answer.
     std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress& ip);
     // Waiting requests look for room again: a server may have come up, which causes no other event.
@@ -168,6 +172,8 @@ class Worker {
     void end_endless_answers();
     // Cuts requests of earlier generations that have had their reload_grace.
     void end_overdue_requests();
+    // Notes when an earlier generation's configuration was replaced.
+    void note_reload();
     // Figures about earlier generations for the status.
     void report_generations();
     void cut_exchanges();
@@ -177,6 +183,7 @@ class Worker {
 
     WorkerLimits limits_;
     std::uint32_t generations_made_ = 0;
+    std::uint32_t bound_fell_in_ = 0;  // number of the generation that lowered limits_.connections
     std::unique_ptr<Generation> generation_;                    // the current one
     std::vector<std::unique_ptr<Generation>> old_generations_;  // those that still have users
     boost::intrusive::list<ClientConnection, boost::intrusive::base_hook<ClientHook>> clients_;

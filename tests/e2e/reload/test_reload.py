@@ -10,9 +10,11 @@ import os
 import re
 import socket
 import threading
+import time
 
 import pytest
 
+from support import wire
 from support.backend import answer_ok
 from support.client import RawClient
 from support.config import free_port, make_config, make_site
@@ -417,3 +419,62 @@ def test_no_grace_cuts_nothing(one):
             daemon.reload()
         go.set()
         assert client.read_response().status == 200
+
+
+def test_at_a_limit_the_clients_that_are_in_stay_in(one):
+    """Shed connections count while they last; a reload must not find the others over the limit."""
+    daemon, _ = one(top={"limits": {"connections": 4}})
+    inside = [daemon.client() for _ in range(4)]
+    for client in inside:
+        assert client.request().status == 200
+    shed = [daemon.client() for _ in range(3)]
+    daemon.reload()
+    assert [client.request().status for client in inside] == [200] * 4
+    for client in shed + inside:
+        client.close()
+
+
+def test_grace_counts_from_the_begin_of_a_request(one):
+    """An idle client of an address that is gone begins its last request after reload_grace."""
+
+    def handler(exchange):
+        exchange.read_body()
+        if "slow" in exchange.request.target:
+            wire.sleep_briefly()
+            wire.sleep_briefly()
+        answer_ok(exchange)
+
+    daemon, _ = one(handler, top={"reload_grace": "1s"})
+    kept, added = daemon.address, f"127.0.0.1:{free_port()}"
+    daemon.reload(two_addresses(daemon, kept, added))
+    with RawClient(added) as client:
+        assert client.request().status == 200
+        daemon.reload(two_addresses(daemon, kept))
+        time.sleep(2.5)  # the time of the old generation is over
+        response = client.request("GET", "/b/slow")
+        assert response.status == 200 and response.closes
+
+
+def test_a_server_that_waits_is_let_in_when_the_others_leave(gate, make_backend):
+    def unchecked(exchange):
+        exchange.read_body()
+        if exchange.request.target == "/minio/health/ready":
+            exchange.wait(threading.Event())
+        exchange.respond(200)
+
+    first, second = make_backend(), make_backend(unchecked)
+    second.health.path = "/none"
+    health = {"interval": "200ms", "timeout": "20s", "fall": 3, "rise": 3}
+    daemon = gate([first], health=health, when_all_down="refuse")
+    with daemon.client() as client:
+        daemon.reload(with_servers(daemon, [first, second]))
+        daemon.reload(with_servers(daemon, [second]))
+        assert client.request().status == 200
+
+
+def test_what_cannot_change_is_said_as_long_as_it_differs(one):
+    daemon, _ = one()
+    config = {**copy.deepcopy(daemon.config), "workers": 7}
+    for count in (1, 2):
+        daemon.reload(config)
+        assert daemon.stderr.count("workers: does not change in a running process") == count
