@@ -121,7 +121,11 @@ std::string config_text(const json::object& config) {
                       print_age(number_at(config, "age_seconds")) + " ago (" +
                       text_at(config, "loaded_at") + ")\n";
     if (number_at(config, "old_generations") > 0) {
-        out += counted(text_at(config, "old_generations"), "old generation") + " still in use\n";
+        out += counted(text_at(config, "old_generations"), "old generation") + " still in use";
+        if (config.contains("old_generation_users")) {
+            out += " (" + counted(text_at(config, "old_generation_users"), "user") + ")";
+        }
+        out += "\n";
     }
     if (!at(config, "confirm_within_seconds").is_null()) {
         out += "to be confirmed within " + print_age(number_at(config, "confirm_within_seconds")) +

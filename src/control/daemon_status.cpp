@@ -36,10 +36,16 @@ CommandOutcome DaemonStatus::active() {
 }
 
 GenerationFacts DaemonStatus::generation() const {
+    std::int64_t old_users = 0;
+    for (std::size_t i = 0; i < sources_.board.worker_count(); ++i) {
+        old_users +=
+            sources_.board.counters(i).old_generation_users.load(std::memory_order_relaxed);
+    }
     const auto confirm_until = sources_.reloader.confirm_until();
     return {
         .number = sources_.deployment.number(),
         .loaded_at = sources_.deployment.loaded_at(),
+        .old_users = old_users,
         .old_in_use = sources_.deployment.old_generations(),
         .differs_from_disk = sources_.reloader.is_undone(),
         .confirm_in = confirm_until ? std::optional(std::chrono::duration_cast<base::Duration>(
@@ -55,6 +61,7 @@ boost::json::object DaemonStatus::status() const {
         .health = health({}),
         .config_file = sources_.deployment.config().file,
         .generation = generation(),
+        .names = sources_.names.status(base::Clock::now()),
         .uptime = std::chrono::duration_cast<base::Duration>(base::Clock::now() - started_at_),
         .now = std::chrono::system_clock::now(),
     };

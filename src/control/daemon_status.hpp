@@ -27,6 +27,7 @@ class DaemonStatus {
         const Phase& phase;
         const Deployment& deployment;
         const Reloader& reloader;
+        const NameService& names;
         const state::Board& board;
         const std::vector<proxy::WorkerHandle>& workers;
     };

@@ -115,9 +115,42 @@ json::object config_of(const DaemonFacts& facts) {
     out["age_seconds"] =
         std::max<std::int64_t>(seconds_of(age), 0);  // the wall clock may have been set back
     out["old_generations"] = generation.old_in_use;
+    out["old_generation_users"] = generation.old_users;
     out["differs_from_disk"] = generation.differs_from_disk;
     out["confirm_within_seconds"] =
         generation.confirm_in ? json::value(seconds_of(*generation.confirm_in)) : json::value();
+    return out;
+}
+
+json::value seconds_or_null(const std::optional<base::Duration>& duration) {
+    return duration ? json::value(seconds_of(*duration)) : json::value();
+}
+
+json::object json_of(const NameStatus& name) {
+    json::array addresses;
+    for (const base::IpAddress& address : name.addresses) {
+        addresses.emplace_back(address.to_string());
+    }
+    json::object failures;
+    for (std::size_t i = 0; i < policy::kLookupFailures; ++i) {
+        failures[policy::word_of(static_cast<policy::LookupFailure>(i))] = name.failures[i];
+    }
+    json::object out;
+    out["name"] = json_text(name.host);
+    out["addresses"] = std::move(addresses);
+    out["interval_seconds"] = seconds_or_null(name.interval);
+    out["answer_age_seconds"] = seconds_or_null(name.answer_age);
+    out["failing_for_seconds"] = seconds_or_null(name.failing_for);
+    out["reason"] = json_text(name.failing_for ? name.reason : std::string());
+    out["failures"] = std::move(failures);
+    return out;
+}
+
+json::array names_of(const std::vector<NameStatus>& names) {
+    json::array out;
+    for (const NameStatus& name : names) {
+        out.push_back(json_of(name));
+    }
     return out;
 }
 
@@ -170,6 +203,7 @@ json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& clu
     out["requests"] = requests_of(cluster);
     out["connections"] = board.connections();
     out["workers"] = workers_of(board);
+    out["names"] = names_of(facts.names);
     out["sites"] = json_of(cluster);
     out["counters"] = counters_of(board);
     return out;

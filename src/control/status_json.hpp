@@ -7,9 +7,11 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "commands.hpp"
 #include "daemon_health.hpp"
+#include "name_service.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/cluster_status.hpp"
@@ -20,6 +22,7 @@ namespace s3gate::control {
 struct GenerationFacts {
     std::uint64_t number = 1;
     std::chrono::system_clock::time_point loaded_at{};
+    std::int64_t old_users = 0;  // requests, tunnels and idle clients that use one of those
     std::size_t old_in_use = 0;  // earlier generations that are still in use
     // True if the files hold another configuration by now, as after a reload that was not
     // confirmed.
@@ -33,6 +36,7 @@ struct DaemonFacts {
     HealthVerdict health = {};
     std::string config_file = {};
     GenerationFacts generation = {};
+    std::vector<NameStatus> names = {};
     base::Duration uptime{};
     std::chrono::system_clock::time_point now{};
 };
