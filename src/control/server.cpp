@@ -380,7 +380,8 @@ void Server::Impl::build_services() {
         context, *deployment, *names, *checker, shared.workers,
         [this] { return obstacle_to_reload(); }, [this] { return follow_configuration(); }});
     daemon_status = std::make_unique<DaemonStatus>(
-        context, DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers});
+        context,
+        DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers});
 }
 
 void Server::Impl::start_checks() {

@@ -32,10 +32,14 @@ add_library(part STATIC src/part.cpp)
 add_executable(main src/main.cpp)
 target_link_libraries(main PRIVATE part)
 """
-# Notes which files it is asked about, and finds something where "bad" stands.
+# Notes which files it is asked about, and finds something where "bad" stands. Tells like clang what
+# a file includes.
 FAKE_TIDY = """
 [ "$1" != --version ] || exec cat '{version}'
 basename "$2" >>'{calls}'
+for argument; do
+    case "$argument" in -Wp,-MD,*) c++ -M -MF "${{argument#-Wp,-MD,}}" "$2" ;; esac
+done
 ! grep -n bad "$2"
 """
 USE_AFTER_MOVE = """#include <string>
