@@ -40,11 +40,6 @@ void print_summary(const config::Config& config) {
     }
 }
 
-void print_dump(const config::Config& config) {
-    std::puts("# The values in effect. They hold the salts: keep them as safe as the files.");
-    std::fputs(config::dump(config).c_str(), stdout);
-}
-
 }  // namespace
 
 int run_check(const CheckOptions& options) {
@@ -66,7 +61,11 @@ int run_check(const CheckOptions& options) {
     // The dump on stdout must be loadable, so the findings go to stderr.
     print_findings(result, options.with_dump ? stderr : stdout);
     if (result.ok()) {
-        options.with_dump ? print_dump(result.config) : print_summary(result.config);
+        if (options.with_dump) {
+            std::fputs(config::dump(result.config).c_str(), stdout);
+        } else {
+            print_summary(result.config);
+        }
     }
     if (result.ok() && is_refused) {
         complain("there are warnings, and --strict does not allow any");

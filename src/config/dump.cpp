@@ -125,11 +125,13 @@ void write_keys(Writer& out, std::string_view table, const Model& model) {
 }  // namespace
 
 std::string dump(const Config& config) {
+    constexpr const char* kNote =
+        "# The values in effect. They hold the salts: keep them as safe as the files.\n";
     Writer out;
     out.open_item();
     write_keys(out, "main", config);
     out.close();
-    return out.take();
+    return kNote + out.take();
 }
 
 }  // namespace s3gate::config

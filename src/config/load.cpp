@@ -161,9 +161,33 @@ class Loader {
         : environment_(environment), result_(result) {}
 
     void run(const std::string& file) {
-        result_.config.file = file;
         main_file_ = file;
-        const std::optional<Node> root = parse(file, {file, 0}, {});
+        use(parse(file, {file, 0}, {}));
+    }
+
+    void run_text(const std::string& text, const std::string& name) {
+        main_file_ = name;
+        files_.push_back(name);
+        use(parse_text(text, name));
+    }
+
+    std::vector<std::string> take_files() { return std::move(files_); }
+
+    void sort_by_place() {
+        const auto rank = [&](const Problem& problem) {
+            const auto file = std::ranges::find(files_, problem.where.file);
+            return std::pair(file - files_.begin(), problem.where.line);
+        };
+        const auto before = [&](const Problem& a, const Problem& b) { return rank(a) < rank(b); };
+        std::ranges::stable_sort(result_.problems, before);
+        std::ranges::stable_sort(result_.warnings, before);
+    }
+
+  private:
+    // Reads the main file's tree.
+    void use(const std::optional<Node>& root) {
+        const std::string& file = main_file_;
+        result_.config.file = file;
         if (!root) {
             return;
         }
@@ -195,19 +219,6 @@ class Loader {
         check();
     }
 
-    std::vector<std::string> take_files() { return std::move(files_); }
-
-    void sort_by_place() {
-        const auto rank = [&](const Problem& problem) {
-            const auto file = std::ranges::find(files_, problem.where.file);
-            return std::pair(file - files_.begin(), problem.where.line);
-        };
-        const auto before = [&](const Problem& a, const Problem& b) { return rank(a) < rank(b); };
-        std::ranges::stable_sort(result_.problems, before);
-        std::ranges::stable_sort(result_.warnings, before);
-    }
-
-  private:
     // The tree with its variables replaced; nullopt if a problem of the file was reported. `from`
     // is the place that names the file.
     std::optional<Node> parse(const std::string& file, const Location& from,
@@ -225,7 +236,11 @@ class Loader {
         files_.push_back(file);
         std::error_code ignored;
         identities_.insert(fs::canonical(file, ignored).string());
-        ParsedYaml yaml = parse_yaml(content.text);
+        return parse_text(content.text, file);
+    }
+
+    std::optional<Node> parse_text(const std::string& text, const std::string& file) {
+        ParsedYaml yaml = parse_yaml(text);
         if (yaml.error) {
             Report(file, result_)
                 .problem(yaml.error->line, std::move(yaml.error->key),
@@ -451,6 +466,17 @@ LoadResult load(const std::string& file, const Environment& environment) {
     LoadResult result;
     Loader loader(environment, result);
     loader.run(file);
+    loader.sort_by_place();
+    result.files = loader.take_files();
+    return result;
+}
+
+LoadResult load_dump(const std::string& text, const std::string& name) {
+    // A dump has no variables: what looks like one is a text of the operator's, and escaped.
+    const Environment no_environment = [](const std::string&) { return std::nullopt; };
+    LoadResult result;
+    Loader loader(no_environment, result);
+    loader.run_text(text, name);
     loader.sort_by_place();
     result.files = loader.take_files();
     return result;

@@ -43,7 +43,7 @@ constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 Response response_of(const AdminAnswer& answer, bool is_head) {
     Response out(http::int_to_status(answer.status), 11);
     out.set(http::field::server, "s3gate");
-    out.set(http::field::content_type, "application/json");
+    out.set(http::field::content_type, answer.type);
     out.set(http::field::cache_control, "no-store");
     out.keep_alive(false);
     if (!answer.allow.empty()) {

@@ -29,12 +29,14 @@ constexpr base::Duration kLongestConfirm = std::chrono::hours{24};
 struct Path {
     std::string_view name;
     Kind kind;
-    bool is_command;
+    bool is_command;  // for those that may command only
+    bool takes_post = is_command;
 };
 
 constexpr auto kPaths = std::to_array<Path>({
     {"/status", Kind::status, false},
     {"/healthz", Kind::health, false},
+    {"/config", Kind::config, true, false},  // it holds the salts
     {"/reload", Kind::reload, true},
     {"/confirm", Kind::confirm, true},
     {"/standby", Kind::standby, true},
@@ -46,7 +48,7 @@ std::string line_of(const json::object& object) {
 }
 
 AdminAnswer refuse_method(const Path& path, Rights rights) {
-    const bool takes_post = path.is_command && rights != Rights::only_look;
+    const bool takes_post = path.takes_post && rights != Rights::only_look;
     AdminAnswer out = admin_error(
         405, std::string(path.name) + " takes " + (takes_post ? "POST" : "GET and HEAD"));
     out.allow = takes_post ? "POST" : "GET, HEAD";
@@ -169,6 +171,11 @@ asio::awaitable<AdminAnswer> carry_out(AdminCall call, Asker asker, Commands& co
     if (call.kind == Kind::health) {
         co_return answer_to(commands.health(call.question));
     }
+    if (call.kind == Kind::config) {
+        std::string text = co_await commands.configuration();
+        spdlog::info("the configuration that serves is shown (asked by {})", asker.name);
+        co_return AdminAnswer{.body = std::move(text), .type = "application/yaml"};
+    }
     co_return co_await command(call, std::move(asker), commands);
 }
 
@@ -189,17 +196,17 @@ std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights r
     }
     const bool is_look = request.method == "GET" || request.method == "HEAD";
     const bool is_allowed =
-        path->is_command ? request.method == "POST" && rights != Rights::only_look : is_look;
+        path->takes_post ? request.method == "POST" && rights != Rights::only_look : is_look;
     if (path->is_command && rights == Rights::only_look && is_look) {
-        return admin_error(404, "commands are taken through the control socket only");
+        return admin_error(404, std::string(path->name) + " is for the control socket only");
     }
     if (!is_allowed) {
         return refuse_method(*path, rights);
     }
     if (path->is_command && rights != Rights::command) {
-        return admin_error(403,
-                           "commands are taken from root, from the daemon's user and from "
-                           "admin.operators");
+        return admin_error(403, std::string(path->takes_post ? "commands are taken from"
+                                                             : "the configuration is shown to") +
+                                    " root, the daemon's user and admin.operators only");
     }
     switch (path->kind) {
         case Kind::health:

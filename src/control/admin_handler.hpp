@@ -34,8 +34,9 @@ struct AdminRequest {
 
 struct AdminAnswer {
     unsigned status = 200;
-    std::string body;        // one JSON object in one line
+    std::string body;        // one JSON object in one line, unless `type` says otherwise
     std::string allow = {};  // for 405: the methods that the path has
+    std::string_view type = "application/json";
 };
 
 // {"error": message}
@@ -43,7 +44,7 @@ AdminAnswer admin_error(unsigned status, std::string_view message);
 
 // A request that is allowed and complete.
 struct AdminCall {
-    enum class Kind : std::uint8_t { status, health, reload, confirm, standby, active };
+    enum class Kind : std::uint8_t { status, health, config, reload, confirm, standby, active };
     Kind kind = Kind::status;
     HealthQuestion question = {};                   // of health
     std::optional<base::Duration> confirm_in = {};  // of reload
@@ -52,8 +53,8 @@ struct AdminCall {
 // What the request asks for, or the answer that refuses it.
 std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights rights);
 
-// Executes a request and logs every change with the asker's name. An exception of `commands`
-// becomes a 500. The texts that `request` views must live until the answer.
+// Executes a request and logs every change, and every look at the salts, with the asker's name. An
+// exception of `commands` becomes a 500. The texts that `request` views must live until the answer.
 boost::asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker, Commands& commands);
 
 }  // namespace s3gate::control

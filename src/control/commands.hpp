@@ -58,6 +58,10 @@ class Commands {
     // These change nothing and return at once.
     virtual boost::json::object status() = 0;
     virtual HealthVerdict health(HealthQuestion question) = 0;
+
+    // The configuration that serves, as config::dump() has it: with its salts. Changes nothing and
+    // does not block.
+    virtual boost::asio::awaitable<std::string> configuration() = 0;
 };
 
 }  // namespace s3gate::control

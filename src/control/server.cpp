@@ -27,6 +27,7 @@
 #include "growth_warning.hpp"
 #include "health_checker.hpp"
 #include "health_probe.hpp"
+#include "in_background.hpp"
 #include "name_service.hpp"
 #include "operational_log.hpp"
 #include "process_setup.hpp"
@@ -107,6 +108,7 @@ struct Server::Impl final : Commands {
     CommandOutcome active() override;
     boost::json::object status() override;
     HealthVerdict health(HealthQuestion question) override;
+    asio::awaitable<std::string> configuration() override;
 
     // Steps of the start, in this order
     void open_log();
@@ -694,6 +696,12 @@ boost::json::object Server::Impl::status() {
 
 HealthVerdict Server::Impl::health(HealthQuestion question) {
     return daemon_status->health(question);
+}
+
+asio::awaitable<std::string> Server::Impl::configuration() {
+    // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
+    const auto print = [config = deployment->snapshot()->config] { return config::dump(*config); };
+    co_return co_await in_background(print);
 }
 
 Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks)

@@ -32,6 +32,9 @@ std::string control_socket(const Admin& admin, const Environment& environment);
 // problems, in the order of files and lines.
 LoadResult load(const std::string& file, const Environment& environment);
 
+// Reads a text that dump() made, of this or another version. Problems call it `name`.
+LoadResult load_dump(const std::string& text, const std::string& name);
+
 // Checks the rules between keys for load(): duplicates, impossible values, combinations that cannot
 // work. Public for tests.
 void validate(const Config& config, LoadResult& result);
@@ -41,7 +44,7 @@ std::string summary(const Config& config);
 
 // Every key with its value in effect, as one main file that contains its sites. load() reads it to
 // the same configuration: variables and ranges are replaced, relative paths absolute, disabled
-// sites left out. Holds the salts.
+// sites left out. Holds the salts, and says so in its first line.
 std::string dump(const Config& config);
 
 // The path of a site's key in problems; prefixed with "sites[2]." if the site is in the main file.

@@ -213,6 +213,16 @@ TEST(Dump, LoadsToTheSameConfiguration) {
                       [](const std::string&) { return std::optional<std::string>("from-env"); });
 }
 
+TEST(Dump, LoadsFromItsText) {
+    const std::string text = dump_of(std::string(kNothingIsDefault));
+    const LoadResult result = load_dump(text, "running");
+    EXPECT_EQ(all_messages(result.problems), "");
+    EXPECT_EQ(dump(result.config), text);
+    const LoadResult broken = load_dump(text + "\nnew_key: 1\n", "running");
+    EXPECT_THAT(all_messages(broken.problems), testing::StartsWith("running:"));
+    EXPECT_THAT(all_messages(broken.problems), testing::HasSubstr("new_key"));
+}
+
 TEST(Dump, KeepsTextsThatLookLikeVariables) {
     const std::string text = dump_of(std::string(kNothingIsDefault));
     const TempFiles files;

@@ -41,6 +41,10 @@ class NotingCommands final : public Commands {
              (question.is_live ? " live" : ""));
         return verdict;
     }
+    boost::asio::awaitable<std::string> configuration() override {
+        note("configuration");
+        co_return "# values\nworkers: auto\n";
+    }
 
     std::vector<std::string> asked;
     CommandOutcome outcome;
@@ -111,6 +115,17 @@ TEST(AdminRoute, TakesCommandsFromThoseWhoMayOnly) {
     }
 }
 
+TEST(AdminRoute, ShowsTheSaltsToThoseWhoMayCommandOnly) {
+    for (const char* method : {"GET", "HEAD"}) {
+        EXPECT_EQ(status_of(method, "/config", Rights::command), 200U);
+        EXPECT_EQ(status_of(method, "/config", Rights::look), 403U);
+        EXPECT_EQ(status_of(method, "/config", Rights::only_look), 404U);
+    }
+    EXPECT_EQ(status_of("POST", "/config", Rights::command), 405U);
+    const auto refused = route({"POST", "/config", {}}, Rights::command);
+    EXPECT_EQ(std::get<AdminAnswer>(refused).allow, "GET, HEAD");
+}
+
 TEST(AdminRoute, ReadsTheQuestionOfHealth) {
     const auto question_of = [](const std::string& query) {
         const auto routed = route({"GET", "/healthz" + query, {}}, Rights::look);
@@ -156,6 +171,16 @@ TEST(AdminAnswer, DoesWhatIsAsked) {
     EXPECT_EQ(ask(commands, {"GET", "/healthz?strict=1&live=1", {}}, Rights::look).status, 200U);
     EXPECT_THAT(commands.asked, ElementsAre("reload -", "confirm", "standby", "active", "status",
                                             "health strict live"));
+}
+
+TEST(AdminAnswer, IsTheConfigurationAsItIsWritten) {
+    NotingCommands commands;
+    const AdminAnswer answer = ask(commands, {"GET", "/config", {}}, Rights::command);
+    EXPECT_EQ(answer.status, 200U);
+    EXPECT_EQ(answer.type, "application/yaml");
+    EXPECT_EQ(answer.body, "# values\nworkers: auto\n");
+    commands.is_broken = true;
+    EXPECT_EQ(ask(commands, {"GET", "/config", {}}, Rights::command).status, 500U);
 }
 
 TEST(AdminAnswer, TellsAllProblemsOfWhatIsRefused) {
