@@ -21,33 +21,6 @@ constexpr auto kLater = std::to_array<std::string_view>({
     "site.backends.slow_start",
 });
 
-// A list item as an operator writes it inside brackets: quoted only where YAML or a reader would
-// need it.
-std::string in_flow(const std::string& text) {
-    const bool is_plain = !text.empty() && text.find_first_of("{}[],:#\"'") == std::string::npos &&
-                          std::string_view("*&!@%`|>?- ").find(text.front()) == std::string::npos;
-    return is_plain ? text : "\"" + text + "\"";
-}
-
-struct InFlow {
-    std::string operator()(const Word& word) const { return word.text; }
-    std::string operator()(const Text& text) const { return in_flow(text.text); }
-    std::string operator()(const Texts& texts) const {
-        std::string out;
-        for (const std::string& item : texts.items) {
-            out += (out.empty() ? "" : ", ") + in_flow(item);
-        }
-        return "[" + out + "]";
-    }
-    std::string operator()(const Fields& fields) const {
-        std::string out;
-        for (const auto& [name, value] : fields.items) {
-            out += (out.empty() ? "" : ", ") + in_flow(name) + ": " + in_flow(value);
-        }
-        return "{" + out + "}";
-    }
-};
-
 template <class Model>
 std::string default_of(const Row<Model>& row) {
     const Model model;
@@ -55,7 +28,7 @@ std::string default_of(const Row<Model>& row) {
         return std::string(row.no_default);
     }
     if (row.value.print) {
-        return "`" + std::visit(InFlow(), row.value.print(model)) + "`";
+        return "`" + in_flow(row.value.print(model)) + "`";
     }
     if (row.value.is_on) {
         return row.value.is_on(model) ? "`on`" : "`off`";

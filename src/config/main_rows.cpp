@@ -13,9 +13,10 @@ bool never(const Config&) {
 }
 
 const auto kRows = std::to_array<Row<Config>>({
-    {"main.workers", number<&Config::workers>({1, 1024, "auto"}),
+    {"main.workers", for_a_start(number<&Config::workers>({1, 1024, "auto"})),
      "event loops. `auto`: as many as the CPU affinity and the cgroup's quota allow"},
-    {"main.cpu_affinity", choice<&Config::cpu_affinity>({{"off", false}, {"auto", true}}),
+    {"main.cpu_affinity",
+     for_a_start(choice<&Config::cpu_affinity>({{"off", false}, {"auto", true}})),
      "`auto` (or `on`) binds each event loop to a processor of its own"},
     {"main.include",
      {.range = "list",
@@ -101,7 +102,7 @@ const auto kRows = std::to_array<Row<Config>>({
      "warning says so",
      {},
      never},
-    {"main.user", custom<&Config::user>("a user name", read_user, print_text),
+    {"main.user", for_a_start(custom<&Config::user>("a user name", read_user, print_text)),
      "when started as root: the user to become after binding"},
     {"main.sites", mappings<Config>("list of sites"),
      "sites written right here, for small setups; each item has the keys of a site file. Not "

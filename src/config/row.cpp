@@ -1,5 +1,9 @@
 #include "row.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cstdio>
+
 namespace s3gate::config {
 
 namespace {
@@ -8,7 +12,57 @@ std::string in_code(std::string_view word) {
     return "`" + std::string(word) + "`";
 }
 
+bool is_control(char c) {
+    return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+}
+
+std::string in_double_quotes(std::string_view text) {
+    std::string out = "\"";
+    for (const char c : text) {
+        if (is_control(c)) {
+            std::array<char, 8> escaped{};
+            std::snprintf(escaped.data(), escaped.size(), "\\x%02x", static_cast<unsigned>(c));
+            out += escaped.data();
+        } else {
+            out += c == '"' || c == '\\' ? "\\" : "";
+            out += c;
+        }
+    }
+    return out + "\"";
+}
+
+std::string flow_text(const std::string& text) {
+    const bool is_plain =
+        !text.empty() && text.find_first_of("{}[],:#\"'") == std::string::npos &&
+        std::string_view("*&!@%`|>?- ").find(text.front()) == std::string_view::npos &&
+        std::ranges::none_of(text, is_control);
+    return is_plain ? text : in_double_quotes(text);
+}
+
+struct InFlow {
+    std::string operator()(const Word& word) const { return word.text; }
+    std::string operator()(const Text& text) const { return flow_text(text.text); }
+    std::string operator()(const Texts& texts) const {
+        std::string out;
+        for (const std::string& item : texts.items) {
+            out += (out.empty() ? "" : ", ") + flow_text(item);
+        }
+        return "[" + out + "]";
+    }
+    std::string operator()(const Fields& fields) const {
+        std::string out;
+        for (const auto& [name, value] : fields.items) {
+            out += (out.empty() ? "" : ", ") + flow_text(name) + ": " + flow_text(value);
+        }
+        return "{" + out + "}";
+    }
+};
+
 }  // namespace
+
+std::string in_flow(const Printed& value) {
+    return std::visit(InFlow(), value);
+}
 
 Text print_text(const std::string& text) {
     return {text};

@@ -39,6 +39,10 @@ struct Fields {
 };
 using Printed = std::variant<Word, Text, Texts, Fields>;
 
+// The value in one line, as an operator writes it inside brackets: quoted only where YAML or a
+// reader would need it.
+std::string in_flow(const Printed& value);
+
 enum class Form { scalar_or_list, section, mappings };
 
 // The reader and the printer of a key.
@@ -53,6 +57,8 @@ struct Value {
     Read read = {};
     std::function<Printed(const Model&)> print = {};  // for scalar_or_list only
     std::function<bool(const Model&)> is_on = {};     // for a section that can be off
+    bool is_secret = false;       // nobody is shown that does not read the files
+    bool is_for_a_start = false;  // a running process goes on with what it started with
 };
 
 template <class Model>
@@ -291,6 +297,20 @@ Value<Model> unless(bool (*refuses)(const Section&, std::string_view key), Value
             read(section, key, out);
         }
     };
+    return value;
+}
+
+// A value that only the files and a dump may show.
+template <class Model>
+Value<Model> secret(Value<Model> value) {
+    value.is_secret = true;
+    return value;
+}
+
+// A value that a reload does not change.
+template <class Model>
+Value<Model> for_a_start(Value<Model> value) {
+    value.is_for_a_start = true;
     return value;
 }
 

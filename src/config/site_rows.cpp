@@ -113,7 +113,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      {},
      uses_keys},
     {"site.balance.salt",
-     text<&Site::balance, &Balance::salt>("a text", "text"),
+     secret(text<&Site::balance, &Balance::salt>("a text", "text")),
      "part of the fingerprint. All proxies of a site need the same; empty while the ring uses "
      "fingerprints is a warning, and so is any without `ketama`",
      {},

@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "in_background.hpp"
+#include "s3gate/config/difference.hpp"
 
 namespace s3gate::control {
 namespace {
@@ -29,14 +30,13 @@ std::string seconds_of(base::Duration duration) {
 // What a running process cannot change: the new value holds after a restart.
 std::vector<config::Problem> fixed_keys(const config::Config& present, const config::Config& next) {
     std::vector<config::Problem> warnings;
-    const auto note = [&](bool is_changed, const char* key, const config::Location& where) {
-        if (is_changed) {
-            warnings.push_back({where, key, "does not change in a running process; restart it"});
+    for (const config::KeyChange& change : config::changed_main_keys(present, next)) {
+        if (change.needs_restart) {
+            warnings.push_back(
+                {change.key == "user" ? next.user_where : config::Location{next.file, 0},
+                 change.key, "does not change in a running process; restart it"});
         }
-    };
-    note(present.workers != next.workers, "workers", {next.file, 0});
-    note(present.cpu_affinity != next.cpu_affinity, "cpu_affinity", {next.file, 0});
-    note(present.user != next.user, "user", next.user_where);
+    }
     return warnings;
 }
 
