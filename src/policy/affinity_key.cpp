@@ -1,5 +1,6 @@
 #include "s3gate/policy/affinity_key.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "s3gate/base/digest.hpp"
@@ -178,6 +179,20 @@ AffinityKey affinity_key_of(std::span<const config::KeySource> sources, const Ke
     AffinityKey key;
     find_affinity_key(sources, input, nullptr, key);
     return key;
+}
+
+std::vector<config::KeySource> usable_sources(std::span<const config::KeySource> sources) {
+    std::vector<config::KeySource> out;
+    for (const config::KeySource& source : sources) {
+        config::KeySource& used = out.emplace_back(source);
+        if (used.kind == config::KeySource::Kind::header) {
+            std::ranges::transform(used.name, used.name.begin(), base::to_lower);
+        }
+        if (used.kind == config::KeySource::Kind::fingerprint) {
+            break;
+        }
+    }
+    return out;
 }
 
 bool is_secret(const config::KeySource& source) {

@@ -100,6 +100,15 @@ std::size_t KetamaRing::lookup(std::uint32_t hash) const {
     return found == points.end() ? 0 : static_cast<std::size_t>(found - points.begin());
 }
 
+KetamaRing ring_of(std::span<const config::Server> servers) {
+    std::vector<RingServer> out;
+    out.reserve(servers.size());
+    for (const config::Server& server : servers) {
+        out.push_back({server.text, server.weight});
+    }
+    return KetamaRing(out);
+}
+
 RingWalk start_walk(const KetamaRing& ring, std::string_view key) {
     return start_walk(ring, base::crc32(key));
 }

@@ -27,18 +27,11 @@ void add_number(std::string& out, std::uint32_t value) {
     }
 }
 
-// Up to the fingerprint: it always gives a key, so later sources are never used.
 void add_key_sources(std::string& out, const config::Balance& balance) {
-    using Kind = config::KeySource::Kind;
-    for (const config::KeySource& source : balance.key) {
-        std::string text = config::print_key_source(source);
-        if (source.kind == Kind::header) {
-            std::ranges::transform(text, text.begin(), base::to_lower);  // field names
-        }
-        add_text(out, "key", text);
-        if (source.kind == Kind::fingerprint) {
+    for (const config::KeySource& source : usable_sources(balance.key)) {
+        add_text(out, "key", config::print_key_source(source));
+        if (source.kind == config::KeySource::Kind::fingerprint) {
             add_text(out, "salt", balance.salt);
-            return;
         }
     }
 }
@@ -57,14 +50,12 @@ std::vector<const config::Server*> sorted_servers(const config::Site& site) {
 // same point. Then numbers the servers in the order of their texts.
 void add_points(std::string& out, const config::Site& site,
                 const std::vector<const config::Server*>& sorted) {
-    std::vector<RingServer> servers;
     std::vector<std::uint32_t> ranks;
     for (const config::Server& server : site.backends.servers) {
-        servers.push_back({server.text, server.weight});
         ranks.push_back(
             static_cast<std::uint32_t>(std::ranges::find(sorted, &server) - sorted.begin()));
     }
-    const KetamaRing ring(servers);
+    const KetamaRing ring = ring_of(site.backends.servers);
     for (const KetamaRing::Point& point : ring.points()) {
         add_number(out, point.hash);
         add_number(out, ranks[point.server]);

@@ -51,17 +51,6 @@ void add_room(const Group& group, GroupServer& server, SlotDirectory::Names& nam
     server.max_connections = server.config->max_connections;
 }
 
-// The ring holds every configured server, also those that are down, drained or unresolved. Look-ups
-// skip those, so their keys return to them when they come back (as nginx does).
-policy::KetamaRing ring_of(const config::Backends& backends) {
-    std::vector<policy::RingServer> servers;
-    servers.reserve(backends.servers.size());
-    for (const config::Server& server : backends.servers) {
-        servers.push_back({server.text, server.weight});
-    }
-    return policy::KetamaRing(servers);
-}
-
 // True if the ring is made of the same texts and weights in the same order.
 bool has_same_ring(const config::Backends& a, const config::Backends& b) {
     return std::ranges::equal(a.servers, b.servers, [](const auto& x, const auto& y) {
@@ -189,7 +178,7 @@ Rings build_rings(const config::Config& config, const Snapshot* before) {
         const auto old = known.find(site.backends.name);
         const bool is_same = old != known.end() && !old->second->ring.empty() &&
                              has_same_ring(*old->second->backends, site.backends);
-        rings.push_back(is_same ? old->second->ring : ring_of(site.backends));
+        rings.push_back(is_same ? old->second->ring : policy::ring_of(site.backends.servers));
     }
     return rings;
 }

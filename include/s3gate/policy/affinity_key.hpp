@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "s3gate/config/model.hpp"
 
@@ -90,6 +91,10 @@ void find_affinity_key(std::span<const config::KeySource> sources, const KeyInpu
 
 // The same as a value, without a cache.
 AffinityKey affinity_key_of(std::span<const config::KeySource> sources, const KeyInput& input);
+
+// The sources that can give a key: up to the fingerprint, which always does. The names of fields
+// are in lower case, so equal sources compare equal.
+std::vector<config::KeySource> usable_sources(std::span<const config::KeySource> sources);
 
 // True for sources whose values may be credentials (session cookies, authorization headers). Their
 // keys are never shown, only the CRC-32.

@@ -12,6 +12,8 @@
 #include <string_view>
 #include <vector>
 
+#include "s3gate/config/model.hpp"
+
 namespace s3gate::policy {
 
 struct RingServer {
@@ -50,6 +52,11 @@ class KetamaRing {
 
     std::shared_ptr<const Table> table_;
 };
+
+// The ring of a group's servers. It holds every configured one, also those that are down, drained
+// or unresolved. Look-ups skip those, so their keys return to them when they come back (as nginx
+// does).
+KetamaRing ring_of(std::span<const config::Server> servers);
 
 // Position of one request on the ring; kept over all attempts of the request (as nginx does).
 struct RingWalk {
