@@ -34,10 +34,21 @@ struct CheckOptions {
     bool as_json = false;
     bool with_dump = false;  // print the values in effect instead of the summary
     std::string unit;        // unit file to judge by; empty = the installed one
+
+    // What `file` is compared with, instead: a file, or kRunning. Empty = nothing.
+    std::string diff;
+    std::string socket;           // of the running daemon; empty = as the configuration says
+    bool with_exit_code = false;  // differences are exit code 1
 };
+
+// For CheckOptions::diff: the configuration that serves.
+inline constexpr const char* kRunning = "running";
 
 // `s3gate check [FILE]`: the checks of a start, without listening and serving.
 int run_check(const CheckOptions& options);
+
+// `s3gate check --diff OLD [NEW]`: what changes between two configurations.
+int run_diff(const CheckOptions& options);
 
 struct RouteOptions {
     std::string site;               // empty = every site

@@ -31,6 +31,7 @@
 
 #include "s3gate/base/descriptor.hpp"
 #include "s3gate/config/duration.hpp"
+#include "s3gate/config/load.hpp"
 
 namespace s3gate::app {
 namespace {
@@ -41,6 +42,9 @@ namespace http = beast::http;
 using asio::local::stream_protocol;
 using boost::system::error_code;
 using Stream = beast::basic_stream<stream_protocol>;
+
+// Where the packaged unit has it.
+constexpr const char* kDefaultSocket = "/run/s3gate/ctl.sock";
 
 constexpr base::TimePoint kNever = base::TimePoint::max();
 
@@ -150,6 +154,11 @@ asio::awaitable<void> exchange(Stream& stream, const CtlRequest& request, CtlAns
 }
 
 }  // namespace
+
+std::string socket_of(const config::Admin& admin) {
+    const std::string found = config::control_socket(admin, config::process_environment());
+    return found.empty() && admin.socket != "off" ? kDefaultSocket : found;
+}
 
 CtlAnswer ask_daemon(const std::string& socket, const CtlRequest& request) {
     const base::TimePoint deadline = request.limit ? base::Clock::now() + *request.limit : kNever;

@@ -1,12 +1,17 @@
 // One request to a daemon through its control socket. Blocking, with a deadline.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
 
 #include "s3gate/base/clock.hpp"
+#include "s3gate/config/model.hpp"
 
 namespace s3gate::app {
+
+// For what waits for nothing: answered in milliseconds by a machine that is not in trouble.
+inline constexpr base::Duration kAnswerLimit = std::chrono::seconds{10};
 
 struct CtlRequest {
     std::string method;
@@ -20,6 +25,10 @@ struct CtlAnswer {
     std::string body = {};
     std::string error = {};  // why there is no answer, for the operator
 };
+
+// Where the daemon with these settings has its socket, as far as can be known here: the packaged
+// unit's for `auto` without RUNTIME_DIRECTORY. Empty: `off`, there is none.
+std::string socket_of(const config::Admin& admin);
 
 CtlAnswer ask_daemon(const std::string& socket, const CtlRequest& request);
 

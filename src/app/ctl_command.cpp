@@ -19,45 +19,35 @@ namespace {
 
 namespace json = boost::json;
 using std::chrono::milliseconds;
-using std::chrono::seconds;
 
-// Where the packaged unit has it.
-constexpr const char* kDefaultSocket = "/run/s3gate/ctl.sock";
 // Below the two seconds and more that keepalived's sample gives its check.
 constexpr milliseconds kHealthLimit{1500};
-// For commands that wait for nothing: a machine that is not in trouble answers in milliseconds.
-constexpr seconds kLimit{10};
 
 // The socket of the configuration; empty after a message if it has none.
-std::string socket_of(const std::string& file) {
+std::string socket_of_file(const std::string& file) {
     const auto config = load_or_report(file, stderr);
     if (!config) {
         return {};
     }
-    if (config->admin.socket == "off") {
+    std::string out = socket_of(config->admin);
+    if (out.empty()) {
         complain(file + " says admin.socket: off: its daemon takes no commands");
-        return {};
     }
-    const std::string found = config::control_socket(config->admin, config::process_environment());
-    return found.empty() ? kDefaultSocket : found;
+    return out;
 }
 
 std::vector<std::string> sockets_of(const CtlOptions& options) {
     if (!options.sockets.empty()) {
         return options.sockets;
     }
-    std::string one = options.file.empty()
-                          ? config::control_socket({}, config::process_environment())
-                          : socket_of(options.file);
-    if (one.empty() && options.file.empty()) {
-        one = kDefaultSocket;
-    }
+    const std::string one =
+        options.file.empty() ? socket_of(config::Admin()) : socket_of_file(options.file);
     return one.empty() ? std::vector<std::string>() : std::vector{one};
 }
 
 CtlRequest request_of(const CtlOptions& options) {
     if (options.command == "status") {
-        return {.method = "GET", .target = "/status", .limit = kLimit};
+        return {.method = "GET", .target = "/status", .limit = kAnswerLimit};
     }
     if (options.command == "health") {
         return {.method = "GET",
@@ -65,7 +55,7 @@ CtlRequest request_of(const CtlOptions& options) {
                           "&live=" + (options.is_live ? "1" : "0"),
                 .limit = kHealthLimit};
     }
-    CtlRequest out{.method = "POST", .target = "/" + options.command, .limit = kLimit};
+    CtlRequest out{.method = "POST", .target = "/" + options.command, .limit = kAnswerLimit};
     if (options.command == "reload") {
         out.limit.reset();  // a reload may take long; the user may interrupt the wait
         if (!options.confirm.empty()) {

@@ -30,6 +30,8 @@ struct CommandLine {
     CLI::App* help = nullptr;
     CLI::Option* config = nullptr;
     CLI::Option* check_file = nullptr;
+    CLI::Option* diff = nullptr;
+    CLI::Option* diff_socket = nullptr;
 
     std::string file;
     // True for -t and -T that expand_habits() left in place: in one word with other options, as in
@@ -45,6 +47,7 @@ struct CommandLine {
 
   private:
     void add_check();
+    void add_diff();
     void add_route();
     void add_ctl();
 };
@@ -83,6 +86,24 @@ void CommandLine::add_check() {
                      "Look with the eyes of this systemd unit (default: the installed "
                      "s3gate.service)")
         ->type_name("FILE");
+    add_diff();
+}
+
+void CommandLine::add_diff() {
+    diff = check
+               ->add_option("--diff", check_options.diff,
+                            "Instead: print what changes from this configuration to FILE, and the "
+                            "share of keys that move. `running` is the one that serves")
+               ->type_name("OLD");
+    diff_socket = check
+                      ->add_option("--socket", check_options.socket,
+                                   "With --diff running: the daemon's control socket. Default: "
+                                   "that of FILE")
+                      ->type_name("PATH");
+    check
+        ->add_flag("--exit-code", check_options.with_exit_code,
+                   "With --diff: differences are exit code 1")
+        ->disable_flag_override();
 }
 
 void CommandLine::add_route() {
@@ -188,6 +209,26 @@ int print_help(const CommandLine& line) {
     return control::kExitOk;
 }
 
+// The same about --diff and its options.
+std::string find_mistake_of_diff(const CommandLine& line) {
+    const app::CheckOptions& check = line.check_options;
+    if (line.diff->count() == 0) {
+        return check.with_exit_code || line.diff_socket->count() > 0
+                   ? "--exit-code and --socket belong to --diff"
+                   : "";
+    }
+    if (check.diff.empty()) {
+        return "the OLD of --diff has an empty name";
+    }
+    if (line.diff_socket->count() > 0 && check.diff != app::kRunning) {
+        return "--socket belongs to --diff running";
+    }
+    if (check.with_dump || line.is_dump || check.is_strict || !check.unit.empty()) {
+        return "--diff compares only: check FILE on its own for --dump, --strict or --unit";
+    }
+    return {};
+}
+
 // The message about a mistake on the command line; empty if there is none.
 std::string find_mistake(const CommandLine& line) {
     const std::vector<std::string> extras = line.app.remaining(true);  // of all commands
@@ -206,6 +247,9 @@ std::string find_mistake(const CommandLine& line) {
     }
     if (check.as_json && (check.with_dump || line.is_dump)) {
         return "--json and --dump each want the output for themselves: leave one of them out";
+    }
+    if (std::string mistake = find_mistake_of_diff(line); !mistake.empty()) {
+        return mistake;
     }
     if (line.route->parsed() && line.route_options.arguments.empty()) {
         return "route needs a key, a query string or a URL";
@@ -264,7 +308,8 @@ int run(CommandLine& line) {
     if (line.check->parsed() || is_check) {
         line.check_options.file = file;
         line.check_options.with_dump = line.check_options.with_dump || line.is_dump;
-        return app::run_check(line.check_options);
+        return line.diff->count() > 0 ? app::run_diff(line.check_options)
+                                      : app::run_check(line.check_options);
     }
     if (line.route->parsed()) {
         return app::run_route(file, line.route_options);
