@@ -24,6 +24,7 @@
 #include <sstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "s3gate/base/descriptor.hpp"
 
@@ -83,6 +84,10 @@ void refuse(AdminDoor::Socket socket) {
 
 }  // namespace
 
+// More than one: between the close of a spare and accept() a worker that waits for a descriptor may
+// get it.
+constexpr std::size_t kSpares = 4;
+
 struct AdminDoor::Connection {
     Connection(Socket socket, Asker asker_) : stream(std::move(socket)), asker(std::move(asker_)) {}
 
@@ -93,24 +98,28 @@ struct AdminDoor::Connection {
 };
 
 struct AdminDoor::State {
-    explicit State(Commands& commands_) : commands(commands_) { keep_spare(); }
+    explicit State(Commands& commands_) : commands(commands_) { keep_spares(); }
 
-    void keep_spare() {
-        if (!spare) {
-            spare = base::Descriptor(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    void keep_spares() {
+        while (spares.size() < kSpares) {
+            base::Descriptor spare(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+            if (!spare) {
+                return;
+            }
+            spares.push_back(std::move(spare));
         }
     }
-    // Closes the connection. If there is no spare descriptor, its own becomes the spare in one
-    // system call. Otherwise a worker that lacks descriptors could take it in between.
+    // Closes the connection. If a spare descriptor is missing, its own becomes one in one step:
+    // otherwise a worker that waits for a descriptor could get it first.
     void end(Stream& stream) {
         error_code ignored;
-        if (spare || !nothing || !stream.socket().is_open()) {
+        if (spares.size() >= kSpares || !nothing || !stream.socket().is_open()) {
             stream.close();
             return;
         }
         const int descriptor = stream.release_socket().release(ignored);
         if (::dup3(nothing.get(), descriptor, O_CLOEXEC) == descriptor) {
-            spare = base::Descriptor(descriptor);
+            spares.emplace_back(descriptor);
         } else {
             ::close(descriptor);
         }
@@ -119,7 +128,7 @@ struct AdminDoor::State {
     Commands& commands;
     std::list<std::shared_ptr<Connection>> open;
     const base::Descriptor nothing{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
-    base::Descriptor spare;
+    std::vector<base::Descriptor> spares;
 };
 
 AdminDoor::AdminDoor(Commands& commands) : state_(std::make_shared<State>(commands)) {}
@@ -127,9 +136,11 @@ AdminDoor::AdminDoor(Commands& commands) : state_(std::make_shared<State>(comman
 AdminDoor::~AdminDoor() = default;
 
 bool AdminDoor::make_room() {
-    const bool has_spare = bool(state_->spare);
-    state_->spare.close();
-    return has_spare;
+    if (state_->spares.empty()) {
+        return false;
+    }
+    state_->spares.pop_back();
+    return true;
 }
 
 void AdminDoor::let_in(Socket socket, Asker asker) {
@@ -146,7 +157,7 @@ void AdminDoor::let_in(Socket socket, Asker asker) {
         state_->end((*oldest)->stream);
         open.erase(oldest);
     }
-    state_->keep_spare();
+    state_->keep_spares();
     open.push_back(std::make_shared<Connection>(std::move(socket), std::move(asker)));
     const auto report = [](const std::exception_ptr& error) {
         try {

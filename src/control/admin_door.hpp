@@ -35,8 +35,8 @@ class AdminDoor {
     // new one gets 503.
     void let_in(Socket socket, Asker asker);
 
-    // Closes the spare descriptor, so that a client can be accepted when the process has no other.
-    // False if it is closed already: the end of a connection opens it again.
+    // Closes a spare descriptor, so that a client can be accepted when the process has no other.
+    // False if none is left: the ends of connections bring them back.
     bool make_room();
 
   private:

@@ -155,7 +155,9 @@ TEST(Difference, NeverHoldsASalt) {
     EXPECT_THAT(print(found.sites[0].keys), ElementsAre("balance.salt: - -> -"));
     EXPECT_TRUE(found.sites[0].keys[0].is_secret);
     before.sites.clear();
-    for (const KeyChange& change : difference(before, after).sites.at(0).keys) {
+    const Difference added = difference(before, after);
+    ASSERT_EQ(added.sites.size(), 1U);
+    for (const KeyChange& change : added.sites[0].keys) {
         EXPECT_NE(change.after, "other") << change.key;
     }
 }
