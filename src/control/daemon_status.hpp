@@ -3,7 +3,6 @@
 // only.
 #pragma once
 
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/json/object.hpp>
 #include <memory>
@@ -17,6 +16,7 @@
 #include "s3gate/proxy/worker_handle.hpp"
 #include "s3gate/state/board.hpp"
 #include "status_json.hpp"
+#include "timer.hpp"
 
 namespace s3gate::control {
 
@@ -42,9 +42,6 @@ class DaemonStatus {
     HealthVerdict health(HealthQuestion question) const;
 
   private:
-    using Timer =
-        boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
-                                          boost::asio::io_context::executor_type>;
     void await_look();
     GenerationFacts generation() const;
 

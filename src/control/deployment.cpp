@@ -3,7 +3,6 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <iterator>
 #include <stdexcept>
 #include <system_error>
@@ -13,13 +12,10 @@
 #include "process_setup.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/state/passive_marks.hpp"
+#include "timer.hpp"
 
 namespace s3gate::control {
 namespace {
-
-namespace asio = boost::asio;
-using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>,
-                                         asio::io_context::executor_type>;
 
 // Time between the last handshake that a leaving socket begins and its close. Most clients have a
 // shorter round trip, so their handshake ends in this time. On one machine 20 ms avoid all resets.
@@ -51,14 +47,15 @@ std::shared_ptr<observe::LogWriter> access_log_of(const config::Config& config,
                  : std::make_shared<observe::LogWriter>(config.access_log.target);
 }
 
-// The end of a writer waits up to a second for a target that takes nothing. Without a thread the
-// writer stays for the next time.
+// The end of a writer waits up to a second for a target that takes nothing: only the thread may let
+// go of the last pointer. Without a thread the writer stays for the next time.
 void end_in_background(std::shared_ptr<observe::LogWriter>& writer) {
+    const auto last = std::make_shared<std::shared_ptr<observe::LogWriter>>(std::move(writer));
     const SignalsBlocked blocked;
     try {
-        std::thread([last = writer]() mutable { last.reset(); }).detach();
-        writer.reset();
+        std::thread([last] { last->reset(); }).detach();
     } catch (const std::system_error& error) {
+        writer = std::move(*last);
         spdlog::debug("an old log stays open: {}", error.code().message());
     }
 }

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -21,6 +20,7 @@
 
 #include "health_probe.hpp"
 #include "s3gate/policy/health_state.hpp"
+#include "timer.hpp"
 
 namespace s3gate::control {
 namespace {
@@ -29,7 +29,6 @@ namespace asio = boost::asio;
 using boost::system::error_code;
 using Executor = asio::io_context::executor_type;
 constexpr asio::use_awaitable_t<Executor> kAwait{};
-using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>, Executor>;
 
 // The checks of one group in one generation.
 struct GroupChecks {

@@ -162,7 +162,7 @@ void NameService::when_known(const std::set<std::string>& hosts, base::Duration 
 
 asio::awaitable<void> NameService::known(std::set<std::string> hosts, base::Duration limit) {
     const auto waiting = std::make_shared<Timer>(context_, base::TimePoint::max());
-    when_known(hosts, limit, [waiting] { waiting->cancel(); });
+    when_known(hosts, limit, [waiting] { waiting->expires_at({}); });
     co_await waiting->async_wait(asio::as_tuple(asio::use_awaitable));
 }
 

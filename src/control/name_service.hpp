@@ -5,7 +5,6 @@
 
 #include <array>
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <cstdint>
 #include <functional>
@@ -25,6 +24,7 @@
 #include "s3gate/policy/known_addresses.hpp"
 #include "s3gate/state/counters.hpp"
 #include "s3gate/state/snapshot.hpp"
+#include "timer.hpp"
 
 namespace s3gate::control {
 
@@ -95,10 +95,6 @@ class NameService {
     void stop();
 
   private:
-    using Timer =
-        boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
-                                          boost::asio::io_context::executor_type>;
-
     // A server with the name, and its group.
     struct User {
         std::string group;

@@ -185,7 +185,7 @@ void disarm_signals() {
 }
 
 std::vector<int> signals_of_other_servers() {
-    std::vector<int> out = {SIGHUP, SIGUSR2};
+    std::vector<int> out = {SIGUSR2};
     // A terminal sends SIGWINCH whenever its window changes. A handled SIGTTOU would recur with
     // every attempt to write to the terminal.
     if (!has_terminal()) {

@@ -131,12 +131,9 @@ asio::awaitable<void> Reloader::know_names(const config::Config& config) {
             unknown.insert(host);
         }
     }
-    if (unknown.empty()) {
-        co_return;
+    if (!unknown.empty()) {
+        co_await parts_.names.known(unknown, kNamesLimit);
     }
-    const auto known = std::make_shared<Timer>(parts_.context, base::TimePoint::max());
-    parts_.names.when_known(unknown, kNamesLimit, [known] { known->expires_at({}); });
-    co_await known->async_wait(asio::as_tuple(asio::use_awaitable));
 }
 
 CommandOutcome Reloader::use(const Draft& draft, const state::Resolution& resolution,

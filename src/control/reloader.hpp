@@ -3,7 +3,6 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/io_context.hpp>
 #include <functional>
 #include <memory>
@@ -18,6 +17,7 @@
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
 #include "s3gate/proxy/worker_handle.hpp"
+#include "timer.hpp"
 
 namespace s3gate::control {
 
@@ -51,9 +51,6 @@ class Reloader {
     std::optional<base::TimePoint> confirm_until() const;
 
   private:
-    using Timer =
-        boost::asio::basic_waitable_timer<base::Clock, boost::asio::wait_traits<base::Clock>,
-                                          boost::asio::io_context::executor_type>;
     class Turn;
     // A reload that waits to be confirmed.
     struct Trial {

@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/basic_waitable_timer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -44,6 +43,7 @@
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/client_table.hpp"
 #include "s3gate/state/snapshot.hpp"
+#include "timer.hpp"
 
 namespace s3gate::control {
 namespace {
@@ -51,14 +51,13 @@ namespace {
 namespace asio = boost::asio;
 using boost::system::error_code;
 using std::chrono::seconds;
-using Timer = asio::basic_waitable_timer<base::Clock, asio::wait_traits<base::Clock>,
-                                         asio::io_context::executor_type>;
 
 constexpr base::Duration kTick = seconds{1};
 constexpr base::Duration kResolveAtStart = seconds{5};
 constexpr base::Duration kFinishPoll{20};
 // A worker that ignores this limit after a stop has a bug; the process must still end.
 constexpr base::Duration kLastResort = seconds{5};
+
 // A reason that forbids the start; the text is for the operator.
 struct StartError : std::runtime_error {
     using std::runtime_error::runtime_error;

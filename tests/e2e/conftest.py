@@ -11,6 +11,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 from support.backend import ScriptedBackend, answer_ok  # noqa: E402
 from support.config import make_config, make_site  # noqa: E402
 from support.daemon import Daemon  # noqa: E402
+from support.names import NameServer, resolver_prefix  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -76,6 +77,20 @@ def one(make_backend, gate):
         return gate([backend], **site), backend
 
     return run
+
+
+@pytest.fixture(name="names")
+def names_fixture(request):
+    """A name server of the test's own at SERVER of its file."""
+    server = NameServer(request.module.SERVER)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(name="prefix")
+def prefix_fixture(request, tmp_path):
+    """A command that becomes another one for which only the name server at SERVER exists."""
+    return resolver_prefix(tmp_path, request.module.SERVER)
 
 
 def pytest_sessionstart(session):

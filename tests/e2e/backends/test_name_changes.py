@@ -14,7 +14,7 @@ import pytest
 
 from support.config import FAST_HEALTH, free_port
 from support.ctl import ADMIN, ctl
-from support.names import NO_ERROR, NXDOMAIN, REFUSED, SERVFAIL, NameServer, resolver_prefix
+from support.names import NO_ERROR, NXDOMAIN, REFUSED, SERVFAIL, NameServer
 from support.waiting import wait_until
 
 SERVER = "127.0.53.8"
@@ -23,19 +23,6 @@ HOSTS = [f"127.0.54.{number}" for number in range(1, 5)]
 OFTEN = {"interval": "100ms"}
 # How long an address flips under load; the nightly run takes a minute.
 FLIP_SECONDS = float(os.environ.get("S3GATE_NAME_FLIP_SECONDS", "3"))
-
-
-@pytest.fixture(name="names")
-def names_fixture():
-    server = NameServer(SERVER)
-    yield server
-    server.stop()
-
-
-@pytest.fixture(name="prefix")
-def prefix_fixture(tmp_path):
-    """A command that becomes another one for which only our name server exists."""
-    return resolver_prefix(tmp_path, SERVER)
 
 
 @pytest.fixture(name="nodes")

@@ -7,26 +7,10 @@ The daemon gets a resolv.conf of its own in a mount namespace.
 
 import time
 
-import pytest
-
 from support.config import free_port
-from support.names import NameServer, resolver_prefix
 from support.waiting import wait_until
 
 SERVER = "127.0.53.7"
-
-
-@pytest.fixture(name="names")
-def names_fixture():
-    server = NameServer(SERVER)
-    yield server
-    server.stop()
-
-
-@pytest.fixture(name="prefix")
-def prefix_fixture(tmp_path):
-    """A command that becomes another one for which only our name server exists."""
-    return resolver_prefix(tmp_path, SERVER)
 
 
 def page(daemon):

@@ -278,19 +278,26 @@ def test_a_new_server_waits_for_its_first_check(gate, make_backend):
         assert served()
 
 
-def test_new_servers_that_replace_all_others_do_not_wait(gate, make_backend):
-    """Where nobody else is usable, the first check would be waited for with refusals."""
+@pytest.fixture(name="unchecked")
+def unchecked_fixture(gate, make_backend):
+    """A daemon that serves only what is usable, its server, and another one whose first check never
+    ends."""
 
-    def unchecked(exchange):
+    def handler(exchange):
         exchange.read_body()
         if exchange.request.target == "/minio/health/ready":
             exchange.wait(threading.Event())
         exchange.respond(200)
 
-    first, second = make_backend(), make_backend(unchecked)
-    second.health.path = "/none"
+    first, second = make_backend(), make_backend(handler)
+    second.health.path = "/none"  # the handler answers the checks
     health = {"interval": "200ms", "timeout": "20s", "fall": 3, "rise": 3}
-    daemon = gate([first], health=health, when_all_down="refuse")
+    return gate([first], health=health, when_all_down="refuse"), first, second
+
+
+def test_new_servers_that_replace_all_others_do_not_wait(unchecked):
+    """Where nobody else is usable, the first check would be waited for with refusals."""
+    daemon, _, second = unchecked
     with daemon.client() as client:
         daemon.reload(with_servers(daemon, [second]))
         assert client.request().status == 200
@@ -461,17 +468,8 @@ def test_grace_counts_from_the_begin_of_a_request(one):
         assert response.status == 200 and response.closes
 
 
-def test_a_server_that_waits_is_let_in_when_the_others_leave(gate, make_backend):
-    def unchecked(exchange):
-        exchange.read_body()
-        if exchange.request.target == "/minio/health/ready":
-            exchange.wait(threading.Event())
-        exchange.respond(200)
-
-    first, second = make_backend(), make_backend(unchecked)
-    second.health.path = "/none"
-    health = {"interval": "200ms", "timeout": "20s", "fall": 3, "rise": 3}
-    daemon = gate([first], health=health, when_all_down="refuse")
+def test_a_server_that_waits_is_let_in_when_the_others_leave(unchecked):
+    daemon, first, second = unchecked
     with daemon.client() as client:
         daemon.reload(with_servers(daemon, [first, second]))
         daemon.reload(with_servers(daemon, [second]))

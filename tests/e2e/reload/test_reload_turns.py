@@ -8,24 +8,16 @@ import signal
 
 import pytest
 
-from support.names import NameServer, resolver_prefix
 from support.waiting import wait_until
 
 SERVER = "127.0.53.18"
 
 
-@pytest.fixture(name="names")
-def names_fixture():
-    server = NameServer(SERVER)
-    yield server
-    server.stop()
-
-
 @pytest.fixture(name="daemon")
-def daemon_fixture(names, tmp_path, gate, make_backend):
+def daemon_fixture(names, prefix, gate, make_backend):
     """A daemon whose file names a server that nobody knows."""
     names.silent = {"silent.s3.test"}
-    daemon = gate([make_backend()], daemon={"prefix": resolver_prefix(tmp_path, SERVER)})
+    daemon = gate([make_backend()], daemon={"prefix": prefix})
     config = copy.deepcopy(daemon.config)
     config["sites"][0]["backends"]["servers"].append("silent.s3.test:9000")
     daemon.write(config)
