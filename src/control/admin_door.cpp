@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <boost/asio/as_tuple.hpp>
-#include <boost/asio/buffer.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -21,7 +20,6 @@
 #include <exception>
 #include <list>
 #include <optional>
-#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -72,16 +70,6 @@ std::optional<AdminAnswer> answer_to(error_code error) {
     return std::nullopt;
 }
 
-// Answers 503 because no open connection may be closed. The answer fits into the buffer of any new
-// socket.
-void refuse(AdminDoor::Socket socket) {
-    std::ostringstream text;
-    text << response_of(admin_error(503, "too many commands are under way"), false);
-    error_code ignored;
-    socket.non_blocking(true, ignored);
-    socket.write_some(asio::buffer(text.str()), ignored);
-}
-
 }  // namespace
 
 // More than one: between the close of a spare and accept() a worker that waits for a descriptor may
@@ -94,11 +82,10 @@ struct AdminDoor::Connection {
     Stream stream;
     Asker asker;
     base::TimePoint since = base::Clock::now();  // the wait for the client began
-    bool is_at_command = false;                  // the client waits for us
 };
 
 struct AdminDoor::State {
-    explicit State(Commands& commands_) : commands(commands_) { keep_spares(); }
+    explicit State(Commands& commands) : handler(commands) { keep_spares(); }
 
     void keep_spares() {
         while (spares.size() < kSpares) {
@@ -125,8 +112,10 @@ struct AdminDoor::State {
         }
     }
 
-    Commands& commands;
-    std::list<std::shared_ptr<Connection>> open;
+    AdminHandler handler;
+    // The connections that wait for their client. One whose client waits for an answer of
+    // `handler`, which bounds their number, is not among them.
+    std::list<std::shared_ptr<Connection>> waiting;
     const base::Descriptor nothing{::open("/dev/null", O_RDONLY | O_CLOEXEC)};
     std::vector<base::Descriptor> spares;
 };
@@ -144,21 +133,14 @@ bool AdminDoor::make_room() {
 }
 
 void AdminDoor::let_in(Socket socket, Asker asker) {
-    auto& open = state_->open;
-    if (open.size() >= kMostConnections) {
-        const auto rank = [](const std::shared_ptr<Connection>& one) {
-            return std::pair(one->is_at_command, one->since);
-        };
-        const auto oldest = std::ranges::min_element(open, {}, rank);
-        if ((*oldest)->is_at_command) {
-            refuse(std::move(socket));
-            return;
-        }
+    auto& waiting = state_->waiting;
+    while (waiting.size() >= kMostWaiting) {
+        const auto oldest = std::ranges::min_element(waiting, {}, &Connection::since);
         state_->end((*oldest)->stream);
-        open.erase(oldest);
+        waiting.erase(oldest);
     }
     state_->keep_spares();
-    open.push_back(std::make_shared<Connection>(std::move(socket), std::move(asker)));
+    waiting.push_back(std::make_shared<Connection>(std::move(socket), std::move(asker)));
     const auto report = [](const std::exception_ptr& error) {
         try {
             if (error) {
@@ -168,7 +150,7 @@ void AdminDoor::let_in(Socket socket, Asker asker) {
             spdlog::error("a connection of an operator: {}", what.what());
         }
     };
-    asio::co_spawn(open.back()->stream.get_executor(), serve(state_, open.back()), report);
+    asio::co_spawn(waiting.back()->stream.get_executor(), serve(state_, waiting.back()), report);
 }
 
 asio::awaitable<void> AdminDoor::serve(std::shared_ptr<State> state,
@@ -184,21 +166,21 @@ asio::awaitable<void> AdminDoor::serve(std::shared_ptr<State> state,
     const http::request<http::string_body>& request = parser.get();
     std::optional<AdminAnswer> result = answer_to(read_error);
     if (!read_error) {
-        connection->is_at_command = true;
+        state->waiting.remove(connection);
         stream.expires_never();
         const std::string method(request.method_string());
         const std::string target(request.target());
-        result = co_await answer({.method = method, .target = target, .body = request.body()},
-                                 connection->asker, state->commands);
-        connection->is_at_command = false;
+        result = co_await state->handler.answer(
+            {.method = method, .target = target, .body = request.body()}, connection->asker);
         connection->since = base::Clock::now();
+        state->waiting.push_back(connection);
     }
     if (result) {
         const Response response = response_of(*result, request.method() == http::verb::head);
         stream.expires_after(kPatience);
         co_await http::async_write(stream, response, kTuple);
     }
-    if (std::erase(state->open, connection) > 0) {
+    if (std::erase(state->waiting, connection) > 0) {
         state->end(stream);
     }
 }

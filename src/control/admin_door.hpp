@@ -18,7 +18,8 @@ class AdminDoor {
   public:
     using Socket = boost::asio::generic::stream_protocol::socket;
 
-    static constexpr std::size_t kMostConnections = 16;
+    // Connections that wait for their client: for a request, or for its taking the answer.
+    static constexpr std::size_t kMostWaiting = 16;
     static constexpr std::size_t kMostHead = 16 * 1024;
     static constexpr std::size_t kMostBody = 64 * 1024;
     // For a whole request, and again for taking the answer. A command itself may take longer.
@@ -30,9 +31,8 @@ class AdminDoor {
     AdminDoor(const AdminDoor&) = delete;
     AdminDoor& operator=(const AdminDoor&) = delete;
 
-    // Serves a connection. Beyond kMostConnections it closes the connection that has waited longest
-    // for its client to send a request or to take an answer. If all of them execute commands, the
-    // new one gets 503.
+    // Serves a connection. Beyond kMostWaiting it closes the connection that has waited longest. A
+    // connection whose command is under way is never closed.
     void let_in(Socket socket, Asker asker);
 
     // Closes a spare descriptor, so that a client can be accepted when the process has no other.

@@ -43,6 +43,11 @@ constexpr auto kPaths = std::to_array<Path>({
     {"/active", Kind::active, true},
 });
 
+// True if its answer may take long.
+bool is_slow(Kind kind) {
+    return kind == Kind::reload || kind == Kind::config;
+}
+
 std::string line_of(const json::object& object) {
     return json::serialize(object) + "\n";
 }
@@ -218,7 +223,7 @@ std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights r
     }
 }
 
-asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker, Commands& commands) {
+asio::awaitable<AdminAnswer> AdminHandler::answer(AdminRequest request, Asker asker) {
     const auto routed = route(request, asker.rights);
     if (const AdminAnswer* const refusal = std::get_if<AdminAnswer>(&routed)) {
         if (refusal->status == 403) {
@@ -226,14 +231,28 @@ asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker, Commands&
         }
         co_return *refusal;
     }
+    const auto& call = std::get<AdminCall>(routed);
+    const std::size_t own = is_slow(call.kind) ? 1 : 0;
+    if (slow_ + own > kMostSlow) {
+        spdlog::warn("{} is refused, too many are under way: asked by {}", request.target,
+                     asker.name);
+        co_return admin_error(503, std::to_string(kMostSlow) +
+                                       " such commands are under way already; try again later");
+    }
+    slow_ += own;
+    std::optional<AdminAnswer> out;
     std::string reason;
     try {
-        co_return co_await carry_out(std::get<AdminCall>(routed), asker, commands);
+        out = co_await carry_out(call, asker, commands_);
     } catch (const std::exception& error) {
         reason = error.what();
     }
-    spdlog::error("{} failed: {}", request.target, reason);
-    co_return admin_error(500, reason);
+    slow_ -= own;
+    if (!out) {
+        spdlog::error("{} failed: {}", request.target, reason);
+        out = admin_error(500, reason);
+    }
+    co_return std::move(*out);
 }
 
 }  // namespace s3gate::control

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -53,8 +54,25 @@ struct AdminCall {
 // What the request asks for, or the answer that refuses it.
 std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights rights);
 
-// Executes a request and logs every change, and every look at the salts, with the asker's name. An
-// exception of `commands` becomes a 500. The texts that `request` views must live until the answer.
-boost::asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker, Commands& commands);
+class AdminHandler {
+  public:
+    // Reloads and looks at the configuration under way at a time; one more gets 503. All other
+    // requests are answered at once, so their number needs no bound.
+    static constexpr std::size_t kMostSlow = 16;
+
+    // `commands` must outlive the answers.
+    explicit AdminHandler(Commands& commands) : commands_(commands) {}
+    AdminHandler(const AdminHandler&) = delete;
+    AdminHandler& operator=(const AdminHandler&) = delete;
+
+    // Executes a request and logs every change, and every look at the salts, with the asker's name.
+    // An exception of the commands becomes a 500. The texts that `request` views and this object
+    // must live until the answer.
+    boost::asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker);
+
+  private:
+    Commands& commands_;
+    std::size_t slow_ = 0;  // under way
+};
 
 }  // namespace s3gate::control

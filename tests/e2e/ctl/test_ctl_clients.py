@@ -18,7 +18,7 @@ from support.config import FAST_HEALTH, make_config, make_site
 from support.ctl import ADMIN, ask, connect, ctl, exchange, read_all, socket_of, status_of
 from support.waiting import DEADLINE, SCALE, wait_until
 
-MOST = 16  # connections at a time
+MOST = 16  # connections that wait for their client, at a time
 GOOD = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 

@@ -8,16 +8,18 @@ import signal
 
 import pytest
 
+from support.ctl import ADMIN, connect, ctl, socket_of, status_of
 from support.waiting import wait_until
 
 SERVER = "127.0.53.18"
+MOST_SLOW = 16  # commands under way at a time that may take long
 
 
 @pytest.fixture(name="daemon")
 def daemon_fixture(names, prefix, gate, make_backend):
     """A daemon whose file names a server that nobody knows."""
     names.silent = {"silent.s3.test"}
-    daemon = gate([make_backend()], daemon={"prefix": prefix})
+    daemon = gate([make_backend()], top={"admin": ADMIN}, daemon={"prefix": prefix})
     config = copy.deepcopy(daemon.config)
     config["sites"][0]["backends"]["servers"].append("silent.s3.test:9000")
     daemon.write(config)
@@ -54,3 +56,21 @@ def test_a_stop_waits_for_none(daemon):
     daemon.signal(signal.SIGTERM)
     assert daemon.wait_exit() == 0
     assert "reloaded" not in daemon.stderr
+
+
+def test_waiting_commands_refuse_no_quick_one(daemon):
+    """Sixteen reloads wait. One more is refused by an answer; other commands wait for none."""
+    waiting = [connect(socket_of(daemon)) for _ in range(MOST_SLOW)]
+    for sock in waiting:
+        sock.sendall(b"POST /reload HTTP/1.1\r\nHost: x\r\n\r\n")
+    daemon.wait_stderr(rf"(?s)(.*reload \(asked by){{{MOST_SLOW}}}")
+    done = ctl(daemon, "reload")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "16 such commands are under way already" in done.stderr
+    for command in ("status", "standby", "active", "health"):
+        assert ctl(daemon, command).returncode == 0, command
+    assert status_of(daemon)["config"]["generation"] == 1  # they all wait still
+    for sock in waiting:
+        sock.close()
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait_exit() == 0

@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/json/parse.hpp>
 #include <exception>
 #include <optional>
@@ -27,6 +30,9 @@ class NotingCommands final : public Commands {
   public:
     boost::asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm) override {
         asked.push_back("reload " + (confirm ? std::to_string(confirm->count()) : "-"));
+        if (hold != nullptr) {
+            co_await hold->async_wait(boost::asio::as_tuple(boost::asio::use_awaitable));
+        }
         co_return outcome;
     }
     CommandOutcome confirm() override { return note("confirm"); }
@@ -50,6 +56,7 @@ class NotingCommands final : public Commands {
     CommandOutcome outcome;
     HealthVerdict verdict{.is_healthy = true, .reason = "ok"};
     bool is_broken = false;
+    boost::asio::steady_timer* hold = nullptr;  // reloads wait for its end
 
   private:
     CommandOutcome note(const std::string& what) {
@@ -63,8 +70,9 @@ class NotingCommands final : public Commands {
 
 AdminAnswer ask(Commands& commands, const AdminRequest& request, Rights rights) {
     boost::asio::io_context context;
+    AdminHandler handler(commands);
     std::optional<AdminAnswer> out;
-    boost::asio::co_spawn(context, answer(request, {rights, "root, pid 1"}, commands),
+    boost::asio::co_spawn(context, handler.answer(request, {rights, "root, pid 1"}),
                           [&](const std::exception_ptr& error, AdminAnswer result) {
                               EXPECT_FALSE(error);
                               out = std::move(result);
@@ -215,6 +223,46 @@ TEST(AdminAnswer, SurvivesACommandThatThrows) {
     EXPECT_THAT(answer.body, HasSubstr("broken"));
     EXPECT_EQ(ask(commands, {"GET", "/status", {}}, Rights::look).status, 500U);
     EXPECT_THAT(commands.asked, IsEmpty());
+}
+
+TEST(AdminAnswer, BoundsWhatTakesLongAndNothingElse) {
+    boost::asio::io_context context;
+    boost::asio::steady_timer hold(context, std::chrono::hours{1});
+    NotingCommands commands;
+    commands.hold = &hold;
+    AdminHandler handler(commands);
+    std::vector<unsigned> done;
+    const auto ask_here = [&](const char* method, const char* target) {
+        const AdminRequest request{method, target, {}};
+        boost::asio::co_spawn(context, handler.answer(request, {Rights::command, "root"}),
+                              [&](const std::exception_ptr& error, const AdminAnswer& answer) {
+                                  EXPECT_FALSE(error);
+                                  done.push_back(answer.status);
+                              });
+        context.restart();
+        context.poll();
+    };
+    for (std::size_t i = 0; i < AdminHandler::kMostSlow; ++i) {
+        ask_here("POST", "/reload");
+    }
+    EXPECT_THAT(done, IsEmpty());
+    ask_here("POST", "/reload");
+    ask_here("GET", "/config");
+    EXPECT_THAT(done, ElementsAre(503U, 503U));
+    done.clear();
+    ask_here("GET", "/status");
+    ask_here("GET", "/healthz");
+    ask_here("POST", "/standby");
+    ask_here("POST", "/confirm");
+    EXPECT_THAT(done, ElementsAre(200U, 200U, 200U, 200U));
+    done.clear();
+    hold.cancel();
+    context.poll();
+    EXPECT_EQ(done, std::vector<unsigned>(AdminHandler::kMostSlow, 200U));
+    commands.hold = nullptr;
+    ask_here("POST", "/reload");
+    EXPECT_EQ(done.back(), 200U);
+    EXPECT_EQ(done.size(), AdminHandler::kMostSlow + 1);
 }
 
 }  // namespace
