@@ -30,9 +30,9 @@ class Acceptor final : public net::EventTarget {
     const Listener& listener() const { return *listener_; }
 
     // From now on requests of its clients begin with `generation`, the worker's present one;
-    // `address` is the listener's address in it.
+    // `address` is the listener's address in it, or the wildcard that replaces it.
     void use(Generation& generation, const AddressState& address);
-    // Call it when the present generation lacks the address. Keeps the last generation that had it
+    // Call it when the present generation has neither. Keeps the last generation that had it
     // for the clients that are still connected.
     void leave();
     Generation& generation() const { return *generation_; }

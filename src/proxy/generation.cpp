@@ -54,4 +54,12 @@ const AddressState* Generation::find(std::string_view identity) const {
     return found == addresses_.end() ? nullptr : &*found;
 }
 
+const AddressState* Generation::find_wildcard_of(const base::SocketAddress& address) const {
+    const auto found = std::ranges::find_if(addresses_, [&](const AddressState& state) {
+        const base::SocketAddress& other = state.address->address;
+        return other.ip().is_wildcard() && base::overlaps(other, address);
+    });
+    return found == addresses_.end() ? nullptr : &*found;
+}
+
 }  // namespace s3gate::proxy

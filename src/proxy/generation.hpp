@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "s3gate/base/address.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/policy/balance.hpp"
@@ -61,6 +62,9 @@ class Generation {
     const AddressState& at(std::uint32_t address) const { return addresses_[address]; }
     // Of the address with that identity; null when the generation does not have it.
     const AddressState* find(std::string_view identity) const;
+    // Of the wildcard address that gets the clients of `address` where nothing listens on it; null
+    // when the generation has none. `address` is bound: its port is not 0.
+    const AddressState* find_wildcard_of(const base::SocketAddress& address) const;
 
     // Requests of the worker that began with it, and listeners that keep it for their last clients.
     std::size_t users = 0;

@@ -190,8 +190,13 @@ void Worker::use_listeners(const Publication& publication) {
         if (!acceptor || &acceptor->generation() == generation_.get()) {
             continue;
         }
-        // The address may have left and come back with other sockets.
-        if (const AddressState* const at = generation_->find(acceptor->listener().identity())) {
+        // The address may have left and come back with other sockets, or a wildcard replaces it.
+        // Until its sockets close, the kernel gives them the clients that the wildcard will get.
+        const Listener& listener = acceptor->listener();
+        const AddressState* const same = generation_->find(listener.identity());
+        const AddressState* const at =
+            same != nullptr ? same : generation_->find_wildcard_of(listener.address());
+        if (at != nullptr) {
             acceptor->use(*generation_, *at);
         } else {
             acceptor->leave();

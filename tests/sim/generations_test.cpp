@@ -251,6 +251,47 @@ TEST(AddressThatLeft, ItLeavesTwice) {
     EXPECT_TRUE(last.expired());
 }
 
+config::Site& listen_at(config::Site& site, const char* address) {
+    site.listen[0].address = *base::SocketAddress::parse(address);
+    return site;
+}
+
+// During a trial the specific sockets stay bound, and the kernel prefers them to the wildcard's.
+TEST(AddressThatLeft, TheWildcardThatReplacesItServesItsClients) {
+    Stage stage(2, [](config::Site& site) { listen_at(site, "127.0.0.1:80"); });
+    ClientPeer& idle = stage.ask(request("GET"));
+    expect_from(idle, 'a');
+    const auto last = stage.generation();
+    stage.reconfigure([](config::Site& site) { without_a(listen_at(site, "0.0.0.0:80")); });
+    EXPECT_TRUE(last.expired());
+    ClientPeer& late = stage.client();
+    stage.close_listener();
+    for (ClientPeer* const client : {&idle, &late}) {
+        stage.say(*client, request("GET"));
+        expect_from(*client, 'b', client == &idle ? 2 : 1);
+        EXPECT_FALSE(is_last(*client));
+    }
+    const auto wildcard = stage.generation();
+    stage.leave_address();
+    stage.say(late, request("GET"));
+    expect_from(late, 'b', 2);
+    EXPECT_TRUE(is_last(late)) << "the wildcard left as well";
+    EXPECT_FALSE(wildcard.expired()) << "the other client has not asked yet";
+}
+
+// A specific address replaces only a part of a wildcard; so does one of the other family, or port.
+TEST(AddressThatLeft, NothingElseReplacesIt) {
+    for (const char* other : {"127.0.0.1:80", "[::]:80", "0.0.0.0:81"}) {
+        Stage stage(2);
+        ClientPeer& client = stage.ask(request("GET"));
+        expect_from(client, 'a');
+        stage.reconfigure([other](config::Site& site) { without_a(listen_at(site, other)); });
+        stage.say(client, request("GET"));
+        expect_from(client, 'a', 2);
+        EXPECT_TRUE(is_last(client)) << other;
+    }
+}
+
 // New limits hold for connections that there are from their next request on.
 TEST(NewLimits, CountTheConnectionsThatThereAre) {
     Stage stage(1);

@@ -1,0 +1,78 @@
+"""A trial (`ctl reload --confirm`) serves with the new configuration only, also where its sockets lie
+over those of the configuration before, which stay bound.
+
+Otherwise the operator tries something else than what is confirmed.
+"""
+
+import copy
+
+import pytest
+
+from support.client import RawClient
+from support.config import free_port, make_config, make_site
+from support.ctl import ADMIN, ctl
+from support.waiting import wait_until
+
+
+class Trial:
+    """A daemon at `before`, and in its file another backend at `after`. All of it on one port."""
+
+    def __init__(self, start, make_backend, before, after):
+        self.port = free_port()
+        self.old, self.new = make_backend(name="old"), make_backend(name="new")
+        site = make_site([self.old], listen=f"{before}:{self.port}")
+        self.daemon = start(make_config([site], admin=ADMIN), wait_ready=False)
+        wait_until(lambda: self.daemon.notify.has("READY=1"))
+        config = copy.deepcopy(self.daemon.config)
+        config["sites"] = [make_site([self.new], listen=f"{after}:{self.port}")]
+        self.daemon.write(config)
+
+    def begin(self, time="60s"):
+        done = ctl(self.daemon, "reload", "--confirm", time)
+        assert done.returncode == 0, done.stderr
+
+    def client(self, host="127.0.0.1"):
+        return RawClient(f"{host}:{self.port}")
+
+
+def served_by(client):
+    """The backend of one request, and whether its answer is the connection's last one."""
+    response = client.request()
+    assert response.status == 200
+    return response.header("x-backend"), response.closes
+
+
+@pytest.mark.parametrize("end", ["confirm", "undo"])
+def test_a_wildcard_replaces_an_address(start, make_backend, end):
+    """The kernel prefers the sockets of the address as long as they are bound."""
+    trial = Trial(start, make_backend, "127.0.0.1", "0.0.0.0")
+    with trial.client() as kept:
+        assert served_by(kept) == ("old", False)
+        trial.begin("60s" if end == "confirm" else "1s")
+        assert served_by(kept) == ("new", False)
+        for host in ("127.0.0.1", "127.0.0.2"):
+            with trial.client(host) as client:
+                assert served_by(client) == ("new", False)
+        if end == "confirm":
+            assert ctl(trial.daemon, "confirm").returncode == 0
+        else:
+            trial.daemon.wait_stderr("not confirmed within 1 s")
+        name = "new" if end == "confirm" else "old"
+        assert served_by(kept) == (name, False)
+        with trial.client() as client:
+            assert served_by(client) == (name, False)
+
+
+def test_an_address_replaces_a_wildcard(start, make_backend):
+    """Its clients are the new site's. Nothing replaces the rest of the wildcard: there each client
+    gets an answer of the configuration before."""
+    trial = Trial(start, make_backend, "0.0.0.0", "127.0.0.1")
+    trial.begin()
+    for _ in range(2):
+        with trial.client() as client:
+            assert served_by(client) == ("new", False)
+        with trial.client("127.0.0.2") as client:
+            assert served_by(client) == ("old", True)
+    assert ctl(trial.daemon, "confirm").returncode == 0
+    with trial.client() as client:
+        assert served_by(client) == ("new", False)
