@@ -60,7 +60,12 @@ net::task<void> linger(ClientConnection& client) {
 ClientConnection::ClientConnection(Worker& owner, const base::SocketAddress& peer_address,
                                    Acceptor& came_through)
     : worker(owner), stream(owner.reactor), peer(peer_address), acceptor(came_through) {
-    const std::string text = peer.ip().to_string();
+    set_source(peer);
+}
+
+void ClientConnection::set_source(const base::SocketAddress& named) {
+    source = named;
+    const std::string text = source.ip().to_string();
     ip_length = static_cast<std::uint8_t>(std::min(text.size(), ip_text.size()));
     std::memcpy(ip_text.data(), text.data(), ip_length);
 }

@@ -19,8 +19,9 @@ struct ClientConnection : ClientHook {
 
     Worker& worker;
     net::Stream stream;
-    base::SocketAddress peer;
-    Acceptor& acceptor;  // of the worker; lives as long as its clients
+    const base::SocketAddress peer;  // other end of the TCP connection
+    base::SocketAddress source;      // who connected: the peer, or whom the peer's header names
+    Acceptor& acceptor;              // of the worker; lives as long as its clients
     std::uint32_t requests = 0;
     std::uint32_t generation = 0;  // number of the one that let it in
     net::Tick idle_since = 0;      // set with awaits_request
@@ -35,7 +36,7 @@ struct ClientConnection : ClientHook {
     state::ClientTable::Admission admission = state::ClientTable::Admission::served;
     std::uint32_t site = 0;                      // cell of the site that counts this connection
     state::ClientTable::Entry* entry = nullptr;  // null where the site does not limit its clients
-    std::array<char, 46> ip_text{};
+    std::array<char, 46> ip_text{};              // of the source
     std::uint8_t ip_length = 0;
     // Address that the client connected to; the first request that needs it asks the kernel.
     std::array<char, 46> local_text{};
@@ -44,6 +45,8 @@ struct ClientConnection : ClientHook {
     policy::FingerprintCache fingerprint;  // of the last request
     std::string leftover;                  // bytes of the next, pipelined request
 
+    // Names the source. Call it before the client is admitted: the limits count the source.
+    void set_source(const base::SocketAddress& named);
     void set_awaits_request(bool awaits) {
         awaits_request = awaits;
         if (awaits) {
@@ -52,6 +55,7 @@ struct ClientConnection : ClientHook {
     }
     void learn_local_address();
     std::string_view local_ip() const { return {local_text.data(), local_length}; }
+    // Of the source, without brackets and port.
     std::string_view ip() const { return {ip_text.data(), ip_length}; }
 };
 

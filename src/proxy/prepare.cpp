@@ -100,7 +100,7 @@ inline http::ForwardRules Request::forward_rules(std::string& local_host) const 
     rules.client_ip = client.ip();
     rules.scheme = "http";
     rules.append = config.forwarded.mode == config::ForwardedMode::append &&
-                   base::contains(config.forwarded.trusted, client.peer.ip());
+                   base::contains(config.forwarded.trusted, client.source.ip());
     rules.relay_upgrade = config.upgrade && meaning_.wants_upgrade && body_->complete &&
                           http::is_offer_relayable(memory_.head);
     rules.extra_lines = site.extra_lines;

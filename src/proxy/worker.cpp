@@ -268,7 +268,7 @@ bool Worker::is_over(const AddressState& at, std::int64_t own) const {
 }
 
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
-                                                      const base::IpAddress& ip) {
+                                                      const base::IpAddress& source) {
     const state::Address& address = *at.address;
     const state::CellId site = at.site->cell;
     const std::int64_t all = shared.board->connections();
@@ -282,7 +282,7 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
         return admission;
     }
     if (address.limits_clients) {
-        admission.ticket = shared.clients->enter(site, ip, address.per_client);
+        admission.ticket = shared.clients->enter(site, source, address.per_client);
         if (admission.ticket.admission != state::ClientTable::Admission::served) {
             state::bump(counters.shed_per_client);
         }
@@ -334,7 +334,7 @@ void Worker::readmit(ClientConnection& client) {
     leave_table(client);
     if (at.address->limits_clients) {
         const auto ticket =
-            shared.clients->enter(at.site->cell, client.peer.ip(), at.address->per_client);
+            shared.clients->enter(at.site->cell, client.source.ip(), at.address->per_client);
         client.entry = ticket.entry;
         client.admission = ticket.admission;
     }

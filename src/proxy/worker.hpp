@@ -164,7 +164,7 @@ class Worker {
     // True if the process or the site has as many connections as it may, `own` of them left out.
     bool is_over(const AddressState& at, std::int64_t own) const;
     // nullopt if the client must be closed without an answer.
-    std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress& ip);
+    std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress& source);
     // Waiting requests look for room again: a server may have come up, which causes no other event.
     void look_for_room();
     // For a drain: end the clients and answers whose time is over.
