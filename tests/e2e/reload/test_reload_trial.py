@@ -1,5 +1,5 @@
-"""A trial (`ctl reload --confirm`) serves with the new configuration only, also where its sockets lie
-over those of the configuration before, which stay bound.
+"""A trial (`ctl reload --confirm`) serves with the new configuration only, also where its sockets
+lie over those of the configuration before, which stay bound.
 
 Otherwise the operator tries something else than what is confirmed.
 """
