@@ -94,24 +94,39 @@ std::vector<proxy::Listening> ListenerTable::provide(const state::Snapshot& snap
             missing.push_back(i);
         }
     }
-    for (const std::uint32_t i : missing) {
-        if (!findings.problems.empty()) {
-            break;
-        }
-        const state::Address& address = snapshot.addresses[i];
-        try {
-            const std::uint32_t index = free_index();
-            listening.push_back({proxy::listen_on(index, address, workers_), i});
-            living_[index] = living_of(listening.back().listener);
-        } catch (const std::system_error& error) {
-            findings.problems.push_back(
-                cannot_listen(snapshot, address, reason_of(error, address)));
-        }
-    }
+    open(snapshot, missing, listening, findings);
     if (findings.problems.empty() && listening.empty()) {
         findings.problems.emplace_back("no address to listen on");
     }
     return listening;
+}
+
+// Nothing listens before all are bound: a client in the queue of one would be reset because of the
+// problem of another.
+void ListenerTable::open(const state::Snapshot& snapshot, const std::vector<std::uint32_t>& missing,
+                         std::vector<proxy::Listening>& listening, Findings& findings) {
+    const auto for_each = [&](const auto& step) {
+        for (const std::uint32_t i : missing) {
+            const state::Address& address = snapshot.addresses[i];
+            if (!findings.problems.empty()) {
+                return;
+            }
+            try {
+                step(address, i);
+            } catch (const std::system_error& error) {
+                findings.problems.push_back(
+                    cannot_listen(snapshot, address, reason_of(error, address)));
+            }
+        }
+    };
+    const auto first = listening.size();
+    for_each([&](const state::Address& address, std::uint32_t i) {
+        const std::uint32_t index = free_index();
+        listening.push_back({proxy::bind_listener(index, address, workers_), i});
+        living_[index] = living_of(listening.back().listener);
+    });
+    auto next = listening.begin() + static_cast<std::ptrdiff_t>(first);
+    for_each([&](const state::Address&, std::uint32_t) { (next++)->listener->listen(); });
 }
 
 void ListenerTable::use(const std::vector<proxy::Listening>& listening) {

@@ -54,6 +54,9 @@ class ListenerTable {
         std::string problem;  // empty: nothing
         bool is_no_ipv6 = false;
     };
+    // Listens on the addresses with these indices, on all of them or none.
+    void open(const state::Snapshot& snapshot, const std::vector<std::uint32_t>& missing,
+              std::vector<proxy::Listening>& listening, Findings& findings);
     Obstacle obstacle_of(const state::Address& address) const;
     // Inodes of our own sockets that share connections with such a one.
     std::vector<std::uint64_t> overlapping_sockets(const state::Address& address) const;

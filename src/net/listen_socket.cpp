@@ -183,26 +183,17 @@ void refuse_handshakes(int socket) {
     ::setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
 }
 
-std::vector<base::Descriptor> open_listeners(base::SocketAddress& address, std::size_t count) {
+std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::size_t count) {
     std::vector<base::Descriptor> sockets;
-    const auto fail = [&](const char* what) {
-        throw std::system_error(errno, std::generic_category(),
-                                std::string(what) + " " + address.to_string());
-    };
     for (std::size_t i = 0; i < count; ++i) {
-        base::Descriptor socket = bound_socket(address, true);
-        if (!socket) {
-            fail("bind");
-        }
-        const int fd = socket.get();
-        sockets.push_back(std::move(socket));
-        if (::listen(fd, kBacklog) != 0) {
-            fail("listen");
+        sockets.push_back(bound_socket(address, true));
+        if (!sockets.back()) {
+            throw std::system_error(errno, std::generic_category(), "bind " + address.to_string());
         }
         if (address.port() == 0) {
             sockaddr_storage storage{};
             socklen_t length = sizeof storage;
-            ::getsockname(fd, reinterpret_cast<sockaddr*>(&storage), &length);
+            ::getsockname(sockets.back().get(), reinterpret_cast<sockaddr*>(&storage), &length);
             if (const auto bound = base::SocketAddress::from_sockaddr(
                     reinterpret_cast<sockaddr*>(&storage), length)) {
                 address = *bound;
@@ -210,6 +201,14 @@ std::vector<base::Descriptor> open_listeners(base::SocketAddress& address, std::
         }
     }
     return sockets;
+}
+
+void start_listening(std::span<const base::Descriptor> sockets) {
+    for (const base::Descriptor& socket : sockets) {
+        if (::listen(socket.get(), kBacklog) != 0) {
+            throw std::system_error(errno, std::generic_category(), "listen");
+        }
+    }
 }
 
 }  // namespace s3gate::net

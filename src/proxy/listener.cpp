@@ -27,10 +27,14 @@ void Listener::refuse_handshakes() const {
     }
 }
 
-std::shared_ptr<Listener> listen_on(std::uint32_t index, const state::Address& address,
-                                    std::size_t workers) {
+void Listener::listen() const {
+    net::start_listening(sockets_);
+}
+
+std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::Address& address,
+                                        std::size_t workers) {
     base::SocketAddress bound = address.address;
-    std::vector<base::Descriptor> sockets = net::open_listeners(bound, workers);
+    std::vector<base::Descriptor> sockets = net::bind_listeners(bound, workers);
     return std::make_shared<Listener>(index, address, bound, std::move(sockets));
 }
 

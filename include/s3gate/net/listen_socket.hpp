@@ -40,9 +40,13 @@ std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddre
 // reset. Clients that come meanwhile repeat their SYN after a second (RFC 6298 §2.1). Any thread.
 void refuse_handshakes(int socket);
 
-// `count` listening sockets on one address, with the options (TCP_NODELAY, keepalive) that accepted
-// clients inherit; throws std::system_error when one cannot be made. The port actually bound (for
-// port 0 the first socket decides) is written to `address`.
-std::vector<base::Descriptor> open_listeners(base::SocketAddress& address, std::size_t count);
+// `count` sockets on one address that do not listen yet, with the options (TCP_NODELAY, keepalive)
+// that accepted clients inherit; throws std::system_error when one cannot be made. The port
+// actually bound (for port 0 the first socket decides) is written to `address`.
+std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::size_t count);
+
+// Clients that connect wait in the queues of the sockets from now on: a close would reset them.
+// Throws std::system_error.
+void start_listening(std::span<const base::Descriptor> sockets);
 
 }  // namespace s3gate::net

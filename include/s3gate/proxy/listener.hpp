@@ -18,7 +18,7 @@ namespace s3gate::proxy {
 
 class Listener {
   public:
-    // Takes over sockets that already listen at `bound`, one per worker. `index` is the listener's
+    // Takes over sockets that are bound to `bound`, one per worker. `index` is the listener's
     // place in tables by listener, unique in the process.
     Listener(std::uint32_t index, const state::Address& address, const base::SocketAddress& bound,
              std::vector<base::Descriptor> sockets);
@@ -35,6 +35,8 @@ class Listener {
     // Closes the socket of that worker; does nothing when it is closed. Called by that worker's
     // thread, or when no worker runs.
     void close(std::size_t worker);
+    // The kernel accepts clients from now on. Throws std::system_error. Control thread.
+    void listen() const;
     // True once no worker can accept from it any more. Any thread.
     bool is_closed() const { return open_.load(std::memory_order_acquire) == 0; }
     // Completes handshakes in progress and begins no new ones. Call it a moment before close(), so
@@ -49,9 +51,9 @@ class Listener {
     std::atomic<std::size_t> open_;          // of them
 };
 
-// Listens on `address` with one socket for each of `workers`. Throws std::system_error when a
-// socket cannot be made.
-std::shared_ptr<Listener> listen_on(std::uint32_t index, const state::Address& address,
-                                    std::size_t workers);
+// A listener for `address` with one socket for each of `workers`, which does not listen yet. Throws
+// std::system_error when a socket cannot be made.
+std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::Address& address,
+                                        std::size_t workers);
 
 }  // namespace s3gate::proxy

@@ -18,6 +18,7 @@ from support import wire
 from support.backend import answer_ok
 from support.client import RawClient
 from support.config import free_port, make_config, make_site
+from support.tracing import needs_strace, traced
 from support.waiting import wait_until
 
 
@@ -482,3 +483,18 @@ def test_what_cannot_change_is_said_as_long_as_it_differs(one):
     for count in (1, 2):
         daemon.reload(config)
         assert daemon.stderr.count("workers: does not change in a running process") == count
+
+
+@needs_strace
+def test_no_new_address_listens_before_all_are_bound(one, tmp_path):
+    """If the second one could not be bound, its problem would reset clients in the queue of the
+    first."""
+    daemon, _ = one(top={"workers": 2})
+    trace = tmp_path / "trace"
+    config = two_addresses(
+        daemon, daemon.address, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}"
+    )
+    with traced(daemon, str(trace), "-e", "trace=bind,listen"):
+        assert daemon.reload(config) == "reloaded: generation 2"
+    calls = re.findall(r"\b(bind|listen)\(", trace.read_text(encoding="ascii"))
+    assert calls[-8:] == ["bind"] * 4 + ["listen"] * 4, "two sockets for each address"

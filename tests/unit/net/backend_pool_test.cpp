@@ -192,6 +192,12 @@ int option(int fd, int level, int name) {
     return value;
 }
 
+base::Descriptor listening_at(base::SocketAddress& address) {
+    std::vector<base::Descriptor> sockets = bind_listeners(address, 1);
+    start_listening(sockets);
+    return std::move(sockets.front());
+}
+
 struct Connects : testing::Test {
     ConnectEnd run(Tick timeout) {
         std::optional<ConnectEnd> end;
@@ -206,7 +212,7 @@ struct Connects : testing::Test {
 };
 
 TEST_F(Connects, OpenWithTheOptionsOfTheDesign) {
-    const base::Descriptor listener = std::move(open_listeners(address, 1).front());
+    const base::Descriptor listener = listening_at(address);
     ASSERT_EQ(run(20), ConnectEnd::connected);
     const int fd = connection.stream.descriptor();
     EXPECT_EQ(option(fd, IPPROTO_TCP, TCP_NODELAY), 1);
@@ -229,7 +235,7 @@ TEST_F(Connects, OpenWithTheOptionsOfTheDesign) {
 
 TEST_F(Connects, AreRefusedByADeadAddress) {
     {
-        const base::Descriptor listener = std::move(open_listeners(address, 1).front());
+        const base::Descriptor listener = listening_at(address);
     }
     EXPECT_EQ(run(20), ConnectEnd::refused);
     EXPECT_FALSE(connection.stream.is_open());
@@ -260,28 +266,6 @@ TEST_F(Connects, TimeOutWhereNobodyAnswers) {
     connection.stream.interrupt_write();
     ASSERT_TRUE(loop.run_until([&] { return end.has_value(); }));
     EXPECT_EQ(*end, ConnectEnd::interrupted);
-}
-
-TEST(ListenSockets, ShareOnePortAndKeepAStrangerOut) {
-    base::SocketAddress address = *base::SocketAddress::parse("127.0.0.1:0");
-    std::vector<base::Descriptor> sockets = open_listeners(address, 3);
-    ASSERT_EQ(sockets.size(), 3u);
-    EXPECT_NE(address.port(), 0);
-    for (const base::Descriptor& socket : sockets) {
-        sockaddr_storage storage;
-        socklen_t length = sizeof storage;
-        ASSERT_EQ(::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&storage), &length), 0);
-        EXPECT_EQ(base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length),
-                  address);
-    }
-    EXPECT_FALSE(probe_bind(address).error.empty())
-        << "a second instance would silently share the traffic";
-    EXPECT_EQ(bind_error(address), probe_bind(address).error);
-    sockets.clear();
-    EXPECT_EQ(bind_error(address), "");
-    const ProbeResult free = probe_bind(address);
-    EXPECT_EQ(free.error, "");
-    EXPECT_FALSE(free.no_ipv6);
 }
 
 }  // namespace
