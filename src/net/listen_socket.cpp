@@ -13,6 +13,7 @@
 #include <charconv>
 #include <cstring>
 #include <fstream>
+#include <limits>
 #include <sstream>
 #include <system_error>
 #include <utility>
@@ -117,6 +118,25 @@ std::optional<ListeningSocket> read_listening(const std::string& line) {
     return ListeningSocket{*address, inode};
 }
 
+// For a kernel older than Linux 5.0: the SYNs are lost, and the clients repeat them after a second
+// (RFC 6298 §2.1).
+void drop_handshakes(int socket) {
+    constexpr std::uint32_t kFlags = 13;  // of a TCP header, RFC 9293 §3.1
+    constexpr std::uint32_t kSyn = 0x02;
+    constexpr std::uint32_t kAck = 0x10;
+    std::array<sock_filter, 5> program{{
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kSyn | kAck),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSyn, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+    }};
+    const sock_fprog filter{program.size(), program.data()};
+    // A kernel that refuses leaves what every close of a listening socket has: a connection whose
+    // handshake ends at that very moment is reset.
+    ::setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+}
+
 }  // namespace
 
 ProbeResult probe_bind(const base::SocketAddress& address) {
@@ -166,21 +186,15 @@ std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddre
     return std::nullopt;
 }
 
+// As bound to a network interface that does not exist, the socket is no candidate for a SYN any
+// more (compute_score() in the kernel's net/ipv4/inet_hashtables.c). A handshake in progress keeps
+// the interface that it began with.
 void refuse_handshakes(int socket) {
-    constexpr std::uint32_t kFlags = 13;  // of a TCP header, RFC 9293 §3.1
-    constexpr std::uint32_t kSyn = 0x02;
-    constexpr std::uint32_t kAck = 0x10;
-    std::array<sock_filter, 5> program{{
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, kFlags),
-        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, kSyn | kAck),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, kSyn, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, 0),
-        BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
-    }};
-    const sock_fprog filter{program.size(), program.data()};
-    // A kernel that refuses leaves what every close of a listening socket has: a connection whose
-    // handshake ends at that very moment is reset.
-    ::setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof filter);
+    constexpr int kNoInterface = std::numeric_limits<int>::max();
+    if (::setsockopt(socket, SOL_SOCKET, SO_BINDTOIFINDEX, &kNoInterface, sizeof kNoInterface) !=
+        0) {
+        drop_handshakes(socket);
+    }
 }
 
 std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::size_t count) {

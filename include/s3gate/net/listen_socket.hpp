@@ -35,9 +35,10 @@ std::uint64_t inode_of(int socket);
 std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddress& address,
                                                          std::span<const std::uint64_t> own);
 
-// From now on a listening socket answers no SYN; a handshake in progress is completed. A moment
-// later the accept queue gets no more clients; once it is empty, the socket can be closed without a
-// reset. Clients that come meanwhile repeat their SYN after a second (RFC 6298 §2.1). Any thread.
+// From now on a listening socket begins no handshake; those in progress are completed. A moment
+// later its accept queue gets no more clients; once that is empty, the socket can be closed without
+// a reset. Clients that come meanwhile reach another socket that listens for them, of a wildcard,
+// or are refused. Any thread.
 void refuse_handshakes(int socket);
 
 // `count` sockets on one address that do not listen yet, with the options (TCP_NODELAY, keepalive)

@@ -15,6 +15,12 @@ base::SocketAddress at(const char* ip, std::uint16_t port) {
     return *base::SocketAddress::parse(std::string(ip) + ":" + std::to_string(port));
 }
 
+base::Descriptor listening_at(base::SocketAddress& address) {
+    std::vector<base::Descriptor> sockets = bind_listeners(address, 1);
+    start_listening(sockets);
+    return std::move(sockets.front());
+}
+
 // Over loopback a handshake is complete, or refused, when connect() returns. `error` is 0 then.
 struct Client {
     explicit Client(const base::SocketAddress& address)
@@ -30,6 +36,10 @@ struct Client {
     base::Descriptor socket;
     int error = 0;
 };
+
+bool accepts(const base::Descriptor& listener) {
+    return bool(base::Descriptor(::accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC)));
+}
 
 TEST(ListenSockets, ShareOnePortAndKeepAStrangerOut) {
     base::SocketAddress address = *base::SocketAddress::parse("127.0.0.1:0");
@@ -60,6 +70,32 @@ TEST(ListenSockets, OneThatIsOnlyBoundHasNoQueue) {
     EXPECT_EQ(Client(address).error, ECONNREFUSED) << "nobody can be reset by its close";
     start_listening(sockets);
     EXPECT_EQ(Client(address).error, 0);
+}
+
+// A SYN that is lost costs its client a second.
+TEST(ListenSockets, OneThatLeavesGivesItsClientsToTheWildcardAtOnce) {
+    base::SocketAddress wildcard = at("0.0.0.0", 0);
+    const base::Descriptor stays = listening_at(wildcard);
+    base::SocketAddress address = at("127.0.0.1", wildcard.port());
+    const base::Descriptor leaves = listening_at(address);
+    const Client early(address);
+    refuse_handshakes(leaves.get());
+    const Client late(address);
+    EXPECT_EQ(early.error, 0);
+    EXPECT_EQ(late.error, 0);
+    EXPECT_TRUE(accepts(leaves)) << "whose handshake was complete";
+    EXPECT_FALSE(accepts(leaves));
+    EXPECT_TRUE(accepts(stays));
+}
+
+TEST(ListenSockets, OneThatLeavesAloneRefuses) {
+    base::SocketAddress address = at("127.0.0.1", 0);
+    const base::Descriptor leaves = listening_at(address);
+    const Client early(address);
+    refuse_handshakes(leaves.get());
+    EXPECT_EQ(Client(address).error, ECONNREFUSED);
+    EXPECT_EQ(early.error, 0);
+    EXPECT_TRUE(accepts(leaves));
 }
 
 }  // namespace
