@@ -311,8 +311,12 @@ void Worker::count_out(ClientConnection& client) {
 
 // A bound on the number of connections holds for new ones, and for those that are there when it
 // falls. A rate holds from the next request on, so the client gets an entry where the site limits
-// its clients now.
+// its clients now. A connection that was refused when it came was counted then, and gets that
+// answer.
 void Worker::readmit(ClientConnection& client) {
+    if (client.shed || client.admission != state::ClientTable::Admission::served) {
+        return;
+    }
     const AddressState& at = client.acceptor.address();
     const std::uint32_t let_in =
         std::exchange(client.generation, client.acceptor.generation().number());

@@ -333,6 +333,31 @@ TEST(NewLimits, ThatAreHigherHoldForAClientThatHadTheLastPlace) {
     expect_from(second, 'a', 2);
 }
 
+// It was refused and counted when it came, so that what is counted is what clients were told.
+TEST(NewLimits, ThatAreHigherDoNotHoldForAConnectionThatWasRefused) {
+    Stage stage(1, [](config::Site& site) { site.limits.per_client = 1; });
+    stage.ask(request("GET"));
+    ClientPeer& refused = stage.client();
+    stage.reconfigure([](config::Site& site) { site.limits.per_client = 0; });
+    stage.say(refused, request("GET"));
+    expect_ours(refused, 503, "SlowDown");
+    EXPECT_TRUE(is_last(refused));
+    EXPECT_EQ(stage.count(&state::WorkerCounterCells::shed_per_client), 1u);
+}
+
+TEST(NewLimits, ThatAreLowerCountAConnectionThatWasRefusedOnce) {
+    Stage stage(1, [](config::Site& site) { site.limits.connections = 2; });
+    ClientPeer& first = stage.ask(request("GET"));
+    ClientPeer& second = stage.ask(request("GET"));
+    ClientPeer& refused = stage.client();
+    stage.reconfigure([](config::Site& site) { site.limits.connections = 1; });
+    stage.say(refused, request("GET"));
+    expect_ours(refused, 503, "SlowDown");
+    EXPECT_EQ(stage.count(&state::WorkerCounterCells::shed), 1u);
+    stage.fin(first);
+    stage.fin(second);
+}
+
 TEST(NewLimits, ARateHoldsForAConnectedClient) {
     Stage stage(1);
     ClientPeer& client = stage.ask(request("GET"));
