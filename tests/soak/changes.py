@@ -29,10 +29,10 @@ class Changes:
 
     def _servers(self):
         choose = self.random.choice
-        servers = [node.address for node in self.nodes[:STEADY]]
+        servers = [node.server for node in self.nodes[:STEADY]]
         for node in self.nodes[STEADY:]:
             if self.random.random() < 0.7:
-                servers.append({"address": node.address, "weight": choose([1, 1, 2, 5])})
+                servers.append({"address": node.server, "weight": choose([1, 1, 2, 5])})
         self.random.shuffle(servers)
         return servers
 
@@ -55,7 +55,7 @@ class Changes:
         return {
             "name": f"other-{self.random.randrange(3)}",
             "listen": [self._other_address()],
-            "backends": {"servers": [node.address for node in nodes]},
+            "backends": {"servers": [node.server for node in nodes]},
             "balance": {"salt": "other"},
             "health": {"interval": "1s"},
         }

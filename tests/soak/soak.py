@@ -84,6 +84,7 @@ class Node:
         self.number = number
         self.name = f"node{number}"
         self.address = f"127.0.2.{number}:{free_port(f'127.0.2.{number}')}"
+        self.server = self.address  # as configurations name it
         self.notes = folder / f"{self.name}.notes"
         self.counters = folder / f"{self.name}.counters"
         self.stderr = open(folder / f"{self.name}.stderr", "ab")  # noqa: SIM115
@@ -256,16 +257,27 @@ class ClientProcess:
         )
         self.first = json.loads(self.process.stdout.readline())["first"]
         self.latest = {"ms": 0, "requests": 0, "calm": 0, "calm_failed": 0, "ended": False}
+        self.left = []  # addresses, each as often as it was left
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     def _read(self):
         for line in self.process.stdout:
-            self.latest = json.loads(line)
+            words = json.loads(line)
+            if "left" in words:
+                self.left.append(words["left"])
+            else:
+                self.latest = words
 
     def tell(self, line):
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
+
+    def leave(self, address):
+        """Returns when no client begins to connect to that address any more."""
+        count = self.left.count(address)
+        self.tell(f"leave {address}")
+        wait_until(lambda: self.left.count(address) > count, 60, what="that address left")
 
     def wait_end(self, timeout):
         code = self.process.wait(timeout)
@@ -284,12 +296,14 @@ class ClientProcess:
 
 
 class AccessLog:
-    """Rotates the daemon's access log as logrotate does, and keeps 16 bytes of each line."""
+    """Rotates the daemon's access log as logrotate does, and keeps 16 bytes of each line. `look` is
+    called with each file that is complete."""
 
-    def __init__(self, daemon, path, lines):
+    def __init__(self, daemon, path, lines, look):
         self.daemon = daemon
         self.path = path
         self.lines = lines
+        self.look = look
         lines.touch()
         self.rotations = 0
         self.bad = 0
@@ -310,6 +324,7 @@ class AccessLog:
         wait_until(self.path.exists, what="the reopened access log")
 
     def _read(self, name):
+        self.look(name)
         process = subprocess.Popen(
             [tool("soak_audit"), "digest", str(self.lines)],
             stdin=open(name, "rb"),  # noqa: SIM115
@@ -351,6 +366,9 @@ def slope_of(samples):
 
 
 class Soak:
+    # A message of the daemon that is no problem: here when all nodes are killed.
+    EXPECTED_ERROR = re.compile(r"\[error\] No server of \S+ is usable: trying all$")
+
     def __init__(self, options):
         self.options = options
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-soak-", dir="/tmp"))
@@ -396,18 +414,28 @@ class Soak:
         if self.options.user:
             entry = pwd.getpwnam(self.options.user)
             os.chown(self.logs, entry.pw_uid, entry.pw_gid)
-        self.daemon = Daemon(self._config())
+        self.daemon = Daemon(self._config(), prefix=self._prefix())
+        self.address = self.daemon.address
         self.changes = Changes(self.daemon.config, self.nodes, self.options.seed + 2)
-        self.log = AccessLog(self.daemon, self.logs / "access.log", self.folder / "lines")
+        self.log = AccessLog(
+            self.daemon, self.logs / "access.log", self.folder / "lines", self._look_at_log
+        )
         self._wait_all_up()
         self.is_sanitized = self.daemon.is_sanitized
         self.start_fds = self._descriptors()
         self.report["descriptors at the start"] = self.start_fds
         self.report["rss at the start"] = self.daemon.resident
 
+    def _prefix(self):
+        """A command that becomes the daemon."""
+        return ()
+
+    def _look_at_log(self, path):
+        """Called with each complete file of the access log."""
+
     def _config(self):
         site = make_site(
-            [node.address for node in self.nodes],
+            [node.server for node in self.nodes],
             name="soak",
             balance={"salt": "soak"},
             backends={"idle_timeout": "3s"},
@@ -603,8 +631,7 @@ class Soak:
             for line in stderr.splitlines()
             if SANITIZER.search(line)
             or re.search(r"\[(error|critical)\]|lines? dropped|stopped; ", line)
-            # The expected message when all nodes are killed.
-            and not re.search(r"\[error\] No server of \S+ is usable: trying all$", line)
+            and not self.EXPECTED_ERROR.search(line)
         ]
         if bad:
             self.problems.append("the daemon says: " + " | ".join(bad[:10]))

@@ -6,13 +6,18 @@
 // CONNECTIONS clients do a bit of everything. With any of the further numbers, no client leaves
 // early, every failure is told on stderr, and there are clients besides: `fresh` ones, with a
 // connection for each request; `idle` ones, which send a POST on a connection that was quiet for 5
-// to 20 s; `slow` ones, whose PUTs and GETs take `slow_ms` each; `tunnel` ones. `keys`: the number
-// of sessions that all of them share; the end says which nodes served each of them.
+// to 20 s; `slow` ones, whose PUTs and GETs take `slow_ms` each, and `medium` ones with
+// `medium_ms`; `tunnel` ones. `keys`: the number of sessions that all of them share; the end says
+// which nodes served each of them. `crowded`: the fresh ones have so many addresses of their own
+// instead of one for some four clients. `grace_ms`: requests of slow and tunnel clients that end
+// without their answer after so long are counted as "overdue"; a SlowDown of the proxy is counted
+// as "slow_downs" always. Neither is told.
 //
 // Lines on stdin: `calm` (from here on no request may fail; counted separately), `stop` (no further
 // request; those in progress end), `quick` (no further slow request), `use HOST:PORT` and `leave
-// HOST:PORT` (another address for new connections). A JSON line per second on stdout, the last one
-// with "ended". Every id is FIRST + its number, where FIRST is in the first line. Loopback only.
+// HOST:PORT` (another address for new connections; a line with "left" confirms that it is left). A
+// JSON line per second on stdout, the last one with "ended". Every id is FIRST + its number, where
+// FIRST is in the first line. Loopback only.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -45,6 +50,8 @@ namespace {
 constexpr std::uint64_t kHungAfter = 60'000;     // ms without any event
 constexpr std::uint64_t kContinueAfter = 1'000;  // ms that a client waits for a 100
 constexpr std::uint64_t kSources = 40;  // client addresses: requests without a key go by them
+constexpr std::uint32_t kSourceNetwork = 0x7f010101u;   // 127.1.1.1
+constexpr std::uint32_t kCrowdedNetwork = 0x7f010201u;  // 127.1.2.1
 constexpr std::uint64_t kCommands = 0xfffffffe;
 constexpr std::size_t kErrorLimit = 4096;
 constexpr std::size_t kNoKey = SIZE_MAX;
@@ -66,7 +73,7 @@ enum class Plan : std::uint8_t {
 };
 
 // What a client is there for.
-enum class Role : std::uint8_t { mixed, fresh, idle, slow, tunnel };
+enum class Role : std::uint8_t { mixed, fresh, idle, slow, medium, tunnel };
 
 // The numbers on the command line.
 struct Crowd {
@@ -74,9 +81,13 @@ struct Crowd {
     std::size_t fresh = 0;
     std::size_t idle = 0;
     std::size_t slow = 0;
+    std::size_t medium = 0;
     std::size_t tunnel = 0;
     std::size_t slow_ms = 60'000;
+    std::size_t medium_ms = 1'000;
     std::size_t keys = 0;
+    std::size_t crowded = 0;
+    std::size_t grace_ms = 0;
     bool is_steady = false;  // nobody leaves early
 };
 
@@ -91,6 +102,7 @@ struct Client {
     bool has_peer_ended = false;  // sent FIN or reset; its last bytes may be unread
     bool cannot_send = false;     // the peer ended; its answer may have arrived
     std::uint64_t begin_at = 0;   // earliest time
+    std::uint64_t begun_at = 0;   // the request
     std::uint64_t moved_at = 0;
     std::uint64_t read_again_at = 0;
     unsigned slow_reads = 0;
@@ -141,6 +153,18 @@ bool is_in_tunnel(const Client& c) {
     return c.operation == Operation::tunnel && c.has_head && !c.is_error;
 }
 
+// Its requests take a long time on purpose.
+bool is_long(const Client& c) {
+    return c.role == Role::slow || c.role == Role::medium;
+}
+
+// The proxy's word for a limit of its own. The answer to HEAD has no body to say it.
+bool is_slow_down(const Client& c, Outcome outcome) {
+    return outcome == Outcome::error_of_proxy && c.in.status() == 503 &&
+           (c.operation == Operation::head ||
+            c.error_text.find("<Code>SlowDown</Code>") != std::string::npos);
+}
+
 class Clients {
   public:
     Clients(const std::string& address, const std::string& records, const Crowd& crowd,
@@ -151,10 +175,17 @@ class Clients {
     void on_commands();
     void on_command(const std::string& line);
     void add_clients(Role role, std::size_t count);
+    std::uint32_t source_of(const Client& c) const;
+    // True for the end of a request that has had `grace_ms`.
+    bool is_overdue(const Client& c, Outcome outcome) const;
     void look_after_all();
     void dial(Client& c);
     void begin(Client& c);
     void choose_operation(Client& c);
+    // The time that a request of a slow or a medium client takes.
+    std::size_t milliseconds_of(const Client& c) const {
+        return c.role == Role::medium ? crowd_.medium_ms : crowd_.slow_ms;
+    }
     void choose_session(Client& c);
     void skip_to_large_body(Way way);
     // False if the request ended.
@@ -193,6 +224,9 @@ class Clients {
     std::uint64_t calm_begun_ = 0;
     std::uint64_t calm_failed_ = 0;
     std::uint64_t idle_closed_ = 0;
+    std::uint64_t slow_downs_ = 0;
+    std::uint64_t overdue_ = 0;
+    std::uint64_t oldest_overdue_ = 0;
     std::uint64_t connections_ = 0;
     std::uint64_t bytes_up_ = 0;
     std::uint64_t bytes_down_ = 0;
@@ -235,6 +269,7 @@ Clients::Clients(const std::string& address, const std::string& records, const C
     add_clients(Role::fresh, crowd.fresh);
     add_clients(Role::idle, crowd.idle);
     add_clients(Role::slow, crowd.slow);
+    add_clients(Role::medium, crowd.medium);
     add_clients(Role::tunnel, crowd.tunnel);
     ::fcntl(0, F_SETFL, O_NONBLOCK);
     loop_.add(0, kCommands);
@@ -246,6 +281,18 @@ void Clients::add_clients(Role role, std::size_t count) {
         clients_.back()->slot = clients_.size() - 1;
         clients_.back()->role = role;
     }
+}
+
+std::uint32_t Clients::source_of(const Client& c) const {
+    return c.role == Role::fresh && crowd_.crowded > 0
+               ? kCrowdedNetwork + static_cast<std::uint32_t>(c.slot % crowd_.crowded)
+               : kSourceNetwork + static_cast<std::uint32_t>(c.slot % kSources);
+}
+
+bool Clients::is_overdue(const Client& c, Outcome outcome) const {
+    return crowd_.grace_ms > 0 && (c.role == Role::slow || c.role == Role::tunnel) &&
+           (outcome == Outcome::cut || outcome == Outcome::error_of_proxy) &&
+           now_ms() - c.begun_at >= crowd_.grace_ms;
 }
 
 void Clients::run() {
@@ -328,6 +375,8 @@ void Clients::on_command(const std::string& line) {
         targets_.emplace_back(address, target);
     } else if (word == "leave") {
         std::erase_if(targets_, [&](const auto& item) { return item.first == address; });
+        std::printf("{\"left\": \"%s\"}\n", address.c_str());
+        std::fflush(stdout);
     }
 }
 
@@ -347,7 +396,7 @@ void Clients::dial(Client& c) {
     ::setsockopt(fd, SOL_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
     sockaddr_in source{};
     source.sin_family = AF_INET;
-    source.sin_addr.s_addr = htonl(0x7f010101u + static_cast<std::uint32_t>(c.slot % kSources));
+    source.sin_addr.s_addr = htonl(source_of(c));
     if (fd < 0 || ::bind(fd, reinterpret_cast<sockaddr*>(&source), sizeof source) != 0) {
         std::perror("soak_client: socket");
         std::exit(3);
@@ -454,7 +503,7 @@ void Clients::begin(Client& c) {
     if (c.fd < 0) {
         dial(c);
     }
-    if (c.role == Role::slow) {
+    if (is_long(c)) {
         c.operation = chance_.permille(500) ? Operation::put : Operation::get;
         skip_to_large_body(c.operation == Operation::put ? Way::up : Way::down);
     }
@@ -463,7 +512,7 @@ void Clients::begin(Client& c) {
     calm_begun_ += is_calm_;
     c.id = first_id_ + begun_++;
     c.id_text = text_of(c.id);
-    c.moved_at = now_ms();
+    c.begun_at = c.moved_at = now_ms();
     c.read_again_at = 0;
     c.slow_reads = 0;
     c.has_head = c.is_error = c.is_from_node = c.is_wrong = c.holds_body = false;
@@ -484,7 +533,7 @@ void Clients::skip_to_large_body(Way way) {
 
 void Clients::choose_operation(Client& c) {
     c.is_http_10 = false;
-    if (c.role == Role::slow) {
+    if (is_long(c)) {
         // begin() has chosen it.
     } else if (c.role == Role::tunnel || c.role == Role::idle) {
         c.operation = c.role == Role::tunnel ? Operation::tunnel : Operation::create;
@@ -533,8 +582,7 @@ void Clients::choose_plan(Client& c) {
     c.plan = Plan::none;
     c.plan_at = 0;
     if (crowd_.is_steady) {
-        c.plan =
-            c.role == Role::slow && c.operation == Operation::put ? Plan::slow_send : Plan::none;
+        c.plan = is_long(c) && c.operation == Operation::put ? Plan::slow_send : Plan::none;
         return;
     }
     const std::uint64_t draw = chance_.below(1000);
@@ -605,8 +653,8 @@ void Clients::put_request(Client& c) {
     }
     if (c.operation == Operation::tunnel) {
         head += "Connection: upgrade\r\nUpgrade: websocket\r\n";
-    } else if (c.role == Role::slow && c.operation == Operation::get) {
-        head += "x-soak-slow: " + std::to_string(crowd_.slow_ms) + "\r\n";
+    } else if (is_long(c) && c.operation == Operation::get) {
+        head += "x-soak-slow: " + std::to_string(milliseconds_of(c)) + "\r\n";
     }
     if (c.operation == Operation::range) {
         head += "Range: bytes=" + std::to_string(c.range_first) + "-" +
@@ -623,7 +671,7 @@ void Clients::put_request(Client& c) {
         c.is_chunked = chance_.permille(300);
         head += c.is_chunked ? "Transfer-Encoding: chunked\r\n"
                              : "Content-Length: " + std::to_string(c.upload.size()) + "\r\n";
-        c.holds_body = !c.upload.empty() && c.role != Role::slow && chance_.permille(80);
+        c.holds_body = !c.upload.empty() && !is_long(c) && chance_.permille(80);
         if (c.holds_body) {
             head += "Expect: 100-continue\r\n";
             c.send_body_at = c.moved_at + kContinueAfter;
@@ -639,10 +687,10 @@ void Clients::put_request(Client& c) {
     } else if (!has_body && c.plan == Plan::half_close) {
         c.out.end(false);
     }
-    if (c.role == Role::slow && c.plan == Plan::slow_send) {
+    if (is_long(c) && c.plan == Plan::slow_send) {
         // The head goes out at once: it has a time limit of its own.
         c.out.slow_down(head.size() + 1, c.upload.size() / (kPauses + 1), kPauses,
-                        crowd_.slow_ms / kPauses);
+                        milliseconds_of(c) / kPauses);
     } else if (c.plan == Plan::slow_send) {
         c.out.slow_down(chance_.below(c.out.size()), c.out.size() / 6 + 1, 5,
                         chance_.between(1, 40));
@@ -905,7 +953,16 @@ void Clients::judge(Client& c) {
 
 void Clients::end_request(Client& c, Outcome outcome, bool keeps, const char* why) {
     const bool is_violation = outcome >= Outcome::corrupt;
-    const bool is_told = crowd_.is_steady && outcome != Outcome::ok && told_++ < kToldFailures;
+    const bool was_busy = std::exchange(c.is_busy, false);
+    const bool is_limited = was_busy && is_slow_down(c, outcome);
+    const bool is_late = was_busy && is_overdue(c, outcome);
+    slow_downs_ += is_limited ? 1 : 0;
+    if (is_late) {
+        ++overdue_;
+        oldest_overdue_ = std::max(oldest_overdue_, now_ms() - c.begun_at);
+    }
+    const bool is_told = crowd_.is_steady && outcome != Outcome::ok && !is_limited && !is_late &&
+                         told_++ < kToldFailures;
     if (is_violation || is_told) {
         std::fprintf(stderr,
                      "soak_client: %s (%s) %s %s: status %d, %llu body bytes of %zu; to %s, "
@@ -915,7 +972,6 @@ void Clients::end_request(Client& c, Outcome outcome, bool keeps, const char* wh
                      c.in.status(), static_cast<unsigned long long>(c.got), c.expected.size(),
                      c.target.c_str(), static_cast<unsigned long long>(now_ms() - c.dialled_at));
     }
-    const bool was_busy = std::exchange(c.is_busy, false);
     if (was_busy || is_violation) {
         const int status = c.has_head ? c.in.status() : 0;
         pending_.push_back({c.id, static_cast<std::uint8_t>(outcome),
@@ -996,8 +1052,11 @@ void Clients::print(bool has_ended) {
         ", \"calm_failed\": " + number(calm_failed_) +
         ", \"connections\": " + number(connections_) +
         ", \"slowest_connect_ms\": " + number(slowest_connect_) +
-        ", \"idle_closed\": " + number(idle_closed_) + ", \"bytes_up\": " + number(bytes_up_) +
-        ", \"bytes_down\": " + number(bytes_down_) + ", \"outcomes\": {";
+        ", \"idle_closed\": " + number(idle_closed_) + ", \"slow_downs\": " + number(slow_downs_) +
+        ", \"overdue\": " + number(overdue_) +
+        ", \"oldest_overdue_ms\": " + number(oldest_overdue_) +
+        ", \"bytes_up\": " + number(bytes_up_) + ", \"bytes_down\": " + number(bytes_down_) +
+        ", \"outcomes\": {";
     for (std::size_t i = 0; i < kOutcomes; ++i) {
         text += (i == 0 ? "\"" : ", \"") + std::string(kOutcomeNames[i]) + "\": " + number(sums[i]);
     }
@@ -1026,17 +1085,23 @@ void Clients::print(bool has_ended) {
 bool read_number(const std::string& text, Crowd& crowd) {
     const std::size_t equals = text.find('=');
     const std::string name = text.substr(0, equals);
-    std::size_t* const number = name == "fresh"     ? &crowd.fresh
-                                : name == "idle"    ? &crowd.idle
-                                : name == "slow"    ? &crowd.slow
-                                : name == "slow_ms" ? &crowd.slow_ms
-                                : name == "tunnel"  ? &crowd.tunnel
-                                : name == "keys"    ? &crowd.keys
-                                                    : nullptr;
-    if (number == nullptr || equals == std::string::npos) {
+    const std::array<std::pair<std::string_view, std::size_t*>, 10> known{
+        {{"fresh", &crowd.fresh},
+         {"idle", &crowd.idle},
+         {"slow", &crowd.slow},
+         {"slow_ms", &crowd.slow_ms},
+         {"medium", &crowd.medium},
+         {"medium_ms", &crowd.medium_ms},
+         {"tunnel", &crowd.tunnel},
+         {"keys", &crowd.keys},
+         {"crowded", &crowd.crowded},
+         {"grace_ms", &crowd.grace_ms}}};
+    const auto found = std::find_if(known.begin(), known.end(),
+                                    [&](const auto& item) { return item.first == name; });
+    if (found == known.end() || equals == std::string::npos) {
         return false;
     }
-    *number = std::strtoull(text.c_str() + equals + 1, nullptr, 10);
+    *found->second = std::strtoull(text.c_str() + equals + 1, nullptr, 10);
     crowd.is_steady = true;
     return true;
 }
@@ -1069,8 +1134,7 @@ int main(int argc, char** argv) {
     }
     if (!is_right) {
         std::fprintf(stderr,
-                     "usage: soak_client 127.…:PORT RECORDS CONNECTIONS SEED [fresh=N] [idle=N] "
-                     "[slow=N] [slow_ms=N] [tunnel=N] [keys=N]\n");
+                     "usage: soak_client 127.…:PORT RECORDS CONNECTIONS SEED [NAME=NUMBER…]\n");
         return 2;
     }
     crowd.mixed = std::strtoull(argv[3], nullptr, 10);

@@ -11,6 +11,7 @@
 //     mode NAME PERMILLE    this share of the requests has the fault: ok, s500, s502, s503, s504,
 //                           slowdown, cut, lie, slow, idle
 //     health ok|bad|offline|hang
+//     listen HOST           another address of this node, with the same port
 //
 // A request with Upgrade becomes a tunnel that sends back what comes. x-soak-slow asks for an
 // answer whose body takes so many milliseconds. Every answer has x-soak-node, the last part of the
@@ -120,7 +121,8 @@ class Node {
     void run();
 
   private:
-    void accept_all();
+    void listen_at(const std::string& host);
+    void accept_all(int listener);
     void on_command(std::string_view line);
     void drive(Connection& c);
     void close(Connection& c, bool reset);
@@ -147,7 +149,8 @@ class Node {
     Chance chance_;
     Sha256 hash_;
     Loop loop_;
-    int listener_ = -1;
+    int port_;
+    std::vector<int> listeners_;
     int notes_ = -1;
     std::uint64_t* counters_ = nullptr;
     Mode mode_ = Mode::ok;
@@ -169,7 +172,7 @@ constexpr std::uint64_t kCommands = 0xfffffffe;
 
 Node::Node(const std::string& host, int port, const std::string& notes, const std::string& counters,
            std::uint64_t seed)
-    : chance_(scatter(seed)), name_(host.substr(host.rfind('.') + 1)) {
+    : chance_(scatter(seed)), port_(port), name_(host.substr(host.rfind('.') + 1)) {
     notes_ = ::open(notes.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
     const int file = ::open(counters.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
     if (notes_ < 0 || file < 0 || ::ftruncate(file, kFaults * 8) != 0) {
@@ -179,21 +182,27 @@ Node::Node(const std::string& host, int port, const std::string& notes, const st
     void* const map = ::mmap(nullptr, kFaults * 8, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
     ::close(file);
     counters_ = static_cast<std::uint64_t*>(map);
-    listener_ = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    listen_at(host);
+    ::fcntl(0, F_SETFL, O_NONBLOCK);
+    loop_.add(0, kCommands);
+}
+
+void Node::listen_at(const std::string& host) {
+    const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     const int on = 1;
-    ::setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    ::setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     sockaddr_in address{};
     address.sin_family = AF_INET;
-    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    address.sin_port = htons(static_cast<std::uint16_t>(port_));
     address.sin_addr.s_addr = inet_addr(host.c_str());
-    if (::bind(listener_, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
-        ::listen(listener_, 1024) != 0) {
+    if (!host.starts_with("127.") ||
+        ::bind(listener, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        ::listen(listener, 1024) != 0) {
         std::perror("soak_node: listen");
         std::exit(3);
     }
-    loop_.add(listener_, kListener);
-    ::fcntl(0, F_SETFL, O_NONBLOCK);
-    loop_.add(0, kCommands);
+    listeners_.push_back(listener);
+    loop_.add(listener, kListener);
 }
 
 void Node::run() {
@@ -206,7 +215,8 @@ void Node::run() {
     };
     const Loop::OnEvent on_event = [&](std::uint64_t token, std::uint32_t events) {
         if (token == kListener) {
-            accept_all();
+            std::for_each(listeners_.begin(), listeners_.end(),
+                          [this](int listener) { accept_all(listener); });
         } else if (token == kCommands) {
             ssize_t got = 0;
             while ((got = ::read(0, buffer_.data(), buffer_.size())) > 0) {
@@ -245,6 +255,10 @@ void Node::on_command(std::string_view line) {
                                       : Health::ok;
         return;
     }
+    if (word == "listen") {
+        listen_at(std::string(rest));
+        return;
+    }
     const std::size_t second = rest.find(' ');
     const std::string_view name = rest.substr(0, second);
     share_ = second == std::string_view::npos
@@ -264,9 +278,9 @@ void Node::on_command(std::string_view line) {
     }
 }
 
-void Node::accept_all() {
+void Node::accept_all(int listener) {
     for (;;) {
-        const int fd = ::accept4(listener_, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        const int fd = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             return;
         }

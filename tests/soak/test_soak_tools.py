@@ -13,6 +13,7 @@ import subprocess
 import pytest
 
 import soak
+from drill_modes import PER_CLIENT, QUEUE_FULL, AtLimits
 from support.waiting import wait_until
 
 FIRST = 0xABCDEF0000000000
@@ -258,6 +259,44 @@ def test_digest_keeps_what_counts(tmp_path):
         + record(2, BACKEND | ERROR, 2, 502, 7)
         + record(3, 0, 1, 200, 7)
     )
+
+
+def test_a_refusal_needs_a_limit_in_force():
+    """The drill at limits looks a second back, and knows whose limit it is."""
+    drill = AtLimits.__new__(AtLimits)
+    drill.times = [
+        (0, "nothing"),
+        (10, "connections of a client"),
+        (20, "room and time to wait"),
+        (30, "no room to wait"),
+    ]
+    crowded, other = "127.1.2.1", "127.1.1.1"
+    for begun, reason, client, is_right in (
+        (5, PER_CLIENT, crowded, False),
+        (15, PER_CLIENT, crowded, True),
+        (15, PER_CLIENT, other, False),
+        (15, QUEUE_FULL, crowded, False),
+        (20.5, PER_CLIENT, crowded, True),
+        (21.5, PER_CLIENT, crowded, False),
+        (25, QUEUE_FULL, other, False),
+        (35, QUEUE_FULL, other, True),
+    ):
+        assert drill._is_in_force(begun, reason, client) == is_right, (begun, reason, client)
+
+
+def test_a_reset_is_no_limit(node, tmp_path):
+    """Nothing that a node does is taken for a refusal by a limit or for the end of a grace."""
+    node.tell("mode cut 500")
+    clients = clients_of(node, tmp_path, ["slow=4", "slow_ms=3000", "grace_ms=60000"])
+    try:
+        wait_until(lambda: clients.latest["requests"] >= 500, 60, what="requests")
+        clients.leave("127.0.0.1:9")
+        clients.tell("stop")
+        end = clients.wait_end(60)
+        assert end["outcomes"]["cut visibly"] > 0
+        assert end["slow_downs"] == end["overdue"] == 0
+    finally:
+        clients.stop()
 
 
 def test_slope():
