@@ -75,7 +75,7 @@ Draft read_draft(const std::string& file, const std::shared_ptr<const state::Sna
 }
 
 Deployment::Deployment(const Parts& parts)
-    : parts_(parts), directory_(parts.board), listeners_(parts.workers) {}
+    : parts_(parts), directory_(parts.board), listeners_(parts.workers, parts.store) {}
 
 Provision Deployment::provision(const std::shared_ptr<const config::Config>& config,
                                 const state::Resolution& resolution, state::Rings rings,
@@ -146,6 +146,7 @@ void Deployment::publish(Provision provision, Leavers leavers,
     const auto before = snapshot();
     take(std::move(provision));
     announce(workers, checker, *before);
+    listeners_.keep();
     if (leavers == Leavers::close) {
         close_leavers(workers);
     }
@@ -221,6 +222,12 @@ void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) 
             }
         }
     });
+}
+
+void Deployment::refuse_clients() const {
+    for (const proxy::Listening& item : publication_->listening) {
+        item.listener->refuse_handshakes();
+    }
 }
 
 void Deployment::reopen_logs() {

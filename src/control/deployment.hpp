@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "health_checker.hpp"
@@ -61,6 +62,7 @@ class Deployment {
         OperationalLog& log;
         std::uint64_t descriptors = 0;  // RLIMIT_NOFILE
         std::size_t workers = 1;
+        SocketStore* store = nullptr;  // null: nobody keeps listening sockets
     };
 
     explicit Deployment(const Parts& parts);
@@ -71,8 +73,16 @@ class Deployment {
     Provision provision(const std::shared_ptr<const config::Config>& config,
                         const state::Resolution& resolution, state::Rings rings,
                         std::vector<std::string> problems = {});
+    // Before provision() of the first generation: sockets that it may use.
+    void inherit(InheritedSockets sockets) { listeners_.inherit(std::move(sockets)); }
     // For the first generation, before there are workers: they begin with publication().
     void begin(Provision provision);
+    // From now on the listening sockets outlive a crash. Call it once the workers accept clients.
+    void keep_sockets() { listeners_.keep(); }
+    // From now on they end with this process. Call it before the workers close them.
+    void release_sockets() { listeners_.release(); }
+    // Whoever connects from now on is refused. Call it while the workers' sockets are open.
+    void refuse_clients() const;
     // `checker` checks the peers of the new generation; new servers of a group that was there
     // before are down until their first check.
     void publish(Provision provision, Leavers leavers,

@@ -1,6 +1,7 @@
 #include "listener_table.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <system_error>
 #include <utility>
 
@@ -34,17 +35,16 @@ ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address
     return {foreign ? "another process listens on " + foreign->to_string() : std::string(), false};
 }
 
-ListenerTable::Living ListenerTable::living_of(
-    const std::shared_ptr<proxy::Listener>& listener) const {
+ListenerTable::Living ListenerTable::living_of(const std::shared_ptr<proxy::Listener>& listener) {
     Living living{listener, {}};
-    for (std::size_t worker = 0; worker < workers_; ++worker) {
-        living.inodes.push_back(net::inode_of(listener->socket(worker)));
+    for (std::size_t place = 0; place < listener->places(); ++place) {
+        living.inodes.push_back(net::inode_of(listener->socket(place)));
     }
     return living;
 }
 
 std::vector<std::uint64_t> ListenerTable::overlapping_sockets(const state::Address& address) const {
-    std::vector<std::uint64_t> inodes;
+    std::vector<std::uint64_t> inodes = inherited_.overlapping(address.address);
     for (const Living& living : living_) {
         const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
         if (listener && base::overlaps(listener->address(), address.address)) {
@@ -75,6 +75,8 @@ std::uint32_t ListenerTable::free_index() {
 
 std::vector<proxy::Listening> ListenerTable::provide(const state::Snapshot& snapshot,
                                                      Findings& findings) {
+    inherited_.close_unusable(snapshot);
+    std::ranges::copy(inherited_.warnings(), std::back_inserter(findings.warnings));
     std::vector<proxy::Listening> listening;
     std::vector<std::uint32_t> missing;
     for (std::uint32_t i = 0; i < snapshot.addresses.size(); ++i) {
@@ -122,7 +124,8 @@ void ListenerTable::open(const state::Snapshot& snapshot, const std::vector<std:
     const auto first = listening.size();
     for_each([&](const state::Address& address, std::uint32_t i) {
         const std::uint32_t index = free_index();
-        listening.push_back({proxy::bind_listener(index, address, workers_), i});
+        listening.push_back(
+            {proxy::bind_listener(index, address, workers_, inherited_.take(address)), i});
         living_[index] = living_of(listening.back().listener);
     });
     auto next = listening.begin() + static_cast<std::ptrdiff_t>(first);
@@ -130,6 +133,7 @@ void ListenerTable::open(const state::Snapshot& snapshot, const std::vector<std:
 }
 
 void ListenerTable::use(const std::vector<proxy::Listening>& listening) {
+    inherited_ = {};
     for (const proxy::Listening& item : listening) {
         open_.emplace(item.listener->identity(), item.listener);
     }
@@ -142,10 +146,43 @@ ListenerTable::Listeners ListenerTable::take_unused(
     Listeners taken;
     for (auto& [identity, listener] : unused) {
         if (!open_.contains(identity)) {
+            release(*listener);
             taken.push_back(std::move(listener));
         }
     }
     return taken;
+}
+
+void ListenerTable::keep() {
+    for (const auto& [identity, listener] : open_) {
+        keep(*listener);
+    }
+}
+
+void ListenerTable::keep(const proxy::Listener& listener) {
+    for (std::size_t place = 0; store_ != nullptr && place < listener.places(); ++place) {
+        std::string name = socket_name(listener.identity(), place);
+        if (listener.socket(place) >= 0 && !kept_.contains(name)) {
+            store_->keep(name, listener.socket(place));
+            kept_.insert(std::move(name));
+        }
+    }
+}
+
+void ListenerTable::release(const proxy::Listener& listener) {
+    for (std::size_t place = 0; place < listener.places(); ++place) {
+        const auto kept = kept_.find(socket_name(listener.identity(), place));
+        if (kept != kept_.end()) {
+            store_->drop(*kept);
+            kept_.erase(kept);
+        }
+    }
+}
+
+void ListenerTable::release() {
+    for (const std::string& name : std::exchange(kept_, {})) {
+        store_->drop(name);
+    }
 }
 
 std::string ListenerTable::describe(const proxy::Publication& publication) {

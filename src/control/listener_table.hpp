@@ -1,15 +1,20 @@
 // The listening sockets of the process by address. A generation that keeps an address keeps its
-// sockets, so its clients do not notice a reload. Control thread.
+// sockets, so its clients do not notice a reload. Once workers accept from them, the service
+// manager keeps copies for the process that follows a crash. Control thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
+#include "inherited_sockets.hpp"
+#include "s3gate/control/socket_store.hpp"
 #include "s3gate/proxy/listener.hpp"
 #include "s3gate/proxy/publication.hpp"
 #include "s3gate/state/snapshot.hpp"
@@ -18,8 +23,9 @@ namespace s3gate::control {
 
 class ListenerTable {
   public:
-    // Each listener gets one socket for each of `workers`.
-    explicit ListenerTable(std::size_t workers) : workers_(workers) {}
+    // Each listener gets one socket for each of `workers`. `store` may be null, and outlives the
+    // table.
+    ListenerTable(std::size_t workers, SocketStore* store) : workers_(workers), store_(store) {}
     ListenerTable(const ListenerTable&) = delete;
     ListenerTable& operator=(const ListenerTable&) = delete;
 
@@ -31,15 +37,22 @@ class ListenerTable {
         std::vector<std::string> warnings;
     };
 
-    // Listeners for the addresses of a snapshot. Open ones are used again. The others are opened
-    // unless `findings` has problems, old or new. An address is left out with a warning if this
-    // host lacks its family. New sockets close when the result is dropped without use().
+    // For the first generation: sockets of a process that ended without a stop.
+    void inherit(InheritedSockets sockets) { inherited_ = std::move(sockets); }
+    // Listeners for the addresses of a snapshot. Open and inherited ones are used again. The others
+    // are opened unless `findings` has problems, old or new. An address is left out with a warning
+    // if this host lacks its family. New sockets close when the result is dropped without use().
     std::vector<proxy::Listening> provide(const state::Snapshot& snapshot, Findings& findings);
     // Keeps these listeners, which are published, for later generations.
     void use(const std::vector<proxy::Listening>& listening);
-    // Removes all other listeners from the table and returns them: each worker still has to close
-    // its socket.
+    // Removes all other listeners from the table and from the store, and returns them: each worker
+    // still has to close its socket.
     Listeners take_unused(const std::vector<proxy::Listening>& listening);
+    // Gives the sockets of all used listeners to the store. Call it when workers accept from them:
+    // clients in the queue of a socket that nobody reads would wait for ever.
+    void keep();
+    // Takes all sockets out of the store. Call it before they close, for the same reason.
+    void release();
 
     // "0.0.0.0:9000 (s3), …": every address with the name of its default site.
     static std::string describe(const proxy::Publication& publication);
@@ -64,10 +77,15 @@ class ListenerTable {
     // one user (socket(7), SO_REUSEPORT).
     std::string reason_of(const std::system_error& error, const state::Address& address) const;
     // Call it before a worker knows the listener.
-    Living living_of(const std::shared_ptr<proxy::Listener>& listener) const;
+    static Living living_of(const std::shared_ptr<proxy::Listener>& listener);
+    void keep(const proxy::Listener& listener);
+    void release(const proxy::Listener& listener);
     std::uint32_t free_index();
 
     std::size_t workers_;
+    SocketStore* store_;
+    InheritedSockets inherited_;
+    std::set<std::string> kept_;                                    // names of sockets in the store
     std::map<std::string, std::shared_ptr<proxy::Listener>> open_;  // by identity
     // All listeners that still exist, by index, also those that are closing. A worker may close its
     // socket of one at any time.

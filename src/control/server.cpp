@@ -7,6 +7,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
 #include <csignal>
 #include <cstdio>
@@ -32,6 +33,7 @@
 #include "process_setup.hpp"
 #include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
+#include "s3gate/base/descriptor.hpp"
 #include "s3gate/config/load.hpp"
 #include "s3gate/net/buffer_pool.hpp"
 #include "s3gate/net/listen_socket.hpp"
@@ -55,6 +57,8 @@ using std::chrono::seconds;
 constexpr base::Duration kTick = seconds{1};
 constexpr base::Duration kResolveAtStart = seconds{5};
 constexpr base::Duration kFinishPoll{20};
+// systemd answers within milliseconds, unless it reads its units at that moment.
+constexpr base::Duration kLongestFence = seconds{1};
 // A worker that ignores this limit after a stop has a bug; the process must still end.
 constexpr base::Duration kLastResort = seconds{5};
 
@@ -94,8 +98,8 @@ const char* refusal_of(int number) {
 }  // namespace
 
 struct Server::Impl final : Commands {
-    Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_)
-        : first_config(std::move(config_)), hooks(hooks_) {}
+    Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_, Sockets sockets_)
+        : first_config(std::move(config_)), hooks(hooks_), sockets(std::move(sockets_)) {}
     ~Impl() override;
 
     int run();
@@ -135,6 +139,8 @@ struct Server::Impl final : Commands {
     void on_hangup();
     std::string obstacle_to_reload() const;
     void end_or_stop(const char* signal);
+    void begin_leaving();
+    void release_sockets();
     void begin_delay(base::Duration delay);
     void begin_drain();
     void stop_now(const char* why);
@@ -152,8 +158,11 @@ struct Server::Impl final : Commands {
 
     std::shared_ptr<const config::Config> first_config;
     Hooks hooks;
+    Sockets sockets;
     asio::io_context context{1};
     asio::signal_set signals{context};
+    asio::posix::stream_descriptor fence{context};  // of sockets.store
+    Timer fence_end{context};
     Timer tick{context};
     Timer delay_end{context};
     Timer drain_end{context};
@@ -226,6 +235,7 @@ int Server::Impl::run() {
         return kExitFailure;
     }
     start_workers();
+    deployment->keep_sockets();
     start_checks();
     await_tick();
     context.run();
@@ -248,7 +258,8 @@ void Server::Impl::build_deployment() {
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
     pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
     deployment = std::make_unique<Deployment>(
-        Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count});
+        Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count, sockets.store});
+    deployment->inherit(InheritedSockets(std::exchange(sockets.passed, {})));
     names = std::make_unique<NameService>(
         context, board->control(),
         [this](const state::Resolution& addresses) { use_addresses(addresses); });
@@ -544,17 +555,46 @@ void Server::Impl::end_or_stop(const char* signal) {
         begin_drain();
     } else if (phase != Phase::stopping) {
         call(hooks.stopping);
+        begin_leaving();
+    }
+}
+
+// Waits until nobody else holds the listening sockets: a client that connects after their close is
+// refused, and does not wait in a queue that nobody reads.
+void Server::Impl::begin_leaving() {
+    phase = Phase::leaving;
+    for (const proxy::WorkerHandle& worker : shared.workers) {
+        worker.post_announce_close();
+    }
+    release_sockets();
+    if (!fence.is_open()) {
         begin_delay(config().shutdown_delay);
+        return;
+    }
+    fence.async_wait(asio::posix::stream_descriptor::wait_read, [this](error_code) {
+        if (phase == Phase::leaving) {
+            begin_delay(config().shutdown_delay);
+        }
+    });
+    fence_end.expires_after(kLongestFence);
+    fence_end.async_wait([this](error_code error) {
+        if (!error && fence.is_open()) {
+            spdlog::warn("systemd does not take the listening sockets out of its store");
+            fence.close();
+        }
+    });
+}
+
+void Server::Impl::release_sockets() {
+    deployment->release_sockets();
+    if (base::Descriptor made = sockets.store ? sockets.store->fence() : base::Descriptor()) {
+        fence.assign(made.release());
     }
 }
 
 // For `delay` all requests are served, but each answer is the last one of its connection. So few
 // clients are left when the virtual IP leaves.
 void Server::Impl::begin_delay(base::Duration delay) {
-    phase = Phase::leaving;
-    for (const proxy::WorkerHandle& worker : shared.workers) {
-        worker.post_announce_close();
-    }
     if (delay == base::Duration::zero()) {
         begin_drain();
         return;
@@ -580,6 +620,8 @@ void Server::Impl::begin_drain() {
             stop_now("shutdown_timeout is over");
         }
     });
+    // systemd may still hold the sockets: a client that connects must not depend on that.
+    deployment->refuse_clients();
     for (const proxy::WorkerHandle& worker : shared.workers) {
         worker.post_drain();
     }
@@ -594,7 +636,9 @@ void Server::Impl::stop_now(const char* why) {
     if (phase != Phase::draining) {
         if (phase != Phase::leaving) {
             call(hooks.stopping);
+            deployment->release_sockets();
         }
+        deployment->refuse_clients();
         await_finish();
     }
     phase = Phase::stopping;
@@ -703,8 +747,8 @@ asio::awaitable<std::string> Server::Impl::configuration() {
     co_return co_await in_background(print);
 }
 
-Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks)
-    : impl_(std::make_unique<Impl>(std::move(config), hooks)) {}
+Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks, Sockets sockets)
+    : impl_(std::make_unique<Impl>(std::move(config), hooks, std::move(sockets))) {}
 
 Server::~Server() = default;
 

@@ -1,6 +1,7 @@
 #include "s3gate/net/listen_socket.hpp"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -27,6 +28,20 @@ void set_option(int fd, int level, int name, int value) {
     ::setsockopt(fd, level, name, &value, sizeof value);
 }
 
+// The options that may be set before and after bind().
+void set_options(int fd) {
+    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    // keepalived may not have added a virtual IP yet (docs/architecture.md, "Start, drain, stop").
+    set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
+    // Accepted sockets inherit these options (tcp(7), socket(7)), which saves five system calls per
+    // client. Keepalive notices a vanished client within a minute.
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+}
+
 // No descriptor, with errno set, on failure.
 base::Descriptor bound_socket(const base::SocketAddress& address, bool shared) {
     sockaddr_storage storage;
@@ -37,19 +52,10 @@ base::Descriptor bound_socket(const base::SocketAddress& address, bool shared) {
         return {};
     }
     const int fd = socket.get();
-    set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    set_options(fd);
     if (shared) {
         set_option(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     }
-    // keepalived may not have added a virtual IP yet (docs/architecture.md, "Start, drain, stop").
-    set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
-    // Accepted sockets inherit these options (tcp(7), socket(7)), which saves five system calls per
-    // client. Keepalive notices a vanished client within a minute.
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
     if (address.ip().is_v6()) {
         set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1);
     }
@@ -60,6 +66,35 @@ base::Descriptor bound_socket(const base::SocketAddress& address, bool shared) {
         return {};
     }
     return socket;
+}
+
+// -1 if there is no such option.
+int option_of(int fd, int level, int name) {
+    int value = 0;
+    socklen_t length = sizeof value;
+    return ::getsockopt(fd, level, name, &value, &length) == 0 ? value : -1;
+}
+
+// What bind() fixed. Empty if the socket listens as ours do.
+std::string find_difference(int socket, const base::SocketAddress& address) {
+    const auto bound = bound_address(socket);
+    if (!bound || option_of(socket, SOL_SOCKET, SO_PROTOCOL) != IPPROTO_TCP ||
+        option_of(socket, SOL_SOCKET, SO_ACCEPTCONN) != 1) {
+        return "it is no listening TCP socket";
+    }
+    if (bound->ip() != address.ip() || (address.port() != 0 && bound->port() != address.port())) {
+        return "it listens on " + bound->to_string();
+    }
+    if (option_of(socket, SOL_SOCKET, SO_REUSEPORT) != 1) {
+        return "it has no SO_REUSEPORT";
+    }
+    if (bound->ip().is_v6() && option_of(socket, IPPROTO_IPV6, IPV6_V6ONLY) != 1) {
+        return "it has no IPV6_V6ONLY";
+    }
+    if (option_of(socket, SOL_SOCKET, SO_BINDTOIFINDEX) > 0) {
+        return "it is bound to an interface";
+    }
+    return {};
 }
 
 // A line of /proc/net/tcp or tcp6.
@@ -197,21 +232,55 @@ void refuse_handshakes(int socket) {
     }
 }
 
-std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::size_t count) {
-    std::vector<base::Descriptor> sockets;
+std::optional<base::SocketAddress> bound_address(int socket) {
+    sockaddr_storage storage{};
+    socklen_t length = sizeof storage;
+    const auto* const address = reinterpret_cast<const sockaddr*>(&storage);
+    return ::getsockname(socket, reinterpret_cast<sockaddr*>(&storage), &length) == 0
+               ? base::SocketAddress::from_sockaddr(address, length)
+               : std::nullopt;
+}
+
+std::string adopt_listener(int socket, const base::SocketAddress& address) {
+    if (std::string difference = find_difference(socket, address); !difference.empty()) {
+        return difference;
+    }
+    struct stat status{};
+    const uid_t user = ::geteuid();
+    if (::fstat(socket, &status) != 0 ||
+        (status.st_uid != user && ::fchown(socket, user, static_cast<gid_t>(-1)) != 0)) {
+        return "it belongs to another user";
+    }
+    // What the process before may have set, or an earlier version.
+    set_option(socket, IPPROTO_TCP, TCP_DEFER_ACCEPT, 0);
+    set_option(socket, SOL_SOCKET, SO_DETACH_FILTER, 0);
+    set_options(socket);
+    if (::fcntl(socket, F_SETFD, FD_CLOEXEC) != 0 ||
+        ::fcntl(socket, F_SETFL, ::fcntl(socket, F_GETFL) | O_NONBLOCK) != 0 ||
+        ::listen(socket, kBacklog) != 0) {
+        return std::generic_category().message(errno);
+    }
+    return {};
+}
+
+std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::size_t count,
+                                             std::vector<base::Descriptor> adopted) {
+    std::vector<base::Descriptor> sockets = std::move(adopted);
+    const auto first = std::ranges::find_if(sockets, &base::Descriptor::operator bool);
+    if (first != sockets.end()) {
+        address = bound_address(first->get()).value_or(address);
+    }
+    sockets.resize(std::max(sockets.size(), count));
     for (std::size_t i = 0; i < count; ++i) {
-        sockets.push_back(bound_socket(address, true));
-        if (!sockets.back()) {
+        if (sockets[i]) {
+            continue;
+        }
+        sockets[i] = bound_socket(address, true);
+        if (!sockets[i]) {
             throw std::system_error(errno, std::generic_category(), "bind " + address.to_string());
         }
         if (address.port() == 0) {
-            sockaddr_storage storage{};
-            socklen_t length = sizeof storage;
-            ::getsockname(sockets.back().get(), reinterpret_cast<sockaddr*>(&storage), &length);
-            if (const auto bound = base::SocketAddress::from_sockaddr(
-                    reinterpret_cast<sockaddr*>(&storage), length)) {
-                address = *bound;
-            }
+            address = bound_address(sockets[i].get()).value_or(address);
         }
     }
     return sockets;
@@ -219,7 +288,7 @@ std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::
 
 void start_listening(std::span<const base::Descriptor> sockets) {
     for (const base::Descriptor& socket : sockets) {
-        if (::listen(socket.get(), kBacklog) != 0) {
+        if (socket && ::listen(socket.get(), kBacklog) != 0) {
             throw std::system_error(errno, std::generic_category(), "listen");
         }
     }

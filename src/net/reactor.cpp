@@ -131,6 +131,10 @@ bool Reactor::watch(int descriptor, EventTarget& target, std::uint32_t events) {
     return epoll_ctl(epoll_.get(), EPOLL_CTL_MOD, descriptor, &event) == 0;
 }
 
+void Reactor::remove(int descriptor) {
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, descriptor, nullptr);
+}
+
 void Reactor::forget(const EventTarget& target) {
     // Fetched but undelivered events of this round must not reach a destroyed object.
     for (int i = event_index_; i < event_count_; ++i) {

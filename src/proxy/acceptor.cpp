@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -27,12 +28,22 @@ Acceptor::~Acceptor() {
     stay();
 }
 
-bool Acceptor::open() {
-    if (is_open_ || listener_->socket(worker_.index) < 0) {
-        return true;
+template <class Visit>
+void Acceptor::visit_places(Visit visit) const {
+    for (std::size_t i = worker_.index; i < listener_->places(); i += listener_->workers()) {
+        visit(i);
     }
-    is_open_ = true;
-    return worker_.reactor.add(listener_->socket(worker_.index), *this);
+}
+
+bool Acceptor::open() {
+    bool is_done = true;
+    if (!std::exchange(is_open_, true)) {
+        visit_places([&](std::size_t place) {
+            const int socket = listener_->socket(place);
+            is_done = is_done && (socket < 0 || worker_.reactor.add(socket, *this));
+        });
+    }
+    return is_done;
 }
 
 void Acceptor::use(Generation& generation, const AddressState& address) {
@@ -58,8 +69,14 @@ void Acceptor::stay() {
 }
 
 void Acceptor::close() {
+    // The service manager may hold the sockets too.
+    visit_places([&](std::size_t place) {
+        if (listener_->socket(place) >= 0) {
+            worker_.reactor.remove(listener_->socket(place));
+            listener_->close(place);
+        }
+    });
     worker_.reactor.forget(*this);
-    listener_->close(worker_.index);
     set_lacking(false);
 }
 
@@ -88,26 +105,29 @@ void Acceptor::empty_queue() {
 
 void Acceptor::accept_clients() {
     is_pending_ = false;
-    const int socket = listener_->socket(worker_.index);
-    if (socket < 0) {
-        return;
-    }
-    for (std::size_t i = 0; i < kAcceptsPerTurn; ++i) {
-        switch (accept_one(socket)) {
-            case Next::go_on:
-                continue;
-            case Next::wait:
-                set_lacking(false);
-                return;
-            case Next::pause:
-                is_pending_ = true;
-                set_lacking(true);
-                state::bump(worker_.counters.accept_paused);
-                return;
+    // The most urgent step of all sockets.
+    Next next = Next::wait;
+    visit_places([&](std::size_t place) {
+        const int socket = listener_->socket(place);
+        if (socket >= 0 && next != Next::pause) {
+            next = std::max(next, accept_some(socket));
         }
+    });
+    set_lacking(next == Next::pause);
+    if (next == Next::pause) {
+        is_pending_ = true;
+        state::bump(worker_.counters.accept_paused);
+    } else if (next == Next::go_on) {
+        go_on_later();
     }
-    set_lacking(false);
-    go_on_later();
+}
+
+Acceptor::Next Acceptor::accept_some(int socket) {
+    Next next = Next::go_on;
+    for (std::size_t i = 0; i < kAcceptsPerTurn && next == Next::go_on; ++i) {
+        next = accept_one(socket);
+    }
+    return next;
 }
 
 // The loop serves other events first.

@@ -1,5 +1,5 @@
-// One worker's part of a listener: its socket, and the generation of its clients. A client that
-// comes through the socket is kept, or handed to a worker with fewer. Lives until the last of its
+// One worker's part of a listener: its sockets, and the generation of its clients. A client that
+// comes through a socket is kept, or handed to a worker with fewer. Lives until the last of its
 // clients is gone. One thread.
 #pragma once
 
@@ -25,7 +25,7 @@ class Acceptor final : public net::EventTarget {
 
     // Accepts from now on; does nothing the second time. False without kernel memory.
     bool open();
-    // Closes this worker's socket. May be called twice.
+    // Closes this worker's sockets. May be called twice.
     void close();
     const Listener& listener() const { return *listener_; }
 
@@ -54,10 +54,14 @@ class Acceptor final : public net::EventTarget {
     void empty_queue();
 
   private:
-    // The step after one call of accept().
-    enum class Next : std::uint8_t { go_on, wait, pause };
+    // The step after a call of accept(); a later one is more urgent.
+    enum class Next : std::uint8_t { wait, go_on, pause };
+    // Calls visit(place) for each place of this worker's sockets.
+    template <class Visit>
+    void visit_places(Visit visit) const;
     void stay();
     void accept_clients();
+    Next accept_some(int socket);
     Next accept_one(int socket);
     void go_on_later();
     void set_lacking(bool lacks_descriptors);

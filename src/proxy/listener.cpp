@@ -1,5 +1,6 @@
 #include "s3gate/proxy/listener.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "s3gate/net/listen_socket.hpp"
@@ -7,16 +8,19 @@
 namespace s3gate::proxy {
 
 Listener::Listener(std::uint32_t index, const state::Address& address,
-                   const base::SocketAddress& bound, std::vector<base::Descriptor> sockets)
+                   const base::SocketAddress& bound, std::size_t workers,
+                   std::vector<base::Descriptor> sockets)
     : index_(index),
       identity_(address.identity),
       address_(bound),
+      workers_(workers),
       sockets_(std::move(sockets)),
-      open_(sockets_.size()) {}
+      open_(static_cast<std::size_t>(
+          std::ranges::count_if(sockets_, &base::Descriptor::operator bool))) {}
 
-void Listener::close(std::size_t worker) {
-    if (sockets_[worker]) {
-        sockets_[worker].close();
+void Listener::close(std::size_t place) {
+    if (sockets_[place]) {
+        sockets_[place].close();
         open_.fetch_sub(1, std::memory_order_release);
     }
 }
@@ -32,10 +36,11 @@ void Listener::listen() const {
 }
 
 std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::Address& address,
-                                        std::size_t workers) {
+                                        std::size_t workers,
+                                        std::vector<base::Descriptor> adopted) {
     base::SocketAddress bound = address.address;
-    std::vector<base::Descriptor> sockets = net::bind_listeners(bound, workers);
-    return std::make_shared<Listener>(index, address, bound, std::move(sockets));
+    std::vector<base::Descriptor> sockets = net::bind_listeners(bound, workers, std::move(adopted));
+    return std::make_shared<Listener>(index, address, bound, workers, std::move(sockets));
 }
 
 }  // namespace s3gate::proxy

@@ -342,6 +342,10 @@ struct Calls {
         }
         return 0;
     }
+    static int unwatch(int fd) {
+        socket(fd).target = nullptr;
+        return 0;
+    }
     static std::uint32_t watched_events_of(const Endpoint& at) {
         return events_of(at) & (at.watched | EPOLLERR | EPOLLHUP);
     }
@@ -518,7 +522,8 @@ int __wrap_epoll_ctl(int set, int operation, int fd, epoll_event* event) {
     if (!Calls::is_ours(fd)) {
         return __real_epoll_ctl(set, operation, fd, event);
     }
-    return Calls::watch(set, operation, fd, *event);
+    return operation == EPOLL_CTL_DEL ? Calls::unwatch(fd)
+                                      : Calls::watch(set, operation, fd, *event);
 }
 
 int __real_epoll_wait(int set, epoll_event* events, int room, int timeout);

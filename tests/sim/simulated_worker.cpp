@@ -93,7 +93,7 @@ void SimulatedWorker::add_listener(int socket, const state::Address& address) {
     sockets.emplace_back(socket);
     const auto index = parts_->listeners_made++;
     parts_->listeners.push_back(
-        std::make_shared<proxy::Listener>(index, address, address.address, std::move(sockets)));
+        std::make_shared<proxy::Listener>(index, address, address.address, 1, std::move(sockets)));
 }
 
 void SimulatedWorker::close_listener() {

@@ -43,9 +43,11 @@ def run_command(*arguments, timeout=DEADLINE, env=None):
 
 
 class NotifySocket:
-    """Receives the datagrams of sd_notify() in place of systemd."""
+    """Receives the datagrams of sd_notify() in place of systemd. Descriptors that come with them go
+    to `store` (support.descriptor_store), or are closed."""
 
-    def __init__(self, path):
+    def __init__(self, path, store=None):
+        self._store = store
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.bind(str(path))
         os.chmod(path, 0o777)  # also for a daemon that drops to another user
@@ -55,12 +57,17 @@ class NotifySocket:
     def _run(self):
         while True:
             try:
-                data = self._socket.recv(65536)
+                data, descriptors, _, _ = socket.recv_fds(self._socket, 65536, 16)
             except OSError:
                 return
             if not data:
                 return
             self.messages.append(data.decode())
+            if self._store:
+                self._store.take(data.decode(), descriptors)
+            else:
+                for descriptor in descriptors:
+                    os.close(descriptor)
 
     def has(self, line):
         return any(line in message.splitlines() for message in list(self.messages))
@@ -75,7 +82,8 @@ class NotifySocket:
 
 class Daemon:
     """`config` is a mapping (see support.config) or YAML text. `{dir}` in texts is the daemon's
-    folder. `prefix` is a command that becomes the daemon (by exec: the process stays)."""
+    folder. `prefix` is a command that becomes the daemon (by exec: the process stays). `store`
+    keeps its sockets, and passes it those of earlier daemons."""
 
     def __init__(
         self,
@@ -87,6 +95,7 @@ class Daemon:
         wait_ready=True,
         notify=True,
         prefix=(),
+        store=None,
     ):
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-e2e-", dir="/tmp"))
         self.dir.chmod(0o755)
@@ -106,13 +115,14 @@ class Daemon:
         self.file.write_text(text.replace("{dir}", str(self.dir)))
         self.stderr_file = self.dir / "stderr"
         self.stdout_file = self.dir / "stdout"
-        self.notify = NotifySocket(self.dir / "notify") if notify else None
+        self.notify = NotifySocket(self.dir / "notify", store) if notify else None
         inherited = {name: os.environ[name] for name in os.environ if name != "RUNTIME_DIRECTORY"}
         environment = {**inherited, **(env or {})}
         environment.pop("NOTIFY_SOCKET", None)
         if notify:
             environment["NOTIFY_SOCKET"] = str(self.dir / "notify")
 
+        passing, descriptors = store.passing() if store else ((), ())
         libc = ctypes.CDLL(None)
 
         def limits():
@@ -123,12 +133,13 @@ class Daemon:
 
         with open(self.stderr_file, "wb") as stderr, open(self.stdout_file, "wb") as stdout:
             self.process = subprocess.Popen(
-                [*prefix, binary(), "--config", str(self.file), *arguments],
+                [*prefix, *passing, binary(), "--config", str(self.file), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 env=environment,
                 preexec_fn=limits,
+                pass_fds=descriptors,
             )
         if wait_ready:
             try:

@@ -4,8 +4,10 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "s3gate/config/model.hpp"
+#include "s3gate/control/socket_store.hpp"
 
 namespace s3gate::control {
 
@@ -31,7 +33,14 @@ class Server {
         void* context = nullptr;
     };
 
-    Server(std::shared_ptr<const config::Config> config, Hooks hooks);
+    // Listening sockets that outlive a process.
+    struct Sockets {
+        std::vector<PassedSocket> passed;  // by a process that ended without a stop
+        SocketStore* store = nullptr;      // for the process after this one; null: none
+    };
+
+    // `sockets.store` must outlive the server.
+    Server(std::shared_ptr<const config::Config> config, Hooks hooks, Sockets sockets);
     ~Server();
 
     // Call it as early as possible: until then a signal for log rotation or reload ends the

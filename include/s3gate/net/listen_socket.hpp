@@ -41,13 +41,24 @@ std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddre
 // or are refused. Any thread.
 void refuse_handshakes(int socket);
 
-// `count` sockets on one address that do not listen yet, with the options (TCP_NODELAY, keepalive)
-// that accepted clients inherit; throws std::system_error when one cannot be made. The port
-// actually bound (for port 0 the first socket decides) is written to `address`.
-std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::size_t count);
+// The address that a socket is bound to; nullopt for what is no IP socket. Any thread.
+std::optional<base::SocketAddress> bound_address(int socket);
+
+// Gives a listening socket of another process all that bind_listeners() and start_listening() give
+// our own. Returns the reason why the socket cannot take the place of one at `address`, or nothing.
+// Port 0 stands for any port. As root it may change the socket's owner to this process's user:
+// sockets of one address and port must belong to one user (socket(7), SO_REUSEPORT).
+std::string adopt_listener(int socket, const base::SocketAddress& address);
+
+// At least `count` sockets on one address, with the options (TCP_NODELAY, keepalive) that accepted
+// clients inherit. `adopted` are those that are there already; each one that is missing is bound,
+// and does not listen yet. Throws std::system_error when one cannot be made. The port actually
+// bound (for port 0 the first socket decides) is written to `address`.
+std::vector<base::Descriptor> bind_listeners(base::SocketAddress& address, std::size_t count,
+                                             std::vector<base::Descriptor> adopted = {});
 
 // Clients that connect wait in the queues of the sockets from now on: a close would reset them.
-// Throws std::system_error.
+// Leaves out what is no descriptor. Throws std::system_error.
 void start_listening(std::span<const base::Descriptor> sockets);
 
 }  // namespace s3gate::net

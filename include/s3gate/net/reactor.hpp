@@ -85,7 +85,11 @@ class Reactor {
     // From now on reports only these EPOLL… bits, edge-triggered, and at once those that are true
     // now. Errors and hang-ups are always reported. False as in add().
     bool watch(int descriptor, EventTarget& target, std::uint32_t events);
-    // Must be called before `target` is destroyed. The descriptor leaves the set when it is closed.
+    // Takes a descriptor out of the set. For one that another process may hold too: such a
+    // descriptor stays in the set after its close and goes on reporting (epoll(7)).
+    void remove(int descriptor);
+    // Must be called before `target` is destroyed. A descriptor that no other process holds leaves
+    // the set when it is closed.
     void forget(const EventTarget& target);
 
     // Resumes `coroutine` after the current round of events. The caller must be about to suspend,

@@ -1,6 +1,6 @@
 // An address that the daemon listens on: one object for all workers, which lives as long as some
-// generation has the address. Owns one listening socket per worker. Made by the control side;
-// afterwards only close() changes it.
+// generation has the address. Owns one listening socket per worker, or more if an earlier process
+// with more workers left them. Made by the control side; afterwards only close() changes it.
 #pragma once
 
 #include <atomic>
@@ -18,10 +18,11 @@ namespace s3gate::proxy {
 
 class Listener {
   public:
-    // Takes over sockets that are bound to `bound`, one per worker. `index` is the listener's
+    // Takes over sockets that are bound to `bound`: the first `workers` belong to one worker each,
+    // and so on in turn; some of the further ones may be missing. `index` is the listener's
     // place in tables by listener, unique in the process.
     Listener(std::uint32_t index, const state::Address& address, const base::SocketAddress& bound,
-             std::vector<base::Descriptor> sockets);
+             std::size_t workers, std::vector<base::Descriptor> sockets);
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
@@ -30,11 +31,14 @@ class Listener {
     const std::string& identity() const { return identity_; }
     // The bound address, with the real port.
     const base::SocketAddress& address() const { return address_; }
-    // The socket of that worker; -1 after close().
-    int socket(std::size_t worker) const { return sockets_[worker].get(); }
-    // Closes the socket of that worker; does nothing when it is closed. Called by that worker's
-    // thread, or when no worker runs.
-    void close(std::size_t worker);
+    // Places of sockets. The places of a worker are its index and every workers() from there.
+    std::size_t places() const { return sockets_.size(); }
+    std::size_t workers() const { return workers_; }
+    // The socket at that place; negative where there is none, and after close().
+    int socket(std::size_t place) const { return sockets_[place].get(); }
+    // Closes the socket at that place, if there is one. Called by the thread of its worker, or when
+    // no worker runs.
+    void close(std::size_t place);
     // The kernel accepts clients from now on. Throws std::system_error. Control thread.
     void listen() const;
     // True once no worker can accept from it any more. Any thread.
@@ -47,13 +51,16 @@ class Listener {
     std::uint32_t index_;
     std::string identity_;
     base::SocketAddress address_;
-    std::vector<base::Descriptor> sockets_;  // by worker
-    std::atomic<std::size_t> open_;          // of them
+    std::size_t workers_;
+    std::vector<base::Descriptor> sockets_;
+    std::atomic<std::size_t> open_;  // of them
 };
 
-// A listener for `address` with one socket for each of `workers`, which does not listen yet. Throws
-// std::system_error when a socket cannot be made.
+// A listener for `address` with at least one socket for each of `workers`, of which the new ones do
+// not listen yet. `adopted`, by place, are there already; net::adopt_listener() approved of them.
+// Throws std::system_error when a socket cannot be made.
 std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::Address& address,
-                                        std::size_t workers);
+                                        std::size_t workers,
+                                        std::vector<base::Descriptor> adopted = {});
 
 }  // namespace s3gate::proxy

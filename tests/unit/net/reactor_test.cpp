@@ -30,6 +30,32 @@ TEST(Ticks, CoverADurationRoundedUp) {
     EXPECT_EQ(ticks_of(std::chrono::hours(24) * 365 * 100), 1u << 30);
 }
 
+struct Counted final : EventTarget {
+    void on_events(std::uint32_t) override { ++count; }
+    int count = 0;
+};
+
+// As systemd holds a copy of each listening socket: the close alone leaves it in the set.
+TEST(ReactorDescriptors, OneThatIsRemovedReportsNoMoreThoughACopyIsOpen) {
+    for (const bool is_removed : {false, true}) {
+        Loop loop;
+        Counted target;
+        TcpPair pair;
+        const Fd copy(::dup(pair.ours.get()));
+        ASSERT_TRUE(loop.reactor.add(pair.ours.get(), target));
+        loop.settle();
+        if (is_removed) {
+            loop.reactor.remove(pair.ours.get());
+        }
+        pair.ours.close();
+        const int before = target.count;
+        std::string_view news = "news";
+        send_some(pair.theirs, news);
+        loop.settle();
+        EXPECT_EQ(target.count > before, !is_removed);
+    }
+}
+
 struct Timer final : TimerNode {
     Timer(Reactor& in_reactor, std::vector<int>& in_order, int in_id)
         : reactor(in_reactor), order(in_order), id(in_id) {}

@@ -1,0 +1,31 @@
+// systemd, as the daemon talks to it: life signs, and the store of listening sockets. Without
+// NOTIFY_SOCKET (no service manager) every message does nothing.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "s3gate/control/server.hpp"
+#include "s3gate/control/socket_store.hpp"
+
+namespace s3gate::app {
+
+class ServiceManager final : public control::SocketStore {
+  public:
+    ServiceManager();
+
+    // The sockets that systemd passed to this process (sd_listen_fds(3)). They leave the store: a
+    // start that fails must not leave them there. Call it once, before there are other threads.
+    std::vector<control::PassedSocket> take_sockets();
+    // They use this object.
+    control::Server::Hooks hooks();
+
+    void keep(const std::string& name, int socket) override;
+    void drop(const std::string& name) override;
+    base::Descriptor fence() override;
+
+  private:
+    bool has_watchdog_ = false;
+};
+
+}  // namespace s3gate::app
