@@ -38,15 +38,6 @@ std::vector<state::CellId> sorted_peers(const state::Snapshot& snapshot) {
     return peers;
 }
 
-// The writer for the access log of `config`: the present one where the target stays.
-std::shared_ptr<observe::LogWriter> access_log_of(const config::Config& config,
-                                                  const proxy::Publication* present) {
-    const bool stays = present != nullptr &&
-                       present->snapshot->config->access_log.target == config.access_log.target;
-    return stays ? present->access_log
-                 : std::make_shared<observe::LogWriter>(config.access_log.target);
-}
-
 // The end of a writer waits up to a second for a target that takes nothing: only the thread may let
 // go of the last pointer. Without a thread the writer stays for the next time.
 void end_in_background(std::shared_ptr<observe::LogWriter>& writer) {
@@ -62,46 +53,49 @@ void end_in_background(std::shared_ptr<observe::LogWriter>& writer) {
 
 }  // namespace
 
-Draft read_draft(const std::string& file, const std::shared_ptr<const state::Snapshot>& before) {
-    config::LoadResult read = config::load(file, config::process_environment());
-    Draft draft;
-    if (read.ok()) {
-        draft.config = std::make_shared<const config::Config>(std::move(read.config));
-        draft.rings = state::build_rings(*draft.config, before.get());
+GenerationParts build_parts(std::shared_ptr<const config::Config> config,
+                            const std::shared_ptr<const state::Snapshot>& before) {
+    GenerationParts parts;
+    parts.config = std::move(config);
+    const config::Config& next = *parts.config;
+    parts.rings = state::build_rings(next, before.get());
+    const std::string& log = next.log.target;
+    const std::string& access_log = next.access_log.target;
+    try {
+        if (before && before->config->log.target != log) {
+            prepare_log(next.user, log);
+            parts.log = open_log_target(log);
+        }
+    } catch (const std::system_error& error) {
+        parts.problems.push_back("log " + log + ": " + error.code().message());
     }
-    draft.problems = std::move(read.problems);
-    draft.warnings = std::move(read.warnings);
-    return draft;
+    try {
+        if (!before || before->config->access_log.target != access_log) {
+            prepare_log(next.user, access_log);
+            parts.access_log = std::make_shared<observe::LogWriter>(access_log);
+        }
+    } catch (const std::system_error& error) {
+        parts.problems.push_back("access log " + access_log + ": " + error.code().message());
+    }
+    return parts;
 }
 
 Deployment::Deployment(const Parts& parts)
     : parts_(parts), directory_(parts.board), listeners_(parts.workers, parts.store) {}
 
-Provision Deployment::provision(const std::shared_ptr<const config::Config>& config,
-                                const state::Resolution& resolution, state::Rings rings,
-                                std::vector<std::string> found) {
+Provision Deployment::provision(GenerationParts parts, const state::Resolution& resolution) {
+    const std::shared_ptr<const config::Config> config = std::move(parts.config);
     Provision made;
-    std::vector<std::string>& problems = made.findings.problems;
-    problems = std::move(found);
+    made.findings.problems = std::move(parts.problems);
     try {
-        made.snapshot = state::build_snapshot(config, resolution, directory_, std::move(rings));
+        made.snapshot =
+            state::build_snapshot(config, resolution, directory_, std::move(parts.rings));
     } catch (const std::length_error& error) {
-        problems.emplace_back(error.what());
+        made.findings.problems.emplace_back(error.what());
         return made;
     }
-    prepare_log(config->user, config->log.target);
-    try {
-        made.log = parts_.log.open(config->log);
-    } catch (const std::system_error& error) {
-        problems.push_back("log " + config->log.target + ": " + error.code().message());
-    }
-    prepare_log(config->user, config->access_log.target);
-    try {
-        made.access_log = access_log_of(*config, publication_.get());
-    } catch (const std::system_error& error) {
-        problems.push_back("access log " + config->access_log.target + ": " +
-                           error.code().message());
-    }
+    made.log = std::move(parts.log);
+    made.access_log = parts.access_log ? std::move(parts.access_log) : publication_->access_log;
     made.listening = listeners_.provide(*made.snapshot, made.findings);
     const std::uint64_t carried = carried_connections(parts_.descriptors);
     if (config->limits.connections > carried) {

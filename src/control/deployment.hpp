@@ -15,7 +15,7 @@
 #include "health_checker.hpp"
 #include "listener_table.hpp"
 #include "operational_log.hpp"
-#include "s3gate/config/load.hpp"
+#include "s3gate/config/model.hpp"
 #include "s3gate/net/buffer_pool.hpp"
 #include "s3gate/observe/access_log.hpp"
 #include "s3gate/proxy/publication.hpp"
@@ -26,16 +26,19 @@
 
 namespace s3gate::control {
 
-// A configuration as it was read, with the parts of a generation that take long to build.
-struct Draft {
-    std::shared_ptr<const config::Config> config;  // null where there are problems
-    std::vector<config::Problem> problems;
-    std::vector<config::Problem> warnings;
+// The parts of a generation that take long to build, or that wait for a disk or for the host's user
+// database.
+struct GenerationParts {
+    std::shared_ptr<const config::Config> config;
     state::Rings rings;
+    std::shared_ptr<observe::LogWriter> access_log;  // null where the target stays
+    std::shared_ptr<observe::LogWriter> log;         // the same
+    std::vector<std::string> problems;               // of the logs
 };
-// Reads the file and all that it includes. `before`: the generation whose rings may serve again.
-// Any thread; blocks on the disk.
-Draft read_draft(const std::string& file, const std::shared_ptr<const state::Snapshot>& before);
+// `before`: the generation that serves, whose rings and log targets may serve again; null for the
+// start, when the operational log is open already. Any thread; blocks.
+GenerationParts build_parts(std::shared_ptr<const config::Config> config,
+                            const std::shared_ptr<const state::Snapshot>& before);
 
 // A generation that could be published at once.
 struct Provision {
@@ -69,10 +72,8 @@ class Deployment {
     Deployment(const Deployment&) = delete;
     Deployment& operator=(const Deployment&) = delete;
 
-    // `problems` were found before: the findings begin with them, and no socket is opened.
-    Provision provision(const std::shared_ptr<const config::Config>& config,
-                        const state::Resolution& resolution, state::Rings rings,
-                        std::vector<std::string> problems = {});
+    // The findings begin with the problems of `parts`; where there are some, no socket is opened.
+    Provision provision(GenerationParts parts, const state::Resolution& resolution);
     // Before provision() of the first generation: sockets that it may use.
     void inherit(InheritedSockets sockets) { listeners_.inherit(std::move(sockets)); }
     // For the first generation, before there are workers: they begin with publication().

@@ -107,12 +107,11 @@ class StandardError {
     std::uint64_t lost_ = 0;
 };
 
-// Null for standard error.
-std::shared_ptr<observe::LogWriter> open_target(const std::string& target) {
+}  // namespace
+
+std::shared_ptr<observe::LogWriter> open_log_target(const std::string& target) {
     return target == "stderr" ? nullptr : std::make_shared<observe::LogWriter>(target);
 }
-
-}  // namespace
 
 // spdlog serialises the calls with the sink's mutex.
 class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
@@ -160,7 +159,7 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
 };
 
 OperationalLog::OperationalLog(const config::Log& config)
-    : target_(config.target), sink_(std::make_shared<Sink>(open_target(config.target))) {
+    : target_(config.target), sink_(std::make_shared<Sink>(open_log_target(config.target))) {
     spdlog::set_default_logger(std::make_shared<spdlog::logger>("s3gate", sink_));
     apply(config);
 }
@@ -177,10 +176,6 @@ void OperationalLog::apply(const config::Log& config) const {
 
 void OperationalLog::reopen() {
     sink_->reopen();
-}
-
-std::shared_ptr<observe::LogWriter> OperationalLog::open(const config::Log& config) const {
-    return config.target == target_ ? nullptr : open_target(config.target);
 }
 
 std::shared_ptr<observe::LogWriter> OperationalLog::use(

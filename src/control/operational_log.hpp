@@ -12,6 +12,10 @@
 
 namespace s3gate::control {
 
+// Opens a target of the configuration's `log`; null for stderr. Throws std::system_error when a
+// path cannot be opened. Any thread; blocks on the disk.
+std::shared_ptr<observe::LogWriter> open_log_target(const std::string& target);
+
 class OperationalLog {
   public:
     // Installs spdlog's default logger. Throws std::system_error when a path cannot be opened.
@@ -24,11 +28,9 @@ class OperationalLog {
     // Opens the path anew (log rotation).
     void reopen();
 
-    // The target of another configuration, open; null where the target stays. Throws as the
-    // constructor does.
-    std::shared_ptr<observe::LogWriter> open(const config::Log& config) const;
-    // From now on level and target are those of `config`. `writer` is what open() returned. Returns
-    // the writer of the target before, if that is another one: its end may take a second.
+    // From now on level and target are those of `config`. `writer` has that target open; null for
+    // stderr, and where the target stays. Returns the writer of the target before, if that is
+    // another one: its end may take a second.
     std::shared_ptr<observe::LogWriter> use(const config::Log& config,
                                             std::shared_ptr<observe::LogWriter> writer);
 

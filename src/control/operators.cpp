@@ -1,7 +1,6 @@
 #include "operators.hpp"
 
 #include <pwd.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <limits>
@@ -43,7 +42,7 @@ Operators::Operators(const std::vector<std::string>& users) {
         if (const auto uid = uid_of(user)) {
             names_.emplace(*uid, name_of(*uid));
         } else {
-            spdlog::warn("admin.operators: {}", find_operator_problem(user));
+            problems_.push_back(find_operator_problem(user));
         }
     }
 }

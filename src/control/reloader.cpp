@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -9,11 +10,13 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <chrono>
 #include <exception>
+#include <iterator>
 #include <set>
 #include <utility>
 
 #include "in_background.hpp"
 #include "s3gate/config/difference.hpp"
+#include "s3gate/config/load.hpp"
 
 namespace s3gate::control {
 namespace {
@@ -71,6 +74,29 @@ class Reloader::Turn {
     std::shared_ptr<Turns> turns_;
 };
 
+Reloader::Draft Reloader::read_draft(const std::string& file,
+                                     const std::shared_ptr<const state::Snapshot>& before) {
+    config::LoadResult read = config::load(file, config::process_environment());
+    Draft draft;
+    if (read.ok()) {
+        draft = draft_of(std::make_shared<const config::Config>(std::move(read.config)), before);
+    }
+    draft.problems = std::move(read.problems);
+    std::ranges::move(read.warnings, std::back_inserter(draft.warnings));
+    return draft;
+}
+
+Reloader::Draft Reloader::draft_of(std::shared_ptr<const config::Config> config,
+                                   const std::shared_ptr<const state::Snapshot>& before) {
+    Draft draft;
+    draft.operators = Operators(config->admin.operators);
+    for (const std::string& problem : draft.operators.problems()) {
+        draft.warnings.push_back({{config->file, 0}, "admin.operators", problem});
+    }
+    draft.parts = build_parts(std::move(config), before);
+    return draft;
+}
+
 Reloader::Reloader(const Parts& parts)
     : parts_(parts),
       turns_(std::make_shared<Turns>(parts.context)),
@@ -107,19 +133,19 @@ asio::awaitable<CommandOutcome> Reloader::read_and_use(std::optional<base::Durat
     // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
     const auto read = [file = parts_.deployment.config().file,
                        before = parts_.deployment.snapshot()] { return read_draft(file, before); };
-    const Draft draft = co_await in_background(read);
-    if (!draft.config) {
+    Draft draft = co_await in_background(read);
+    if (!draft.parts.config) {
         CommandOutcome outcome =
             refusal("reload refused: the configuration that serves stays as it is");
         outcome.problems = draft.problems;
         outcome.warnings = draft.warnings;
         co_return outcome;
     }
-    co_await know_names(*draft.config);
+    co_await know_names(*draft.parts.config);
     if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
         co_return refusal("reload refused: " + obstacle);
     }
-    co_return use(draft, parts_.names.addresses(), confirm);
+    co_return use(std::move(draft), parts_.names.addresses(), confirm);
 }
 
 // Looks up the new names. A name that does not resolve is no reason to refuse: its servers are down
@@ -136,46 +162,47 @@ asio::awaitable<void> Reloader::know_names(const config::Config& config) {
     }
 }
 
-CommandOutcome Reloader::use(const Draft& draft, const state::Resolution& resolution,
+CommandOutcome Reloader::use(Draft draft, const state::Resolution& resolution,
                              std::optional<base::Duration> confirm) {
     Deployment& deployment = parts_.deployment;
-    Provision provision = deployment.provision(draft.config, resolution, draft.rings);
+    const std::shared_ptr<const config::Config> config = draft.parts.config;
+    const auto finding = [&](const std::string& text) {
+        return config::Problem{{config->file, 0}, {}, text};
+    };
+    Provision provision = deployment.provision(std::move(draft.parts), resolution);
     CommandOutcome outcome;
-    outcome.warnings = draft.warnings;
-    for (const std::string& warning : provision.findings.warnings) {
-        outcome.warnings.push_back({{draft.config->file, 0}, {}, warning});
-    }
+    outcome.warnings = std::move(draft.warnings);
+    std::ranges::transform(provision.findings.warnings, std::back_inserter(outcome.warnings),
+                           finding);
     if (!provision.findings.problems.empty()) {
         outcome.is_done = false;
         outcome.message = "reload refused: the configuration that serves stays as it is";
-        for (const std::string& problem : provision.findings.problems) {
-            outcome.problems.push_back({{draft.config->file, 0}, {}, problem});
-        }
+        std::ranges::transform(provision.findings.problems, std::back_inserter(outcome.problems),
+                               finding);
         parts_.names.forget_unused();
         return outcome;
     }
-    const std::shared_ptr<const state::Snapshot> before = deployment.snapshot();
-    for (config::Problem& warning : fixed_keys(*first_, *draft.config)) {
-        outcome.warnings.push_back(std::move(warning));
-    }
+    std::ranges::move(fixed_keys(*first_, *config), std::back_inserter(outcome.warnings));
+    std::shared_ptr<const config::Config> before = deployment.snapshot()->config;
     deployment.publish(std::move(provision), confirm ? Leavers::keep : Leavers::close,
                        parts_.workers, parts_.checker);
-    parts_.names.use(*draft.config, confirm ? Unused::keep : Unused::forget);
-    if (const std::string warning = parts_.published(); !warning.empty()) {
-        outcome.warnings.push_back({{draft.config->file, 0}, {}, warning});
+    parts_.names.use(*config, confirm ? Unused::keep : Unused::forget);
+    if (const std::string warning = parts_.published(std::move(draft.operators));
+        !warning.empty()) {
+        outcome.warnings.push_back(finding(warning));
     }
     is_undone_ = false;
     outcome.message = "reloaded: generation " + std::to_string(deployment.number());
     if (confirm) {
-        begin_trial(*before, *confirm);
+        begin_trial(std::move(before), *confirm);
         outcome.message += "; undone in " + seconds_of(*confirm) + " s unless confirmed";
     }
     return outcome;
 }
 
-void Reloader::begin_trial(const state::Snapshot& before, base::Duration limit) {
+void Reloader::begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit) {
     const base::TimePoint end = base::Clock::now() + limit;
-    trial_ = Trial{before.config, state::rings_of(before), limit, end};
+    trial_ = Trial{std::move(before), limit, end};
     trial_end_.expires_at(end);
     trial_end_.async_wait([this](const auto& error) {
         if (!error) {
@@ -216,13 +243,18 @@ asio::awaitable<void> Reloader::end_trial() {
 
 // The configuration before is provisioned again.
 asio::awaitable<void> Reloader::undo(Trial trial) {
+    // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
+    const auto prepare = [config = trial.before, before = parts_.deployment.snapshot()] {
+        return draft_of(config, before);
+    };
+    Draft draft = co_await in_background(prepare);
     co_await know_names(*trial.before);
     if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
         spdlog::warn("not confirmed, but not undone: {}", obstacle);
         co_return;
     }
     Provision provision =
-        parts_.deployment.provision(trial.before, parts_.names.addresses(), std::move(trial.rings));
+        parts_.deployment.provision(std::move(draft.parts), parts_.names.addresses());
     if (!provision.findings.problems.empty()) {
         for (const std::string& problem : provision.findings.problems) {
             spdlog::error("{}", problem);
@@ -234,7 +266,8 @@ asio::awaitable<void> Reloader::undo(Trial trial) {
     }
     parts_.deployment.publish(std::move(provision), Leavers::close, parts_.workers, parts_.checker);
     parts_.names.use(*trial.before);
-    if (const std::string warning = parts_.published(); !warning.empty()) {
+    if (const std::string warning = parts_.published(std::move(draft.operators));
+        !warning.empty()) {
         spdlog::warn("{}", warning);
     }
     is_undone_ = true;

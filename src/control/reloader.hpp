@@ -14,6 +14,7 @@
 #include "deployment.hpp"
 #include "health_checker.hpp"
 #include "name_service.hpp"
+#include "operators.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
 #include "s3gate/proxy/worker_handle.hpp"
@@ -32,8 +33,9 @@ class Reloader {
         // The reason why no reload is possible now; empty if one is. Called more than once for a
         // reload.
         std::function<std::string()> obstacle;
-        // Called when another configuration serves. Returns a warning for the operator, or nothing.
-        std::function<std::string()> published;
+        // Called when another configuration serves, with the users of its admin.operators. Returns
+        // a warning for the operator, or nothing.
+        std::function<std::string(Operators)> published;
     };
 
     explicit Reloader(const Parts& parts);
@@ -52,10 +54,21 @@ class Reloader {
 
   private:
     class Turn;
+    // What a reload needs and the loop must not wait for: files, rings, logs, users.
+    struct Draft {
+        GenerationParts parts;  // without a configuration where there are problems
+        Operators operators{{}};
+        std::vector<config::Problem> problems = {};
+        std::vector<config::Problem> warnings = {};
+    };
+    // Any thread; blocks. `before`: the generation that serves.
+    static Draft read_draft(const std::string& file,
+                            const std::shared_ptr<const state::Snapshot>& before);
+    static Draft draft_of(std::shared_ptr<const config::Config> config,
+                          const std::shared_ptr<const state::Snapshot>& before);
     // A reload that waits to be confirmed.
     struct Trial {
         std::shared_ptr<const config::Config> before;
-        state::Rings rings;  // of `before`
         base::Duration limit;
         base::TimePoint end;
     };
@@ -63,9 +76,9 @@ class Reloader {
     boost::asio::awaitable<void> wait_for_turn();
     boost::asio::awaitable<CommandOutcome> read_and_use(std::optional<base::Duration> confirm);
     boost::asio::awaitable<void> know_names(const config::Config& config);
-    CommandOutcome use(const Draft& draft, const state::Resolution& resolution,
+    CommandOutcome use(Draft draft, const state::Resolution& resolution,
                        std::optional<base::Duration> confirm);
-    void begin_trial(const state::Snapshot& before, base::Duration limit);
+    void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);
     boost::asio::awaitable<void> end_trial();
     boost::asio::awaitable<void> undo(Trial trial);
 

@@ -30,6 +30,7 @@
 #include "in_background.hpp"
 #include "name_service.hpp"
 #include "operational_log.hpp"
+#include "operators.hpp"
 #include "process_setup.hpp"
 #include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
@@ -120,8 +121,8 @@ struct Server::Impl final : Commands {
     void become_user();
     void build_shared();
     void build_services();
-    void open_control_socket();
-    std::string follow_configuration();
+    void open_control_socket(Operators operators);
+    std::string follow_configuration(Operators operators);
     void start_workers();
     void start_checks();
 
@@ -221,7 +222,11 @@ int Server::Impl::run() {
         deployment->begin(std::move(provision));
         build_shared();
         build_services();
-        open_control_socket();
+        Operators operators(first_config->admin.operators);
+        for (const std::string& problem : operators.problems()) {
+            spdlog::warn("admin.operators: {}", problem);
+        }
+        open_control_socket(std::move(operators));
     } catch (const std::exception& error) {
         if (log) {
             spdlog::error("cannot start: {}", error.what());
@@ -277,9 +282,10 @@ Provision Server::Impl::provision_start() {
             problems.push_back("cannot listen on " + listen.text + " (admin): " + probe.error);
         }
     }
-    Provision provision =
-        deployment->provision(first_config, names->addresses(),
-                              state::build_rings(*first_config, nullptr), std::move(problems));
+    GenerationParts parts = build_parts(first_config, nullptr);
+    problems.insert(problems.end(), parts.problems.begin(), parts.problems.end());
+    parts.problems = std::move(problems);
+    Provision provision = deployment->provision(std::move(parts), names->addresses());
     for (const std::string& warning : provision.findings.warnings) {
         spdlog::warn("{}", warning);
     }
@@ -316,7 +322,7 @@ void Server::Impl::build_shared() {
 
 // After the change of user: that user owns the folder and the file. A default path that cannot be
 // used costs only the socket. A written path, or one with a living owner, forbids the start.
-void Server::Impl::open_control_socket() {
+void Server::Impl::open_control_socket(Operators operators) {
     const config::Admin& admin = config().admin;
     const std::string path = config::control_socket(admin, config::process_environment());
     if (path.empty()) {
@@ -324,12 +330,12 @@ void Server::Impl::open_control_socket() {
         return;
     }
     if (control_socket && control_socket->path() == path) {
-        control_socket->use(Operators(admin.operators));
+        control_socket->use(std::move(operators));
         return;
     }
     try {
         control_socket =
-            std::make_unique<ControlSocket>(context, path, Operators(admin.operators), *this);
+            std::make_unique<ControlSocket>(context, path, std::move(operators), *this);
     } catch (const SocketTaken&) {
         throw;
     } catch (const std::runtime_error& error) {
@@ -342,9 +348,9 @@ void Server::Impl::open_control_socket() {
 
 // A reload has published another configuration. A socket that cannot be made does not take it back:
 // the socket of before goes on. Returns what the operator must know of that.
-std::string Server::Impl::follow_configuration() {
+std::string Server::Impl::follow_configuration(Operators operators) {
     try {
-        open_control_socket();
+        open_control_socket(std::move(operators));
     } catch (const std::runtime_error& error) {
         return std::string(error.what()) + "; the command socket stays where it was";
     }
@@ -390,7 +396,8 @@ void Server::Impl::build_services() {
         });
     reloader = std::make_unique<Reloader>(Reloader::Parts{
         context, *deployment, *names, *checker, shared.workers,
-        [this] { return obstacle_to_reload(); }, [this] { return follow_configuration(); }});
+        [this] { return obstacle_to_reload(); },
+        [this](Operators operators) { return follow_configuration(std::move(operators)); }});
     daemon_status = std::make_unique<DaemonStatus>(
         context,
         DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers});

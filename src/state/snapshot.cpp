@@ -183,14 +183,6 @@ Rings build_rings(const config::Config& config, const Snapshot* before) {
     return rings;
 }
 
-Rings rings_of(const Snapshot& snapshot) {
-    Rings rings;
-    for (const Site& site : snapshot.sites) {
-        rings.push_back(site.default_group().ring);
-    }
-    return rings;
-}
-
 std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Config> config,
                                                const Resolution& resolution,
                                                SlotDirectory& directory, Rings rings) {

@@ -139,8 +139,6 @@ using Resolution = std::map<std::string, std::vector<base::IpAddress>>;
 // be null. Any thread.
 using Rings = std::vector<policy::KetamaRing>;
 Rings build_rings(const config::Config& config, const Snapshot* before);
-// Those of a snapshot.
-Rings rings_of(const Snapshot& snapshot);
 
 // Builds a generation. Numeric hosts need no entry in `resolution`. Throws std::length_error, which
 // names the cell's owner, when the board has no room; the generation cannot serve then. `rings` are

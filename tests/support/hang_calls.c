@@ -1,0 +1,51 @@
+/* Makes the user database and the opening of some files hang, as a network does whose server is
+ * gone. Preloaded into a daemon by tests/e2e/reload/test_reload_hangs.py. While the file that
+ * HANG_WHILE names exists, getpwnam() and getpwuid() wait, and so does the opening of every path
+ * that ends in ".hangs". */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void wait_for_the_end(void) {
+    const char* const file = getenv("HANG_WHILE");
+    while (file != NULL && access(file, F_OK) == 0) {
+        usleep(10000);
+    }
+}
+
+struct passwd* getpwnam(const char* name) {
+    struct passwd* (*const next)(const char*) = dlsym(RTLD_NEXT, "getpwnam");
+    wait_for_the_end();
+    return next(name);
+}
+
+struct passwd* getpwuid(uid_t uid) {
+    struct passwd* (*const next)(uid_t) = dlsym(RTLD_NEXT, "getpwuid");
+    wait_for_the_end();
+    return next(uid);
+}
+
+static int open_by(const char* symbol, const char* path, int flags, mode_t mode) {
+    int (*const next)(const char*, int, ...) = dlsym(RTLD_NEXT, symbol);
+    const char* const end = strrchr(path, '.');
+    if (end != NULL && strcmp(end, ".hangs") == 0) {
+        wait_for_the_end();
+    }
+    return next(path, flags, mode);
+}
+
+#define OPEN(symbol)                                        \
+    int symbol(const char* path, int flags, ...) {          \
+        va_list rest;                                       \
+        va_start(rest, flags);                              \
+        const mode_t mode = (mode_t)va_arg(rest, unsigned); \
+        va_end(rest);                                       \
+        return open_by(#symbol, path, flags, mode);         \
+    }
+OPEN(open)
+OPEN(open64)
