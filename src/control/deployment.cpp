@@ -17,9 +17,10 @@
 namespace s3gate::control {
 namespace {
 
-// Time between the last handshake that a leaving socket begins and its close. Most clients have a
-// shorter round trip, so their handshake ends in this time. On one machine 20 ms avoid all resets.
-constexpr base::Duration kLastHandshakes{100};
+// Time between the last handshake that a leaving socket begins and its close, which resets the
+// handshakes in progress. It covers the first repetition of a lost packet, after a second (RFC 6298
+// §2.1), and a machine that is slow with its packets. No client waits for it.
+constexpr base::Duration kLastHandshakes{1500};
 // Descriptors that are no client's and no backend's: listeners, pipes, logs, health checks.
 constexpr std::uint64_t kReservedDescriptors = 512;
 

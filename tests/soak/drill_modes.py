@@ -69,7 +69,7 @@ class AtLimits(Drill):
 
     def __init__(self, options):
         super().__init__(options)
-        self.refusals = []  # (when it began, reason, client's address)
+        self.refusals = []  # (when it began, when it ended, reason, client's address)
         self.times = []  # (from when, regime)
         self.kinds = itertools.chain.from_iterable(
             itertools.repeat(name, self.RELOADS) for name in itertools.cycle(self.REGIMES)
@@ -104,15 +104,16 @@ class AtLimits(Drill):
             for line in lines:
                 if b'"error":"-"' not in line:
                     fields = json.loads(line)
-                    begun = float(fields["@msec"]) - fields["responsetime"]
-                    self.refusals.append((begun, fields["error"], fields["client"]))
+                    ended = float(fields["@msec"])
+                    begun = ended - fields["responsetime"]
+                    self.refusals.append((begun, ended, fields["error"], fields["client"]))
 
     def _failures_as_configured(self, latest):
         return latest["slow_downs"]
 
     def _judge(self):
         super()._judge()
-        counts = collections.Counter(reason for _, reason, _ in self.refusals)
+        counts = collections.Counter(reason for _, _, reason, _ in self.refusals)
         totals = self.report["the daemon's own totals"]
         self.report["refused, by reason"] = dict(counts)
         waited = self.report["requests that waited for room"] = total_of(totals, WAITED)
@@ -127,13 +128,13 @@ class AtLimits(Drill):
         if wrong:
             self.problems.append(f"{len(wrong)} refused without a limit: {wrong[:3]}")
 
-    def _is_in_force(self, begun, reason, client):
+    def _is_in_force(self, begun, ended, reason, client):
         if reason == PER_CLIENT and not client.startswith(self.CROWDED):
             return False
         # The last regime that began before the slack, and all since.
         before = [i for i, (at, _) in enumerate(self.times) if at < begun - self.SLACK]
         first = max(before, default=0)
-        regimes = [regime for at, regime in self.times[first:] if at <= begun]
+        regimes = [regime for at, regime in self.times[first:] if at <= ended]
         return any(reason in self.REGIMES[regime] for regime in regimes)
 
 

@@ -9,9 +9,9 @@
 // to 20 s; `slow` ones, whose PUTs and GETs take `slow_ms` each, and `medium` ones with
 // `medium_ms`; `tunnel` ones. `keys`: the number of sessions that all of them share; the end says
 // which nodes served each of them. `crowded`: the fresh ones have so many addresses of their own
-// instead of one for some four clients. `grace_ms`: requests of slow and tunnel clients that end
-// without their answer after so long are counted as "overdue"; a SlowDown of the proxy is counted
-// as "slow_downs" always. Neither is told.
+// instead of one for some four clients. `grace_ms`: requests of slow, medium and tunnel clients
+// that end without their answer after so long are counted as "overdue"; a SlowDown of the proxy is
+// counted as "slow_downs" always. Neither is told.
 //
 // Lines on stdin: `calm` (from here on no request may fail; counted separately), `stop` (no further
 // request; those in progress end), `quick` (no further slow request), `use HOST:PORT` and `leave
@@ -290,7 +290,7 @@ std::uint32_t Clients::source_of(const Client& c) const {
 }
 
 bool Clients::is_overdue(const Client& c, Outcome outcome) const {
-    return crowd_.grace_ms > 0 && (c.role == Role::slow || c.role == Role::tunnel) &&
+    return crowd_.grace_ms > 0 && (is_long(c) || c.role == Role::tunnel) &&
            (outcome == Outcome::cut || outcome == Outcome::error_of_proxy) &&
            now_ms() - c.begun_at >= crowd_.grace_ms;
 }

@@ -281,7 +281,7 @@ def test_a_refusal_needs_a_limit_in_force():
         (25, QUEUE_FULL, other, False),
         (35, QUEUE_FULL, other, True),
     ):
-        assert drill._is_in_force(begun, reason, client) == is_right, (begun, reason, client)
+        assert drill._is_in_force(begun, begun + 1, reason, client) == is_right, (begun, reason)
 
 
 def test_a_reset_is_no_limit(node, tmp_path):
