@@ -26,14 +26,6 @@ std::optional<std::uint64_t> parse_canonical(std::string_view digits, std::uint6
     return value && *value <= max ? value : std::nullopt;
 }
 
-std::optional<std::uint16_t> parse_port(std::string_view digits) {
-    const auto value = parse_canonical(digits, 65535);
-    if (!value) {
-        return std::nullopt;
-    }
-    return static_cast<std::uint16_t>(*value);
-}
-
 // The host without brackets, and the port's digits without the colon.
 struct Split {
     std::string_view host;
@@ -103,6 +95,14 @@ bool is_zero_after(const std::array<std::uint8_t, 16>& bytes, unsigned bits) {
 
 }  // namespace
 
+std::optional<std::uint16_t> parse_port(std::string_view digits) {
+    const auto value = parse_canonical(digits, 65535);
+    if (!value) {
+        return std::nullopt;
+    }
+    return static_cast<std::uint16_t>(*value);
+}
+
 IpAddress::IpAddress(const in_addr& v4) {
     std::memcpy(bytes_.data(), &v4, sizeof v4);
 }
@@ -115,6 +115,16 @@ IpAddress::IpAddress(const in6_addr& v6) {
     }
     std::copy(bytes, bytes + sizeof v6, bytes_.begin());
     v6_ = true;
+}
+
+std::array<std::uint8_t, 16> IpAddress::v6_bytes() const {
+    if (v6_) {
+        return bytes_;
+    }
+    std::array<std::uint8_t, 16> mapped{};
+    std::ranges::copy(kMappedPrefix, mapped.begin());
+    std::copy_n(bytes_.begin(), sizeof(in_addr), mapped.begin() + kMappedPrefix.size());
+    return mapped;
 }
 
 std::optional<IpAddress> IpAddress::parse(std::string_view text) {

@@ -1,6 +1,7 @@
 #include "local_answers.hpp"
 
 #include "s3gate/http/head.hpp"
+#include "s3gate/http/proxy_protocol.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -12,6 +13,10 @@ constexpr LocalAnswer kTooManyConnections{
     "client connection limit"};
 constexpr LocalAnswer kTooManyRequests{503, "SlowDown", "Please reduce your request rate.", false,
                                        "client rate limit"};
+// From a peer whose header is not read. A source that anybody could name would be worth nothing.
+constexpr std::string_view kUnexpectedHeader = "unexpected PROXY protocol header";
+constexpr LocalAnswer kProxyHeaderRefused{400, "InvalidRequest", kUnexpectedHeader, true,
+                                          kUnexpectedHeader};
 constexpr LocalAnswer kStatusPageDenied{403, "AccessDenied", "Access Denied.", false,
                                         "status page denied"};
 
@@ -43,6 +48,9 @@ LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& requ
     state::bump(context.worker.counters.refused_requests);
     if (why == HeadRead::too_long) {
         return answer_to_long_head(context, request);
+    }
+    if (http::begins_like_proxy_header(request.received())) {
+        return kProxyHeaderRefused;
     }
     const http::HeadError error = request.head_error();
     if (error == http::HeadError::too_many_fields) {

@@ -64,6 +64,8 @@ class Request {
     const http::RequestHead& head() const { return memory_.head; }
     const http::RequestMeaning& meaning() const { return meaning_; }
     http::HeadError head_error() const { return meaning_.error; }
+    // All received bytes of the head, with empty lines before it and bytes behind it.
+    std::string_view received() const { return {memory_.head_buffer.data(), head_fill_}; }
     // The received start line, possibly incomplete.
     std::string_view received_line() const;
     bool has_start_line() const { return scanner_.has_start_line(); }

@@ -29,6 +29,8 @@ class IpAddress {
     bool is_wildcard() const;
     // 4 or 16 bytes in network order; the rest of the array is zero.
     const std::array<std::uint8_t, 16>& bytes() const { return bytes_; }
+    // 16 bytes in network order; an IPv4 address is mapped (::ffff:10.0.0.1, RFC 4291 §2.5.5.2).
+    std::array<std::uint8_t, 16> v6_bytes() const;
     // Without brackets: "10.0.0.1", "2001:db8::1".
     std::string to_string() const;
     bool operator==(const IpAddress&) const = default;
@@ -85,6 +87,9 @@ class Cidr {
 
 // True if one of the blocks contains `ip`.
 bool contains(const std::vector<Cidr>& blocks, const IpAddress& ip);
+
+// A port of 0 to 65535 in decimal digits without leading zeros; nullopt for any other text.
+std::optional<std::uint16_t> parse_port(std::string_view digits);
 
 // A host with an optional port as operators write it.
 struct HostPort {

@@ -66,6 +66,26 @@ def test_get_and_head(stage, name):
     assert lengths[0] == lengths[1]
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"PROXY TCP4 192.0.2.1 198.51.100.2 56224 9000\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00",
+    ],
+)
+def test_a_proxy_header_is_refused_by_its_name(stage, header):
+    """The operator of a balancer that sends one reads what is wrong, not "first byte"."""
+    daemon, _ = stage
+    with Dialogue(daemon.address) as client:
+        client.send(header + b"GET /b/k HTTP/1.1\r\nHost: a\r\n\r\n")
+        (answer,) = client.responses([b"GET"], until_end=True).messages
+    check(answer, 400)
+    assert b"<Message>unexpected PROXY protocol header</Message>" in answer.data
+    line = daemon.wait_log("-")
+    assert line["error"] == "unexpected PROXY protocol header"
+
+
 @pytest.mark.parametrize("method", [b"GET", b"HEAD"])
 def test_a_head_that_never_ends(gate, method):
     backend = RecordingBackend()

@@ -76,3 +76,12 @@ def start_lines():
     yield refuse("SMTP", b"EHLO a\r\nMAIL FROM:<a@b>\r\n\r\n")
     yield refuse("Redis", b"*1\r\n$4\r\nPING\r\n\r\n")
     yield refuse("FastCGI", b"\x01\x01\x00\x01\x00\x08\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00")
+    # From a peer that no accept_proxy names, a header that names a source is no request.
+    for header in (
+        b"PROXY TCP4 192.0.2.1 198.51.100.2 56224 9000\r\n",
+        b"PROXY TCP6 2001:db8::1 2001:db8::2 56224 9000\r\n",
+        b"PROXY UNKNOWN\r\n",
+        b"\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00",
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c\xc0\x00\x02\x01\xc6\x33\x64\x02\xdb\xa0\x23\x28",
+    ):
+        yield refuse(f"PROXY protocol header {header!r}", header + get())

@@ -3,9 +3,11 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <random>
 #include <string>
+#include <vector>
 
 namespace s3gate::base {
 namespace {
@@ -39,6 +41,14 @@ TEST(IpAddress, FoldsMappedAddresses) {
     EXPECT_EQ(ip("::ffff:a01:203"), ip("10.1.2.3"));
     EXPECT_TRUE(ip("::10.1.2.3").is_v6()) << "the deprecated compatible form is not mapped";
     EXPECT_TRUE(ip("1::ffff:10.1.2.3").is_v6());
+}
+
+TEST(IpAddress, MapsV4ForThoseWhoWantV6) {
+    const auto mapped = ip("192.0.2.1").v6_bytes();
+    EXPECT_EQ(std::vector(mapped.begin() + 10, mapped.end()),
+              (std::vector<std::uint8_t>{0xff, 0xff, 192, 0, 2, 1}));
+    EXPECT_TRUE(std::all_of(mapped.begin(), mapped.begin() + 10, [](int b) { return b == 0; }));
+    EXPECT_EQ(ip("2001:db8::1").v6_bytes(), ip("2001:db8::1").bytes());
 }
 
 TEST(IpAddress, RefusesAllElse) {
@@ -228,6 +238,14 @@ TEST(Cidr, AgreesWithMasks) {
             const std::string host_bit = text(base | 1u << random() % (32 - prefix));
             EXPECT_FALSE(Cidr::parse(host_bit + "/" + std::to_string(prefix))) << seed;
         }
+    }
+}
+
+TEST(Port, HasOneSpelling) {
+    EXPECT_EQ(parse_port("0"), 0);
+    EXPECT_EQ(parse_port("65535"), 65535);
+    for (const char* bad : {"", "00", "080", "65536", "-1", "+1", " 1", "1 ", "0x1", "1e1"}) {
+        EXPECT_FALSE(parse_port(bad)) << bad;
     }
 }
 
