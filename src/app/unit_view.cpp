@@ -16,8 +16,10 @@
 #include <functional>
 #include <iomanip>
 #include <map>
+#include <set>
 #include <sstream>
 #include <string_view>
+#include <thread>
 #include <utility>
 
 #include "s3gate/base/text.hpp"
@@ -27,6 +29,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+// FileDescriptorStoreMax= of systemd/s3gate.service.
+constexpr std::uint64_t kShippedBound = 4096;
 constexpr std::string_view kLowPorts = "CAP_NET_BIND_SERVICE";
 
 // The user ids that systemd reserves for DynamicUser= (its UIDS-GIDS document).
@@ -261,6 +265,8 @@ void apply(UnitView& unit, Capabilities& capabilities, const Setting& setting) {
         unit.home = home_of(value);
     } else if (name == "ExecStart" && !value.empty()) {
         unit.config_file = config_of(value);
+    } else if (name == "FileDescriptorStoreMax") {
+        unit.kept_sockets = base::parse_decimal(value).value_or(unit.kept_sockets);
     } else if (name == "AmbientCapabilities") {
         change_set(capabilities.ambient, value);
     } else if (name == "CapabilityBoundingSet") {
@@ -473,6 +479,7 @@ class Judge {
     void check_ports() const;
     void check_files() const;
     void check_targets() const;
+    void check_kept_sockets() const;
 
   private:
     void warn(const config::Location& where, std::string key, std::string message) const {
@@ -738,6 +745,28 @@ void Judge::check_targets() const {
     check_target(config.admin.socket, config.admin.where, "admin.socket", Purpose::socket);
 }
 
+// A socket for each address and worker. Beyond the bound a crash closes them.
+void Judge::check_kept_sockets() const {
+    const config::Config& config = result_.config;
+    std::set<std::string> addresses;
+    for (const config::Site& site : config.sites) {
+        for (const config::Listen& listen : site.listen) {
+            addresses.insert(listen.text);
+        }
+    }
+    const std::uint64_t workers =
+        config.workers != 0 ? config.workers : std::thread::hardware_concurrency();
+    const std::uint64_t sockets = addresses.size() * workers;
+    if (unit_.kept_sockets < sockets) {
+        warn({unit_.file, 0}, "FileDescriptorStoreMax",
+             "is " + std::to_string(unit_.kept_sockets) + " for " + std::to_string(sockets) +
+                 " listening sockets: after a crash clients of the others are refused until the "
+                 "next process listens; " +
+                 drop_in({"FileDescriptorStoreMax=" +
+                          std::to_string(std::max<std::uint64_t>(sockets, kShippedBound))}));
+    }
+}
+
 }  // namespace
 
 std::optional<Identity> identity_of(const std::string& user) {
@@ -839,6 +868,7 @@ void check_unit(const UnitView& unit, config::LoadResult& result) {
     judge.check_ports();
     judge.check_files();
     judge.check_targets();
+    judge.check_kept_sockets();
 }
 
 }  // namespace s3gate::app

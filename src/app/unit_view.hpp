@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -49,6 +50,7 @@ struct UnitView {
     std::vector<std::string> writable;     // ReadWritePaths=
     std::vector<std::string> bound;        // BindPaths= with the same source and destination
     bool may_bind_low_ports = false;
+    std::uint64_t kept_sockets = 0;  // FileDescriptorStoreMax=
 
     Identity identity() const;
 };

@@ -49,9 +49,9 @@ def messages(findings, key):
 
 
 def unit_text(config, *settings):
-    return "\n".join(
-        ["[Service]", f"ExecStart=/usr/bin/s3gate --config {config}", *settings, "[Install]", ""]
-    )
+    start = f"ExecStart=/usr/bin/s3gate --config {config}"
+    kept = "FileDescriptorStoreMax=4096"
+    return "\n".join(["[Service]", start, kept, *settings, "[Install]", ""])
 
 
 def main_file(**changes):
@@ -218,6 +218,24 @@ def test_root_looks_with_the_eyes_of_the_installed_unit(folder):
     (message,) = messages(warnings_of(path, prefix=prefix)[0], "access_log.target")
     assert "ProtectSystem" not in message and "install -d -m 0750 -o nobody" in message
     assert "the user who runs this check" in messages(warnings_of(path)[0], "access_log.target")[0]
+
+
+def test_a_unit_that_does_not_keep_all_sockets(folder):
+    site = make_site([dead_address(), dead_address()])
+    site["listen"] += [f"127.0.0.1:{free_port()}"]
+    path = write(folder, make_config([site], workers=3))
+    unit = folder / "s3gate.service"
+    for kept, advised in (("6", ""), ("5", "4096"), ("0", "4096"), ("none", "")):
+        unit.write_text(unit_text("/etc/x.yaml", f"FileDescriptorStoreMax={kept}"))
+        found = messages(warnings_of(path, "--unit", unit)[0], "FileDescriptorStoreMax")
+        assert bool(found) == bool(advised), (kept, found)
+        if found:
+            assert found[0].startswith(f"is {kept} for 6 listening sockets: ")
+            assert found[0].endswith(f"the line FileDescriptorStoreMax={advised}")
+    unit.write_text("[Service]\nExecStart=/usr/bin/s3gate\n")
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "FileDescriptorStoreMax")
+    assert message.startswith("is 0 for 6 listening sockets: ")
+    assert messages(warnings_of(path, "--unit", SHIPPED)[0], "FileDescriptorStoreMax") == []
 
 
 def test_drop_ins_count(folder):
