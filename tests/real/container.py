@@ -16,7 +16,7 @@ After=systemd-journald.socket
 Requires=systemd-journald.socket
 [Service]
 Type=oneshot
-TimeoutStartSec=90
+TimeoutStartSec={seconds}
 ExecStart=-/bin/bash /probe.sh
 ExecStart=-/bin/systemctl --force --force poweroff
 """
@@ -53,7 +53,7 @@ def run_in_systemd(folder, files, probe, seconds=120):
         for path, content in {
             **files,
             "etc/machine-id": uuid.uuid4().hex + "\n",
-            "etc/systemd/system/probe.service": PROBE_UNIT,
+            "etc/systemd/system/probe.service": PROBE_UNIT.format(seconds=seconds - 30),
             "probe.sh": probe,
         }.items():
             target = root / path
