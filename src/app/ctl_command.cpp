@@ -5,7 +5,9 @@
 #include <boost/system/error_code.hpp>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "commands.hpp"
@@ -23,25 +25,46 @@ using std::chrono::milliseconds;
 // Below the two seconds and more that keepalived's sample gives its check.
 constexpr milliseconds kHealthLimit{1500};
 
-// The socket of the configuration; empty after a message if it has none.
+void note(const std::string& message) {
+    std::fprintf(stderr, "note: %s\n", message.c_str());
+}
+
+// The socket of the configuration; empty after a message if it has none. A file with problems does
+// not keep a command from the daemon, which says more about them.
 std::string socket_of_file(const std::string& file) {
-    const auto config = load_or_report(file, stderr);
-    if (!config) {
+    const config::LoadResult read = config::load(file, config::process_environment());
+    const auto admin =
+        read.ok() ? read.config.admin : config::load_admin(file, config::process_environment());
+    if (!admin) {
+        complain(read.problems.front().to_string());
         return {};
     }
-    std::string out = socket_of(config->admin);
+    std::string out = socket_of(*admin);
     if (out.empty()) {
         complain(file + " says admin.socket: off: its daemon takes no commands");
+    } else if (!read.ok()) {
+        note(file + " is broken (" + read.problems.front().to_string() + "); asking " + out);
     }
     return out;
+}
+
+// Without options: the default, or where there is none, the socket of the default configuration.
+std::string default_socket() {
+    const std::string usual = socket_of(config::Admin());
+    std::error_code ignored;
+    if (std::filesystem::exists(usual, ignored)) {
+        return usual;
+    }
+    const auto admin = config::load_admin(kDefaultFile, config::process_environment());
+    const std::string named = admin ? socket_of(*admin) : usual;
+    return named.empty() ? usual : named;
 }
 
 std::vector<std::string> sockets_of(const CtlOptions& options) {
     if (!options.sockets.empty()) {
         return options.sockets;
     }
-    const std::string one =
-        options.file.empty() ? socket_of(config::Admin()) : socket_of_file(options.file);
+    const std::string one = options.file.empty() ? default_socket() : socket_of_file(options.file);
     return one.empty() ? std::vector<std::string>() : std::vector{one};
 }
 

@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <set>
+#include <sstream>
 #include <system_error>
 #include <utility>
 
@@ -469,6 +470,25 @@ LoadResult load(const std::string& file, const Environment& environment) {
     loader.sort_by_place();
     result.files = loader.take_files();
     return result;
+}
+
+std::optional<Admin> load_admin(const std::string& file, const Environment& environment) {
+    const FileText content = read_file(file);
+    if (!content.error.empty()) {
+        return std::nullopt;
+    }
+    // The lines of the key alone: a mistake elsewhere makes YAML give up on the whole text.
+    std::istringstream lines(content.text);
+    std::string block;
+    bool is_inside = false;
+    for (std::string line; std::getline(lines, line);) {
+        const bool begins_key = !line.empty() && line.find_first_of(" \t#}") != 0;
+        is_inside = begins_key ? line.starts_with("admin:") : is_inside;
+        block += is_inside ? line + "\n" : "";
+    }
+    LoadResult result;
+    Loader(environment, result).run_text(block, file);
+    return result.config.admin;
 }
 
 LoadResult load_dump(const std::string& text, const std::string& name) {

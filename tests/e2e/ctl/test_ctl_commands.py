@@ -10,6 +10,7 @@ import re
 import resource
 import signal
 import socket
+import subprocess
 import time
 
 import pytest
@@ -18,8 +19,8 @@ from support.backend import answer_ok, hang
 from support.client import RawClient
 from support.config import FAST_HEALTH, dead_address, make_config, make_site, to_yaml
 from support.ctl import ADMIN, ask, ctl, socket_of, status_of
-from support.daemon import run_command
-from support.waiting import SCALE, wait_until
+from support.daemon import binary, run_command
+from support.waiting import DEADLINE, SCALE, wait_until
 
 TOP = {"admin": ADMIN}
 
@@ -265,6 +266,54 @@ def test_the_socket_of_a_configuration(daemon, tmp_path):
     other.write_text("workers: many\n")
     done = run_command("ctl", "-c", str(other), "status")
     assert done.returncode == 4 and "workers: " in done.stderr
+
+
+BROKEN = {
+    "value": "workers: many\n{good}",
+    "key": "{good}workerz: 1\n",
+    "yaml": "{good}access_log: {{target: off\n",
+    "yaml before": "log: [unclosed\n{good}",
+}
+
+
+@pytest.mark.parametrize("mistake", BROKEN)
+def test_a_broken_file_keeps_no_command_from_the_daemon(daemon, mistake):
+    """Whoever reloads with a broken file wants to see what is wrong with it."""
+    daemon.write(BROKEN[mistake].format(good=daemon.file.read_text()))
+    file = str(daemon.file)
+    done = run_command("ctl", "-c", file, "status")
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"note: {file} is broken ({file}:")
+    assert f"); asking {socket_of(daemon)}\n" in done.stderr
+    done = run_command("ctl", "-c", file, "reload")
+    assert done.returncode == 1 and "reload refused: " in done.stderr
+
+
+def test_a_file_that_is_missing_is_no_default(tmp_path):
+    """A typing error must not command another daemon."""
+    done = run_command("ctl", "-c", str(tmp_path / "missing.yaml"), "standby")
+    assert done.returncode == 4 and "missing.yaml: cannot be read: " in done.stderr
+    assert "ctl.sock" not in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can have another /etc")
+def test_without_options_the_default_file_names_the_socket(daemon, tmp_path):
+    """As the packaged unit's ExecReload is run, where admin.socket is not the default."""
+    etc = tmp_path / "etc"
+    own = 'cp -a /etc/. "$0"; mkdir -p "$0/s3gate"; cp "$1" "$0/s3gate/s3gate.yaml"; shift'
+    command = ["unshare", "-m", "--propagation", "private", "sh", "-e", "-c"]
+    command += [f'mkdir "$0"; {own}; mount --bind "$0" /etc; exec "$@"', str(etc)]
+    done = subprocess.run(
+        [*command, str(daemon.file), binary(), "ctl", "reload"],
+        env={"RUNTIME_DIRECTORY": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    if "unshare: " in done.stderr or "mount: " in done.stderr:
+        pytest.skip(f"mount namespaces are not permitted here: {done.stderr.strip()}")
+    assert done.returncode == 0 and done.stdout.endswith("reloaded: generation 2\n"), done.stderr
 
 
 def test_json_is_the_answer_itself(daemon):
