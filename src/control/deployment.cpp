@@ -128,6 +128,7 @@ void Deployment::take(Provision provision) {
         retire(before->access_log);
     }
     ++number_;
+    addresses_problem_.clear();
     loaded_at_ = std::chrono::system_clock::now();
 }
 
@@ -150,6 +151,7 @@ void Deployment::publish(Provision provision, Leavers leavers,
 bool Deployment::use_addresses(const state::Resolution& resolution,
                                const std::vector<proxy::WorkerHandle>& workers,
                                HealthChecker& checker) {
+    collect();  // cells that nobody uses any more
     const auto before = snapshot();
     auto changed = std::make_shared<proxy::Publication>(*publication_);
     try {
@@ -157,10 +159,15 @@ bool Deployment::use_addresses(const state::Resolution& resolution,
             state::build_snapshot(before->config, resolution, directory_,
                                   state::build_rings(*before->config, before.get()));
     } catch (const std::length_error& error) {
-        spdlog::error("new addresses are not used: {}", error.what());
+        if (addresses_problem_.empty()) {
+            spdlog::error("new addresses are not used, the next look-up tries again: {}",
+                          error.what());
+        }
+        addresses_problem_ = error.what();
         return false;
     }
     publication_ = std::move(changed);
+    addresses_problem_.clear();
     announce(workers, checker, *before);
     return true;
 }

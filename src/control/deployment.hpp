@@ -88,8 +88,8 @@ class Deployment {
     // before are down until their first check.
     void publish(Provision provision, Leavers leavers,
                  const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
-    // Publishes the present configuration with other addresses. False, with a line in the log, when
-    // the board has no room for them.
+    // Publishes the present configuration with other addresses. False when the board has no room
+    // for them; the first time of several in a row is a line in the log.
     bool use_addresses(const state::Resolution& resolution,
                        const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
     void close_leavers(const std::vector<proxy::WorkerHandle>& workers);
@@ -108,6 +108,8 @@ class Deployment {
     // The number of the present generation; 1 at the start.
     std::uint64_t number() const { return number_; }
     std::chrono::system_clock::time_point loaded_at() const { return loaded_at_; }
+    // Why the addresses of the last use_addresses() are not used; empty if they are.
+    const std::string& addresses_problem() const { return addresses_problem_; }
     // Earlier generations that still serve requests or connections.
     std::size_t old_generations() const { return directory_.generations() - 1; }
 
@@ -125,6 +127,7 @@ class Deployment {
     std::shared_ptr<const proxy::Publication> publication_;
     // Log writers of earlier configurations: the workers still hand them their last lines.
     std::vector<std::shared_ptr<observe::LogWriter>> old_writers_;
+    std::string addresses_problem_;
     std::uint64_t number_ = 0;
     std::chrono::system_clock::time_point loaded_at_;
 };

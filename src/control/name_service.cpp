@@ -87,6 +87,7 @@ std::map<std::string, NameService::Wish> NameService::wishes_of(const config::Co
 }
 
 void NameService::use(const config::Config& config, Unused unused) {
+    is_unused_ = false;  // the configuration serves with all addresses
     std::map<std::string, Wish> wishes = wishes_of(config);
     for (auto& [host, name] : names_) {
         if (!wishes.contains(host)) {
@@ -362,7 +363,7 @@ void NameService::accept(const std::string& host, Name& name, const LookupResult
     if (name.is_used() && surplus == 0 && name.known.surplus() > 0) {
         spdlog::warn("{}", surplus_message(host, name.known.surplus()));
     }
-    if (name.is_used() && !change.is_empty()) {
+    if (name.is_used() && (!change.is_empty() || is_unused_)) {
         tell_change();
     }
     settle(host);
@@ -419,7 +420,7 @@ void NameService::tell_change() {
     change_timer_.expires_after(kSettle);
     change_timer_.async_wait(while_alive([this](error_code error) {
         if (!error && std::exchange(is_change_due_, false)) {
-            on_change_(addresses_);
+            is_unused_ = !on_change_(addresses_);
         }
     }));
 }

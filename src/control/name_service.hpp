@@ -51,8 +51,9 @@ enum class Unused : std::uint8_t {
 class NameService {
   public:
     // Called in the loop with all addresses after addresses of names in use changed. Changes within
-    // kSettle cause one call.
-    using OnChange = std::function<void(const state::Resolution&)>;
+    // kSettle cause one call. False if they cannot be used now: the next answer to a look-up causes
+    // a further call.
+    using OnChange = std::function<bool(const state::Resolution&)>;
     static constexpr base::Duration kSettle{100};
     // Interval of a name that is not known, unless `resolve.interval` is shorter.
     static constexpr base::Duration kUnknownInterval{10'000};
@@ -161,6 +162,7 @@ class NameService {
     std::optional<base::TimePoint> armed_;  // when alarm_timer_ ends
     Timer change_timer_;
     bool is_change_due_ = false;
+    bool is_unused_ = false;  // the last change was not used
     bool is_stopped_ = false;
     std::vector<std::shared_ptr<Waiter>> waiters_;
     std::minstd_rand random_;

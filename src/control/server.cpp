@@ -135,7 +135,7 @@ struct Server::Impl final : Commands {
     void report_groups(base::TimePoint now);
     void report_losses(base::TimePoint now);
     void report_counters(std::optional<CounterReport::Line> line) const;
-    void use_addresses(const state::Resolution& addresses);
+    bool use_addresses(const state::Resolution& addresses);
     void become_ready();
     void on_hangup();
     std::string obstacle_to_reload() const;
@@ -267,7 +267,7 @@ void Server::Impl::build_deployment() {
     deployment->inherit(InheritedSockets(std::exchange(sockets.passed, {})));
     names = std::make_unique<NameService>(
         context, board->control(),
-        [this](const state::Resolution& addresses) { use_addresses(addresses); });
+        [this](const state::Resolution& addresses) { return use_addresses(addresses); });
     names->use(*first_config);
     names->resolve_first(kResolveAtStart);
 }
@@ -537,10 +537,9 @@ void Server::Impl::report_counters(std::optional<CounterReport::Line> line) cons
     }
 }
 
-void Server::Impl::use_addresses(const state::Resolution& addresses) {
-    if (phase != Phase::draining && phase != Phase::stopping) {
-        deployment->use_addresses(addresses, shared.workers, *checker);
-    }
+bool Server::Impl::use_addresses(const state::Resolution& addresses) {
+    return phase == Phase::draining || phase == Phase::stopping ||
+           deployment->use_addresses(addresses, shared.workers, *checker);
 }
 
 void Server::Impl::on_hangup() {

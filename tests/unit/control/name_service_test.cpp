@@ -119,9 +119,13 @@ class NameServiceTest : public testing::Test {
     state::ControlCounters counters;
     ScriptedLookup names;
     std::vector<state::Resolution> changes;
+    bool are_used = true;
     std::unique_ptr<NameService> service = std::make_unique<NameService>(
         context, counters,
-        [this](const state::Resolution& addresses) { changes.push_back(addresses); },
+        [this](const state::Resolution& addresses) {
+            changes.push_back(addresses);
+            return are_used;
+        },
         names.lookup());
 
   private:
@@ -209,6 +213,20 @@ TEST_F(NameServiceTest, ChangesOfAddressesAreTold) {
     ASSERT_TRUE(run_until([&] { return changes.size() == 3; }));
     EXPECT_THAT(changes[2].at("a"), ElementsAre(ip("10.0.0.3")));
     EXPECT_EQ(take_log(), "info group: a:9000 (10.0.0.2) is no longer an address of it\n");
+}
+
+TEST_F(NameServiceTest, AChangeThatCannotBeUsedIsTriedAgainWithTheNextAnswer) {
+    names.set("a", found({"10.0.0.1"}));
+    start(config_of({"a"}));
+    are_used = false;
+    names.set("a", found({"10.0.0.2"}));
+    ASSERT_TRUE(run_until([&] { return changes.size() == 3; }));
+    are_used = true;
+    ASSERT_TRUE(run_until([&] { return changes.size() == 4; }));
+    EXPECT_THAT(changes.back().at("a"), ElementsAre(ip("10.0.0.2")));
+    ASSERT_TRUE(run_rounds("a", 20));
+    EXPECT_EQ(changes.size(), 4u);
+    EXPECT_EQ(take_log(), "info group: a:9000 (10.0.0.2) has moved: it was 10.0.0.1\n");
 }
 
 TEST_F(NameServiceTest, AnotherOrderIsNoChange) {
@@ -543,7 +561,7 @@ TEST_F(NameServiceTest, CanBeDestroyedAtAnyTime) {
         names.set("a", found({"10.0.0." + std::to_string(turn + 1)}));
         names.hang("mute");
         service = std::make_unique<NameService>(
-            context, counters, [](const state::Resolution&) {}, names.lookup());
+            context, counters, [](const state::Resolution&) { return true; }, names.lookup());
         service->use(config_of({"a", "mute"}));
         service->when_known({"mute", "b"}, milliseconds{1}, [] {});
         if (turn % 2 == 0) {
