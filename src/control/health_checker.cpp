@@ -15,7 +15,9 @@
 #include <boost/system/system_error.hpp>
 #include <cmath>
 #include <exception>
+#include <limits>
 #include <map>
+#include <string>
 #include <utility>
 
 #include "health_probe.hpp"
@@ -30,25 +32,61 @@ using boost::system::error_code;
 using Executor = asio::io_context::executor_type;
 constexpr asio::use_awaitable_t<Executor> kAwait{};
 
+// Bounds the checks of a group that run at a time, in all generations together.
+class Places {
+  public:
+    explicit Places(asio::io_context& context)
+        : free_(context, std::numeric_limits<std::size_t>::max()) {}
+
+    void set_limit(unsigned limit) {
+        while (limit_ < limit) {
+            ++limit_;
+            give_back();
+        }
+        while (limit_ > limit) {
+            --limit_;
+            surplus_ += free_.try_receive([](error_code) {}) ? 0 : 1;
+        }
+    }
+    // Checks that wait get a place in the order in which they came. The place is lost unless
+    // give_back() follows.
+    Task<void> take() {
+        for (bool is_taken = false; !is_taken;) {
+            // A coroutine that is cancelled here ends at its next wait.
+            const auto [error] = co_await free_.async_receive(asio::as_tuple(kAwait));
+            is_taken = !error;
+        }
+    }
+    void give_back() {
+        if (surplus_ > 0) {
+            --surplus_;
+        } else {
+            free_.try_send(error_code{});
+        }
+    }
+
+  private:
+    unsigned limit_ = 0;
+    unsigned surplus_ = 0;  // checks that run beyond the limit since it fell
+    asio::experimental::channel<Executor, void(error_code)> free_;  // a message for each free place
+};
+
 // The checks of one group in one generation.
 struct GroupChecks {
-    GroupChecks(asio::io_context& context, const config::Health& health)
+    GroupChecks(const config::Health& health, std::shared_ptr<Places> common)
         : plan(std::make_shared<const ProbePlan>(probe_plan_of(health))),
           interval(std::max(health.interval, base::Duration(1))),
           fall(health.fall),
           rise(health.rise),
-          places(context, std::max(health.concurrency, 1U)) {
-        while (places.try_send(error_code{})) {
-        }
+          places(std::move(common)) {
+        places->set_limit(std::max(health.concurrency, 1U));
     }
 
     const std::shared_ptr<const ProbePlan> plan;
     const base::Duration interval;
     const unsigned fall;
     const unsigned rise;
-    // A semaphore with one message for each check that may still begin. Checks that wait for a
-    // message receive one in the order in which they came.
-    asio::experimental::channel<Executor, void(error_code)> places;
+    const std::shared_ptr<Places> places;
 };
 
 // The checks of one backend, as long as some generation has the backend.
@@ -97,18 +135,6 @@ base::TimePoint next_due(Check& check) {
     return check.due;
 }
 
-// Takes a place in the backend's group, and tells which group that is.
-Task<std::shared_ptr<GroupChecks>> place_for(const Check& check) {
-    for (;;) {
-        const std::shared_ptr<GroupChecks> group = check.group;
-        const auto [error] = co_await group->places.async_receive(asio::as_tuple(kAwait));
-        if (!error) {
-            co_return group;
-        }
-        // A newer generation took the check over. It waits in that generation's group.
-    }
-}
-
 // A coroutine that is cancelled ends with operation_aborted. Every other exception is a bug and
 // ends the process.
 void rethrow_unless_cancelled(const std::exception_ptr& error) {
@@ -145,6 +171,7 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     state::Board& board;
     OnDown on_down;
     std::map<state::CellId, std::shared_ptr<Check>> checks;  // by cell
+    std::map<std::string, std::shared_ptr<Places>> places;   // by name of the group
     std::uint64_t stalls = 0;  // results of checks that began before the last stall do not count
     std::function<void()> round_done;
     Timer round_timer;
@@ -152,8 +179,12 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
 
 void HealthChecker::Impl::use(const state::Snapshot& snapshot) {
     std::map<state::CellId, std::shared_ptr<Check>> kept;
+    const std::map<std::string, std::shared_ptr<Places>> before = std::exchange(places, {});
     std::size_t index = 0;
     for (const state::Group& group : state::groups_of(snapshot)) {
+        const auto known = before.find(group.name);
+        places.emplace(group.name,
+                       known != before.end() ? known->second : std::make_shared<Places>(context));
         use_group(group, index++, kept);
     }
     for (const auto& [id, check] : checks) {  // no group of the new generation has these
@@ -177,7 +208,7 @@ void HealthChecker::Impl::use_group(const state::Group& group, std::size_t group
         }
         return;
     }
-    const auto common = std::make_shared<GroupChecks>(context, health);
+    const auto common = std::make_shared<GroupChecks>(health, places.at(group.name));
     for (std::size_t i = 0; i < group.peers.size(); ++i) {
         const state::Peer& peer = group.peers[i];
         const std::shared_ptr<Check> check = take_over(peer.id(), *common);
@@ -205,7 +236,6 @@ std::shared_ptr<Check> HealthChecker::Impl::take_over(state::CellId id, const Gr
         }
         check->state = fresh;
     }
-    check->group->places.cancel();  // checks that wait there now wait in their new group
     return check;
 }
 
@@ -229,12 +259,17 @@ Task<void> HealthChecker::Impl::keep_checking(Check& check) {
 }
 
 Task<void> HealthChecker::Impl::check_once(Check& check) {
-    const std::shared_ptr<GroupChecks> group = co_await place_for(check);
+    const std::shared_ptr<Places> its_places = check.group->places;
+    co_await its_places->take();
     const std::uint64_t begun_in = stalls;
-    const ProbeResult result = co_await probe(group->plan, check.address);
-    // A cancelled check may not get here. No other check misses the place: those of its group are
-    // cancelled too, or wait in the group of a newer generation.
-    group->places.try_send(error_code{});
+    ProbeResult result;
+    try {
+        result = co_await probe(check.group->plan, check.address);
+    } catch (...) {  // cancelled
+        its_places->give_back();
+        throw;
+    }
+    its_places->give_back();
     if ((co_await asio::this_coro::cancellation_state).cancelled() !=
         asio::cancellation_type::none) {
         co_return;

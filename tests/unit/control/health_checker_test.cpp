@@ -547,6 +547,28 @@ TEST_F(HealthCheckerTest, AWaitingCheckGetsTheRoomOfANewGeneration) {
     EXPECT_EQ(board.control().failed, 0u);
 }
 
+TEST_F(HealthCheckerTest, NewGenerationsHaveNoFurtherRoom) {
+    health.concurrency = 2;
+    health.timeout = seconds{120};
+    ScriptedServer& shared = add_server();
+    shared.answer = "";
+    health.port = shared.port();
+    checker.use(snapshot_of({1, 2, 3, 4, 5, 6}));
+    ASSERT_TRUE(run_until([&] { return shared.requests.size() == 2; }));
+    for (int generation = 0; generation < 3; ++generation) {
+        checker.use(snapshot_of({1, 2, 3, 4, 5, 6, 7}));
+        ASSERT_TRUE(run_until([&] { return context.poll_one() == 0; }));
+        EXPECT_EQ(shared.most_open, 2);
+    }
+    health.concurrency = 1;
+    checker.use(snapshot_of({5, 6}));  // the two that ran are gone
+    ASSERT_TRUE(run_until([&] { return shared.requests.size() == 3 && shared.open == 1; }));
+    health.concurrency = 2;
+    checker.use(snapshot_of({5, 6}));
+    ASSERT_TRUE(run_until([&] { return shared.requests.size() == 4; }));
+    EXPECT_EQ(shared.most_open, 2);
+}
+
 // Checks that run, that wait for their turn and that are not due: all end with their backend.
 TEST_F(HealthCheckerTest, WhoIsGoneLeavesNothingOpen) {
     constexpr std::uint16_t kBackends = 100;
