@@ -115,6 +115,17 @@ std::string site_text(const json::object& site) {
     return out;
 }
 
+// A list of texts, with commas between them; empty for anything else.
+std::string joined(const json::value& list) {
+    std::string out;
+    if (const json::array* const texts = list.if_array()) {
+        for (const json::value& text : *texts) {
+            out += (out.empty() ? "" : ", ") + text_of(text);
+        }
+    }
+    return out;
+}
+
 std::string config_text(const json::object& config) {
     std::string out = "configuration " + text_at(config, "file") + ", generation " +
                       text_at(config, "generation") + ", loaded " +
@@ -133,6 +144,16 @@ std::string config_text(const json::object& config) {
     }
     if (is_true(config, "differs_from_disk")) {
         out += "running differs from disk\n";
+    }
+    if (is_true(config, "reload_running")) {
+        out += "a reload is running\n";
+    }
+    if (const std::string keys = joined(at(config, "pending_restart")); !keys.empty()) {
+        out += "a restart is pending: " + keys + "\n";
+    }
+    if (const json::string* const problem = at(config, "addresses_problem").if_string();
+        problem != nullptr && !problem->empty()) {
+        out += "new addresses of names are not used: " + std::string(*problem) + "\n";
     }
     return out;
 }

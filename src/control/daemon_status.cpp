@@ -51,6 +51,9 @@ GenerationFacts DaemonStatus::generation() const {
         .confirm_in = confirm_until ? std::optional(std::chrono::duration_cast<base::Duration>(
                                           *confirm_until - base::Clock::now()))
                                     : std::nullopt,
+        .is_reloading = sources_.reloader.is_running(),
+        .pending_restart = sources_.reloader.pending_restart(),
+        .addresses_problem = sources_.deployment.addresses_problem(),
     };
 }
 

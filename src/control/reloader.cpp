@@ -117,7 +117,21 @@ asio::awaitable<CommandOutcome> Reloader::reload(std::optional<base::Duration> c
         outcome = refusal(std::string("reload failed: ") + error.what());
     }
     log_outcome(outcome);
+    if (outcome.is_done) {  // the name service has logged these
+        const config::Config& config = parts_.deployment.config();
+        for (const std::string& text : parts_.names.unresolved(config)) {
+            outcome.warnings.push_back({{config.file, 0}, {}, text});
+        }
+    }
     co_return outcome;
+}
+
+std::vector<std::string> Reloader::pending_restart() const {
+    std::vector<std::string> keys;
+    for (const config::Problem& key : fixed_keys(*first_, parts_.deployment.config())) {
+        keys.push_back(key.key);
+    }
+    return keys;
 }
 
 asio::awaitable<void> Reloader::wait_for_turn() {

@@ -51,6 +51,10 @@ class Reloader {
     bool is_undone() const { return is_undone_; }
     // The time at which a reload is undone unless it is confirmed; nullopt if none waits.
     std::optional<base::TimePoint> confirm_until() const;
+    // True while a reload reads files or waits for names.
+    bool is_running() const { return turns_->is_taken; }
+    // The keys whose values in the configuration that serves hold after a restart only.
+    std::vector<std::string> pending_restart() const;
 
   private:
     class Turn;

@@ -119,6 +119,13 @@ json::object config_of(const DaemonFacts& facts) {
     out["differs_from_disk"] = generation.differs_from_disk;
     out["confirm_within_seconds"] =
         generation.confirm_in ? json::value(seconds_of(*generation.confirm_in)) : json::value();
+    out["reload_running"] = generation.is_reloading;
+    json::array keys;
+    for (const std::string& key : generation.pending_restart) {
+        keys.emplace_back(key);
+    }
+    out["pending_restart"] = std::move(keys);
+    out["addresses_problem"] = json_text(generation.addresses_problem);
     return out;
 }
 

@@ -28,6 +28,9 @@ struct GenerationFacts {
     // confirmed.
     bool differs_from_disk = false;
     std::optional<base::Duration> confirm_in = {};  // time left to confirm a reload
+    bool is_reloading = false;
+    std::vector<std::string> pending_restart = {};  // keys whose values hold after a restart only
+    std::string addresses_problem = {};  // why new addresses of names are not used; may be empty
 };
 
 struct DaemonFacts {

@@ -18,6 +18,7 @@ from support import wire
 from support.backend import answer_ok
 from support.client import RawClient
 from support.config import free_port, make_config, make_site
+from support.ctl import ADMIN, ctl, status_of
 from support.tracing import needs_strace, traced
 from support.waiting import wait_until
 
@@ -364,6 +365,17 @@ def test_what_cannot_change_is_said(one):
     config = {**copy.deepcopy(daemon.config), "workers": 7}
     assert daemon.reload(config) == "reloaded: generation 2"
     assert "workers: does not change in a running process" in daemon.stderr
+
+
+def test_a_pending_restart_is_shown(one):
+    daemon, _ = one(top={"admin": ADMIN})
+    before = copy.deepcopy(daemon.config)
+    assert status_of(daemon)["config"]["pending_restart"] == []
+    daemon.reload({**copy.deepcopy(before), "workers": 7})
+    assert status_of(daemon)["config"]["pending_restart"] == ["workers"]
+    assert "a restart is pending: workers\n" in ctl(daemon, "status").stdout
+    daemon.reload(before)
+    assert status_of(daemon)["config"]["pending_restart"] == []
 
 
 def test_a_stop_refuses_reloads(one):

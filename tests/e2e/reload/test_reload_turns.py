@@ -38,6 +38,17 @@ def control_seconds(daemon):
         return int(figures.read().split()[0]) / 1e9
 
 
+def test_an_unknown_name_is_a_warning_of_the_answer(daemon):
+    done = ctl(daemon, "reload")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "reloaded: generation 2"
+    assert any(
+        line.startswith("warning: ") and "cannot resolve silent.s3.test: " in line for line in lines
+    )
+    assert daemon.stderr.count("cannot resolve silent.s3.test: ") == 1
+
+
 def test_each_has_its_turn(daemon):
     hang_up(daemon, 4)
     before = control_seconds(daemon)

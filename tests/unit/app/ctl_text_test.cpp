@@ -36,7 +36,8 @@ constexpr const char* kStatus = R"({
   "health": {"healthy": false, "reason": "standby"},
   "config": {"file": "/etc/s3gate/s3gate.yaml", "generation": 3,
              "loaded_at": "2026-01-31T12:00:00Z", "age_seconds": 65, "old_generations": 1,
-             "differs_from_disk": true, "confirm_within_seconds": 40},
+             "differs_from_disk": true, "confirm_within_seconds": 40, "reload_running": true,
+             "pending_restart": ["workers", "user"], "addresses_problem": "no room"},
   "requests": 12, "connections": 3, "workers": [{"connections": 1}, {"connections": 2}],
   "sites": [{"name": "s3", "connections": 3, "groups": [
     {"name": "minio", "checks": true, "requests": 12, "waiting": 2, "servers": [
@@ -62,6 +63,9 @@ TEST(StatusText, IsMadeOfAlignedColumns) {
               "1 old generation still in use\n"
               "to be confirmed within 40 s: s3gate ctl confirm\n"
               "running differs from disk\n"
+              "a reload is running\n"
+              "a restart is pending: workers, user\n"
+              "new addresses of names are not used: no room\n"
               "12 requests in progress, 3 connections (by worker: 1 2)\n"
               "\n"
               "site s3: 3 connections\n"
