@@ -227,9 +227,7 @@ void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) 
 }
 
 void Deployment::refuse_clients() const {
-    for (const proxy::Listening& item : publication_->listening) {
-        item.listener->refuse_handshakes();
-    }
+    listeners_.refuse_handshakes();
 }
 
 void Deployment::reopen_logs() {

@@ -185,6 +185,12 @@ void ListenerTable::release() {
     }
 }
 
+void ListenerTable::refuse_handshakes() const {
+    for (const auto& [identity, listener] : open_) {
+        listener->refuse_handshakes();
+    }
+}
+
 std::string ListenerTable::describe(const proxy::Publication& publication) {
     const state::Snapshot& snapshot = *publication.snapshot;
     std::string text;

@@ -54,6 +54,9 @@ class ListenerTable {
     // Takes all sockets out of the store. Call it before they close, for the same reason.
     void release();
 
+    // On all sockets, also on those that stay bound during a trial.
+    void refuse_handshakes() const;
+
     // "0.0.0.0:9000 (s3), …": every address with the name of its default site.
     static std::string describe(const proxy::Publication& publication);
 

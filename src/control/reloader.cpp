@@ -25,6 +25,7 @@ namespace asio = boost::asio;
 
 // The same limit as at a start.
 constexpr base::Duration kNamesLimit = std::chrono::seconds{5};
+constexpr base::Duration kUndoAgain = std::chrono::seconds{5};
 
 std::string seconds_of(base::Duration duration) {
     return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
@@ -108,6 +109,12 @@ std::optional<base::TimePoint> Reloader::confirm_until() const {
 }
 
 asio::awaitable<CommandOutcome> Reloader::reload(std::optional<base::Duration> confirm) {
+    if (turns_->waiting >= kMostWaiting) {
+        CommandOutcome outcome = refusal("reload refused: " + std::to_string(kMostWaiting) +
+                                         " others wait already, and read the files after this one");
+        log_outcome(outcome);
+        co_return outcome;
+    }
     co_await wait_for_turn();
     const Turn turn(*this);
     CommandOutcome outcome;
@@ -135,14 +142,20 @@ std::vector<std::string> Reloader::pending_restart() const {
 }
 
 asio::awaitable<void> Reloader::wait_for_turn() {
-    while (turns_->is_taken) {
-        co_await turns_->ended.async_wait(asio::as_tuple(asio::use_awaitable));
+    const std::shared_ptr<Turns> turns = turns_;
+    ++turns->waiting;
+    while (turns->is_taken) {
+        co_await turns->ended.async_wait(asio::as_tuple(asio::use_awaitable));
     }
+    --turns->waiting;
 }
 
 asio::awaitable<CommandOutcome> Reloader::read_and_use(std::optional<base::Duration> confirm) {
     if (trial_) {
         co_return refusal("reload refused: an earlier one waits to be confirmed");
+    }
+    if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
+        co_return refusal("reload refused: " + obstacle);
     }
     // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
     const auto read = [file = parts_.deployment.config().file,
@@ -215,9 +228,12 @@ CommandOutcome Reloader::use(Draft draft, const state::Resolution& resolution,
 }
 
 void Reloader::begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit) {
-    const base::TimePoint end = base::Clock::now() + limit;
-    trial_ = Trial{std::move(before), limit, end};
-    trial_end_.expires_at(end);
+    trial_ = Trial{std::move(before), limit, base::Clock::now() + limit};
+    await_trial_end();
+}
+
+void Reloader::await_trial_end() {
+    trial_end_.expires_at(trial_->end);
     trial_end_.async_wait([this](const auto& error) {
         if (!error) {
             asio::co_spawn(parts_.context, end_trial(), asio::detached);
@@ -240,23 +256,32 @@ CommandOutcome Reloader::confirm() {
     return {.message = "confirmed: generation " + std::to_string(parts_.deployment.number())};
 }
 
-// For a reload without a confirmation.
+// For a reload without a confirmation. A host that lacks threads or memory for a moment must not
+// turn the trial into a configuration that stays.
 asio::awaitable<void> Reloader::end_trial() {
     co_await wait_for_turn();
-    if (!trial_) {
+    const Turn turn(*this);
+    if (!trial_ || base::Clock::now() < trial_->end) {
         co_return;  // confirmed at the last moment
     }
-    const Turn turn(*this);
     Trial trial = *std::exchange(trial_, std::nullopt);
+    std::string failure;
     try {
-        co_await undo(std::move(trial));
+        co_await undo(trial);
     } catch (const std::exception& error) {
-        spdlog::error("not confirmed, and not undone: {}", error.what());
+        failure = error.what();
+    }
+    if (!failure.empty()) {
+        spdlog::error("not confirmed, and not undone: {}; this is tried again in {} s", failure,
+                      seconds_of(kUndoAgain));
+        trial.end = base::Clock::now() + kUndoAgain;
+        trial_ = std::move(trial);
+        await_trial_end();
     }
 }
 
 // The configuration before is provisioned again.
-asio::awaitable<void> Reloader::undo(Trial trial) {
+asio::awaitable<void> Reloader::undo(const Trial& trial) {
     // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
     const auto prepare = [config = trial.before, before = parts_.deployment.snapshot()] {
         return draft_of(config, before);

@@ -4,6 +4,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -41,6 +42,10 @@ class Reloader {
     explicit Reloader(const Parts& parts);
     Reloader(const Reloader&) = delete;
     Reloader& operator=(const Reloader&) = delete;
+
+    // Reloads that wait for their turn. One more is refused: a process that sends SIGHUP for ever
+    // must not fill the memory while a disk hangs.
+    static constexpr std::size_t kMostWaiting = 16;
 
     // As Commands::reload() and Commands::confirm() say. The outcome is logged too.
     boost::asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm);
@@ -83,14 +88,17 @@ class Reloader {
     CommandOutcome use(Draft draft, const state::Resolution& resolution,
                        std::optional<base::Duration> confirm);
     void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);
+    void await_trial_end();
     boost::asio::awaitable<void> end_trial();
-    boost::asio::awaitable<void> undo(Trial trial);
+    // `trial` must live until the end.
+    boost::asio::awaitable<void> undo(const Trial& trial);
 
     // Shared with the coroutines: a stop leaves some unfinished, and these end with the context,
     // after this object.
     struct Turns {
         explicit Turns(boost::asio::io_context& context) : ended(context, base::TimePoint::max()) {}
         bool is_taken = false;
+        std::size_t waiting = 0;
         Timer ended;  // never expires; cancelled when a reload ends
     };
 

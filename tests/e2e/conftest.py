@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import subprocess
 import sys
 
 import pytest
@@ -9,8 +10,9 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
 from support.backend import ScriptedBackend, answer_ok  # noqa: E402
+from support.checkout import ROOT  # noqa: E402
 from support.config import make_config, make_site  # noqa: E402
-from support.daemon import Daemon  # noqa: E402
+from support.daemon import Daemon, binary  # noqa: E402
 from support.names import NameServer, resolver_prefix  # noqa: E402
 
 
@@ -91,6 +93,20 @@ def names_fixture(request):
 def prefix_fixture(request, tmp_path):
     """A command that becomes another one for which only the name server at SERVER exists."""
     return resolver_prefix(tmp_path, request.module.SERVER)
+
+
+@pytest.fixture(name="hang")
+def hang_fixture(tmp_path):
+    """The environment of a daemon whose calls can hang (hang_calls.c), and the file that makes them
+    hang while it exists."""
+    program = pathlib.Path(binary()).read_bytes()
+    if b"__asan_init" in program or b"__tsan_init" in program:
+        pytest.skip("a sanitizer must be the first library")
+    library, switch = tmp_path / "hang_calls.so", tmp_path / "hang"
+    source = ROOT / "tests" / "support" / "hang_calls.c"
+    subprocess.check_call(["cc", "-O1", "-shared", "-fPIC", "-o", library, source])
+    yield {"LD_PRELOAD": str(library), "HANG_WHILE": str(switch)}, switch
+    switch.unlink(missing_ok=True)
 
 
 def pytest_sessionstart(session):

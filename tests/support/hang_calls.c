@@ -1,7 +1,7 @@
 /* Makes the user database and the opening of some files hang, as a network does whose server is
- * gone. Preloaded into a daemon by tests/e2e/reload/test_reload_hangs.py. While the file that
- * HANG_WHILE names exists, getpwnam() and getpwuid() wait, and so does the opening of every path
- * that ends in ".hangs". */
+ * gone, and workers when they accept. Preloaded into a daemon by the fixture `hang` of
+ * tests/e2e/conftest.py. While the file that HANG_WHILE names exists, getpwnam(), getpwuid() and a
+ * worker's accept4() wait, and so does the opening of every path that ends in ".hangs". */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -9,6 +9,8 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static void wait_for_the_end(void) {
@@ -28,6 +30,16 @@ struct passwd* getpwuid(uid_t uid) {
     struct passwd* (*const next)(uid_t) = dlsym(RTLD_NEXT, "getpwuid");
     wait_for_the_end();
     return next(uid);
+}
+
+int accept4(int socket, struct sockaddr* address, socklen_t* length, int flags) {
+    int (*const next)(int, struct sockaddr*, socklen_t*, int) = dlsym(RTLD_NEXT, "accept4");
+    char thread[16] = "";
+    prctl(PR_GET_NAME, thread);
+    if (strncmp(thread, "s3gate/w", 8) == 0) {
+        wait_for_the_end();
+    }
+    return next(socket, address, length, flags);
 }
 
 static int open_by(const char* symbol, const char* path, int flags, mode_t mode) {

@@ -5,32 +5,15 @@ would kill a daemon that serves well.
 """
 
 import copy
-import pathlib
 import signal
-import subprocess
 
 import pytest
 
-from support.checkout import ROOT
 from support.config import FAST_HEALTH
 from support.ctl import ADMIN, ctl, status_of
-from support.daemon import binary
 from support.waiting import wait_until
 
-SHIM = ROOT / "tests" / "support" / "hang_calls.c"
-
-
-@pytest.fixture(name="hang")
-def hang_fixture(tmp_path):
-    """The environment of a daemon whose calls can hang, and the file that makes them hang."""
-    program = pathlib.Path(binary()).read_bytes()
-    if b"__asan_init" in program or b"__tsan_init" in program:
-        pytest.skip("a sanitizer must be the first library")
-    library, switch = tmp_path / "hang_calls.so", tmp_path / "hang"
-    subprocess.check_call(["cc", "-O1", "-shared", "-fPIC", "-o", library, SHIM])
-    yield {"LD_PRELOAD": str(library), "HANG_WHILE": str(switch)}, switch
-    switch.unlink(missing_ok=True)
-
+MOST_WAITING = 16  # reloads that wait for the one that runs
 
 CHANGES = {
     "operators": {"admin": {**ADMIN, "operators": ["nobody"]}},
@@ -54,6 +37,7 @@ def test_nothing_waits_with_the_reload(gate, make_backend, hang, change):
         lambda: status_of(daemon)["counters"]["checks_passed"] > passed + 3, what="further checks"
     )
     assert ctl(daemon, "health").returncode == 0
+    assert ctl(daemon, "confirm").stderr == "s3gate: there is no reload to confirm\n"
     assert status_of(daemon)["config"]["generation"] == 1
     switch.unlink()
     wait_until(lambda: status_of(daemon)["config"]["generation"] == 2, what="the reload's end")
@@ -69,3 +53,35 @@ def test_a_stop_does_not_wait_for_it(gate, make_backend, hang, change):
     daemon.wait_stderr("SIGHUP: ")
     assert ctl(daemon, "health").returncode == 0
     assert daemon.stop() == 0
+
+
+def test_signals_do_not_pile_up(gate, make_backend, hang):
+    """A script that sends one every second must not fill the memory meanwhile."""
+    environment, switch = hang
+    daemon = gate([make_backend()], top={"admin": ADMIN}, daemon={"env": environment})
+    switch.touch()
+    daemon.write({**copy.deepcopy(daemon.config), **CHANGES["operators"]})
+    for number in range(1, 1 + MOST_WAITING + 5 + 1):
+        daemon.signal(signal.SIGHUP)
+        wait_until(lambda number=number: daemon.stderr.count("SIGHUP: ") == number)
+    assert status_of(daemon)["config"]["reload_running"]
+    assert "a reload is running\n" in ctl(daemon, "status").stdout
+    assert daemon.stderr.count("reload refused: 16 others wait already") == 5
+    switch.unlink()
+    daemon.wait_stderr(f"reloaded: generation {1 + 1 + MOST_WAITING}")
+    assert not status_of(daemon)["config"]["reload_running"]
+
+
+def test_a_trial_ends_once_its_end_is_possible(gate, make_backend, hang):
+    """The configuration before needs the user database, which hangs at that moment."""
+    environment, switch = hang
+    daemon = gate([make_backend()], top={"admin": ADMIN}, daemon={"env": environment})
+    daemon.write({**copy.deepcopy(daemon.config), "reload_grace": "1m"})
+    assert ctl(daemon, "reload", "--confirm", "1s").returncode == 0
+    switch.touch()
+    wait_until(lambda: status_of(daemon)["config"]["reload_running"], what="the end of the trial")
+    done = ctl(daemon, "confirm")
+    assert (done.returncode, done.stderr) == (1, "s3gate: there is no reload to confirm\n")
+    assert ctl(daemon, "health").returncode == 0
+    switch.unlink()
+    daemon.wait_stderr("not confirmed within 1 s")
