@@ -33,7 +33,8 @@ def begin_handshake(far, source_port):
 
 
 def test_it_is_served(start, far):
-    site = make_site(["192.0.2.1:9"], health="off", status={"path": "/page", "allow": ["0.0.0.0/0"]})
+    page = {"path": "/page", "allow": ["0.0.0.0/0"]}
+    site = make_site(["192.0.2.1:9"], health="off", status=page)
     site["listen"] = [f"{far.address}:{STAYS}", f"{far.address}:{PORT}"]
     daemon = start(make_config([site]), prefix=far.prefix, wait_ready=False)
     daemon.wait_stderr("ready: s3gate")
