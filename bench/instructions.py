@@ -34,8 +34,8 @@ WORKLOADS = {
 LIFETIME = 600  # seconds after which all remaining processes end by themselves
 
 
-def into_own_network():
-    """Runs this program again in a network namespace, where ports are free and no other program
+def into_own_network(program=__file__):
+    """Runs `program` again in a network namespace, where ports are free and no other program
     interferes."""
     if os.environ.get("S3GATE_BENCH_NETWORK") == str(os.getppid()):
         return
@@ -43,7 +43,7 @@ def into_own_network():
     inner = 'ip link set lo up && S3GATE_BENCH_NETWORK=$$ "$@"; exit $?'
     os.execvp(
         "unshare",
-        [*unshare, "sh", "-c", inner, "sh", sys.executable, os.path.abspath(__file__)]
+        [*unshare, "sh", "-c", inner, "sh", sys.executable, os.path.abspath(program)]
         + sys.argv[1:],
     )
 

@@ -141,11 +141,11 @@ class AtLimits(Drill):
 class WithGrace(Drill):
     """reload_grace. Requests that are longer are cut when they have had it, and nothing else is."""
 
-    GRACE = 4.0
+    GRACE = 2.0
     CROWD = {
         **Drill.CROWD,
         "medium": 16,
-        "medium_ms": 1500,
+        "medium_ms": 700,
         "slow_ms": 20000,
         "grace_ms": round(GRACE * 1000),
     }

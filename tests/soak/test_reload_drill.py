@@ -14,11 +14,11 @@ import reload_drill
 
 # Seconds of each mode, and of one slow request in it.
 SHORT = {
-    "plain": (20, 15),
-    "limits": (17, 8),
-    "grace": (8, 8),
-    "names": (8, 6),
-    "confirm": (9, 6),
+    "plain": (8, 6),
+    "limits": (13, 6),
+    "grace": (5, 20),
+    "names": (6, 4),
+    "confirm": (5, 4),
 }
 
 
