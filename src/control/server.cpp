@@ -578,13 +578,14 @@ void Server::Impl::begin_leaving() {
         return;
     }
     fence.async_wait(asio::posix::stream_descriptor::wait_read, [this](error_code) {
+        fence_end.cancel();
         if (phase == Phase::leaving) {
             begin_delay(config().shutdown_delay);
         }
     });
     fence_end.expires_after(kLongestFence);
     fence_end.async_wait([this](error_code error) {
-        if (!error && fence.is_open()) {
+        if (!error) {
             spdlog::warn("systemd does not take the listening sockets out of its store");
             fence.close();
         }
