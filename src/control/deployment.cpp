@@ -96,7 +96,10 @@ Provision Deployment::provision(GenerationParts parts, const state::Resolution& 
         return made;
     }
     made.log = std::move(parts.log);
-    made.access_log = parts.access_log ? std::move(parts.access_log) : publication_->access_log;
+    made.access_log = std::move(parts.access_log);
+    if (!made.access_log && publication_) {
+        made.access_log = publication_->access_log;
+    }
     made.listening = listeners_.provide(*made.snapshot, made.findings);
     const std::uint64_t carried = carried_connections(parts_.descriptors);
     if (config->limits.connections > carried) {
