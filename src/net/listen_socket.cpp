@@ -222,7 +222,7 @@ std::optional<base::SocketAddress> find_foreign_listener(const base::SocketAddre
 }
 
 // As bound to a network interface that does not exist, the socket is no candidate for a SYN any
-// more (compute_score() in the kernel's net/ipv4/inet_hashtables.c). A handshake in progress keeps
+// more (compute_score of the kernel's net/ipv4/inet_hashtables.c). A handshake in progress keeps
 // the interface that it began with.
 void refuse_handshakes(int socket) {
     constexpr int kNoInterface = std::numeric_limits<int>::max();
