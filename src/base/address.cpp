@@ -145,25 +145,41 @@ std::optional<IpAddress> IpAddress::parse(std::string_view text) {
     return std::nullopt;
 }
 
+std::optional<IpAddress> IpAddress::parse_with_port(std::string_view text) {
+    if (const auto ip = parse(text)) {
+        return ip;
+    }
+    const auto split = split_host_port(text);
+    if (!split || (split->port && !parse_port(*split->port)) ||
+        split->bracketed != is_v6_text(split->host)) {
+        return std::nullopt;
+    }
+    return parse(split->host);
+}
+
 bool IpAddress::is_wildcard() const {
     return std::ranges::all_of(bytes_, [](std::uint8_t byte) { return byte == 0; });
 }
 
 std::string IpAddress::to_string() const {
-    std::array<char, INET6_ADDRSTRLEN> buffer{};
-    if (v6_) {
-        inet_ntop(AF_INET6, bytes_.data(), buffer.data(), buffer.size());
-        return buffer.data();
+    return std::string(IpText(*this).view());
+}
+
+IpText::IpText(const IpAddress& ip) {
+    if (ip.is_v6()) {
+        inet_ntop(AF_INET6, ip.bytes().data(), text_.data(), INET6_ADDRSTRLEN);
+        length_ = static_cast<std::uint8_t>(std::strlen(text_.data()));
+        return;
     }
     // Every connection formats two of these, and inet_ntop uses printf.
-    char* end = buffer.data();
+    char* end = text_.data();
     for (std::size_t i = 0; i < 4; ++i) {
         if (i > 0) {
             *end++ = '.';
         }
-        end = std::to_chars(end, buffer.data() + buffer.size(), bytes_[i]).ptr;
+        end = std::to_chars(end, text_.data() + text_.size(), ip.bytes()[i]).ptr;
     }
-    return {buffer.data(), end};
+    length_ = static_cast<std::uint8_t>(end - text_.data());
 }
 
 std::optional<SocketAddress> SocketAddress::from_sockaddr(const sockaddr* address,

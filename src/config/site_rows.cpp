@@ -262,11 +262,13 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      size<&Site::limits, &SiteLimits::response_head>({4 * kKiB, 256 * kKiB}), "a response's head"},
     {"site.limits.connections",
      number<&Site::limits, &SiteLimits::connections>({1, 10'000'000, "off"}),
-     "client connections of this site"},
+     "client connections of this site. They do not keep out a proxy of `forwarded.trusted` under "
+     "`append`"},
     {"site.limits.per_client",
      number<&Site::limits, &SiteLimits::per_client>({1, 1'000'000, "off"}),
-     "of them, connections of one client address, over all event loops. An IPv6 network of 64 bits "
-     "is one address. Not below `limits.connections`: a warning"},
+     "of them, connections of one source address, over all event loops. An IPv6 network of 64 bits "
+     "is one address. A proxy of `forwarded.trusted` under `append` may have any number. Not below "
+     "`limits.connections`: a warning"},
     {"site.limits.requests_per_client",
      switched_section<&Site::limits, &SiteLimits::requests_per_client, &RequestRate::requests>(
          "`off`, a rate, mapping", read_requests_per_client),
@@ -280,15 +282,17 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      "how many at once after a pause", "the number of the rate"},
 
     {"site.forwarded", section<&Site::forwarded>("a mapping such as {mode: set}"),
-     "`X-Real-IP`, `X-Forwarded-For`, `X-Forwarded-Proto`"},
+     "who the client is, and `X-Real-IP`, `X-Forwarded-For`, `X-Forwarded-Proto`: [behind another "
+     "proxy](behind-a-proxy.md)"},
     {"site.forwarded.mode",
      choice<&Site::forwarded, &Forwarded::mode>(
          {{"set", ForwardedMode::set}, {"append", ForwardedMode::append}}),
-     "`set` replaces them; `append` keeps what a trusted peer sent"},
+     "`set`: who connects is the client, and the fields are replaced. `append`: a trusted proxy "
+     "names the client in `X-Forwarded-For`, and its fields are kept"},
     {"site.forwarded.trusted",
      custom<&Site::forwarded, &Forwarded::trusted>("list of address blocks", read_trusted,
                                                    print_blocks),
-     "peers that `append` trusts"},
+     "proxies that `append` trusts, and nobody else. With `set`: a warning"},
 
     {"site.headers",
      section_of<Site>("mapping", read_headers),
@@ -330,7 +334,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.status.allow",
      custom<&Site::status, &StatusPage::allow>("list of address blocks", read_status_allow,
                                                print_blocks),
-     "who may see it; others get 403"},
+     "clients that may see it; others get 403. An overlap with `forwarded.trusted`: a warning"},
     {"site.session_header",
      custom<&Site::session_header>("`off`, a header name", read_session_header,
                                    print_session_header),

@@ -114,19 +114,38 @@ bool reads_as(std::string_view name, std::string_view real) {
     return true;
 }
 
-// Names that a server could take for one of our fields; they would override it.
-bool is_forwarded_lookalike(std::string_view name) {
+// The name that a server could take `name` for, if it says who asked, or where: one of our fields,
+// which it would override, or one that only a trusted source may send. Else an empty text.
+std::string_view forwarded_name_like(std::string_view name) {
+    const auto like = [name](std::string_view real) {
+        return reads_as(name, real) ? real : std::string_view();
+    };
     // By length first: nearly every field of every request is tested.
     switch (name.size()) {
         case 9:
-            return reads_as(name, "x-real-ip");
+            return like("x-real-ip");
         case 15:
-            return reads_as(name, "x-forwarded-for");
+            return like("x-forwarded-for");
+        case 16: {
+            const std::string_view host = like("x-forwarded-host");
+            return host.empty() ? like("x-forwarded-port") : host;
+        }
         case 17:
-            return reads_as(name, "x-forwarded-proto");
+            return like("x-forwarded-proto");
+        case 18: {
+            const std::string_view prefix = like("x-forwarded-prefix");
+            return prefix.empty() ? like("x-forwarded-server") : prefix;
+        }
         default:
-            return false;
+            return {};
     }
+}
+
+// True for a field without an id that claims who asked, or where. A trusted source may do so, under
+// the right name.
+bool is_foreign_claim(std::string_view name, const ForwardRules& rules) {
+    const std::string_view real = forwarded_name_like(name);
+    return !real.empty() && !(rules.append && base::iequals(name, real));
 }
 
 inline void append_field(std::string& own, std::string_view name, std::string_view value) {
@@ -154,16 +173,14 @@ void append_request_line(const RequestHead& head, const RequestMeaning& meaning,
     own.append(meaning.origin_target).append(" HTTP/1.1\r\n");
 }
 
-// The removed fields of a request. Transfer-Encoding (exactly one, exactly "chunked") and
-// X-Forwarded-For are written anew.
+// The removed fields of a request. Transfer-Encoding (exactly one, exactly "chunked"),
+// X-Forwarded-For and X-Real-IP are written anew.
 inline FieldSet dropped_fields(const RequestHead& head, const ForwardRules& rules) {
     FieldSet dropped = kHopByHop | set_of(FieldId::http2_settings, FieldId::transfer_encoding,
-                                          FieldId::x_forwarded_for);
+                                          FieldId::x_forwarded_for, FieldId::x_real_ip);
     dropped |= rules.relay_upgrade ? 0 : set_of(FieldId::upgrade);
     dropped |= head.minor == 1 ? 0 : set_of(FieldId::expect);
-    dropped |= rules.append
-                   ? 0
-                   : set_of(FieldId::x_real_ip, FieldId::x_forwarded_proto, FieldId::forwarded);
+    dropped |= rules.append ? 0 : set_of(FieldId::x_forwarded_proto, FieldId::forwarded);
     return dropped;
 }
 
@@ -177,9 +194,7 @@ inline bool is_replaced(const ForwardRules& rules, std::string_view name) {
 // Appends our lines of a request, after X-Forwarded-For.
 inline void append_own_lines(const RequestHead& head, const RequestMeaning& meaning,
                              const ForwardRules& rules, std::string& own) {
-    if (!rules.append || !head.has(FieldId::x_real_ip)) {
-        append_field(own, "X-Real-IP", rules.client_ip);
-    }
+    append_field(own, "X-Real-IP", rules.client_ip);
     if (!rules.append || !head.has(FieldId::x_forwarded_proto)) {
         append_field(own, "X-Forwarded-Proto", rules.scheme);
     }
@@ -263,13 +278,13 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
     for (const Field& field : head.fields) {
         bool keep = !is_in(dropped, field.id);
         if (field.id == FieldId::other) {
-            keep = !is_forwarded_lookalike(field.name);
+            keep = !is_foreign_claim(field.name, rules);
         } else if (field.id == FieldId::x_forwarded_for) {
             if (rules.append && !field.value.empty()) {
                 own.append(has_forwarded_for ? ", " : "X-Forwarded-For: ").append(field.value);
                 has_forwarded_for = true;
             }
-        } else if (field.id == FieldId::x_real_ip || field.id == FieldId::x_forwarded_proto) {
+        } else if (field.id == FieldId::x_forwarded_proto) {
             dropped |= set_of(field.id);  // the first one only
         }
         if (keep && !is_replaced(rules, field.name) &&
@@ -278,9 +293,9 @@ void forward_request(const RequestHead& head, const RequestMeaning& meaning,
         }
     }
     if (has_forwarded_for) {
-        own.append(", ").append(rules.client_ip).append("\r\n");
+        own.append(", ").append(rules.source_ip).append("\r\n");
     } else {
-        append_field(own, "X-Forwarded-For", rules.client_ip);
+        append_field(own, "X-Forwarded-For", rules.source_ip);
     }
     append_own_lines(head, meaning, rules, own);
     out.finish();

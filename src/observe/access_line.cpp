@@ -276,8 +276,10 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.literal(R"(","session":")");
     out.url(record.session);  // the client's choice, possibly a part of a URL
     write_outcome(out, record);
-    static_assert(kAccessLogVersion == 1);
-    out.literal("\",\"log_version\":1}\n");
+    static_assert(kAccessLogVersion == 2);
+    out.literal("\",\"log_version\":2,\"peer\":\"");
+    out.text(record.peer_ip);
+    out.literal("\"}\n");
 }
 
 void AccessLine::append(std::string& out, const RequestRecord& record,
@@ -292,8 +294,8 @@ void AccessLine::append(std::string& out, const RequestRecord& record,
         std::min<std::size_t>(record.attempt_count, RequestRecord::kMaxAttempts);
     // The line contains the target twice, and its bucket.
     std::size_t texts = hostname_.size() + record.local_ip.size() + record.forwarded_for.size() +
-                        record.client_ip.size() + record.method.size() + record.host.size() +
-                        record.referer.size() + 3 * record.target.size() +
+                        record.client_ip.size() + record.peer_ip.size() + record.method.size() +
+                        record.host.size() + record.referer.size() + 3 * record.target.size() +
                         record.user_agent.size() + record.site.size() + record.key_source.size() +
                         record.session.size() + record.error.size() + record.request_id.size() +
                         record.backend_request_id.size();

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 
 #include "exchange.hpp"
 
@@ -59,19 +58,21 @@ net::task<void> linger(ClientConnection& client) {
 
 ClientConnection::ClientConnection(Worker& owner, const base::SocketAddress& peer_address,
                                    Acceptor& came_through)
-    : worker(owner), stream(owner.reactor), peer(peer_address), acceptor(came_through) {
-    set_source(peer);
-}
+    : worker(owner),
+      stream(owner.reactor),
+      peer(peer_address),
+      source(peer_address),
+      acceptor(came_through),
+      peer_ip(peer_address.ip()),
+      source_ip(peer_ip) {}
 
-void ClientConnection::set_source(const base::SocketAddress& named) {
-    source = named;
-    const std::string text = source.ip().to_string();
-    ip_length = static_cast<std::uint8_t>(std::min(text.size(), ip_text.size()));
-    std::memcpy(ip_text.data(), text.data(), ip_length);
+void ClientConnection::set_source(const base::SocketAddress& named_source) {
+    source = named_source;
+    source_ip = base::IpText(source.ip());
 }
 
 void ClientConnection::learn_local_address() {
-    if (local_length > 0) {
+    if (local_ip) {
         return;
     }
     // A listener on one address knows it. A listener on a wildcard address does not.
@@ -83,9 +84,7 @@ void ClientConnection::learn_local_address() {
         local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)
                     .value_or(local);
     }
-    const std::string text = local.ip().to_string();
-    local_length = static_cast<std::uint8_t>(std::min(text.size(), local_text.size()));
-    std::memcpy(local_text.data(), text.data(), local_length);
+    local_ip.emplace(local.ip());
     local_port = local.port();
 }
 

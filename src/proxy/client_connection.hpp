@@ -3,9 +3,11 @@
 // worker, freed at the end of its coroutine.
 #pragma once
 
-#include <array>
+#include <memory>
+#include <optional>
 #include <string>
 
+#include "client_identity.hpp"
 #include "s3gate/net/stream.hpp"
 #include "s3gate/net/task.hpp"
 #include "s3gate/policy/affinity_key.hpp"
@@ -36,17 +38,17 @@ struct ClientConnection : ClientHook {
     state::ClientTable::Admission admission = state::ClientTable::Admission::served;
     std::uint32_t site = 0;                      // cell of the site that counts this connection
     state::ClientTable::Entry* entry = nullptr;  // null where the site does not limit its clients
-    std::array<char, 46> ip_text{};              // of the source
-    std::uint8_t ip_length = 0;
+    base::IpText peer_ip;
+    base::IpText source_ip;
     // Address that the client connected to; the first request that needs it asks the kernel.
-    std::array<char, 46> local_text{};
-    std::uint8_t local_length = 0;
+    std::optional<base::IpText> local_ip;
     std::uint16_t local_port = 0;
+    std::unique_ptr<NamedClient> named;    // null until a trusted source names a client
     policy::FingerprintCache fingerprint;  // of the last request
     std::string leftover;                  // bytes of the next, pipelined request
 
     // Names the source. Call it before the client is admitted: the limits count the source.
-    void set_source(const base::SocketAddress& named);
+    void set_source(const base::SocketAddress& named_source);
     void set_awaits_request(bool awaits) {
         awaits_request = awaits;
         if (awaits) {
@@ -54,9 +56,6 @@ struct ClientConnection : ClientHook {
         }
     }
     void learn_local_address();
-    std::string_view local_ip() const { return {local_text.data(), local_length}; }
-    // Of the source, without brackets and port.
-    std::string_view ip() const { return {ip_text.data(), ip_length}; }
 };
 
 // Serves requests until the connection ends; frees `client`.

@@ -26,7 +26,7 @@ Dispatch dispatch(ExchangeContext& context, const Request& request) {
     const config::StatusPage& status = context.site.config->status;
     const bool wants_page = is_for_status_page(request, status);
     if ((wants_page || lacks_status_slash(request, status)) &&
-        base::contains(status.allow, context.client.source.ip())) {
+        context.identity.is_in(status.allow)) {
         return {wants_page ? Dispatch::To::status_page : Dispatch::To::status_redirect};
     }
     const LocalAnswer* const refusal = refusal_of(context, wants_page);

@@ -44,6 +44,7 @@ net::task<ClientFate> Exchange::run() {
 inline Dispatch Exchange::take_request() {
     is_serving_ = true;
     request_.understand();
+    context_.identity.learn(context_.site.config->forwarded, request_.head());
     return dispatch(context_, request_);
 }
 

@@ -32,6 +32,7 @@ class ExchangeContext {
           client_watch(the_watch),
           record(the_record),
           started(asked_at),
+          identity(the_client, the_client.source.ip(), the_client.source_ip.view()),
           generation(the_worker, the_client.acceptor.generation()),
           address(the_client.acceptor.address()),
           site(*address.site),
@@ -48,6 +49,7 @@ class ExchangeContext {
     net::StreamObserver& client_watch;
     observe::RequestRecord& record;
     const base::TimePoint started;  // arrival of the request's first byte
+    ClientIdentity identity;        // Exchange completes it once the head is read
     GenerationHold generation;
     const AddressState& address;  // its limits apply until the head is read, then the site's
     const state::Site& site;

@@ -20,6 +20,16 @@ constexpr LocalAnswer kProxyHeaderRefused{400, "InvalidRequest", kUnexpectedHead
 constexpr LocalAnswer kStatusPageDenied{403, "AccessDenied", "Access Denied.", false,
                                         "status page denied"};
 
+// True if the client sends more requests than the site lets it. Counts the request otherwise.
+bool exceeds_rate(const ExchangeContext& context) {
+    const policy::RateRule& rate = context.site.rate;
+    if (rate.interval == 0) {
+        return false;
+    }
+    state::ClientTable::Entry* const entry = context.identity.rate_entry(context.site.cell);
+    return entry != nullptr && !state::ClientTable::admit(*entry, rate, context.worker.now_ns());
+}
+
 // A head beyond `limits.head`. The log shows the received bytes without checks.
 LocalAnswer answer_to_long_head(ExchangeContext& context, const Request& request) {
     if (!request.has_start_line()) {
@@ -70,8 +80,7 @@ const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
     if (client.admission != state::ClientTable::Admission::served) {
         return &kTooManyConnections;
     }
-    if (client.entry != nullptr && context.site.rate.interval > 0 &&
-        !state::ClientTable::admit(*client.entry, context.site.rate, worker.now_ns())) {
+    if (exceeds_rate(context)) {
         state::bump(worker.counters.requests_limited);
         return &kTooManyRequests;
     }

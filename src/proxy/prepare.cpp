@@ -43,7 +43,7 @@ void Request::find_key() {
     }
     policy::KeyInput input;
     input.query = meaning_.query;
-    input.client_ip = context_.client.ip();
+    input.client_ip = context_.identity.text();
     input.user_agent = memory_.head.find(http::FieldId::user_agent);
     input.accept_language = memory_.head.find(http::FieldId::accept_language);
     input.salt = balance.salt;
@@ -97,17 +97,17 @@ inline http::ForwardRules Request::forward_rules(std::string& local_host) const 
     const config::Site& config = *site.config;
     ClientConnection& client = context_.client;
     http::ForwardRules rules;
-    rules.client_ip = client.ip();
+    rules.client_ip = context_.identity.text();
+    rules.source_ip = client.source_ip.view();
     rules.scheme = "http";
-    rules.append = config.forwarded.mode == config::ForwardedMode::append &&
-                   base::contains(config.forwarded.trusted, client.source.ip());
+    rules.append = context_.identity.has_trusted_source();
     rules.relay_upgrade = config.upgrade && meaning_.wants_upgrade && body_->complete &&
                           http::is_offer_relayable(memory_.head);
     rules.extra_lines = site.extra_lines;
     rules.replaced = site.extra_names.empty() ? nullptr : &site.extra_names;
     if (meaning_.needs_host) {
         client.learn_local_address();
-        local_host = std::string(client.local_ip());
+        local_host = std::string(client.local_ip->view());
         if (local_host.find(':') != std::string::npos) {
             local_host = "[" + local_host + "]";
         }

@@ -7,8 +7,9 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
     observe::RequestRecord& record = context.record;
     ClientConnection& client = context.client;
     client.learn_local_address();
-    record.local_ip = client.local_ip();
-    record.client_ip = client.ip();
+    record.local_ip = client.local_ip->view();
+    record.client_ip = context.identity.text();
+    record.peer_ip = client.peer_ip.view();
     record.bytes_in = request.body_received();
     record.duration = context.since(context.started);
     const policy::AffinityKey& key = request.key();

@@ -12,12 +12,23 @@
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "s3gate/base/digest.hpp"
+#include "s3gate/policy/client_identity.hpp"
 
 namespace s3gate::proxy {
 namespace {
 
 // Connections over the limit that get an answer; further ones are closed without one.
 constexpr std::int64_t kShedRoom = 256;
+
+// True if the source names the clients of its requests.
+bool is_trusted(const AddressState& at, const base::IpAddress& source) {
+    return policy::is_believed(at.site->config->forwarded, source);
+}
+
+// The most connections that the source may have; 0 = any number.
+std::uint64_t per_client_limit(const AddressState& at, const base::IpAddress& source) {
+    return is_trusted(at, source) ? 0 : at.address->per_client;
+}
 
 }  // namespace
 
@@ -261,10 +272,12 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
                  *acceptors_.at(listener.index()));
 }
 
-bool Worker::is_over(const AddressState& at, std::int64_t own) const {
+bool Worker::is_over(const AddressState& at, const base::IpAddress& source,
+                     std::int64_t own) const {
     const auto most = static_cast<std::int64_t>(at.address->connections);
     return shared.board->connections() - own >= static_cast<std::int64_t>(limits_.connections) ||
-           (most > 0 && shared.board->site_connections(at.site->cell.index) - own >= most);
+           (most > 0 && shared.board->site_connections(at.site->cell.index) - own >= most &&
+            !is_trusted(at, source));
 }
 
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
@@ -273,7 +286,7 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
     const state::CellId site = at.site->cell;
     const std::int64_t all = shared.board->connections();
     Admission admission;
-    admission.is_over = is_over(at, 0);
+    admission.is_over = is_over(at, source, 0);
     if (admission.is_over) {
         state::bump(counters.shed);
         if (all >= static_cast<std::int64_t>(limits_.connections) + kShedRoom) {
@@ -282,7 +295,7 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
         return admission;
     }
     if (address.limits_clients) {
-        admission.ticket = shared.clients->enter(site, source, address.per_client);
+        admission.ticket = shared.clients->enter(site, source, per_client_limit(at, source));
         if (admission.ticket.admission != state::ClientTable::Admission::served) {
             state::bump(counters.shed_per_client);
         }
@@ -318,9 +331,12 @@ void Worker::readmit(ClientConnection& client) {
         return;
     }
     const AddressState& at = client.acceptor.address();
+    client.named.reset();  // its next request is looked up under the new rules
+    const base::IpAddress& source = client.source.ip();
     const std::uint32_t let_in =
         std::exchange(client.generation, client.acceptor.generation().number());
-    if (let_in < std::max(bound_fell_in_, client.acceptor.bound_fell_in()) && is_over(at, 1)) {
+    if (let_in < std::max(bound_fell_in_, client.acceptor.bound_fell_in()) &&
+        is_over(at, source, 1)) {
         client.shed = true;
         state::bump(counters.shed);
     }
@@ -338,7 +354,7 @@ void Worker::readmit(ClientConnection& client) {
     leave_table(client);
     if (at.address->limits_clients) {
         const auto ticket =
-            shared.clients->enter(at.site->cell, client.source.ip(), at.address->per_client);
+            shared.clients->enter(at.site->cell, source, per_client_limit(at, source));
         client.entry = ticket.entry;
         client.admission = ticket.admission;
     }

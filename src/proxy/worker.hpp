@@ -162,7 +162,9 @@ class Worker {
     void tick();
     void count_unasked();  // adds what the pool counted since the last call
     // True if the process or the site has as many connections as it may, `own` of them left out.
-    bool is_over(const AddressState& at, std::int64_t own) const;
+    // The limit of the site does not hold for a trusted source, which connects for many clients;
+    // the limit of the process is what its memory carries, and holds for all.
+    bool is_over(const AddressState& at, const base::IpAddress& source, std::int64_t own) const;
     // nullopt if the client must be closed without an answer.
     std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress& source);
     // Waiting requests look for room again: a server may have come up, which causes no other event.

@@ -13,8 +13,9 @@ class ClientTable::Entry {
     const Key key;
     const std::uint64_t hash;
     Entry* next = nullptr;
-    std::uint32_t connections = 0;  // served and refused ones; the entry lives as long as they do
+    std::uint32_t users = 0;  // connections and borrowers; the entry lives as long as they do
     std::uint32_t served = 0;
+    std::uint32_t refused = 0;
     bool is_shared = false;
     std::atomic<std::uint64_t> arrival{0};  // policy::admit
 };
@@ -64,6 +65,10 @@ std::uint64_t ClientTable::hash_of(const Key& key) const {
     return mixed(mixed(key.address ^ seed_) + rest * 0x9e3779b97f4a7c15ULL + seed_);
 }
 
+ClientTable::Shard& ClientTable::shard_of(std::uint64_t hash) {
+    return shards_[hash % kShards];
+}
+
 ClientTable::Entry* ClientTable::obtain(Shard& shard, std::size_t bucket, const Key& key,
                                         std::uint64_t hash) {
     if (!shard.buckets) {
@@ -92,32 +97,47 @@ ClientTable::Entry* ClientTable::obtain(Shard& shard, std::size_t bucket, const 
 ClientTable::Ticket ClientTable::enter(CellId site, const base::IpAddress& ip, std::uint64_t most) {
     const Key key = key_of(site, ip);
     const std::uint64_t hash = hash_of(key);
-    Shard& shard = shards_[hash % kShards];
+    Shard& shard = shard_of(hash);
     const std::lock_guard lock(shard.lock);
-    Entry* const entry = obtain(shard, hash / kShards % kBuckets, key, hash);
+    Entry* const entry = obtain(shard, bucket_of(hash), key, hash);
     Admission admission = Admission::served;
     if (most > 0 && entry->served >= most) {
         // A refused connection may stay open for a while. It counts towards this bound only and
         // does not block the client's next connections.
-        if (entry->connections - entry->served >= kRefusedRoom) {
+        if (entry->refused >= kRefusedRoom) {
             return {Admission::dropped, nullptr};
         }
         admission = Admission::refused;
     }
-    ++entry->connections;
-    entry->served += admission == Admission::served ? 1 : 0;
+    ++entry->users;
+    ++(admission == Admission::served ? entry->served : entry->refused);
     return {admission, entry};
 }
 
 void ClientTable::leave(Entry& entry, Admission admission, std::uint64_t now) {
-    Shard& shard = shards_[entry.hash % kShards];
+    Shard& shard = shard_of(entry.hash);
     const std::lock_guard lock(shard.lock);
-    --entry.connections;
-    entry.served -= admission == Admission::served ? 1 : 0;
-    if (entry.connections == 0 && !entry.is_shared &&
+    --entry.users;
+    --(admission == Admission::served ? entry.served : entry.refused);
+    if (entry.users == 0 && !entry.is_shared &&
         policy::is_full(entry.arrival.load(std::memory_order_relaxed), now)) {
         forget(shard, entry);
     }
+}
+
+ClientTable::Entry& ClientTable::borrow(CellId site, const base::IpAddress& ip) {
+    const Key key = key_of(site, ip);
+    const std::uint64_t hash = hash_of(key);
+    Shard& shard = shard_of(hash);
+    const std::lock_guard lock(shard.lock);
+    Entry* const entry = obtain(shard, bucket_of(hash), key, hash);
+    ++entry->users;
+    return *entry;
+}
+
+void ClientTable::give_back(Entry& entry) {
+    const std::lock_guard lock(shard_of(entry.hash).lock);
+    --entry.users;
 }
 
 bool ClientTable::admit(Entry& entry, const policy::RateRule& rule, std::uint64_t now) {
@@ -139,7 +159,7 @@ void ClientTable::sweep(std::uint64_t now) {
         for (std::size_t i = 0; shard.buckets && i < kBuckets; ++i) {
             for (Entry* entry = (*shard.buckets)[i]; entry != nullptr;) {
                 Entry& present = *std::exchange(entry, entry->next);
-                if (present.connections == 0 &&
+                if (present.users == 0 &&
                     policy::is_full(present.arrival.load(std::memory_order_relaxed), now)) {
                     forget(shard, present);
                 }
@@ -149,7 +169,7 @@ void ClientTable::sweep(std::uint64_t now) {
 }
 
 void ClientTable::forget(Shard& shard, Entry& entry) {
-    Entry** place = &(*shard.buckets)[entry.hash / kShards % kBuckets];
+    Entry** place = &(*shard.buckets)[bucket_of(entry.hash)];
     while (*place != &entry) {
         place = &(*place)->next;
     }

@@ -45,6 +45,7 @@ void rules_of_request(benchmark::State& state) {
     const RequestMeaning meaning = meaning_of(head);
     ForwardRules rules;
     rules.client_ip = "192.0.2.17";
+    rules.source_ip = "192.0.2.17";
     rules.scheme = "http";
     Pieces pieces;
     std::string own;

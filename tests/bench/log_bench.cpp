@@ -15,6 +15,7 @@ RequestRecord typical_record(std::string_view target) {
     record.site = "cluster01-minio";
     record.local_ip = "192.0.2.1";
     record.client_ip = "192.0.2.17";
+    record.peer_ip = "192.0.2.17";
     record.method = "GET";
     record.target = target;
     record.host = "s3.example.test:9000";

@@ -42,6 +42,7 @@ FUZZ_TARGET(input) {
     record.error = parts[9];
     record.backend_request_id = parts[10];
     record.client_ip = parts[11];
+    record.peer_ip = parts[11];
     record.local_ip = parts[12];
     record.request_id = parts[13];
     record.status = static_cast<std::uint16_t>(input.size());

@@ -1027,12 +1027,15 @@ void Play::finish() {
 
 // Names for one connection, or names that the proxy writes itself.
 bool is_ours_to_write(std::string_view name) {
-    static constexpr std::string_view kNames[] = {
-        "connection",         "keep-alive",          "proxy-connection",
-        "proxy-authenticate", "proxy-authorization", "te",
-        "transfer-encoding",  "x-real-ip",           "x-forwarded-for",
-        "x-forwarded-proto",  "forwarded",           "upgrade",
-        "http2-settings"};
+    static constexpr std::string_view kNames[] = {"connection",          "keep-alive",
+                                                  "proxy-connection",    "proxy-authenticate",
+                                                  "proxy-authorization", "te",
+                                                  "transfer-encoding",   "x-real-ip",
+                                                  "x-forwarded-for",     "x-forwarded-proto",
+                                                  "x-forwarded-host",    "x-forwarded-port",
+                                                  "x-forwarded-prefix",  "x-forwarded-server",
+                                                  "forwarded",           "upgrade",
+                                                  "http2-settings"};
     return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
 }
 

@@ -21,6 +21,19 @@ TOKEN_BYTES = frozenset(
 HEX_BYTES = frozenset(b"0123456789abcdefABCDEF")
 DIGITS = frozenset(b"0123456789")
 # Fields for one hop: none may pass s3gate (it sends its own `Connection`).
+# Names of the fields that say who asked, or where, in letters alone.
+FORWARDING_LETTERS = frozenset(
+    (
+        b"xforwardedfor",
+        b"xrealip",
+        b"xforwardedproto",
+        b"xforwardedhost",
+        b"xforwardedport",
+        b"xforwardedprefix",
+        b"xforwardedserver",
+    )
+)
+
 HOP_BY_HOP = frozenset(
     {
         b"keep-alive",
@@ -230,7 +243,7 @@ class RequestParser(Parser):
         for name in (b"x-forwarded-for", b"x-real-ip", b"x-forwarded-proto"):
             demand(len(message.values(name)) == 1, "forwarding field", name)
         for name, _ in message.fields:
-            if letters_of(name) in (b"xforwardedfor", b"xrealip", b"xforwardedproto"):
+            if letters_of(name) in FORWARDING_LETTERS:
                 demand(b"_" not in name, "looks like a forwarding field", name)
         if self._on_head:
             self._on_head(message)

@@ -23,6 +23,9 @@ class IpAddress {
 
     // Accepts dotted IPv4 and IPv6 texts without brackets or zone; otherwise nullopt.
     static std::optional<IpAddress> parse(std::string_view text);
+    // Accepts the same, and an address with a port or in brackets as X-Forwarded-For has it:
+    // "1.2.3.4:80", "[::1]", "[::1]:80". The port is checked and left out.
+    static std::optional<IpAddress> parse_with_port(std::string_view text);
 
     bool is_v6() const { return v6_; }
     // True for 0.0.0.0 and [::].
@@ -38,6 +41,17 @@ class IpAddress {
   private:
     std::array<std::uint8_t, 16> bytes_{};
     bool v6_ = false;
+};
+
+// The text of an address (IpAddress::to_string()), without an allocation.
+class IpText {
+  public:
+    explicit IpText(const IpAddress& ip);
+    std::string_view view() const { return {text_.data(), length_}; }
+
+  private:
+    std::array<char, INET6_ADDRSTRLEN> text_;  // valid up to length_
+    std::uint8_t length_;
 };
 
 // An IP address and a port, convertible to the types of the socket calls.
@@ -78,6 +92,10 @@ class Cidr {
     static std::optional<Cidr> parse(std::string_view text);
     // True if `ip` is in the block. A block contains only addresses of its own family.
     bool contains(const IpAddress& ip) const;
+    // True if an address is in both.
+    bool overlaps(const Cidr& other) const {
+        return contains(other.base_) || other.contains(base_);
+    }
     std::string to_string() const;
 
   private:

@@ -17,10 +17,11 @@ namespace s3gate::http {
 using Pieces = std::vector<std::string_view>;
 
 struct ForwardRules {
-    std::string_view client_ip;   // X-Real-IP and X-Forwarded-For
+    std::string_view client_ip;   // X-Real-IP
+    std::string_view source_ip;   // who connected: the last element of X-Forwarded-For
     std::string_view scheme;      // "http" or "https"
     std::string_view local_host;  // Host for HTTP/1.0 requests without one
-    bool append = false;          // keep the fields of a trusted peer, append to X-Forwarded-For
+    bool append = false;          // keep the fields of a trusted source, append to X-Forwarded-For
     bool relay_upgrade = false;   // the site relays upgrades and the client asked for one
     std::string_view
         extra_lines;  // complete field lines added to every request of the site ("" = none)

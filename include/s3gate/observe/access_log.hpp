@@ -16,7 +16,7 @@ namespace s3gate::observe {
 
 // The field `log_version`: identifies the list of fields. Fields are only added, at the end, and
 // each addition raises this number. An existing field keeps its name, its type and its meaning.
-inline constexpr unsigned kAccessLogVersion = 1;
+inline constexpr unsigned kAccessLogVersion = 2;
 
 // Appends one line (with '
 // ') to `out`. `now` is the wall clock; the beginning of the line is cached for one second. Always

@@ -24,7 +24,8 @@ struct AttemptRecord {
 struct RequestFacts {
     std::string_view site;
     std::string_view local_ip;   // address that the client connected to
-    std::string_view client_ip;  // peer (or the PROXY address, where configured)
+    std::string_view client_ip;  // who asked: proxy/client_identity.hpp
+    std::string_view peer_ip;    // other end of the TCP connection
     std::string_view method;     // "-" if the request line was invalid
     std::string_view target;     // raw request target
     std::string_view host;       // Host field as received

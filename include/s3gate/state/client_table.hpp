@@ -1,6 +1,7 @@
 // Connections and request rate of each client address, over all workers, for sites that limit
 // clients. One table for the process, in shards with a lock each. The lock is taken when a
-// connection of such a site begins or ends, never for a request. Entries are made on demand and
+// connection of such a site begins or ends, and when a request of a trusted proxy's connection has
+// another client than the one before; never for another request. Entries are made on demand and
 // removed when they are idle; their number is bounded. Any thread.
 #pragma once
 
@@ -50,11 +51,17 @@ class ClientTable {
     Ticket enter(CellId site, const base::IpAddress& ip, std::uint64_t most);
     // Ends a connection; `admission` is the outcome of enter(), not dropped. `now` as in admit().
     void leave(Entry& entry, Admission admission, std::uint64_t now);
+    // The entry of a client whose requests come through a trusted proxy's connection. Its rate
+    // holds for them; they count for no limit on connections. End it with give_back().
+    Entry& borrow(CellId site, const base::IpAddress& ip);
+    // The entry stays until sweep(): the client's next request may come through another connection.
+    void give_back(Entry& entry);
     // True if one more request of this client may be served now. Lock-free. `now` in nanoseconds of
     // the monotonic clock.
     static bool admit(Entry& entry, const policy::RateRule& rule, std::uint64_t now);
 
-    // Removes clients that have no connection and a full bucket. Call it regularly, on any thread.
+    // Removes clients that have no connection, no borrower and a full bucket. Call it regularly, on
+    // any thread.
     void sweep(std::uint64_t now);
 
     // Clients in the table, without the shared entries.
@@ -77,6 +84,8 @@ class ClientTable {
     static Key key_of(CellId site, const base::IpAddress& ip);
     std::uint64_t hash_of(const Key& key) const;
     Entry* obtain(Shard& shard, std::size_t bucket, const Key& key, std::uint64_t hash);
+    Shard& shard_of(std::uint64_t hash);
+    static std::size_t bucket_of(std::uint64_t hash) { return hash / kShards % kBuckets; }
     void forget(Shard& shard, Entry& entry);
 
     std::uint64_t seed_;

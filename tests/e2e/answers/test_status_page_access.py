@@ -1,4 +1,4 @@
-"""Only peers in status.allow see the status page; the peer's address counts.
+"""Only clients in status.allow see the status page.
 
 The page names every storage server. A client that reaches it by another spelling of the path, by a
 Host, or by a forged address has a map of the cluster.
@@ -50,17 +50,26 @@ SPELLINGS = [
 ]
 
 
-@pytest.fixture(name="stage", params=["set", "append"])
-def stage_fixture(request, make_backend, start):
-    """The proxy even trusts the outsider's forwarded fields under `append`. That concerns the
-    fields for servers, never the access to the page."""
+FORWARDED = {
+    "set": {},
+    "append": {"mode": "append", "trusted": ["127.0.8.0/24"]},
+    # Also whoever is allowed and whoever is not: then nobody is a client that a list may contain.
+    "all trusted": {"mode": "append", "trusted": ["127.0.0.0/8"]},
+}
+
+
+@pytest.fixture(name="forwarded", params=FORWARDED)
+def forwarded_fixture(request):
+    return request.param
+
+
+@pytest.fixture(name="stage")
+def stage_fixture(forwarded, make_backend, start):
     backend = make_backend()
     site = make_site(
         [backend],
         status={"path": PATH, "allow": ["127.0.0.0/24"]},
-        forwarded=(
-            {"mode": "append", "trusted": ["127.0.0.0/8"]} if request.param == "append" else {}
-        ),
+        forwarded=FORWARDED[forwarded],
     )
     return start(make_config([site])), backend
 
@@ -100,9 +109,15 @@ def test_no_host_and_no_absolute_form_shows_it(stage):
     assert not backend.requests
 
 
-def test_who_is_allowed_sees_it_whatever_he_claims(stage):
-    """Forwarded fields do not take the access away either."""
+def test_who_is_allowed_sees_it_whatever_he_claims(stage, forwarded):
+    """Forwarded fields do not take the access away either, except from a trusted proxy: it asks for
+    others."""
     daemon, _ = stage
+    if forwarded == "all trusted":
+        with daemon.client(source="127.0.0.77") as client:
+            assert client.request(target=PATH, fields=[("X-Forwarded-For", OUTSIDER)]).status == 403
+            assert client.request(target=PATH).status == 403
+        return
     with daemon.client(source="127.0.0.77") as client:
         response = client.request(target=PATH, fields=[("X-Forwarded-For", OUTSIDER)])
         assert (response.status, b"Primary Peers" in response.data) == (200, True)

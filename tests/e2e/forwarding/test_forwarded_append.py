@@ -10,6 +10,7 @@ SENT = [
     ("X-Forwarded-For", "10.9.8.7, 1.2.3.4"),
     ("X-Real-IP", "10.9.8.7"),
     ("X-Forwarded-Proto", "https"),
+    ("X-Forwarded-Host", "kept.example"),
     ("X-Test", "1"),
 ]
 
@@ -27,8 +28,10 @@ def test_trusted_peer_is_extended(stage, source):
     request = backend.requests[-1]
     joined = ", ".join(request.values("x-forwarded-for"))
     assert joined == f"10.9.8.7, 1.2.3.4, {source}"
-    assert request.values("x-real-ip") == ["10.9.8.7"]
+    # The last address that is not trusted; what stands before it is that client's own claim.
+    assert request.values("x-real-ip") == ["1.2.3.4"]
     assert request.values("x-forwarded-proto") == ["https"]
+    assert request.values("x-forwarded-host") == ["kept.example"]
 
 
 def test_trusted_peer_that_says_nothing(stage):
@@ -51,3 +54,4 @@ def test_untrusted_peer_is_replaced(stage, source):
     assert request.values("x-real-ip") == [source]
     assert request.values("x-forwarded-proto") == ["http"]
     assert request.values("forwarded") == []
+    assert request.values("x-forwarded-host") == []

@@ -11,7 +11,12 @@ FORGED = [
     ("Forwarded", "for=10.9.8.7;proto=https"),
     ("X-Forwarded-For", "6.6.6.6"),
     ("forwarded", "for=6.6.6.6"),
-    ("X-Forwarded-Host", "kept.example"),
+    ("X-Forwarded-Host", "other.example"),
+    ("X-Forwarded-Port", "443"),
+    ("X-Forwarded-Prefix", "/a"),
+    ("X-Forwarded-Server", "other.example"),
+    ("X_Forwarded_Host", "other.example"),
+    ("X-Forwarded-By", "kept.example"),
 ]
 
 
@@ -24,7 +29,10 @@ def test_forged_fields_are_replaced(one):
     assert request.values("x-real-ip") == ["127.0.7.1"]
     assert request.values("x-forwarded-proto") == ["http"]
     assert request.values("forwarded") == []
-    assert request.values("x-forwarded-host") == ["kept.example"]
+    for name in ("host", "port", "prefix", "server"):
+        assert request.values(f"x-forwarded-{name}") == []
+    assert request.values("x_forwarded_host") == []
+    assert request.values("x-forwarded-by") == ["kept.example"]
 
 
 def test_trusted_peers_mean_nothing_in_set_mode(one):

@@ -36,6 +36,7 @@ TEXTS = [
     "error",
     "request_id",
     "backend_request_id",
+    "peer",
 ]
 NUMBERS = ["size", "status", "responsetime", "tries", "bytes_in", "ttfb", "log_version"]
 
@@ -64,7 +65,7 @@ def test_fields_of_an_ordinary_request(one):
     assert line["queued"] is None, "it did not wait"
     assert all(isinstance(line[name], str) for name in TEXTS)
     assert all(isinstance(line[name], (int, float)) for name in NUMBERS)
-    assert line["client"] == "127.0.5.5"
+    assert (line["client"], line["peer"]) == ("127.0.5.5", "127.0.5.5")
     assert line["ip"] == "9.9.9.9"
     assert line["@source"] == "127.0.0.1"
     assert line["hostname"] == socket.gethostname()

@@ -13,6 +13,7 @@ from support.request_table.ambiguities import ambiguities
 from support.request_table.bodies import bodies
 from support.request_table.chunk_faults import chunk_faults
 from support.request_table.expectations import expectations
+from support.request_table.forwarding_fields import forwarding_fields
 from support.request_table.hop_by_hop import hop_by_hop
 from support.request_table.hosts import hosts
 from support.request_table.legal_chunks import legal_chunks
@@ -40,6 +41,7 @@ GROUPS = (
     chunk_faults,
     legal_chunks,
     hop_by_hop,
+    forwarding_fields,
     old_version,
     expectations,
     sizes,

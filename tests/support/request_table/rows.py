@@ -61,6 +61,10 @@ DROPPED = (
     b"x-forwarded-for",
     b"x-real-ip",
     b"x-forwarded-proto",
+    b"x-forwarded-host",
+    b"x-forwarded-port",
+    b"x-forwarded-prefix",
+    b"x-forwarded-server",
     b"forwarded",
 )
 

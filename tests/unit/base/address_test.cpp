@@ -66,6 +66,31 @@ TEST(IpAddress, RefusesAllElse) {
     EXPECT_FALSE(IpAddress::parse(std::string_view("1.2.3.4\0", 8)));
 }
 
+TEST(IpAddress, ParsesWithAPort) {
+    for (const char* text : {"1.2.3.4", "1.2.3.4:80", "1.2.3.4:0", "1.2.3.4:65535",
+                             "::ffff:1.2.3.4", "[::ffff:1.2.3.4]", "[::ffff:102:304]:1"}) {
+        EXPECT_EQ(IpAddress::parse_with_port(text), ip("1.2.3.4")) << text;
+    }
+    for (const char* text : {"2001:db8::1", "[2001:db8::1]", "[2001:db8::1]:80"}) {
+        EXPECT_EQ(IpAddress::parse_with_port(text), ip("2001:db8::1")) << text;
+    }
+    for (const char* bad :
+         {"",           ":",         ":80",           "1.2.3.4:",  "1.2.3.4:65536",
+          "1.2.3.4:01", "1.2.3.4:x", "1.2.3.4:80:80", "[1.2.3.4]", "[1.2.3.4]:80",
+          "[::1",       "::1]",      "[::1]:",        "[::1]80",   "[::1]:65536",
+          "[]",         "[]:1",      "[::1%1]",       "localhost", "localhost:80"}) {
+        EXPECT_FALSE(IpAddress::parse_with_port(bad)) << bad;
+    }
+}
+
+TEST(IpText, IsTheTextOfTheAddress) {
+    for (const char* text : {"0.0.0.0", "255.255.255.255", "::", "2001:db8::1",
+                             "1234:5678:9abc:def0:1234:5678:9abc:def0"}) {
+        EXPECT_EQ(IpText(ip(text)).view(), text);
+        EXPECT_EQ(ip(text).to_string(), text);
+    }
+}
+
 TEST(SocketAddress, ParsesAndPrints) {
     const auto v4 = SocketAddress::parse("1.2.3.4:80");
     ASSERT_TRUE(v4);

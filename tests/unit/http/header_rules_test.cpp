@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 #include <string>
 #include <vector>
@@ -15,9 +16,18 @@
 namespace s3gate::http {
 namespace {
 
+char as_it_is(char c) {
+    return c;
+}
+
+char to_upper(char c) {
+    return c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+}
+
 ForwardRules plain_rules() {
     ForwardRules rules;
     rules.client_ip = "192.0.2.7";
+    rules.source_ip = "192.0.2.7";
     rules.scheme = "http";
     rules.local_host = "10.0.0.1:9000";
     return rules;
@@ -67,7 +77,7 @@ TEST(ForwardRequest, KeepsEndToEndLinesByteForByteInOrder) {
         "Content-Length:  5\r\n"
         "Expect: 100-continue\r\n"
         "x-amz-meta-a_b.c: again\r\n"
-        "X-Forwarded-Host: kept\r\n"
+        "X-Forwarded-By: kept\r\n"
         "Via: 1.1 somebody\r\n"
         "Trailer: x\r\n"
         "Cookie: a=b\r\n";
@@ -147,10 +157,12 @@ TEST(ForwardRequest, NominationsCannotStripWhatMatters) {
         const std::string line = name + ": " + value + "\r\n";
         const std::string host = name == "Host" ? "" : "Host: h\r\n";
         const std::string start = "GET /x HTTP/1.1\r\n" + host;
-        EXPECT_EQ(forwarded(start + "Connection: " + name + "\r\n" + line + "\r\n"),
+        ForwardRules rules = plain_rules();
+        rules.append = name.starts_with("X-Forwarded-");  // only a trusted source may say it
+        EXPECT_EQ(forwarded(start + "Connection: " + name + "\r\n" + line + "\r\n", rules),
                   start + line + kForwarded + "\r\n")
             << name;
-        EXPECT_EQ(forwarded(start + line + "Connection: a, " + name + ", b\r\n\r\n"),
+        EXPECT_EQ(forwarded(start + line + "Connection: a, " + name + ", b\r\n\r\n", rules),
                   start + line + kForwarded + "\r\n");
     }
     for (const char* name :
@@ -172,9 +184,32 @@ TEST(ForwardRequest, SetModeReplacesWhatTheClientClaims) {
     ForwardRules rules = plain_rules();
     rules.scheme = "https";
     rules.client_ip = "2001:db8::1";
+    rules.source_ip = "2001:db8::1";
     EXPECT_EQ(
         forwarded_fields("", rules),
         "X-Forwarded-For: 2001:db8::1\r\nX-Real-IP: 2001:db8::1\r\nX-Forwarded-Proto: https\r\n");
+}
+
+// The names that the client may not say, nominated or not, and their lookalikes.
+TEST(ForwardRequest, SetModeRemovesWhatOnlyAProxyMaySay) {
+    for (const std::string name :
+         {"X-Forwarded-Host", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Server"}) {
+        for (const auto change : {&as_it_is, &base::to_lower, &to_upper}) {
+            for (const char sign : {'-', '_', '.', '~'}) {
+                std::string spelled = name;
+                std::ranges::transform(spelled, spelled.begin(), change);
+                std::ranges::replace(spelled, '-', sign);
+                EXPECT_EQ(forwarded_fields(spelled + ": a\r\nA: b\r\n" + spelled + ": c\r\n"),
+                          "A: b\r\n" + kForwarded);
+                EXPECT_EQ(forwarded_fields("Connection: " + spelled + "\r\n" + spelled +
+                                           ": a\r\nA: b\r\n"),
+                          "A: b\r\n" + kForwarded);
+            }
+        }
+        const std::string others = name + "s: 1\r\n" + name.substr(0, name.size() - 1) +
+                                   ": 2\r\nY" + name.substr(1) + ": 3\r\n";
+        EXPECT_EQ(forwarded_fields(others), others + kForwarded);
+    }
 }
 
 TEST(ForwardRequest, DropsNamesThatReadLikeOurFields) {
@@ -183,6 +218,8 @@ TEST(ForwardRequest, DropsNamesThatReadLikeOurFields) {
         rules.append = append;
         EXPECT_EQ(forwarded_fields("X_Forwarded_For: 1.1.1.1\r\nX-Forwarded_For: 1.1.1.1\r\n"
                                    "x_real-ip: 1.1.1.1\r\nX.Forwarded.Proto: https\r\n"
+                                   "X_Forwarded_Host: a\r\nX-Forwarded_Port: 1\r\n"
+                                   "x.forwarded.prefix: /\r\nX_FORWARDED_SERVER: a\r\n"
                                    "X_Forwarded_Fob: 1\r\nXaReal-IP: 2\r\nX_Real_IPs: 3\r\n",
                                    rules),
                   "X_Forwarded_Fob: 1\r\nXaReal-IP: 2\r\nX_Real_IPs: 3\r\n" + kForwarded);
@@ -192,27 +229,39 @@ TEST(ForwardRequest, DropsNamesThatReadLikeOurFields) {
 TEST(ForwardRequest, AppendModeKeepsWhatATrustedPeerSent) {
     ForwardRules rules = plain_rules();
     rules.append = true;
+    rules.client_ip = "203.0.113.5";
+    const std::string client = "X-Real-IP: 203.0.113.5\r\n";
     EXPECT_EQ(forwarded_fields("X-Forwarded-For: 1.1.1.1\r\nA: b\r\nForwarded: "
                                "for=1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
                                "x-forwarded-for:2.2.2.2, 3.3.3.3\r\nX-Real-IP: 1.1.1.1\r\n",
                                rules),
-              "A: b\r\nForwarded: for=1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Real-IP: 1.1.1.1\r\n"
-              "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7\r\n");
-    EXPECT_EQ(forwarded_fields("", rules), kForwarded) << "nothing to append to";
+              "A: b\r\nForwarded: for=1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
+              "X-Forwarded-For: 1.1.1.1, 2.2.2.2, 3.3.3.3, 192.0.2.7\r\n" +
+                  client);
+    EXPECT_EQ(forwarded_fields("", rules),
+              "X-Forwarded-For: 192.0.2.7\r\n" + client + "X-Forwarded-Proto: http\r\n")
+        << "nothing to append to";
     EXPECT_EQ(forwarded_fields("X-Forwarded-Proto: https\r\nX-Forwarded-Proto: http\r\n", rules),
-              "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.7\r\nX-Real-IP: 192.0.2.7\r\n")
+              "X-Forwarded-Proto: https\r\nX-Forwarded-For: 192.0.2.7\r\n" + client)
         << "one scheme only";
     EXPECT_EQ(forwarded_fields("X-Real-IP: 1.1.1.1\r\nx-real-ip: 2.2.2.2\r\n", rules),
-              "X-Real-IP: 1.1.1.1\r\nX-Forwarded-For: 192.0.2.7\r\nX-Forwarded-Proto: http\r\n")
-        << "one address only";
+              "X-Forwarded-For: 192.0.2.7\r\n" + client + "X-Forwarded-Proto: http\r\n")
+        << "the client is the one that X-Forwarded-For names";
     // A nomination by the client of a trusted peer does not remove them either.
     EXPECT_EQ(
         forwarded_fields("Connection: X-Forwarded-For, X-Forwarded-Proto, Forwarded, X-Real-IP\r\n"
                          "X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\n"
                          "Forwarded: for=x\r\nX-Real-IP: 1.1.1.1\r\n",
                          rules),
-        "X-Forwarded-Proto: https\r\nForwarded: for=x\r\nX-Real-IP: 1.1.1.1\r\n"
-        "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n");
+        "X-Forwarded-Proto: https\r\nForwarded: for=x\r\n"
+        "X-Forwarded-For: 1.1.1.1, 192.0.2.7\r\n" +
+            client);
+    // Names that only a trusted source may say go on as they came.
+    const std::string said =
+        "X-Forwarded-Host: a\r\nx-forwarded-port: 443\r\nX-FORWARDED-PREFIX: /a\r\n"
+        "X-Forwarded-Server: b\r\n";
+    EXPECT_EQ(forwarded_fields(said, rules),
+              said + "X-Forwarded-For: 192.0.2.7\r\n" + client + "X-Forwarded-Proto: http\r\n");
 }
 
 TEST(ForwardRequest, AppendModeIsNotConfusedByEmptyValues) {

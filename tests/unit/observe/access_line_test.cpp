@@ -57,6 +57,7 @@ RequestRecord full_record() {
     record.site = "cluster01-minio";
     record.local_ip = "10.0.0.1";
     record.client_ip = "10.10.3.4";
+    record.peer_ip = "10.10.3.5";
     record.method = "PUT";
     record.target = "/photos/a%20b.jpg?partNumber=1&uploadId=2~x";
     record.host = "s3.example.com:9000";
@@ -98,7 +99,7 @@ TEST(AccessLine, PrintsEveryFieldInItsPlace) {
         R"("op":"UploadPart","bucket":"photos","key_source":"uploadid",)"
         R"("session":"2~x","tries":2,"bytes_in":5242880,"ttfb":12,"queued":7,"error":"reset",)"
         R"("request_id":"ABCDEF0123456789","backend_request_id":"17F1",)"
-        R"("log_version":1})"
+        R"("log_version":2,"peer":"10.10.3.5"})"
         "\n");
 }
 
@@ -109,7 +110,8 @@ TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
           "domain",       "referer",      "request",         "args",
           "upstreamtime", "upstreamaddr", "http_user_agent", "https",
           "site",         "op",           "bucket",          "key_source",
-          "session",      "error",        "request_id",      "backend_request_id"}) {
+          "session",      "error",        "request_id",      "backend_request_id",
+          "peer"}) {
         EXPECT_EQ(fields.at(name), "-") << name;
     }
     EXPECT_EQ(fields.at("scheme"), "http");
@@ -157,6 +159,7 @@ const FieldList kFields = {
     {"request_id", "text"},
     {"backend_request_id", "text"},
     {"log_version", "number"},
+    {"peer", "text"},
 };
 
 TEST(AccessLine, FieldsAreOnlyEverAdded) {
@@ -168,7 +171,7 @@ TEST(AccessLine, FieldsAreOnlyEverAdded) {
     }
     EXPECT_EQ(seen, kFields);
     EXPECT_EQ(fields_of(full_record()).at("log_version"), kAccessLogVersion);
-    EXPECT_EQ(kAccessLogVersion, 1U) << "a field was added: put it at the end of the list above";
+    EXPECT_EQ(kAccessLogVersion, 2U) << "a field was added: put it at the end of the list above";
 }
 
 TEST(AccessLine, TheManualListsTheFieldsInTheirOrder) {
@@ -272,7 +275,7 @@ TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
             }
             return bytes;
         };
-        std::vector<std::string> texts(14);
+        std::vector<std::string> texts(15);
         std::generate(texts.begin(), texts.end(), text);
         RequestRecord record;
         record.site = texts[0];
@@ -290,6 +293,7 @@ TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
         record.error = texts[11];
         record.request_id = texts[12];
         record.backend_request_id = texts[13];
+        record.peer_ip = texts[14];
         const std::string line = line_of(record);
         json::error_code error;
         const json::value value = json::parse(line, error);

@@ -56,6 +56,38 @@ TEST(ClientTable, DropsFarBeyondTheLimit) {
     EXPECT_EQ(table.enter({0, 0}, ip("10.0.0.1"), 1).admission, Admission::refused);
 }
 
+TEST(ClientTable, WhoBorrowsAnEntryCountsForNoLimitOnConnections) {
+    ClientTable table(1);
+    ClientTable::Entry& first = table.borrow({0, 0}, ip("10.0.0.1"));
+    for (std::uint32_t i = 0; i < 2 * ClientTable::kRefusedRoom; ++i) {
+        EXPECT_EQ(&table.borrow({0, 0}, ip("10.0.0.1")), &first);
+    }
+    EXPECT_NE(&table.borrow({1, 0}, ip("10.0.0.1")), &first) << "another site";
+    const auto own = table.enter({0, 0}, ip("10.0.0.1"), 1);
+    EXPECT_EQ(own.admission, Admission::served);
+    EXPECT_EQ(own.entry, &first) << "the same rate, however its requests come";
+    EXPECT_EQ(table.enter({0, 0}, ip("10.0.0.1"), 1).admission, Admission::refused);
+}
+
+TEST(ClientTable, ABorrowedEntryStaysUntilTheSweepAfterItsReturn) {
+    ClientTable table(1);
+    ClientTable::Entry& entry = table.borrow({0, 0}, ip("10.0.0.1"));
+    const auto own = table.enter({0, 0}, ip("10.0.0.1"), 1);
+    table.leave(*own.entry, own.admission, kNow);
+    table.sweep(kNow);
+    EXPECT_EQ(table.size(), 1u) << "it is in use";
+    table.give_back(entry);
+    EXPECT_EQ(table.size(), 1u) << "the client's next request finds it";
+    EXPECT_EQ(&table.borrow({0, 0}, ip("10.0.0.1")), &entry);
+    table.give_back(entry);
+    const policy::RateRule rule = policy::rate_rule(1, kSecond, 1);
+    EXPECT_TRUE(ClientTable::admit(entry, rule, kNow));
+    table.sweep(kNow);
+    EXPECT_EQ(table.size(), 1u) << "its bucket is not full";
+    table.sweep(kNow + 2 * kSecond);
+    EXPECT_EQ(table.size(), 0u);
+}
+
 TEST(ClientTable, ZeroIsAnyNumberOfConnections) {
     ClientTable table(1);
     for (int i = 0; i < 1000; ++i) {
