@@ -142,7 +142,32 @@ void check_forwarded(const Site& site, LoadResult& result) {
     }
     if (site.forwarded.mode == ForwardedMode::set && !site.forwarded.trusted.empty()) {
         result.warnings.push_back({where, key_of(site, "forwarded.trusted"),
-                                   "has no effect with mode set; append uses it"});
+                                   "has no effect with mode set: these proxies count as the "
+                                   "clients of all that they forward, and X-Forwarded-Proto: "
+                                   "https becomes http; append believes them"});
+    }
+}
+
+// A proxy that may see the page lets others see it, or sees it no more.
+void check_status_access(const Site& site, LoadResult& result) {
+    if (!site.status.enabled) {
+        return;
+    }
+    for (const base::Cidr& allowed : site.status.allow) {
+        const auto proxy = std::ranges::find_if(
+            site.forwarded.trusted,
+            [&](const base::Cidr& trusted) { return trusted.overlaps(allowed); });
+        if (proxy == site.forwarded.trusted.end()) {
+            continue;
+        }
+        const bool takes_names = site.forwarded.mode == ForwardedMode::append;
+        result.warnings.push_back(
+            {place_of(site.status.where, site), key_of(site, "status.allow"),
+             allowed.to_string() + " overlaps with " + proxy->to_string() +
+                 " of forwarded.trusted: " +
+                 (takes_names ? "a proxy asks for others, so requests from there see the page only "
+                                "for a client that X-Forwarded-For names"
+                              : "with mode set everybody behind that proxy sees the page")});
     }
 }
 
@@ -257,6 +282,7 @@ void check_site(const Site& site, LoadResult& result) {
     check_limits(site, result);
     check_forwarded(site, result);
     check_status_page(site, result);
+    check_status_access(site, result);
 }
 
 void check_between_sites(const Config& config, LoadResult& result) {
