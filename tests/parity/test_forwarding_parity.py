@@ -7,7 +7,7 @@ request head as received. The few intended differences are listed here.
 
 import pytest
 
-from nginx import Nginx
+from front_proxies import Nginx
 from nodes import Node, stop_all
 from support.client import exchange
 from support_real import ADDRESSES, S3gate, s3_site

@@ -13,7 +13,7 @@ import string
 
 import pytest
 
-from nginx import Nginx
+from front_proxies import Nginx
 from nodes import Node, stop_all
 from support.client import RawClient, exchange
 from support_real import ADDRESSES, S3gate, s3_site, wait_until
