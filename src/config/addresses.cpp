@@ -44,7 +44,7 @@ std::optional<Listen> parse_listen(const std::string& text, const Item& item, Re
         report.warning(item.node.line, item.path,
                        "port 0: the kernel chooses a port at each start");
     }
-    return Listen{*address, text, report.at(item.node.line)};
+    return Listen{.address = *address, .text = text, .where = report.at(item.node.line)};
 }
 
 }  // namespace
@@ -79,21 +79,36 @@ std::vector<base::Cidr> read_blocks(const Section& section, std::string_view key
     return out;
 }
 
+namespace {
+
+// `{address: …}`, with the settings of the address.
+std::optional<Listen> read_listen_mapping(const Section& entry) {
+    Report& report = entry.report();
+    if (!entry.has("address")) {
+        report.problem(entry.line(), entry.path_of("address"),
+                       "is missing; write what to listen on, as \"0.0.0.0:9000\"");
+        return std::nullopt;
+    }
+    const auto text = entry.text("address", "an address with a port");
+    const Item at{*entry.find("address"), entry.path_of("address")};
+    auto listen = text ? parse_listen(*text, at, report) : std::nullopt;
+    if (listen) {
+        listen->accept_proxy = read_blocks(entry, "accept_proxy");
+    }
+    return listen;
+}
+
+}  // namespace
+
 std::vector<Listen> read_listen(const Section& section, std::string_view key) {
     std::vector<Listen> out;
     Report& report = section.report();
     const auto items = section.list(key, "a list such as [\"0.0.0.0:9000\"]");
     for (const Item& item : items.value_or(std::vector<Item>{})) {
         if (item.node.kind == Node::Kind::mapping) {
-            const Section entry(item.node, item.path, "site.listen[]", report);
-            if (!entry.has("address")) {
-                report.problem(entry.line(), entry.path_of("address"),
-                               "is missing; write what to listen on, as \"0.0.0.0:9000\"");
-            } else if (const auto text = entry.text("address", "an address with a port")) {
-                const Item at{*entry.find("address"), entry.path_of("address")};
-                if (auto listen = parse_listen(*text, at, report)) {
-                    out.push_back(std::move(*listen));
-                }
+            if (auto listen =
+                    read_listen_mapping({item.node, item.path, "site.listen[]", report})) {
+                out.push_back(std::move(*listen));
             }
         } else if (item.node.kind == Node::Kind::list) {
             report.problem(

@@ -140,11 +140,20 @@ std::vector<std::string> missing(const std::vector<Listen>& items,
     return out;
 }
 
+// True if an address that both have has other settings.
+bool has_other_settings(const std::vector<Listen>& before, const std::vector<Listen>& after) {
+    return std::ranges::any_of(after, [&](const Listen& listen) {
+        const auto old = std::ranges::find(before, listen.address, &Listen::address);
+        return old != before.end() && old->accept_proxy != listen.accept_proxy;
+    });
+}
+
 void compare_listen(const std::vector<Listen>& before, const std::vector<Listen>& after,
                     SiteChange& out) {
     out.added_addresses = missing(after, before);
     out.removed_addresses = missing(before, after);
-    if (!out.added_addresses.empty() || !out.removed_addresses.empty()) {
+    const bool is_moved = !out.added_addresses.empty() || !out.removed_addresses.empty();
+    if (is_moved && !has_other_settings(before, after)) {
         std::erase_if(out.keys, [](const KeyChange& change) { return change.key == "listen"; });
     }
 }

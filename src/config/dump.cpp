@@ -52,6 +52,20 @@ class Writer {
         }
         out_ << YAML::EndSeq;
     }
+    void write(const Addresses& addresses) {
+        out_ << YAML::Flow << YAML::BeginSeq;
+        for (const auto& [address, accept_proxy] : addresses.items) {
+            if (accept_proxy.items.empty()) {
+                write(Text{address});
+                continue;
+            }
+            out_ << YAML::Flow << YAML::BeginMap;
+            value("address", Text{address});
+            value("accept_proxy", accept_proxy);
+            out_ << YAML::EndMap;
+        }
+        out_ << YAML::EndSeq;
+    }
     void write(const Fields& fields) {
         out_ << YAML::BeginMap;
         for (const auto& [name, value] : fields.items) {

@@ -15,7 +15,6 @@ constexpr auto kLater = std::to_array<std::string_view>({
     "site.tls",
     "site.ktls",
     "site.listen[].tls",
-    "site.listen[].accept_proxy",
     "site.balance.bound",
     "site.backends.tls",
     "site.backends.slow_start",

@@ -135,6 +135,12 @@ void read_admin(const Section& main, std::string_view key, Config& out) {
 
 void read_admin_listen(const Section& admin, std::string_view key, Config& out) {
     out.admin.listen = read_listen(admin, key);
+    for (const Listen& listen : out.admin.listen) {
+        if (!listen.accept_proxy.empty()) {
+            admin.report().problem(listen.where.line, admin.path_of(key),
+                                   "accept_proxy is for the addresses of sites");
+        }
+    }
 }
 
 void read_admin_allow(const Section& admin, std::string_view key, Config& out) {

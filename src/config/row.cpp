@@ -49,6 +49,17 @@ struct InFlow {
         }
         return "[" + out + "]";
     }
+    std::string operator()(const Addresses& addresses) const {
+        std::string out;
+        for (const auto& [address, accept_proxy] : addresses.items) {
+            const std::string text = flow_text(address);
+            out += (out.empty() ? "" : ", ") +
+                   (accept_proxy.items.empty()
+                        ? text
+                        : "{address: " + text + ", accept_proxy: " + (*this)(accept_proxy) + "}");
+        }
+        return "[" + out + "]";
+    }
     std::string operator()(const Fields& fields) const {
         std::string out;
         for (const auto& [name, value] : fields.items) {
@@ -68,10 +79,10 @@ Text print_text(const std::string& text) {
     return {text};
 }
 
-Texts print_listen(const std::vector<Listen>& listen) {
-    Texts out;
+Addresses print_listen(const std::vector<Listen>& listen) {
+    Addresses out;
     for (const Listen& one : listen) {
-        out.items.push_back(one.text);
+        out.items.push_back({one.text, print_blocks(one.accept_proxy)});
     }
     return out;
 }

@@ -37,7 +37,17 @@ struct Fields {
     std::vector<std::pair<std::string, std::string>> items;
     bool operator==(const Fields&) const = default;
 };
-using Printed = std::variant<Word, Text, Texts, Fields>;
+// Texts, each alone or with the keys of its own: {address: TEXT, accept_proxy: [...]}.
+struct Addresses {
+    struct Item {
+        std::string address;
+        Texts accept_proxy;
+        bool operator==(const Item&) const = default;
+    };
+    std::vector<Item> items;
+    bool operator==(const Addresses&) const = default;
+};
+using Printed = std::variant<Word, Text, Texts, Fields, Addresses>;
 
 // The value in one line, as an operator writes it inside brackets: quoted only where YAML or a
 // reader would need it.
@@ -213,7 +223,7 @@ auto choice(const Choices<detail::MemberOf<Path...>>& choices, const Synonyms& s
 
 // Printers of members that several keys have.
 Text print_text(const std::string& text);
-Texts print_listen(const std::vector<Listen>& listen);
+Addresses print_listen(const std::vector<Listen>& listen);
 Texts print_blocks(const std::vector<base::Cidr>& blocks);
 
 // `what` completes "expected …". `check` reports a bad text. The text is kept: the problem forbids

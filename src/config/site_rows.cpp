@@ -96,6 +96,12 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      {.range = "an address"},
      "the same in a mapping: `{address: \"0.0.0.0:9000\"}`",
      "required in a mapping"},
+    {"site.listen[].accept_proxy",
+     {.range = "list of address blocks"},
+     "peers that begin each connection with a header of the PROXY protocol (version 1 or 2), which "
+     "names the client: required from these peers, within 5s, and refused from all others. A block "
+     "of all addresses is a warning: any client could call itself what it likes",
+     "`[]`"},
 
     {"site.balance", section_of<Site>("mapping", read_balance), "which server gets a request"},
     {"site.balance.method",

@@ -88,7 +88,10 @@ std::string print_limits(const SiteLimits& limits) {
 }
 
 std::string print_listen(const std::vector<Listen>& listen) {
-    return joined(listen, [](const Listen& l) { return l.address.to_string(); });
+    return joined(listen, [](const Listen& l) {
+        return l.address.to_string() +
+               (l.accept_proxy.empty() ? "" : " (PROXY from " + print_blocks(l.accept_proxy) + ")");
+    });
 }
 
 std::string print_admin(const Admin& admin) {

@@ -171,6 +171,19 @@ void check_status_access(const Site& site, LoadResult& result) {
     }
 }
 
+void check_accept_proxy(const Site& site, LoadResult& result) {
+    for (const Listen& listen : site.listen) {
+        const auto all = std::ranges::find_if(listen.accept_proxy, &base::Cidr::is_whole_family);
+        if (all != listen.accept_proxy.end()) {
+            result.warnings.push_back({listen.where, key_of(site, "listen"),
+                                       "accept_proxy of " + listen.text + " has " +
+                                           all->to_string() +
+                                           ": whoever connects may name any address as the "
+                                           "client's; list the balancers"});
+        }
+    }
+}
+
 void check_status_page(const Site& site, LoadResult& result) {
     if (site.status.enabled && site.type == SiteType::s3 &&
         site.status.path.starts_with("/minio/")) {
@@ -281,6 +294,7 @@ void check_site(const Site& site, LoadResult& result) {
     check_health(site, result);
     check_limits(site, result);
     check_forwarded(site, result);
+    check_accept_proxy(site, result);
     check_status_page(site, result);
     check_status_access(site, result);
 }

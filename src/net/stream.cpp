@@ -163,6 +163,19 @@ ssize_t Stream::receive(iovec* pieces, std::size_t count) {
     return moved;
 }
 
+ssize_t Stream::peek(void* buffer, std::size_t size) {
+    if (!is_readable()) {
+        errno = EAGAIN;
+        return -1;
+    }
+    const ssize_t moved = ::recv(fd_, buffer, size, MSG_PEEK);
+    if (moved == 0) {
+        return end_of_stream();
+    }
+    after_receive(moved, size, false);
+    return moved;
+}
+
 ssize_t Stream::discard(std::size_t size) {
     if (!is_readable()) {
         errno = EAGAIN;

@@ -6,6 +6,7 @@
 #include <cerrno>
 
 #include "exchange.hpp"
+#include "source_header.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -84,6 +85,10 @@ void ClientConnection::learn_local_address() {
         local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)
                     .value_or(local);
     }
+    set_local_address(local);
+}
+
+void ClientConnection::set_local_address(const base::SocketAddress& local) {
     local_ip.emplace(local.ip());
     local_port = local.port();
 }
@@ -139,6 +144,29 @@ net::detached serve_client(ClientConnection* client) {
             client->stream.close_with_reset();
         }
         break;
+    }
+    worker.remove_client(*client);
+}
+
+net::detached serve_proxied_client(ClientConnection* client) {
+    Worker& worker = client->worker;
+    const base::TimePoint began = worker.reactor.now_point();
+    const SourceRead read = co_await read_source(*client);
+    if (read.end == SourceRead::End::named && worker.admit_source(*client)) {
+        serve_client(client);
+        co_return;
+    }
+    if (read.leaves_line()) {
+        ExchangeSlot& slot = worker.begin_exchange(*client, began);
+        const ClientFate fate = co_await slot.exchange->refuse_source(read);
+        worker.end_exchange(slot);
+        if (fate == ClientFate::linger) {
+            co_await linger(*client);
+        } else {
+            client->stream.close_with_reset();
+        }
+    } else if (read.end == SourceRead::End::timed_out) {
+        state::bump(worker.counters.client_idle_closed);
     }
     worker.remove_client(*client);
 }

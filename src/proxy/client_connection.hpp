@@ -55,10 +55,14 @@ struct ClientConnection : ClientHook {
             idle_since = stream.reactor().now();
         }
     }
+    // The address that the client connected to, where the peer's header names it.
+    void set_local_address(const base::SocketAddress& local);
     void learn_local_address();
 };
 
 // Serves requests until the connection ends; frees `client`.
 net::detached serve_client(ClientConnection* client);
+// The same, for a client whose peer names its source in a header of the PROXY protocol first.
+net::detached serve_proxied_client(ClientConnection* client);
 
 }  // namespace s3gate::proxy

@@ -39,6 +39,19 @@ net::task<ClientFate> Exchange::run() {
     co_return response_.fate();
 }
 
+net::task<ClientFate> Exchange::refuse_source(SourceRead read) {
+    const LocalAnswer answer = answer_to_refused_source(context_, read);
+    if (read.is_request) {
+        co_await response_.reply(answer);
+    } else {
+        // PROXY protocol §2.1: the receiver aborts the connection, so that the sender notices.
+        context_.record.status = static_cast<std::uint16_t>(answer.status);
+        context_.record.error = answer.error;
+    }
+    settle(context_, request_, response_);
+    co_return response_.fate();
+}
+
 // Private functions with a single call are inline: a call with its registers costs more than most
 // of their work (docs/bench.md counts instructions).
 inline Dispatch Exchange::take_request() {

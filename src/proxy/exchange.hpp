@@ -11,6 +11,7 @@
 #include "exchange_context.hpp"
 #include "request.hpp"
 #include "response.hpp"
+#include "source_header.hpp"
 
 namespace s3gate::proxy {
 
@@ -35,6 +36,9 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
 
     // Runs the request to its end; returns the fate of the client's connection. Call it once.
     net::task<ClientFate> run();
+    // Instead of run(), for a connection whose peer did not name its source as it must. Answers
+    // what is readable for a client, and writes the access record.
+    net::task<ClientFate> refuse_source(SourceRead read);
 
     // The active checks took a backend down because it refused or did not answer. An attempt that
     // waits for its first byte ends; an answer that has begun continues.

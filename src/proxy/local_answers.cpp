@@ -71,6 +71,24 @@ LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& requ
     return {status, "InvalidRequest", http::to_string(error), true, http::to_string(error)};
 }
 
+LocalAnswer answer_to_refused_source(ExchangeContext& context, const SourceRead& read) {
+    state::WorkerCounters& counters = context.worker.counters;
+    switch (read.end) {
+        case SourceRead::End::refused:
+            state::bump(counters.proxy_headers_refused);
+            return {400, "InvalidRequest",
+                    "This address takes requests from your address only behind a PROXY protocol "
+                    "header.",
+                    true, http::to_string(read.error)};
+        case SourceRead::End::timed_out:
+            state::bump(counters.proxy_header_timeouts);
+            return {408, "RequestTimeout", {}, true, "PROXY protocol header timeout"};
+        default:
+            context.note_client(ClientFault::gone);
+            return {499, {}, {}, true, "client closed in PROXY protocol header"};
+    }
+}
+
 const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
     const ClientConnection& client = context.client;
     Worker& worker = context.worker;

@@ -5,6 +5,7 @@
 
 #include "request.hpp"
 #include "s3gate/policy/attempt_end.hpp"
+#include "source_header.hpp"
 
 namespace s3gate::proxy {
 
@@ -18,6 +19,9 @@ struct LocalAnswer {
 
 // The answer to a head that is refused. Counts it.
 LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& request, HeadRead why);
+
+// The answer to a connection whose peer did not name its source as it must. Counts the fault.
+LocalAnswer answer_to_refused_source(ExchangeContext& context, const SourceRead& read);
 
 // The answer to a request that a limit on clients or the status page's access list refuses; null if
 // none does. (Excess connections were counted on arrival.)

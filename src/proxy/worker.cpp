@@ -275,18 +275,16 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
 bool Worker::is_over(const AddressState& at, const base::IpAddress& source,
                      std::int64_t own) const {
     const auto most = static_cast<std::int64_t>(at.address->connections);
-    return shared.board->connections() - own >= static_cast<std::int64_t>(limits_.connections) ||
+    return is_full(own) ||
            (most > 0 && shared.board->site_connections(at.site->cell.index) - own >= most &&
             !is_trusted(at, source));
 }
 
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
-                                                      const base::IpAddress& source) {
-    const state::Address& address = *at.address;
-    const state::CellId site = at.site->cell;
+                                                      const base::IpAddress* source) {
     const std::int64_t all = shared.board->connections();
     Admission admission;
-    admission.is_over = is_over(at, source, 0);
+    admission.is_over = source == nullptr ? is_full(0) : is_over(at, *source, 0);
     if (admission.is_over) {
         state::bump(counters.shed);
         if (all >= static_cast<std::int64_t>(limits_.connections) + kShedRoom) {
@@ -294,16 +292,36 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
         }
         return admission;
     }
-    if (address.limits_clients) {
-        admission.ticket = shared.clients->enter(site, source, per_client_limit(at, source));
-        if (admission.ticket.admission != state::ClientTable::Admission::served) {
-            state::bump(counters.shed_per_client);
-        }
+    if (source != nullptr && at.address->limits_clients) {
+        admission.ticket = admit_to_table(at, *source);
         if (admission.ticket.admission == state::ClientTable::Admission::dropped) {
             return std::nullopt;
         }
     }
     return admission;
+}
+
+state::ClientTable::Ticket Worker::admit_to_table(const AddressState& at,
+                                                  const base::IpAddress& source) {
+    const auto ticket = shared.clients->enter(at.site->cell, source, per_client_limit(at, source));
+    if (ticket.admission != state::ClientTable::Admission::served) {
+        state::bump(counters.shed_per_client);
+    }
+    return ticket;
+}
+
+bool Worker::admit_source(ClientConnection& client) {
+    const AddressState& at = client.acceptor.address();
+    const base::IpAddress& source = client.source.ip();
+    if (!client.shed && is_over(at, source, 1)) {
+        client.shed = true;
+        state::bump(counters.shed);
+    } else if (!client.shed && at.address->limits_clients) {
+        const state::ClientTable::Ticket ticket = admit_to_table(at, source);
+        client.entry = ticket.entry;
+        client.admission = ticket.admission;
+    }
+    return client.admission != state::ClientTable::Admission::dropped;
 }
 
 void Worker::count_in(ClientConnection& client, const std::optional<Admission>& admission) {
@@ -368,7 +386,9 @@ void Worker::leave_table(ClientConnection& client) {
 }
 
 void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Acceptor& acceptor) {
-    const auto admission = admit_client(acceptor.address(), peer.ip());
+    const AddressState& at = acceptor.address();
+    const bool names_source = base::contains(*at.address->accept_proxy, peer.ip());
+    const auto admission = admit_client(at, names_source ? nullptr : &peer.ip());
     if (!admission) {
         ::close(descriptor);
         return;
@@ -381,7 +401,11 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Accep
         remove_client(*client);
         return;
     }
-    serve_client(client);
+    if (names_source) {
+        serve_proxied_client(client);
+    } else {
+        serve_client(client);
+    }
 }
 
 void Worker::remove_client(ClientConnection& client) {

@@ -87,6 +87,9 @@ class Worker {
     // Call it when the client's next request begins with another generation than the one that
     // admitted it: from now on the client counts at the site of the new one, under its limits.
     void readmit(ClientConnection& client);
+    // The client's peer has named its source. False if the client must be closed without an
+    // answer.
+    bool admit_source(ClientConnection& client);
     void remove_client(ClientConnection& client);
     // The worker that should serve the next client; null if this one should, because its load is
     // near the mean or below.
@@ -165,8 +168,15 @@ class Worker {
     // The limit of the site does not hold for a trusted source, which connects for many clients;
     // the limit of the process is what its memory carries, and holds for all.
     bool is_over(const AddressState& at, const base::IpAddress& source, std::int64_t own) const;
-    // nullopt if the client must be closed without an answer.
-    std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress& source);
+    // True if the process has as many.
+    bool is_full(std::int64_t own) const {
+        return shared.board->connections() - own >= static_cast<std::int64_t>(limits_.connections);
+    }
+    // nullopt if the client must be closed without an answer. While the peer has not named the
+    // source, it is null, and only the limit of the process holds.
+    std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress* source);
+    state::ClientTable::Ticket admit_to_table(const AddressState& at,
+                                              const base::IpAddress& source);
     // Waiting requests look for room again: a server may have come up, which causes no other event.
     void look_for_room();
     // For a drain: end the clients and answers whose time is over.

@@ -128,6 +128,7 @@ Address address_of(const Site& site, std::uint32_t site_index, std::size_t nth) 
     address.default_site = site_index;
     address.client_head = site.config->timeouts.client_head;
     address.client_idle = site.config->timeouts.client_idle;
+    address.accept_proxy = &site.config->listen[nth].accept_proxy;
     address.connections = limits.connections;
     address.per_client = limits.per_client;
     address.limits_clients = limits.per_client > 0 || site.rate.interval > 0;

@@ -80,15 +80,15 @@ class _Front:
 
 
 class Nginx(_Front):
-    """`http` is what its http block holds."""
+    """`http` is what its http block holds, `main` what stands before everything else."""
 
-    def __init__(self, http, addresses):
-        self._http = http
+    def __init__(self, http, addresses, main=""):
+        self._http, self._main = http, main
         super().__init__(addresses)
 
     def _command(self):
         config = self.dir / "nginx.conf"
-        config.write_text(NGINX_MAIN.format(dir=self.dir, http=self._http))
+        config.write_text(self._main + NGINX_MAIN.format(dir=self.dir, http=self._http))
         return [
             require_program("nginx"), "-p", self.dir, "-c", config, "-e", self.dir / "error.log"
         ]  # fmt: skip

@@ -96,7 +96,10 @@ class Cidr {
     bool overlaps(const Cidr& other) const {
         return contains(other.base_) || other.contains(base_);
     }
+    // True for 0.0.0.0/0 and ::/0.
+    bool is_whole_family() const { return prefix_ == 0; }
     std::string to_string() const;
+    bool operator==(const Cidr&) const = default;
 
   private:
     IpAddress base_;

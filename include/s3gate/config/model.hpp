@@ -63,7 +63,9 @@ std::string print_key_source(const KeySource& source);
 struct Listen {
     base::SocketAddress address;
     std::string text;  // as written
-    Location where;
+    // Peers that name a connection's source by a PROXY protocol header. Of a site only.
+    std::vector<base::Cidr> accept_proxy = {};
+    Location where = {};
 };
 
 struct Server {

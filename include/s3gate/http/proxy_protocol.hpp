@@ -80,7 +80,7 @@ class ProxyHeaderReader {
     std::array<char, kMost> kept_;  // the bytes so far, up to the end of the address block
     std::size_t fill_ = 0;
     std::size_t block_end_ = SIZE_MAX;  // of the kept part of version 2; known with the length
-    std::size_t left_ = 0;  // bytes behind that part which belong to the header
+    std::size_t left_ = 0;              // bytes behind that part which belong to the header
     State state_ = State::incomplete;
     ProxyHeaderError error_ = ProxyHeaderError::none;
     bool is_local_ = false;

@@ -52,6 +52,8 @@ class Stream final : public EventTarget {
     ssize_t receive(void* buffer, std::size_t size);
     // receive() into several places in turn.
     ssize_t receive(iovec* pieces, std::size_t count);
+    // receive() that leaves the bytes in the socket.
+    ssize_t peek(void* buffer, std::size_t size);
     // receive() that discards the bytes inside the kernel.
     ssize_t discard(std::size_t size);
     ssize_t send(const iovec* pieces, std::size_t count, bool more);

@@ -29,7 +29,9 @@ struct WorkerCounterCells {
     Counter requests_limited{0};  // refused for limits.requests_per_client
     Counter requests{0};
     Counter local_replies{0};
-    Counter refused_requests{0};  // our own 4xx for malformed requests
+    Counter refused_requests{0};       // our own 4xx for malformed requests
+    Counter proxy_headers_refused{0};  // missing or malformed, from a peer of accept_proxy
+    Counter proxy_header_timeouts{0};
     Counter client_head_timeouts{0};
     Counter client_body_timeouts{0};
     Counter client_write_timeouts{0};
@@ -138,6 +140,12 @@ inline constexpr WorkerCounterRow kWorkerCounters[] = {
     {&WorkerCounterCells::requests_limited,
      {"requests_limited_per_client", "request over limits.requests_per_client refused",
       "requests over limits.requests_per_client refused", CounterLevel::trouble}},
+    {&WorkerCounterCells::proxy_headers_refused,
+     {"proxy_headers_refused", "connection without a good PROXY protocol header refused",
+      "connections without a good PROXY protocol header refused", CounterLevel::trouble}},
+    {&WorkerCounterCells::proxy_header_timeouts,
+     {"proxy_header_timeouts", "PROXY protocol header timeout", "PROXY protocol header timeouts",
+      CounterLevel::trouble}},
     {&WorkerCounterCells::client_head_timeouts,
      {"client_head_timeouts", "client head timeout", "client head timeouts",
       CounterLevel::trouble}},

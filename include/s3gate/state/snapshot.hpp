@@ -106,6 +106,8 @@ struct Address {
     std::uint32_t default_site = 0;    // one of them
     base::Duration client_head{};
     base::Duration client_idle{};
+    // Peers that name the source of their connections. Belongs to Snapshot::config.
+    const std::vector<base::Cidr>* accept_proxy = nullptr;
     std::uint64_t connections = 0;  // limit at a time; 0 = off
     std::uint64_t per_client = 0;   // limit for one client address; 0 = off
     // True if connections need an entry in the client table, for their number or for the rate of

@@ -80,6 +80,7 @@ bool is_no_key_of_a_change(std::string_view path) {
                                                        "site.enabled",
                                                        "site.listen",
                                                        "site.listen[].address",
+                                                       "site.listen[].accept_proxy",
                                                        "site.backends.servers",
                                                        "site.backends.servers[].address"};
     return kOthers.contains(path) || std::ranges::any_of(known_keys(), [&](std::string_view key) {
@@ -135,6 +136,21 @@ TEST(Difference, ShowsValuesAsAFileHasThem) {
                 ElementsAre(HasSubstr("retry.on: [error, timeout"), "retry.max_tries: 3 -> 5"));
     EXPECT_THAT(changes_of_site(with_site(", session_header: X-Id"), with_site("")),
                 ElementsAre("session_header: X-Id -> off"));
+}
+
+// The address stays, so it is no other address; who may name a source on it is another matter.
+TEST(Difference, ShowsOtherSettingsOfAnAddress) {
+    const auto with = [](const std::string& listen) {
+        return with_site("", "[\"n1:1\", \"n2:1\"]", "[" + listen + "]");
+    };
+    const std::string plain = "\"127.0.0.1:1\"";
+    const std::string named = "{address: \"127.0.0.1:1\", accept_proxy: [10.0.0.0/8]}";
+    EXPECT_THAT(changes_of_site(with(plain), with(named)),
+                ElementsAre("listen: [\"127.0.0.1:1\"] -> [{address: \"127.0.0.1:1\", "
+                            "accept_proxy: [10.0.0.0/8]}]"));
+    EXPECT_THAT(changes_of_site(with(plain), with(named + ", \"127.0.0.1:2\"")),
+                ElementsAre(HasSubstr("accept_proxy: [10.0.0.0/8]")));
+    EXPECT_THAT(changes_of_site(with(named), with(named + ", \"127.0.0.1:2\"")), IsEmpty());
 }
 
 TEST(Difference, ShowsASectionThatGoesOnOrOffAsOneChange) {

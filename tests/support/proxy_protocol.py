@@ -1,0 +1,36 @@
+"""Headers of the PROXY protocol (HAProxy's doc/proxy-protocol.txt), as balancers write them."""
+
+import ipaddress
+import struct
+
+SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
+LOCAL, PROXY = 0x20, 0x21
+UNSPEC, TCP4, UDP4, TCP6, UDP6, UNIX = 0x00, 0x11, 0x12, 0x21, 0x22, 0x31
+
+
+def line(source, destination, ports=(56224, 9000)):
+    """A header of version 1."""
+    family = "TCP6" if ":" in source else "TCP4"
+    return f"PROXY {family} {source} {destination} {ports[0]} {ports[1]}\r\n".encode()
+
+
+def block(command, family, rest=b""):
+    """A header of version 2 around any bytes."""
+    return SIGNATURE + bytes([command, family]) + struct.pack("!H", len(rest)) + rest
+
+
+def addresses(source, destination, ports=(56224, 9000)):
+    """The address block of version 2."""
+    packed = [ipaddress.ip_address(text).packed for text in (source, destination)]
+    return b"".join(packed) + struct.pack("!HH", *ports)
+
+
+def vector(kind, value):
+    """A TLV of version 2."""
+    return bytes([kind]) + struct.pack("!H", len(value)) + value
+
+
+def binary(source, destination, ports=(56224, 9000), vectors=b""):
+    """A header of version 2."""
+    family = TCP6 if ":" in source else TCP4
+    return block(PROXY, family, addresses(source, destination, ports) + vectors)
