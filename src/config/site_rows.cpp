@@ -143,6 +143,13 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.backends.idle_timeout",
      duration<&Site::backends, &Backends::idle_timeout>({Duration{1}, hours{1}}),
      "how long one is kept; from 30s on a warning on S3 sites, because MinIO closes first"},
+    {"site.backends.send_proxy",
+     choice<&Site::backends, &Backends::send_proxy>(
+         {{"off", SendProxy::off}, {"v2", SendProxy::v2}}),
+     "`v2`: each connection to a server begins with a header of the PROXY protocol, version 2, "
+     "that "
+     "names the client and the address that it connected to. It is kept for requests of this "
+     "client alone. Checks send the command LOCAL, unless `health.port` is set"},
     {"site.backends.max_connections",
      number<&Site::backends, &Backends::max_connections>(kMaxConnections),
      "requests (and WebSockets) in progress at one server at a time, over all event loops and all "

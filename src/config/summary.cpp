@@ -110,7 +110,8 @@ void print_site(std::ostream& out, const Site& site) {
         << "  listen    " << print_listen(site.listen) << '\n'
         << "  balance   " << print_balance(site) << '\n'
         << "  backends  " << site.backends.name << ": "
-        << count(site.backends.servers.size(), "server") << '\n';
+        << count(site.backends.servers.size(), "server")
+        << (site.backends.send_proxy == SendProxy::v2 ? ", with PROXY v2" : "") << '\n';
     for (const Server& server : site.backends.servers) {
         out << "            " << print_server(server) << '\n';
     }

@@ -73,8 +73,9 @@ class Places {
 
 // The checks of one group in one generation.
 struct GroupChecks {
-    GroupChecks(const config::Health& health, std::shared_ptr<Places> common)
-        : plan(std::make_shared<const ProbePlan>(probe_plan_of(health))),
+    GroupChecks(const config::Health& health, const config::Backends& backends,
+                std::shared_ptr<Places> common)
+        : plan(std::make_shared<const ProbePlan>(probe_plan_of(health, backends))),
           interval(std::max(health.interval, base::Duration(1))),
           fall(health.fall),
           rise(health.rise),
@@ -208,7 +209,8 @@ void HealthChecker::Impl::use_group(const state::Group& group, std::size_t group
         }
         return;
     }
-    const auto common = std::make_shared<GroupChecks>(health, places.at(group.name));
+    const auto common =
+        std::make_shared<GroupChecks>(health, *group.backends, places.at(group.name));
     for (std::size_t i = 0; i < group.peers.size(); ++i) {
         const state::Peer& peer = group.peers[i];
         const std::shared_ptr<Check> check = take_over(peer.id(), *common);

@@ -18,6 +18,7 @@
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/framing.hpp"
 #include "s3gate/http/head.hpp"
+#include "s3gate/http/proxy_protocol.hpp"
 
 namespace s3gate::control {
 namespace {
@@ -206,11 +207,14 @@ Task<ProbeResult> ask(const ProbePlan& plan, const base::SocketAddress& address,
 
 }  // namespace
 
-ProbePlan probe_plan_of(const config::Health& health) {
+ProbePlan probe_plan_of(const config::Health& health, const config::Backends& backends) {
     ProbePlan plan;
-    plan.request = health.method + " " + health.path + " HTTP/1.1\r\nHost: " + health.host +
-                   "\r\nUser-Agent: s3gate/" S3GATE_VERSION
-                   " (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+    if (backends.send_proxy != config::SendProxy::off && health.port == 0) {
+        plan.request = http::kLocalProxyHeader;
+    }
+    plan.request += health.method + " " + health.path + " HTTP/1.1\r\nHost: " + health.host +
+                    "\r\nUser-Agent: s3gate/" S3GATE_VERSION
+                    " (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n";
     plan.asks_head = health.method == "HEAD";
     plan.expect_status = health.expect_status;
     plan.reject_headers = health.reject_headers;

@@ -32,7 +32,9 @@ struct ProbePlan {
     base::Duration timeout{};
 };
 
-ProbePlan probe_plan_of(const config::Health& health);
+// Of the checks of a group with these settings. Where its connections begin with a header of the
+// PROXY protocol, so do those of checks to the servers' own ports, as in HAProxy.
+ProbePlan probe_plan_of(const config::Health& health, const config::Backends& backends);
 
 enum class ProbeEnd {
     passed,

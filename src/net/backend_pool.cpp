@@ -40,29 +40,68 @@ BackendPool::~BackendPool() {
     drop_all();
 }
 
+inline bool BackendPool::is_fresh(const BackendConnection& connection,
+                                  std::uint64_t within_ms) const {
+    return within_ms == 0 || reactor_.now_ms() - connection.last_used_ms <= within_ms;
+}
+
+// Null if the connection is not silent; it is closed then.
+inline BackendLease BackendPool::take_last(Parked& parked, bool is_for_write) {
+    BackendLease lease = std::move(parked.back());
+    parked.pop_back();
+    --parked_;
+    lease->stream.disarm_idle();
+    lease->stream.set_observer(nullptr);
+    // A write cannot be repeated if the backend was closing. So the socket is asked as well: the
+    // event may be on its way.
+    if (is_for_write ? lease->stream.is_quiet_now() : lease->stream.is_silent()) {
+        return lease;
+    }
+    note_unasked(*lease);
+    return nullptr;
+}
+
 BackendLease BackendPool::take(std::uint32_t slot, std::uint64_t fresh_within_ms) {
     if (slot >= parked_by_slot_.size()) {
         return nullptr;
     }
-    std::vector<BackendLease>& parked = parked_by_slot_[slot];
-    while (!parked.empty()) {
-        if (fresh_within_ms > 0 &&
-            reactor_.now_ms() - parked.back()->last_used_ms > fresh_within_ms) {
-            return nullptr;  // the others are even older
-        }
-        BackendLease lease = std::move(parked.back());
-        parked.pop_back();
-        --parked_;
-        lease->stream.disarm_idle();
-        lease->stream.set_observer(nullptr);
-        // A write cannot be repeated if the backend was closing. So the socket is asked as well:
-        // the event may be on its way.
-        if (fresh_within_ms > 0 ? lease->stream.is_quiet_now() : lease->stream.is_silent()) {
+    Parked& parked = parked_by_slot_[slot];
+    // If the latest is too old, the others are even older.
+    while (!parked.empty() && is_fresh(*parked.back(), fresh_within_ms)) {
+        if (BackendLease lease = take_last(parked, fresh_within_ms > 0)) {
             return lease;
         }
-        note_unasked(*lease);
     }
     return nullptr;
+}
+
+BackendLease BackendPool::take_own(std::uint32_t slot, std::uint64_t fresh_within_ms,
+                                   std::string_view preamble) {
+    if (slot >= own_by_slot_.size()) {
+        return nullptr;
+    }
+    Parked& parked = own_by_slot_[slot];
+    for (;;) {
+        const auto latest =
+            std::find_if(parked.rbegin(), parked.rend(), [&](const BackendLease& lease) {
+                return lease->preamble == preamble && is_fresh(*lease, fresh_within_ms);
+            });
+        if (latest == parked.rend()) {
+            return nullptr;
+        }
+        std::rotate(parked.rbegin(), latest, std::next(latest));
+        if (BackendLease lease = take_last(parked, fresh_within_ms > 0)) {
+            return lease;
+        }
+    }
+}
+
+BackendPool::Parked& BackendPool::place_of(const BackendConnection& connection) {
+    std::vector<Parked>& by_slot = connection.preamble.empty() ? parked_by_slot_ : own_by_slot_;
+    if (connection.slot() >= by_slot.size()) {
+        by_slot.resize(connection.slot() + 1);
+    }
+    return by_slot[connection.slot()];
 }
 
 void BackendPool::park(BackendLease connection, std::size_t limit, Tick idle_timeout) {
@@ -73,11 +112,7 @@ void BackendPool::park(BackendLease connection, std::size_t limit, Tick idle_tim
         note_unasked(*connection);
         return;
     }
-    const std::uint32_t slot = connection->slot();
-    if (slot >= parked_by_slot_.size()) {
-        parked_by_slot_.resize(slot + 1);
-    }
-    std::vector<BackendLease>& parked = parked_by_slot_[slot];
+    Parked& parked = place_of(*connection);
     if (parked.size() >= limit || (parked_ >= total_limit_ && !parked.empty())) {
         parked.erase(parked.begin());
         --parked_;
@@ -92,19 +127,22 @@ void BackendPool::park(BackendLease connection, std::size_t limit, Tick idle_tim
 }
 
 void BackendPool::drop(std::uint32_t slot) {
-    if (slot < parked_by_slot_.size()) {
-        parked_ -= parked_by_slot_[slot].size();
-        parked_by_slot_[slot].clear();
+    for (std::vector<Parked>* const by_slot : {&parked_by_slot_, &own_by_slot_}) {
+        if (slot < by_slot->size()) {
+            parked_ -= (*by_slot)[slot].size();
+            (*by_slot)[slot].clear();
+        }
     }
 }
 
 void BackendPool::drop_all() {
     parked_by_slot_.clear();
+    own_by_slot_.clear();
     parked_ = 0;
 }
 
 void BackendPool::remove(BackendConnection& connection) {
-    std::vector<BackendLease>& parked = parked_by_slot_[connection.slot()];
+    Parked& parked = place_of(connection);
     const auto found = std::find_if(parked.begin(), parked.end(), [&](const BackendLease& lease) {
         return lease.get() == &connection;
     });

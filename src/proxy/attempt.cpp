@@ -92,13 +92,20 @@ net::task<policy::AttemptEnd> Attempt::run() {
 // Takes a parked connection, or makes one to connect. True for a parked one.
 inline bool Attempt::take_parked() {
     Worker& worker = context_.worker;
+    const std::string_view preamble = request_.preamble();
     if (may_reuse_) {
-        backend_ = worker.pool.take(peer_.slot, request_.is_read() ? 0 : kFreshForWrites);
+        const std::uint64_t fresh_within = request_.is_read() ? 0 : kFreshForWrites;
+        backend_ = preamble.empty() ? worker.pool.take(peer_.slot, fresh_within)
+                                    : worker.pool.take_own(peer_.slot, fresh_within, preamble);
     }
     is_reused_ = static_cast<bool>(backend_);
     if (!is_reused_) {
         backend_ =
             std::make_unique<net::BackendConnection>(worker.reactor, worker.pool, peer_.slot);
+        backend_->preamble = preamble;
+    }
+    if (!preamble.empty()) {
+        request_.set_preamble_sent(!is_reused_);
     }
     return is_reused_;
 }

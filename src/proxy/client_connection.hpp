@@ -58,6 +58,10 @@ struct ClientConnection : ClientHook {
     // The address that the client connected to, where the peer's header names it.
     void set_local_address(const base::SocketAddress& local);
     void learn_local_address();
+    // After learn_local_address().
+    base::SocketAddress local_address() const {
+        return {base::IpAddress::parse(local_ip->view()).value_or(base::IpAddress()), local_port};
+    }
 };
 
 // Serves requests until the connection ends; frees `client`.

@@ -33,6 +33,11 @@ void ClientIdentity::learn_from_trusted(const config::Forwarded& rules,
     text_ = named->text.view();
 }
 
+base::SocketAddress ClientIdentity::address() const {
+    const base::SocketAddress& source = connection_.source;
+    return ip_ == &source.ip() ? source : base::SocketAddress(*ip_, 0);
+}
+
 state::ClientTable::Entry* ClientIdentity::rate_entry(state::CellId site) const {
     if (ip_ == &connection_.source.ip()) {
         return connection_.entry;

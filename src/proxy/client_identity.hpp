@@ -58,6 +58,8 @@ class ClientIdentity {
     }
     // Without brackets and port.
     std::string_view text() const { return text_; }
+    // With the port of the connection if the client is the source, else with port 0.
+    base::SocketAddress address() const;
     // True if the fields of the source are kept.
     bool has_trusted_source() const { return has_trusted_source_; }
     // True if an allow list contains the client.

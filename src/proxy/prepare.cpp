@@ -87,6 +87,7 @@ void Request::prepare() {
     const http::ForwardRules rules = forward_rules(local_host);
     http::forward_request(memory_.head, meaning_, rules, memory_.pieces, memory_.own);
     meaning_.wants_upgrade = rules.relay_upgrade;
+    make_preamble();
     find_traits();
     context_.record.has_copy_source = traits_.copy;
     reserve_replay();
@@ -115,6 +116,27 @@ inline http::ForwardRules Request::forward_rules(std::string& local_host) const 
         rules.local_host = local_host;
     }
     return rules;
+}
+
+// The client and the address that it connected to, whatever lies between it and us.
+inline void Request::make_preamble() {
+    memory_.preamble.reset();
+    if (context_.group.backends->send_proxy != config::SendProxy::off) {
+        context_.client.learn_local_address();
+        memory_.preamble.emplace(
+            http::ProxyAddresses{context_.identity.address(), context_.client.local_address()});
+    }
+}
+
+void Request::set_preamble_sent(bool is_sent) {
+    http::Pieces& pieces = memory_.pieces;
+    const std::string_view bytes = preamble();
+    const bool was_sent = !pieces.empty() && pieces.front().data() == bytes.data();
+    if (is_sent && !was_sent) {
+        pieces.insert(pieces.begin(), bytes);
+    } else if (!is_sent && was_sent) {
+        pieces.erase(pieces.begin());
+    }
 }
 
 inline void Request::find_traits() {

@@ -11,6 +11,7 @@
 #include "s3gate/http/framing.hpp"
 #include "s3gate/http/head.hpp"
 #include "s3gate/http/header_rules.hpp"
+#include "s3gate/http/proxy_protocol.hpp"
 #include "s3gate/net/body_relay.hpp"
 #include "s3gate/net/replay_buffer.hpp"
 #include "s3gate/policy/affinity_key.hpp"
@@ -39,6 +40,8 @@ class Request {
         http::RequestHead head;
         http::Pieces pieces;  // of the forwarded head
         std::string own;      // our own lines of it
+        // What begins every backend connection of the request; none without send_proxy.
+        std::optional<http::ProxyHeader> preamble;
         policy::AffinityKey key;
         std::string session_text;
         net::ReplayBuffer replay;
@@ -83,6 +86,13 @@ class Request {
     const std::string& session_text();
 
     const http::Pieces& pieces() const { return memory_.pieces; }
+    // Valid after prepare(); empty if backend connections begin with the request.
+    std::string_view preamble() const {
+        return memory_.preamble ? memory_.preamble->bytes() : std::string_view();
+    }
+    // Decides whether pieces() begins with the preamble. Call it for each attempt of a request that
+    // has one.
+    void set_preamble_sent(bool is_sent);
     // The head must be complete.
     net::BodySource& body() { return *body_; }
     // True before the head is complete, and when the whole body was received.
@@ -129,6 +139,7 @@ class Request {
     HeadRead take_end(ssize_t got);
     HeadRead take_head(http::HeadScanner::State state);
     http::ForwardRules forward_rules(std::string& local_host) const;
+    void make_preamble();
     void find_traits();
     void reserve_replay();
 

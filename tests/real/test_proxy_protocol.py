@@ -1,7 +1,7 @@
-"""The PROXY protocol with Debian's HAProxy and nginx in front, as balancers of connections (the
-recipes of docs/behind-a-proxy.md).
+"""The PROXY protocol with Debian's HAProxy and nginx: in front as balancers of connections (the
+recipes of docs/behind-a-proxy.md), and behind as servers that require it.
 
-Our reader and our tests might agree on a mistake; HAProxy's authors wrote the protocol.
+Our reader and our writer might agree on a mistake; these programs wrote the protocol.
 """
 
 import pathlib
@@ -10,10 +10,12 @@ import re
 import pytest
 
 from front_proxies import HAProxy, Nginx
+from support import proxy_protocol as pp
 from support.backend import ScriptedBackend
 from support.client import RawClient
 from support.config import free_port, make_config, make_site
 from support.daemon import Daemon
+from support.waiting import wait_until
 
 PAGE = pathlib.Path(__file__).resolve().parents[2] / "docs" / "behind-a-proxy.md"
 BALANCER = "127.0.0.1"
@@ -57,7 +59,13 @@ def front(kind, port, backend):
 
 @pytest.mark.parametrize(
     "kind",
-    ["haproxy", "haproxy, version 1", "haproxy with vectors", "haproxy in mode http", "nginx stream"],
+    [
+        "haproxy",
+        "haproxy, version 1",
+        "haproxy with vectors",
+        "haproxy in mode http",
+        "nginx stream",
+    ],
 )
 def test_clients_spread_as_if_they_were_direct(kind):
     """Each has its own address in the log and for the servers; checks do no harm."""
@@ -92,3 +100,66 @@ def test_clients_spread_as_if_they_were_direct(kind):
         daemon.finish()
         for node in nodes:
             node.stop()
+
+
+# What the server saw, in fields of its answer.
+HAPROXY_SERVER = """
+listen node
+    mode http
+    bind 127.0.0.1:{port} accept-proxy
+    http-request return status 200 hdr X-Seen "%[src]:%[src_port] %[dst]:%[dst_port]"
+"""
+NGINX_SERVER = """
+    log_format seen '$proxy_protocol_addr:$proxy_protocol_port';
+    server {{
+        access_log {log} seen;
+        listen 127.0.0.1:{port} proxy_protocol;
+        set $source "$proxy_protocol_addr:$proxy_protocol_port";
+        add_header X-Seen "$source $proxy_protocol_server_addr:$proxy_protocol_server_port";
+        location / {{ return 200; }}
+    }}
+"""
+
+
+@pytest.mark.parametrize("kind", ["haproxy", "nginx"])
+def test_servers_that_require_the_header(kind, tmp_path):
+    """They see each client and take our checks; IPv6 and mixed families too."""
+    port = free_port()
+    if kind == "haproxy":
+        server = HAProxy(HAPROXY_SERVER.format(port=port), [f"127.0.0.1:{port}"])
+    else:
+        log = tmp_path / "seen.log"
+        server = Nginx(NGINX_SERVER.format(port=port, log=log), [f"127.0.0.1:{port}"])
+    listen = {"address": f"127.0.0.1:{free_port()}", "accept_proxy": ["127.0.30.1"]}
+    site = make_site(
+        [f"127.0.0.1:{port}"],
+        listen=listen,
+        backends={"send_proxy": "v2"},
+        health={"path": "/", "interval": "100ms", "timeout": "2s", "reject_headers": {}},
+    )
+    daemon = Daemon(make_config([site]))
+    try:
+        assert "1 of 1 server up" in daemon.stderr
+        where = daemon.address
+        for source in ("127.0.20.1", "127.0.20.2"):
+            with RawClient(where, source=source) as client:
+                own = client.sock.getsockname()[1]
+                for _ in range(2):
+                    assert client.request().header("x-seen") == f"{source}:{own} {where}"
+        for source, destination, seen in (
+            ("2001:db8::7", "2001:db8::9", "2001:db8::7:1000 2001:db8::9:443"),
+            ("192.0.2.7", "198.51.100.9", "192.0.2.7:1000 198.51.100.9:443"),
+            ("2001:db8::7", "198.51.100.9", "2001:db8::7:1000 ::ffff:198.51.100.9:443"),
+        ):
+            with RawClient(where, source="127.0.30.1") as client:
+                mapped = destination if ":" in destination or ":" not in source else (
+                    f"::ffff:{destination}"
+                )
+                client.send(pp.binary(source, mapped, (1000, 443)))
+                assert client.request().header("x-seen") == seen
+        assert "down" not in daemon.stderr
+        if kind == "nginx":
+            wait_until(lambda: "127.0.20.2:" in log.read_text(), what="nginx's log")
+    finally:
+        daemon.finish()
+        server.stop()

@@ -34,3 +34,19 @@ def binary(source, destination, ports=(56224, 9000), vectors=b""):
     """A header of version 2."""
     family = TCP6 if ":" in source else TCP4
     return block(PROXY, family, addresses(source, destination, ports) + vectors)
+
+
+def read_binary(reader):
+    """Reads a header of version 2 from a support.wire.ByteReader. Returns the command, the family
+    and the (source, destination, source port, destination port); None for LOCAL."""
+    fixed = reader.exactly(16, "PROXY protocol header")
+    assert fixed[:12] == SIGNATURE, fixed
+    command, family, length = fixed[12], fixed[13], struct.unpack("!H", fixed[14:])[0]
+    rest = reader.exactly(length, "PROXY protocol addresses")
+    if command == LOCAL:
+        assert (family, rest) == (UNSPEC, b"")
+        return command, family, None
+    size = {TCP4: 4, TCP6: 16}[family]
+    assert length == 2 * size + 4, "no vectors are sent"
+    ips = [str(ipaddress.ip_address(rest[at : at + size])) for at in (0, size)]
+    return command, family, (*ips, *struct.unpack("!HH", rest[2 * size :]))

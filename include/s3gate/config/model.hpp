@@ -44,6 +44,7 @@ enum class ForwardedMode { set, append };
 enum class EmptyExpect { synth100, close };
 enum class AllDown { try_anyway, refuse };
 enum class HalfClose { cut, serve };
+enum class SendProxy { off, v2 };
 enum class LogLevel { debug, info, warn, error };
 
 // 127.0.0.0/8 and ::1/128: default for pages that only the operator may see.
@@ -94,6 +95,7 @@ struct Backends {
     std::vector<Server> servers;
     unsigned keepalive = 32;  // idle connections per backend per worker
     Duration idle_timeout = seconds{20};
+    SendProxy send_proxy = SendProxy::off;
     unsigned max_connections = 0;  // default of each server; 0 = off
     unsigned queue = 1024;         // limit on waiting requests of the group
     Duration queue_timeout = seconds{1};

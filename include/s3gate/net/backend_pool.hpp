@@ -5,6 +5,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "s3gate/base/address.hpp"
@@ -23,6 +25,9 @@ class BackendConnection final : public StreamObserver {
     std::uint32_t slot() const { return slot_; }
     std::uint32_t requests = 0;      // exchanges that began on it
     std::uint64_t last_used_ms = 0;  // reactor clock
+    // The PROXY protocol header that it began with; empty for none. Such a connection may only be
+    // lent to requests whose connection would begin with the same one.
+    std::string preamble;
 
   private:
     friend class BackendPool;
@@ -42,6 +47,9 @@ class BackendPool {
     // only a connection used within that time (writes, docs/architecture.md, "Reuse of pooled
     // connections").
     BackendLease take(std::uint32_t slot, std::uint64_t fresh_within_ms);
+    // The same among the connections that began with this preamble.
+    BackendLease take_own(std::uint32_t slot, std::uint64_t fresh_within_ms,
+                          std::string_view preamble);
     // Parks a connection after an exchange that ended exactly at its last byte. Closes the oldest
     // one beyond `limit`, and closes the new one if it is not silent.
     void park(BackendLease connection, std::size_t limit, Tick idle_timeout);
@@ -60,10 +68,15 @@ class BackendPool {
 
   private:
     friend class BackendConnection;
+    using Parked = std::vector<BackendLease>;  // of one slot, the latest last
     void remove(BackendConnection& connection);
     void note_unasked(BackendConnection& connection);
+    bool is_fresh(const BackendConnection& connection, std::uint64_t within_ms) const;
+    BackendLease take_last(Parked& parked, bool is_for_write);
+    Parked& place_of(const BackendConnection& connection);
     Reactor& reactor_;
-    std::vector<std::vector<BackendLease>> parked_by_slot_;
+    std::vector<Parked> parked_by_slot_;
+    std::vector<Parked> own_by_slot_;  // those with a preamble
     std::size_t parked_ = 0;
     std::size_t total_limit_ = 1024;
     std::uint64_t unasked_ = 0;

@@ -38,6 +38,7 @@ sites:
         - n3
       keepalive: 3
       idle_timeout: 4s
+      send_proxy: v2
       max_connections: 6
       queue: off
       queue_timeout: 7s

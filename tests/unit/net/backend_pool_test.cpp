@@ -73,6 +73,45 @@ TEST_F(Pools, CloseTheOldestBeyondTheLimit) {
     EXPECT_TRUE(is_closed(peers[3]));
 }
 
+// A header of the PROXY protocol names the client of all that follows on the connection.
+TEST_F(Pools, LendWithAPreambleOnlyToTheSame) {
+    for (int i = 0; i < 4; ++i) {
+        BackendLease lease = connection(3, peers[i]);
+        lease->preamble = i == 3 ? "" : i == 1 ? "of b" : "of a";
+        pool.park(std::move(lease), 10, 1000);
+    }
+    EXPECT_EQ(pool.parked(), 4u);
+    EXPECT_EQ(pool.take_own(3, 0, "of c"), nullptr);
+    EXPECT_EQ(pool.take_own(4, 0, "of a"), nullptr);
+    const BackendLease plain = pool.take(3, 0);
+    ASSERT_TRUE(plain);
+    EXPECT_EQ(plain->preamble, "");
+    EXPECT_EQ(pool.take(3, 0), nullptr) << "the others carry somebody's name";
+    for (const char* preamble : {"of a", "of b", "of a"}) {
+        const BackendLease own = pool.take_own(3, 0, preamble);
+        ASSERT_TRUE(own);
+        EXPECT_EQ(own->preamble, preamble);
+    }
+    EXPECT_EQ(pool.parked(), 0u);
+}
+
+TEST_F(Pools, CloseThoseWithAPreambleLikeAllOthers) {
+    for (int i = 0; i < 4; ++i) {
+        BackendLease lease = connection(3, peers[i]);
+        lease->preamble = i % 2 == 0 ? "of a" : "of b";
+        pool.park(std::move(lease), 3, 1000);
+    }
+    EXPECT_EQ(pool.parked(), 3u);
+    EXPECT_TRUE(is_closed(peers[0])) << "the limit holds for all clients together";
+    peers[2] = Fd();
+    EXPECT_TRUE(loop.run_until([&] { return pool.parked() == 2; }));
+    EXPECT_EQ(pool.take_own(3, 0, "of a"), nullptr);
+    pool.drop(3);
+    EXPECT_EQ(pool.parked(), 0u);
+    EXPECT_TRUE(is_closed(peers[1]));
+    EXPECT_TRUE(is_closed(peers[3]));
+}
+
 TEST_F(Pools, HoldATotalLimit) {
     pool.set_total_limit(2);
     pool.park(connection(0, peers[0]), 10, 1000);
