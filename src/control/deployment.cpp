@@ -123,7 +123,7 @@ void Deployment::take(Provision provision) {
     const auto before = std::exchange(
         publication_, std::make_shared<const proxy::Publication>(proxy::Publication{
                           std::move(provision.snapshot), std::move(provision.listening),
-                          std::move(provision.access_log), limits_of(config)}));
+                          std::move(provision.access_log), limits_of(config), ++published_}));
     listeners_.use(publication_->listening);
     parts_.pipes.set_limit(config.limits.pipes);
     retire(parts_.log.use(config.log, std::move(provision.log)));
@@ -157,6 +157,7 @@ bool Deployment::use_addresses(const state::Resolution& resolution,
     collect();  // cells that nobody uses any more
     const auto before = snapshot();
     auto changed = std::make_shared<proxy::Publication>(*publication_);
+    changed->number = ++published_;
     try {
         changed->snapshot =
             state::build_snapshot(before->config, resolution, directory_,
@@ -231,6 +232,16 @@ void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) 
 
 void Deployment::refuse_clients() const {
     listeners_.refuse_handshakes();
+}
+
+bool Deployment::is_taken_over() const {
+    for (std::size_t i = 0; i < parts_.workers; ++i) {
+        const auto& taken = parts_.board.counters(i).publication;
+        if (taken.load(std::memory_order_relaxed) < publication_->number) {
+            return false;
+        }
+    }
+    return true;
 }
 
 void Deployment::reopen_logs() {

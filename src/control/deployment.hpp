@@ -105,6 +105,8 @@ class Deployment {
         return publication_->snapshot;
     }
     const config::Config& config() const { return *snapshot()->config; }
+    // True if every worker serves new requests with the present publication.
+    bool is_taken_over() const;
     // The number of the present generation; 1 at the start.
     std::uint64_t number() const { return number_; }
     std::chrono::system_clock::time_point loaded_at() const { return loaded_at_; }
@@ -128,6 +130,7 @@ class Deployment {
     // Log writers of earlier configurations: the workers still hand them their last lines.
     std::vector<std::shared_ptr<observe::LogWriter>> old_writers_;
     std::string addresses_problem_;
+    std::uint64_t published_ = 0;  // publications
     std::uint64_t number_ = 0;
     std::chrono::system_clock::time_point loaded_at_;
 };

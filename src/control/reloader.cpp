@@ -27,6 +27,11 @@ namespace asio = boost::asio;
 constexpr base::Duration kNamesLimit = std::chrono::seconds{5};
 constexpr base::Duration kUndoAgain = std::chrono::seconds{5};
 
+// A worker takes a message within one round of its loop, which is below a millisecond. Whoever is
+// told of a reload then meets the new configuration.
+constexpr base::Duration kTakeOverPoll{1};
+constexpr base::Duration kLongestTakeOver = std::chrono::seconds{1};
+
 std::string seconds_of(base::Duration duration) {
     return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
 }
@@ -120,6 +125,9 @@ asio::awaitable<CommandOutcome> Reloader::reload(std::optional<base::Duration> c
     CommandOutcome outcome;
     try {
         outcome = co_await read_and_use(confirm);
+        if (outcome.is_done) {
+            co_await wait_for_workers();
+        }
     } catch (const std::exception& error) {
         outcome = refusal(std::string("reload failed: ") + error.what());
     }
@@ -139,6 +147,15 @@ std::vector<std::string> Reloader::pending_restart() const {
         keys.push_back(key.key);
     }
     return keys;
+}
+
+asio::awaitable<void> Reloader::wait_for_workers() {
+    const base::TimePoint end = base::Clock::now() + kLongestTakeOver;
+    Timer pause(parts_.context);
+    while (!parts_.deployment.is_taken_over() && base::Clock::now() < end) {
+        pause.expires_after(kTakeOverPoll);
+        co_await pause.async_wait(asio::use_awaitable);
+    }
 }
 
 asio::awaitable<void> Reloader::wait_for_turn() {

@@ -83,6 +83,8 @@ class Reloader {
     };
 
     boost::asio::awaitable<void> wait_for_turn();
+    // Waits until all workers serve with what was published; a worker that hangs ends the wait.
+    boost::asio::awaitable<void> wait_for_workers();
     boost::asio::awaitable<CommandOutcome> read_and_use(std::optional<base::Duration> confirm);
     boost::asio::awaitable<void> know_names(const config::Config& config);
     CommandOutcome use(Draft draft, const state::Resolution& resolution,

@@ -147,6 +147,7 @@ void Worker::use(const Publication& publication) {
     }
     note_reload();
     report_generations();
+    counters.publication.store(publication.number, std::memory_order_relaxed);
 }
 
 // Other addresses of the same configuration end nobody's time.

@@ -32,6 +32,7 @@ struct Publication {
     std::vector<Listening> listening;
     std::shared_ptr<observe::LogWriter> access_log;
     WorkerLimits limits;
+    std::uint64_t number = 0;  // counts them, in the order in which the workers get them
 };
 
 }  // namespace s3gate::proxy

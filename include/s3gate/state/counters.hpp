@@ -69,6 +69,8 @@ struct WorkerCounterCells {
 
 // On cache lines of its own, so workers do not slow each other's counting.
 struct alignas(64) WorkerCounters : WorkerCounterCells {
+    // The last publication that the worker took over; not in the table.
+    std::atomic<std::uint64_t> publication{0};
     // Earlier generations that requests, tunnels or clients of the worker use; not in the table.
     std::atomic<std::int64_t> old_generations{0};
     std::atomic<std::int64_t> old_generation_users{0};

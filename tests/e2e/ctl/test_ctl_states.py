@@ -108,7 +108,7 @@ STATES = {
     "serving": ("serving", 200, "ok", RELOADS, NO_TRIAL, "draining: ", 0),
     "standby": ("standby", 503, "standby", RELOADS, NO_TRIAL, "draining: ", 0),
     "trial": ("serving", 200, "ok", CONFIRMED, (200, "confirmed: generation 2"), "draining: ", 0),
-    "leaving": ("leaving", 503, "shutdown_delay", STOPPING, NO_TRIAL, "SIGTERM ends shutdown_delay", 0),
+    "leaving": ("leaving", 503, "shutdown_delay", STOPPING, NO_TRIAL, "SIGTERM ends ", 0),
     "draining": ("draining", 503, "draining", STOPPING, NO_TRIAL, "SIGTERM while draining", 3),
 }
 
