@@ -41,7 +41,7 @@ std::uint32_t crc32(std::string_view bytes, std::uint32_t seed) {
         ::crc32_z(seed, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
 }
 
-std::string md5_hex(std::initializer_list<std::string_view> parts) {
+Md5Digits md5_digits(std::initializer_list<std::string_view> parts) {
     // One context per thread: an allocation costs more than the digest of a short text.
     thread_local const std::unique_ptr<EVP_MD_CTX, FreeContext> context{EVP_MD_CTX_new()};
     std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
@@ -51,15 +51,21 @@ std::string md5_hex(std::initializer_list<std::string_view> parts) {
     for (const std::string_view part : parts) {
         ok = ok && EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1;
     }
-    if (!ok || EVP_DigestFinal_ex(context.get(), digest.data(), &length) != 1) {
+    Md5Digits out;
+    if (!ok || EVP_DigestFinal_ex(context.get(), digest.data(), &length) != 1 ||
+        2 * std::size_t{length} != out.size()) {
         die();
     }
-    std::string out(2 * std::size_t{length}, '0');
     char* at = out.data();
     for (unsigned i = 0; i < length; ++i) {
         at = write_hex(at, digest[i]);
     }
     return out;
+}
+
+std::string md5_hex(std::initializer_list<std::string_view> parts) {
+    const Md5Digits digits = md5_digits(parts);
+    return {digits.data(), digits.size()};
 }
 
 }  // namespace s3gate::base

@@ -129,9 +129,8 @@ std::string_view find_header(const KeyInput& input, std::string_view name) {
 }
 
 std::string fingerprint(const KeyInput& input) {
-    const std::string inner =
-        base::md5_hex({input.client_ip, input.user_agent, input.accept_language, input.salt});
-    return base::md5_hex({inner});
+    FingerprintCache cache;
+    return std::string(cache.of(input));
 }
 
 std::string_view FingerprintCache::of(const KeyInput& input) {
@@ -139,9 +138,10 @@ std::string_view FingerprintCache::of(const KeyInput& input) {
         mixed(mixed(mixed(mixed(0, input.client_ip), input.user_agent), input.accept_language),
               input.salt);
     if (!is_filled_ || made_from_ != made_from) {
-        const std::string made = fingerprint(input);
-        made.copy(digits_.data(), digits_.size());
-        hash_ = base::crc32(made);
+        const base::Md5Digits inner = base::md5_digits(
+            {input.client_ip, input.user_agent, input.accept_language, input.salt});
+        digits_ = base::md5_digits({std::string_view(inner.data(), inner.size())});
+        hash_ = base::crc32({digits_.data(), digits_.size()});
         made_from_ = made_from;
         is_filled_ = true;
     }

@@ -33,6 +33,13 @@ REQUESTS = {
         % (query, FIELDS, BODY)
         for query in (b"?sessionid=0123456789abcdef", b"?partNumber=7&uploadId=OGIwMmM4ZTUtZ", b"")
     ],
+    # Clients of a proxy, by turns on each of its connections (three on four, so they do change).
+    # With a session: libcrypto allocates for each MD5, so a fingerprint of another client does so.
+    "forwarded GET": [
+        b"GET /bucket/dir/key?sessionid=0123456789abcdef HTTP/1.1\r\n%sX-Forwarded-For: %s\r\n\r\n"
+        % (FIELDS, client)
+        for client in (b"192.0.2.1", b"192.0.2.2", b"2001:db8:1111:2222:3333:4444:5555:6666")
+    ],
     "large PUT": [
         b"PUT /bucket/dir/key HTTP/1.1\r\n%sContent-Length: %d\r\n\r\n%s"
         % (FIELDS, len(LARGE), LARGE)
@@ -46,6 +53,7 @@ ANSWERS = {
     "GET": b"HTTP/1.1 200 OK\r\nContent-Length: 1024\r\n" + ANSWER_FIELDS + b"\r\n" + BODY,
     "PUT": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + ANSWER_FIELDS + b"\r\n",
 }
+ANSWERS["forwarded GET"] = ANSWERS["GET"]
 ANSWERS["large PUT"] = ANSWERS["PUT"]
 
 

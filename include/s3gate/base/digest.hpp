@@ -14,7 +14,10 @@ namespace s3gate::base {
 // beginning.
 std::uint32_t crc32(std::string_view bytes, std::uint32_t seed = 0);
 
-// The 32 lower-case hexadecimal digits of the MD5 over the concatenated parts.
+// The 32 lower-case hexadecimal digits of the MD5 over the concatenated parts. A thread's first
+// call allocates.
+using Md5Digits = std::array<char, 32>;
+Md5Digits md5_digits(std::initializer_list<std::string_view> parts);
 std::string md5_hex(std::initializer_list<std::string_view> parts);
 
 }  // namespace s3gate::base

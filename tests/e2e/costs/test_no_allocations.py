@@ -34,7 +34,7 @@ def counter(tmp_path):
         yield {"LD_PRELOAD": str(library), "COUNT_ALLOCATIONS": str(words)}, memory
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "large PUT"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "large PUT", "forwarded GET"])
 def test_exchanges_allocate_nothing(counter, gate, method):
     environment, memory = counter
     backend = Backend()
@@ -45,6 +45,7 @@ def test_exchanges_allocate_nothing(counter, gate, method):
         backends={"keepalive": 64},
         balance={"salt": "x"},
         session_header="X-Session-ID",
+        forwarded={"mode": "append", "trusted": ["127.0.0.1"]} if "forwarded" in method else {},
     )
     clients = Lockstep(daemon, backend, WIDTH)
     # Frames, buffers and vectors reach their size, and log blocks begin to circulate.
