@@ -58,7 +58,7 @@ class AdminHandler {
   public:
     // Reloads and looks at the configuration under way at a time; one more gets 503. All other
     // requests are answered at once, so their number needs no bound.
-    static constexpr std::size_t kMostSlow = 16;
+    static constexpr std::size_t kMostSlow = 64;
 
     // `commands` must outlive the answers.
     explicit AdminHandler(Commands& commands) : commands_(commands) {}

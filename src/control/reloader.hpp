@@ -45,7 +45,7 @@ class Reloader {
 
     // Reloads that wait for their turn. One more is refused: a process that sends SIGHUP for ever
     // must not fill the memory while a disk hangs.
-    static constexpr std::size_t kMostWaiting = 16;
+    static constexpr std::size_t kMostWaiting = 64;
 
     // As Commands::reload() and Commands::confirm() say. The outcome is logged too.
     boost::asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm);

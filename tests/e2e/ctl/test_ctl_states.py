@@ -153,7 +153,8 @@ def test_commands_while_it_stops_at_once(one, hang):
     """A worker that hangs keeps the daemon in this state, for some seconds at most."""
     environment, switch = hang
     daemon, _ = one(top={"admin": ADMIN}, daemon={"env": environment})
-    switch.touch()
+    accept = switch.with_name(switch.name + ".accept")
+    accept.touch()
     with daemon.client():
         daemon.signal(signal.SIGINT)
         daemon.wait_stderr("stopping at once: SIGINT")
@@ -162,7 +163,7 @@ def test_commands_while_it_stops_at_once(one, hang):
         assert is_like(post(daemon, "confirm"), NO_TRIAL)
         daemon.signal(signal.SIGTERM)
         assert status_of(daemon)["phase"] == "stopping"
-    switch.unlink()
+    accept.unlink()
     assert daemon.wait_exit() == 0
 
 
