@@ -1,0 +1,153 @@
+// The state of the running daemon, and its steps. They are in one file each: what a start is
+// (server_start.cpp), what the control loop does (server_loop.cpp), what a stop is
+// (server_stop.cpp); server.cpp has the whole life in Server::Impl::run(). Control thread.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "commands.hpp"
+#include "control_socket.hpp"
+#include "counter_report.hpp"
+#include "daemon_status.hpp"
+#include "deployment.hpp"
+#include "group_watch.hpp"
+#include "growth_warning.hpp"
+#include "health_checker.hpp"
+#include "name_service.hpp"
+#include "operational_log.hpp"
+#include "operators.hpp"
+#include "reloader.hpp"
+#include "s3gate/base/clock.hpp"
+#include "s3gate/control/server.hpp"
+#include "s3gate/net/buffer_pool.hpp"
+#include "s3gate/proxy/shared.hpp"
+#include "s3gate/proxy/worker_handle.hpp"
+#include "s3gate/proxy/worker_thread.hpp"
+#include "s3gate/state/board.hpp"
+#include "s3gate/state/client_table.hpp"
+#include "s3gate/state/snapshot.hpp"
+#include "timer.hpp"
+
+namespace s3gate::control {
+
+namespace asio = boost::asio;
+
+struct Server::Impl final : Commands {
+    Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_, Sockets sockets_)
+        : first_config(std::move(config_)), hooks(hooks_), sockets(std::move(sockets_)) {}
+    ~Impl() override;
+
+    int run();
+
+    // What the control socket asks for
+    asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm) override;
+    CommandOutcome confirm() override;
+    CommandOutcome standby() override;
+    CommandOutcome active() override;
+    boost::json::object status() override;
+    HealthVerdict health(HealthQuestion question) override;
+    asio::awaitable<std::string> configuration() override;
+
+    // The start, in this order (server_start.cpp)
+    void open_log();
+    void build_deployment();
+    Provision provision_start();
+    void become_user();
+    void build_shared();
+    void build_services();
+    void open_control_socket(Operators operators);
+    std::string follow_configuration(Operators operators);
+    void start_workers();
+    void start_checks();
+    void become_ready();
+
+    // The control loop (server_loop.cpp)
+    asio::awaitable<void> take_signals();
+    void on_signal(int number);
+    void on_hangup();
+    asio::awaitable<void> keep_ticking();
+    void on_tick(base::TimePoint due);
+    void feed_watchdog();
+    void report_groups(base::TimePoint now);
+    void report_losses(base::TimePoint now);
+    void report_counters(std::optional<CounterReport::Line> line) const;
+    bool use_addresses(const state::Resolution& addresses);
+    std::string obstacle_to_reload() const;
+
+    // The stop (server_stop.cpp)
+    void end_or_stop(const char* signal);
+    void begin_leaving();
+    void release_sockets();
+    void begin_delay(base::Duration delay);
+    void begin_drain();
+    void stop_now(const char* why);
+    asio::awaitable<void> await_workers();
+    int end();
+    int report_end(const proxy::CutShort& cut) const;
+
+    // Runs a part of the control loop. Its exception is a bug, and ends run().
+    void spawn(asio::awaitable<void> part) {
+        asio::co_spawn(context, std::move(part), [](const std::exception_ptr& error) {
+            if (error) {
+                std::rethrow_exception(error);
+            }
+        });
+    }
+    void call(void (*hook)(void*)) const {
+        if (hook != nullptr) {
+            hook(hooks.context);
+        }
+    }
+
+    const config::Config& config() const { return deployment->config(); }
+
+    std::shared_ptr<const config::Config> first_config;
+    Hooks hooks;
+    Sockets sockets;
+    // Before all that its handlers and coroutines use: what is left of them ends with it.
+    asio::io_context context{1};
+    asio::signal_set signals{context};
+    asio::posix::stream_descriptor fence{context};  // of sockets.store
+    Timer fence_end{context};
+    Timer delay_end{context};
+    Timer drain_end{context};
+    Phase phase = Phase::starting;
+
+    std::unique_ptr<OperationalLog> log;
+    std::uint64_t descriptors = 0;
+    std::size_t worker_count = 1;
+
+    std::unique_ptr<state::Board> board;
+    std::unique_ptr<state::ClientTable> clients;
+    std::unique_ptr<net::PipeBudget> pipes;
+    std::unique_ptr<NameService> names;
+    std::unique_ptr<Deployment> deployment;
+    std::unique_ptr<HealthChecker> checker;
+    std::unique_ptr<Reloader> reloader;
+    proxy::Shared shared;
+    std::vector<std::unique_ptr<proxy::WorkerThread>> workers;
+    bool are_running = false;
+
+    std::unique_ptr<DaemonStatus> daemon_status;
+    std::unique_ptr<ControlSocket> control_socket;
+
+    std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
+    std::unique_ptr<CounterReport> counter_report;
+    GroupWatch group_watch;
+    GrowthWarning dropped_lines;
+    GrowthWarning discarded_checks;
+    GrowthWarning shared_entries;
+};
+
+}  // namespace s3gate::control

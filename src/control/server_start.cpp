@@ -1,0 +1,222 @@
+// What a start is: Server::Impl::run() calls these steps in this order.
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <csignal>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "process_setup.hpp"
+#include "s3gate/config/load.hpp"
+#include "s3gate/net/listen_socket.hpp"
+#include "server_impl.hpp"
+
+namespace s3gate::control {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr base::Duration kResolveAtStart = seconds{5};
+
+// A reason that forbids the start; the text is for the operator.
+struct StartError : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// READY waits for the first round of checks, for at most this long (docs/architecture.md,
+// "Health").
+base::Duration first_round_limit(const config::Config& config) {
+    base::Duration longest{0};
+    for (const config::Site& site : config.sites) {
+        if (site.health.enabled) {
+            longest = std::max(longest, site.health.timeout);
+        }
+    }
+    return longest + seconds{1};
+}
+
+}  // namespace
+
+void Server::Impl::open_log() {
+    const config::Log& settings = first_config->log;
+    prepare_log(first_config->user, settings.target);
+    try {
+        log = std::make_unique<OperationalLog>(settings);
+    } catch (const std::system_error& error) {
+        throw StartError("log " + settings.target + ": " + error.code().message());
+    }
+}
+
+void Server::Impl::build_deployment() {
+    worker_count = first_config->workers == 0 ? automatic_worker_count() : first_config->workers;
+    board = std::make_unique<state::Board>(worker_count);
+    counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
+    pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
+    deployment = std::make_unique<Deployment>(
+        Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count, sockets.store});
+    deployment->inherit(InheritedSockets(std::exchange(sockets.passed, {})));
+    names = std::make_unique<NameService>(
+        context, board->control(),
+        [this](const state::Resolution& addresses) { return use_addresses(addresses); });
+    names->use(*first_config);
+    names->resolve_first(kResolveAtStart);
+}
+
+// A second instance must not get this far: its sockets would take clients from the first one.
+Provision Server::Impl::provision_start() {
+    // The admin listeners are probed with the others so that they fail at the start, not later.
+    std::vector<std::string> problems;
+    for (const config::Listen& listen : first_config->admin.listen) {
+        const net::ProbeResult probe = net::probe_bind(listen.address);
+        if (!probe.error.empty()) {
+            problems.push_back("cannot listen on " + listen.text + " (admin): " + probe.error);
+        }
+    }
+    GenerationParts parts = build_parts(first_config, nullptr);
+    problems.insert(problems.end(), parts.problems.begin(), parts.problems.end());
+    parts.problems = std::move(problems);
+    Provision provision = deployment->provision(std::move(parts), names->addresses());
+    for (const std::string& warning : provision.findings.warnings) {
+        spdlog::warn("{}", warning);
+    }
+    std::string text;
+    for (const std::string& problem : provision.findings.problems) {
+        text += (text.empty() ? "" : "; ") + problem;
+    }
+    if (!text.empty()) {
+        throw StartError(text);
+    }
+    return provision;
+}
+
+void Server::Impl::become_user() {
+    const std::string& user = first_config->user;
+    if (user.empty()) {
+        return;
+    }
+    if (::geteuid() != 0) {
+        spdlog::warn("user {} is ignored: not started as root", user);
+        return;
+    }
+    drop_privileges(user);
+}
+
+void Server::Impl::build_shared() {
+    std::random_device random;
+    clients = std::make_unique<state::ClientTable>(std::uint64_t{random()} << 32 | random());
+    shared.board = board.get();
+    shared.clients = clients.get();
+    shared.pipes = pipes.get();
+    shared.hostname = host_name();
+}
+
+void Server::Impl::build_services() {
+    checker =
+        std::make_unique<HealthChecker>(context, *board, [this](state::CellId backend, bool hard) {
+            report_groups(base::Clock::now());
+            if (hard) {
+                for (const proxy::WorkerHandle& worker : shared.workers) {
+                    worker.post_backend_down(backend);
+                }
+            }
+        });
+    reloader = std::make_unique<Reloader>(Reloader::Parts{
+        context, *deployment, *names, *checker, shared.workers,
+        [this] { return obstacle_to_reload(); },
+        [this](Operators operators) { return follow_configuration(std::move(operators)); }});
+    daemon_status = std::make_unique<DaemonStatus>(
+        context,
+        DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers});
+}
+
+// After the change of user: that user owns the folder and the file. A default path that cannot be
+// used costs only the socket. A written path, or one with a living owner, forbids the start.
+void Server::Impl::open_control_socket(Operators operators) {
+    const config::Admin& admin = config().admin;
+    const std::string path = config::control_socket(admin, config::process_environment());
+    if (path.empty()) {
+        control_socket.reset();
+        return;
+    }
+    if (control_socket && control_socket->path() == path) {
+        control_socket->use(std::move(operators));
+        return;
+    }
+    try {
+        control_socket =
+            std::make_unique<ControlSocket>(context, path, std::move(operators), *this);
+    } catch (const SocketTaken&) {
+        throw;
+    } catch (const std::runtime_error& error) {
+        if (admin.socket != "auto") {
+            throw;
+        }
+        spdlog::warn("{}; s3gate ctl cannot reach this process", error.what());
+    }
+}
+
+// A reload has published another configuration. A socket that cannot be made does not take it back:
+// the socket of before goes on. Returns what the operator must know of that.
+std::string Server::Impl::follow_configuration(Operators operators) {
+    try {
+        open_control_socket(std::move(operators));
+    } catch (const std::runtime_error& error) {
+        return std::string(error.what()) + "; the command socket stays where it was";
+    }
+    return {};
+}
+
+void Server::Impl::start_workers() {
+    for (const int number : {SIGTERM, SIGQUIT, SIGINT, SIGUSR1, SIGHUP}) {
+        signals.add(number);
+    }
+    for (const int number : signals_of_other_servers()) {
+        signals.add(number);
+    }
+    const std::vector<int> processors = allowed_processors();
+    const SignalsBlocked blocked;
+    for (std::size_t i = 0; i < worker_count; ++i) {
+        workers.push_back(
+            std::make_unique<proxy::WorkerThread>(i, shared, deployment->publication()));
+        shared.workers.push_back(workers.back()->handle());
+    }
+    seen_ticks.assign(worker_count, 0);
+    are_running = true;
+    for (std::size_t i = 0; i < worker_count; ++i) {
+        if (config().cpu_affinity) {
+            const ProcessorPin pin(processors[i % processors.size()]);
+            workers[i]->start();
+        } else {
+            workers[i]->start();
+        }
+    }
+}
+
+void Server::Impl::start_checks() {
+    checker->use(deployment->snapshot());
+    checker->when_first_round_done([this] { become_ready(); }, first_round_limit(config()));
+}
+
+void Server::Impl::become_ready() {
+    if (phase != Phase::starting) {
+        return;
+    }
+    phase = Phase::serving;
+    report_groups(base::Clock::now());
+    const ServerCount servers = count_servers(*deployment->snapshot(), *board);
+    spdlog::log(servers.up < servers.all ? spdlog::level::warn : spdlog::level::info,
+                "ready: s3gate " S3GATE_VERSION
+                ", {} worker{}, {} connections, {} of {} server{} up, listening on {}",
+                worker_count, worker_count == 1 ? "" : "s",
+                deployment->publication().limits.connections, servers.up, servers.all,
+                servers.all == 1 ? "" : "s", ListenerTable::describe(deployment->publication()));
+    call(hooks.ready);
+}
+
+}  // namespace s3gate::control
