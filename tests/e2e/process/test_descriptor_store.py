@@ -153,6 +153,16 @@ def test_a_store_that_does_not_answer_does_not_hold_up_a_stop(kept, store):
     store.wait()
 
 
+def test_a_store_that_answers_is_not_blamed(kept, store):
+    """The stop goes on for longer than a store may take."""
+    daemon, _ = kept(top={"shutdown_delay": "1300ms"})
+    store.wait(*names_of(daemon.address))
+    daemon.signal(signal.SIGTERM)
+    assert daemon.wait_exit() == 0
+    assert "leaving: serves on" in daemon.stderr
+    assert "does not take" not in daemon.stderr
+
+
 def test_a_reload_adds_and_removes(kept, store):
     daemon, _ = kept()
     before, added = daemon.address, f"127.0.0.1:{free_port()}"
