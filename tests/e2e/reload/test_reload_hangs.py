@@ -10,10 +10,11 @@ import signal
 import pytest
 
 from support.config import FAST_HEALTH
-from support.ctl import ADMIN, ctl, status_of
+from support.ctl import ADMIN, connect, ctl, socket_of, status_of
 from support.waiting import wait_until
 
 MOST_WAITING = 64  # reloads that wait for the one that runs
+MOST_SLOW = 64  # commands under way at a time that may take long
 
 CHANGES = {
     "operators": {"admin": {**ADMIN, "operators": ["nobody"]}},
@@ -85,3 +86,25 @@ def test_a_trial_ends_once_its_end_is_possible(gate, make_backend, hang):
     assert ctl(daemon, "health").returncode == 0
     switch.unlink()
     daemon.wait_stderr("not confirmed within 1 s")
+
+
+def test_waiting_commands_refuse_no_quick_one(gate, make_backend, hang):
+    """As many reloads wait as may. One more is refused by an answer; other commands wait for none."""
+    environment, switch = hang
+    daemon = gate([make_backend()], top={"admin": ADMIN}, daemon={"env": environment})
+    switch.touch()
+    daemon.write({**copy.deepcopy(daemon.config), **CHANGES["operators"]})
+    waiting = []
+    for number in range(1, MOST_SLOW + 1):
+        waiting.append(connect(socket_of(daemon)))
+        waiting[-1].sendall(b"POST /reload HTTP/1.1\r\nHost: x\r\n\r\n")
+        wait_until(lambda number=number: daemon.stderr.count("reload (asked by ") == number)
+    done = ctl(daemon, "reload")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert f"{MOST_SLOW} such commands are under way already" in done.stderr
+    for command in ("status", "standby", "active", "health"):
+        assert ctl(daemon, command).returncode == 0, command
+    assert status_of(daemon)["config"]["generation"] == 1  # they all wait still
+    for sock in waiting:
+        sock.close()
+    assert daemon.stop() == 0

@@ -8,11 +8,10 @@ import signal
 
 import pytest
 
-from support.ctl import ADMIN, connect, ctl, socket_of, status_of
+from support.ctl import ADMIN, ctl
 from support.waiting import wait_until
 
 SERVER = "127.0.53.18"
-MOST_SLOW = 64  # commands under way at a time that may take long
 
 
 @pytest.fixture(name="daemon")
@@ -67,21 +66,3 @@ def test_a_stop_waits_for_none(daemon):
     daemon.signal(signal.SIGTERM)
     assert daemon.wait_exit() == 0
     assert "reloaded" not in daemon.stderr
-
-
-def test_waiting_commands_refuse_no_quick_one(daemon):
-    """As many reloads wait as may. One more is refused by an answer; other commands wait for none."""
-    waiting = [connect(socket_of(daemon)) for _ in range(MOST_SLOW)]
-    for sock in waiting:
-        sock.sendall(b"POST /reload HTTP/1.1\r\nHost: x\r\n\r\n")
-    wait_until(lambda: daemon.stderr.count("reload (asked by ") == MOST_SLOW, what="their turn")
-    done = ctl(daemon, "reload")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert f"{MOST_SLOW} such commands are under way already" in done.stderr
-    for command in ("status", "standby", "active", "health"):
-        assert ctl(daemon, command).returncode == 0, command
-    assert status_of(daemon)["config"]["generation"] == 1  # they all wait still
-    for sock in waiting:
-        sock.close()
-    daemon.signal(signal.SIGTERM)
-    assert daemon.wait_exit() == 0
