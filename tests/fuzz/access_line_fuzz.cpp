@@ -41,8 +41,8 @@ FUZZ_TARGET(input) {
     record.key_source = parts[8];
     record.error = parts[9];
     record.backend_request_id = parts[10];
-    record.client_ip = parts[11];
-    record.peer_ip = parts[11];
+    record.client_ip = "192.0.2.7";  // never a text of others
+    record.peer_ip = "2001:db8::7";
     record.local_ip = parts[12];
     record.request_id = parts[13];
     record.status = static_cast<std::uint16_t>(input.size());

@@ -23,7 +23,8 @@ struct AttemptRecord {
 // A record without its attempts, so a reset need not write to those.
 struct RequestFacts {
     std::string_view site;
-    std::string_view local_ip;   // address that the client connected to
+    std::string_view local_ip;  // address that the client connected to
+    // Texts of addresses, which the line shows as they are.
     std::string_view client_ip;  // who asked: proxy/client_identity.hpp
     std::string_view peer_ip;    // other end of the TCP connection
     std::string_view method;     // "-" if the request line was invalid

@@ -275,12 +275,11 @@ TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
             }
             return bytes;
         };
-        std::vector<std::string> texts(15);
+        std::vector<std::string> texts(14);
         std::generate(texts.begin(), texts.end(), text);
         RequestRecord record;
         record.site = texts[0];
         record.local_ip = texts[1];
-        record.client_ip = texts[2];
         record.method = texts[3];
         record.target = texts[4];
         record.host = texts[5];
@@ -293,7 +292,6 @@ TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
         record.error = texts[11];
         record.request_id = texts[12];
         record.backend_request_id = texts[13];
-        record.peer_ip = texts[14];
         const std::string line = line_of(record);
         json::error_code error;
         const json::value value = json::parse(line, error);
