@@ -135,6 +135,12 @@ void check_limits(const Site& site, LoadResult& result) {
 
 void check_forwarded(const Site& site, LoadResult& result) {
     const Location where = place_of(site.forwarded.where, site);
+    const auto all = std::ranges::find_if(site.forwarded.trusted, &base::Cidr::is_whole_family);
+    if (site.forwarded.mode == ForwardedMode::append && all != site.forwarded.trusted.end()) {
+        result.warnings.push_back(
+            {where, key_of(site, "forwarded.trusted"),
+             "has " + all->to_string() + ": whoever connects may name any address as the client"});
+    }
     if (site.forwarded.mode == ForwardedMode::append && site.forwarded.trusted.empty()) {
         result.warnings.push_back(
             {where, key_of(site, "forwarded.trusted"),

@@ -30,13 +30,15 @@ struct ClientConnection : ClientHook {
     bool awaits_request = false;   // between requests, and no byte of the next has arrived
     bool awaits_begin =
         false;  // a request has arrived and waits for its turn (net::Reactor::begin_work)
-    bool lingers = false;  // the last answer is sent; further input is discarded
-    bool shed = false;     // over limits.connections: its first request is answered 503
-    bool cut = false;      // the worker stops
+    bool lingers = false;             // the last answer is sent; further input is discarded
+    bool shed = false;                // over limits.connections: its first request is answered 503
+    bool cut = false;                 // the worker stops
+    bool has_unnamed_source = false;  // the peer's header names nobody; the source is the peer
     bool had_long_answer =
         false;  // the last GET's answer was long enough to splice after a short read
     state::ClientTable::Admission admission = state::ClientTable::Admission::served;
-    std::uint32_t site = 0;                      // cell of the site that counts this connection
+    // Cell of the site that counts this connection; none before its source is known.
+    std::optional<std::uint32_t> site;
     state::ClientTable::Entry* entry = nullptr;  // null where the site does not limit its clients
     base::IpText peer_ip;
     base::IpText source_ip;

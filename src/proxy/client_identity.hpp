@@ -45,14 +45,15 @@ struct NamedClient {
 
 class ClientIdentity {
   public:
-    // The source is the client, until a head says otherwise.
+    // The source is the client, until a head says otherwise. `is_source_known` is false where a
+    // proxy connected and named nobody: its fields are not believed.
     ClientIdentity(ClientConnection& connection, const base::IpAddress& source,
-                   std::string_view source_text)
-        : connection_(connection), ip_(&source), text_(source_text) {}
+                   std::string_view source_text, bool is_source_known)
+        : connection_(connection), ip_(&source), text_(source_text), is_known_(is_source_known) {}
 
     // Reads from the head who the client is, if the source is trusted.
     void learn(const config::Forwarded& rules, const http::RequestHead& head) {
-        if (policy::is_believed(rules, *ip_)) {
+        if (policy::is_believed(rules, *ip_) && is_known_) {
             learn_from_trusted(rules, head);
         }
     }
@@ -77,7 +78,7 @@ class ClientIdentity {
     const base::IpAddress* ip_;  // of the source, or of the connection's NamedClient
     std::string_view text_;
     bool has_trusted_source_ = false;
-    bool is_known_ = true;
+    bool is_known_;
 };
 
 }  // namespace s3gate::proxy

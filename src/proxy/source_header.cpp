@@ -62,7 +62,7 @@ net::task<bool> wait(ClientConnection& client, net::Tick deadline, SourceRead& r
         read.end = End::timed_out;
         co_return false;
     }
-    client.set_awaits_request(true);
+    client.set_awaits_request(!read.has_begun);
     const net::Wake wake = co_await client.stream.readable(static_cast<net::Tick>(left));
     client.set_awaits_request(false);
     if (client.cut || (wake == net::Wake::interrupted && !client.stream.has_unread())) {
@@ -84,10 +84,13 @@ net::task<SourceRead> read_source(ClientConnection& client) {
             co_return read;
         }
     }
-    // PROXY protocol §2.1, §2.2: without addresses the ends of the connection itself count.
     if (read.end == End::named && reader.addresses()) {
         client.set_source(reader.addresses()->source);
         client.set_local_address(reader.addresses()->destination);
+    } else if (read.end == End::named) {
+        // PROXY protocol §2.1, §2.2: the ends of the connection itself count. Anybody may have
+        // connected to the peer.
+        client.has_unnamed_source = true;
     }
     co_return read;
 }

@@ -273,12 +273,16 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
                  *acceptors_.at(listener.index()));
 }
 
+bool Worker::is_site_full(const AddressState& at, const base::IpAddress& source,
+                          std::int64_t own) const {
+    const auto most = static_cast<std::int64_t>(at.address->connections);
+    return most > 0 && shared.board->site_connections(at.site->cell.index) - own >= most &&
+           !is_trusted(at, source);
+}
+
 bool Worker::is_over(const AddressState& at, const base::IpAddress& source,
                      std::int64_t own) const {
-    const auto most = static_cast<std::int64_t>(at.address->connections);
-    return is_full(own) ||
-           (most > 0 && shared.board->site_connections(at.site->cell.index) - own >= most &&
-            !is_trusted(at, source));
+    return is_full(own) || is_site_full(at, source, own);
 }
 
 std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
@@ -314,7 +318,8 @@ state::ClientTable::Ticket Worker::admit_to_table(const AddressState& at,
 bool Worker::admit_source(ClientConnection& client) {
     const AddressState& at = client.acceptor.address();
     const base::IpAddress& source = client.source.ip();
-    if (!client.shed && is_over(at, source, 1)) {
+    // The process had room for it when it was accepted.
+    if (!client.shed && is_site_full(at, source, 0)) {
         client.shed = true;
         state::bump(counters.shed);
     } else if (!client.shed && at.address->limits_clients) {
@@ -322,22 +327,34 @@ bool Worker::admit_source(ClientConnection& client) {
         client.entry = ticket.entry;
         client.admission = ticket.admission;
     }
+    count_at(client, at.site->cell.index);
     return client.admission != state::ClientTable::Admission::dropped;
 }
 
 void Worker::count_in(ClientConnection& client, const std::optional<Admission>& admission) {
     client.generation = client.acceptor.generation().number();
-    client.site = client.acceptor.address().site->cell.index;
     client.shed = !admission || admission->is_over;
     client.entry = admission ? admission->ticket.entry : nullptr;
     client.admission = admission ? admission->ticket.admission : client.admission;
     state::bump<std::int64_t>(counters.connections);
-    shared.board->add_site_connections(index, client.site, 1);
+}
+
+void Worker::count_at(ClientConnection& client, std::optional<std::uint32_t> site) {
+    if (client.site == site) {
+        return;
+    }
+    if (client.site) {
+        shared.board->add_site_connections(index, *client.site, -1);
+    }
+    if (site) {
+        shared.board->add_site_connections(index, *site, 1);
+    }
+    client.site = site;
 }
 
 void Worker::count_out(ClientConnection& client) {
     state::bump<std::int64_t>(counters.connections, -1);
-    shared.board->add_site_connections(index, client.site, -1);
+    count_at(client, std::nullopt);
     leave_table(client);
 }
 
@@ -361,11 +378,7 @@ void Worker::readmit(ClientConnection& client) {
     }
     const std::uint32_t site = at.site->cell.index;
     const bool has_moved = client.site != site;
-    if (has_moved) {
-        shared.board->add_site_connections(index, client.site, -1);
-        shared.board->add_site_connections(index, site, 1);
-        client.site = site;
-    }
+    count_at(client, site);
     const bool has_entry = client.entry != nullptr;
     if (has_entry == at.address->limits_clients && !has_moved) {
         return;
@@ -398,6 +411,9 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Accep
     clients_.push_front(*client);
     ++acceptor.clients;
     count_in(*client, admission);
+    if (!names_source) {
+        count_at(*client, at.site->cell.index);
+    }
     if (!client->stream.open(descriptor)) {
         remove_client(*client);
         return;

@@ -155,6 +155,8 @@ class Worker {
     // decision of admit_client().
     void count_in(ClientConnection& client, const std::optional<Admission>& admission);
     void count_out(ClientConnection& client);
+    // The connection counts at the site with that cell, or at none.
+    void count_at(ClientConnection& client, std::optional<std::uint32_t> site);
     // The client has no place in the table of clients any more.
     void leave_table(ClientConnection& client);
     // Frees a generation without users: closes this worker's parked connections to backends that
@@ -168,6 +170,9 @@ class Worker {
     // The limit of the site does not hold for a trusted source, which connects for many clients;
     // the limit of the process is what its memory carries, and holds for all.
     bool is_over(const AddressState& at, const base::IpAddress& source, std::int64_t own) const;
+    // True if the site has as many.
+    bool is_site_full(const AddressState& at, const base::IpAddress& source,
+                      std::int64_t own) const;
     // True if the process has as many.
     bool is_full(std::int64_t own) const {
         return shared.board->connections() - own >= static_cast<std::int64_t>(limits_.connections);

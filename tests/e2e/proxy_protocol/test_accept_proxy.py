@@ -110,6 +110,30 @@ def test_each_form_names_its_source(stage):
     assert named == {(SOURCE, VIP), (SOURCE6, VIP6), (BALANCER, "127.0.0.1")}
 
 
+def test_a_header_that_names_nobody_opens_nothing(make_backend, gate):
+    """The balancer is in the list, and its fields are trusted at another address: whoever connected
+    to it could be anybody."""
+    backend = make_backend()
+    daemon = gate(
+        [backend],
+        listen=listening(),
+        status={"path": "/st/", "allow": [BALANCER, SOURCE]},
+        forwarded={"mode": "append", "trusted": [BALANCER]},
+        top={"workers": 1},
+    )
+    page = b"GET /st/ HTTP/1.1\r\nHost: a\r\n"
+    for name, (header, source) in GOOD.items():
+        for claim in (b"", f"X-Forwarded-For: {SOURCE}\r\n".encode()):
+            with through(daemon, header + page + claim + b"\r\n") as client:
+                wanted = 200 if source == SOURCE else 403
+                assert client.read_response().status == wanted, (name, claim)
+    claim = GET[:-2] + b"X-Forwarded-For: 192.0.2.9\r\n\r\n"
+    with through(daemon, b"PROXY UNKNOWN\r\n" + claim) as client:
+        assert client.read_response().status == 200
+    assert backend.requests[-1].values("x-real-ip") == [BALANCER]
+    assert backend.requests[-1].values("x-forwarded-for") == [BALANCER]
+
+
 def test_a_bad_header_ends_the_connection(stage):
     """At once and without an answer, with its reason in the log; nothing behind it is a request."""
     daemon, backend = stage
@@ -245,6 +269,31 @@ def test_connections_without_a_header_yet_are_counted(make_backend, gate):
     assert status() == 503
     half.pop().close()
     wait_until(lambda: status() == 200, what="the place of a header that was given up")
+
+
+@pytest.mark.parametrize("limit", ["site", "process"])
+def test_whoever_has_a_place_keeps_it_among_those_that_wait(make_backend, gate, limit):
+    """Twelve come at once and say who they are afterwards; five have a place."""
+    limits = {"limits": {"connections": 5}}
+    top = {"workers": 1, **(limits if limit == "process" else {})}
+    site = limits if limit == "site" else {}
+    daemon = gate([make_backend()], listen=listening(), top=top, **site)
+    clients = [through(daemon) for _ in range(12)]
+    for client in clients:
+        client.send(pp.line(SOURCE, VIP) + GET)
+    statuses = [client.read_response().status for client in clients]
+    for client in clients:
+        client.close()
+    assert (statuses.count(200), statuses.count(503)) == (5, 7)
+
+
+def test_silent_balancers_take_no_place_at_the_site(make_backend, gate):
+    daemon = gate([make_backend()], listen=listening(), limits={"connections": 2})
+    waiting = [through(daemon) for _ in range(4)]
+    with RawClient(daemon.address, source=OTHER) as client:
+        assert client.request().status == 200
+    for client in waiting:
+        client.close()
 
 
 def test_a_reload_holds_for_new_connections(make_backend, start):
