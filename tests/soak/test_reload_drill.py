@@ -14,7 +14,7 @@ import reload_drill
 
 # Seconds of each mode, and of one slow request in it.
 SHORT = {
-    "plain": (8, 6),
+    "plain": (32, 20),
     "limits": (13, 6),
     "grace": (5, 20),
     "names": (6, 4),

@@ -227,7 +227,7 @@ def test_limits_on_connections_do_not_keep_a_trusted_proxy_out(make_backend, sta
 @pytest.mark.parametrize("forwarded", [{"mode": "set", "trusted": TRUSTED}, {"mode": "append"}])
 def test_limits_on_connections_hold_where_nobody_is_believed(make_backend, start, forwarded):
     site = site_of(make_backend(), limits={"per_client": 2}, forwarded=forwarded)
-    daemon = start(make_config([site]))
+    daemon = start(make_config([site], workers=1))
     clients = [daemon.client(source=PROXY) for _ in range(3)]
     statuses = [client.request(fields=claims([STRANGER])).status for client in clients]
     assert statuses == [200, 200, 503]
