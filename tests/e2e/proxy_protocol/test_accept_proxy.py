@@ -275,9 +275,10 @@ def test_connections_without_a_header_yet_are_counted(make_backend, gate):
 def test_whoever_has_a_place_keeps_it_among_those_that_wait(make_backend, gate, limit):
     """Twelve come at once and say who they are afterwards; five have a place."""
     limits = {"limits": {"connections": 5}}
-    top = {"workers": 1, **(limits if limit == "process" else {})}
+    top = {"workers": 1, "admin": ADMIN, **(limits if limit == "process" else {})}
     site = limits if limit == "site" else {}
     daemon = gate([make_backend()], listen=listening(), top=top, **site)
+    wait_until(lambda: status_of(daemon)["connections"] == 0)  # the fixture connects at the start
     clients = [through(daemon) for _ in range(12)]
     for client in clients:
         client.send(pp.line(SOURCE, VIP) + GET)
