@@ -29,21 +29,23 @@ void note(const std::string& message) {
     std::fprintf(stderr, "note: %s\n", message.c_str());
 }
 
-// The socket of the configuration; empty after a message if it has none. A file with problems does
-// not keep a command from the daemon, which says more about them.
+// The socket of the configuration; empty after a message if it has none, or none that is certain: a
+// guess would command another daemon. A file with other problems does not keep a command from the
+// daemon, which says more about them.
 std::string socket_of_file(const std::string& file) {
-    const config::LoadResult read = config::load(file, config::process_environment());
-    const auto admin =
-        read.ok() ? read.config.admin : config::load_admin(file, config::process_environment());
-    if (!admin) {
+    const config::Environment environment = config::process_environment();
+    const config::LoadResult whole = config::load(file, environment);
+    const config::LoadResult read = whole.ok() ? whole : config::load_admin(file, environment);
+    if (!read.ok()) {
         complain(read.problems.front().to_string());
+        complain("so the socket of its daemon is not known; --socket names it");
         return {};
     }
-    std::string out = socket_of(*admin);
+    std::string out = socket_of(read.config.admin);
     if (out.empty()) {
         complain(file + " says admin.socket: off: its daemon takes no commands");
-    } else if (!read.ok()) {
-        note(file + " is broken (" + read.problems.front().to_string() + "); asking " + out);
+    } else if (!whole.ok()) {
+        note(file + " is broken (" + whole.problems.front().to_string() + "); asking " + out);
     }
     return out;
 }
@@ -55,8 +57,8 @@ std::string default_socket() {
     if (std::filesystem::exists(usual, ignored)) {
         return usual;
     }
-    const auto admin = config::load_admin(kDefaultFile, config::process_environment());
-    const std::string named = admin ? socket_of(*admin) : usual;
+    const auto read = config::load_admin(kDefaultFile, config::process_environment());
+    const std::string named = read.ok() ? socket_of(read.config.admin) : usual;
     return named.empty() ? usual : named;
 }
 

@@ -15,10 +15,12 @@
 #include <system_error>
 #include <utility>
 
+#include "keys.hpp"
 #include "main_reader.hpp"
 #include "row.hpp"
 #include "rules.hpp"
 #include "s3gate/base/descriptor.hpp"
+#include "s3gate/base/text.hpp"
 #include "s3gate/base/utf8.hpp"
 #include "section.hpp"
 #include "site_reader.hpp"
@@ -156,6 +158,35 @@ GlobResult find_files(const std::string& directory, const std::string& pattern) 
     return out;
 }
 
+// The lines of the key admin, and the others without comments. Where YAML gives up on the whole
+// text, these lines alone can still be read. Each part has the line numbers of the whole.
+struct SplitText {
+    std::string admin;
+    std::string others;
+};
+
+SplitText split_at_admin(const std::string& text) {
+    SplitText out;
+    std::istringstream lines(text);
+    bool is_inside = false;
+    for (std::string line; std::getline(lines, line);) {
+        const bool begins_key = !line.empty() && line.find_first_of(" \t#}") != 0;
+        is_inside = begins_key ? line.starts_with("admin:") : is_inside;
+        const std::size_t first = line.find_first_not_of(" \t");
+        const bool is_comment = first != std::string::npos && line[first] == '#';
+        out.admin += (is_inside ? line : "") + "\n";
+        out.others += (is_inside || is_comment ? "" : line) + "\n";
+    }
+    return out;
+}
+
+// True if these lines may hold the key admin in another form, or a key of it.
+bool may_name_socket(const std::string& lines) {
+    std::string lower = lines;
+    std::ranges::transform(lower, lower.begin(), base::to_lower);
+    return lower.find("admin") != std::string::npos || lower.find("socket") != std::string::npos;
+}
+
 class Loader {
   public:
     Loader(const Environment& environment, LoadResult& result)
@@ -172,6 +203,26 @@ class Loader {
         use(parse_text(text, name));
     }
 
+    // Reads the key admin alone. Only problems that leave its socket in doubt remain.
+    void run_admin(const std::string& text, const std::string& name) {
+        main_file_ = name;
+        files_.push_back(name);
+        result_.config.file = name;
+        const std::optional<SyntaxError> mistake = parse_yaml(text).error;
+        const SplitText parts = mistake ? split_at_admin(text) : SplitText{text, {}};
+        const std::optional<Node> root = parse_text(parts.admin, name);
+        Report report(name, result_);
+        if (root && root->kind == Node::Kind::mapping) {
+            read_keys(Section(*root, {}, "main", report), result_.config);
+            drop_problems_elsewhere();
+        } else if (root && (!mistake || root->kind != Node::Kind::null)) {
+            report.problem(root->line, {}, "holds no keys with values");
+        }
+        if (mistake && result_.config.admin.socket == "auto" && may_name_socket(parts.others)) {
+            report.problem(mistake->line, mistake->key, mistake->message);
+        }
+    }
+
     std::vector<std::string> take_files() { return std::move(files_); }
 
     void sort_by_place() {
@@ -185,6 +236,18 @@ class Loader {
     }
 
   private:
+    // A key that is unknown may be a misspelt admin. A socket that could be read is in no doubt.
+    void drop_problems_elsewhere() {
+        const bool is_socket_read = result_.config.admin.socket != "auto";
+        std::erase_if(result_.problems, [&](const Problem& problem) {
+            const std::string top = problem.key.substr(0, problem.key.find_first_of(".["));
+            const bool is_known =
+                std::ranges::find(known_keys(), "main." + top) != std::ranges::end(known_keys());
+            const bool is_at_socket = problem.key == "admin" || problem.key == "admin.socket";
+            return !is_at_socket && (is_socket_read || (top != "admin" && is_known));
+        });
+    }
+
     // Reads the main file's tree.
     void use(const std::optional<Node>& root) {
         const std::string& file = main_file_;
@@ -472,23 +535,15 @@ LoadResult load(const std::string& file, const Environment& environment) {
     return result;
 }
 
-std::optional<Admin> load_admin(const std::string& file, const Environment& environment) {
+LoadResult load_admin(const std::string& file, const Environment& environment) {
+    LoadResult result;
     const FileText content = read_file(file);
     if (!content.error.empty()) {
-        return std::nullopt;
+        result.problems.push_back({{file, 0}, {}, "cannot be read: " + content.error});
+        return result;
     }
-    // The lines of the key alone: a mistake elsewhere makes YAML give up on the whole text.
-    std::istringstream lines(content.text);
-    std::string block;
-    bool is_inside = false;
-    for (std::string line; std::getline(lines, line);) {
-        const bool begins_key = !line.empty() && line.find_first_of(" \t#}") != 0;
-        is_inside = begins_key ? line.starts_with("admin:") : is_inside;
-        block += is_inside ? line + "\n" : "";
-    }
-    LoadResult result;
-    Loader(environment, result).run_text(block, file);
-    return result.config.admin;
+    Loader(environment, result).run_admin(content.text, file);
+    return result;
 }
 
 LoadResult load_dump(const std::string& text, const std::string& name) {

@@ -32,9 +32,10 @@ std::string control_socket(const Admin& admin, const Environment& environment);
 // problems, in the order of files and lines.
 LoadResult load(const std::string& file, const Environment& environment);
 
-// The key `admin` of a file that may have problems everywhere else, as far as it can be read; with
-// the defaults for what cannot. nullopt if the file cannot be read at all.
-std::optional<Admin> load_admin(const std::string& file, const Environment& environment);
+// Reads the key `admin` of a file that may have problems everywhere else. `config.admin` is
+// complete as far as `admin.socket`, and says where the daemon's socket is, only when `problems` is
+// empty: they are those that leave this socket in doubt, also a file that cannot be read.
+LoadResult load_admin(const std::string& file, const Environment& environment);
 
 // Reads a text that dump() made, of this or another version. Problems call it `name`.
 LoadResult load_dump(const std::string& text, const std::string& name);

@@ -289,6 +289,28 @@ def test_a_broken_file_keeps_no_command_from_the_daemon(daemon, mistake):
     assert done.returncode == 1 and "reload refused: " in done.stderr
 
 
+DOUBTFUL = {
+    "a variable that is not set": 'admin: {{socket: "${{B_SOCK}}"}}',
+    "an unclosed bracket": "admin: {{socket: {socket}",
+    "a quoted key": '"admin": {{socket: {socket}}}\nlog: [unclosed',
+    "a relative path": "admin: {{socket: b.sock}}",
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTFUL)
+def test_a_socket_in_doubt_is_no_default(daemon, tmp_path, doubt):
+    """The default is the socket of another daemon, which then would be on standby."""
+    file = tmp_path / "b.yaml"
+    sites = to_yaml(make_config([make_site([dead_address()])]))
+    file.write_text(sites + DOUBTFUL[doubt].format(socket=tmp_path / "b.sock") + "\n")
+    env = {"RUNTIME_DIRECTORY": str(daemon.dir)}  # where the default is
+    done = run_command("ctl", "-c", str(file), "standby", env=env)
+    assert done.returncode == 4
+    assert f"{file}:" in done.stderr and "socket: off" not in done.stderr
+    assert done.stderr.endswith("--socket names it\n")
+    assert status_of(daemon)["standby"] is False
+
+
 def test_a_file_that_is_missing_is_no_default(tmp_path):
     """A typing error must not command another daemon."""
     done = run_command("ctl", "-c", str(tmp_path / "missing.yaml"), "standby")

@@ -693,5 +693,56 @@ TEST(Variables, HoldUtf8) {
                 ElementsAre("session_header: a variable in it holds bytes that are not UTF-8"));
 }
 
+// The control socket as load_admin() reads it, or the problem that leaves it in doubt.
+std::string socket_in(const std::string& text) {
+    const TempFiles files;
+    files.write("s3gate.yaml", text);
+    const LoadResult read = load_admin(files.path("s3gate.yaml"), no_environment);
+    return read.ok() ? read.config.admin.socket : "? " + read.problems.front().key;
+}
+
+TEST(LoadAdmin, ReadsTheSocketOfABrokenFile) {
+    EXPECT_EQ(socket_in("workers: many\nadmin: {socket: /run/b.sock}\n"), "/run/b.sock");
+    EXPECT_EQ(socket_in("workers: ${GONE}\n\"admin\": {socket: /run/b.sock}\n"), "/run/b.sock");
+    EXPECT_EQ(socket_in("workerz: 1\nadmin: {socket: /run/b.sock, operators: 1}\n"), "/run/b.sock");
+    EXPECT_EQ(socket_in("log: [unclosed\nadmin:\n  socket: /run/b.sock\nsites: {\n"),
+              "/run/b.sock");
+    EXPECT_EQ(socket_in("workers: many\nadmin: {socket: off}\n"), "off");
+}
+
+TEST(LoadAdmin, ADefaultIsCertain) {
+    EXPECT_EQ(socket_in("workers: many\n"), "auto");
+    EXPECT_EQ(socket_in("workers: many\nadmin: off\n"), "auto");
+    EXPECT_EQ(socket_in("workers: many\nadmin: {operators: [alice]}\n"), "auto");
+    EXPECT_EQ(socket_in("# admin: {socket: /run/b.sock}\nlog: [unclosed\n"), "auto");
+    EXPECT_EQ(socket_in("log: [unclosed\nadmin: {operators: [alice]}\n"), "auto");
+}
+
+TEST(LoadAdmin, ASocketInDoubtIsAProblem) {
+    EXPECT_EQ(socket_in("admin: {socket: \"${GONE}\"}\n"), "? admin.socket");
+    EXPECT_EQ(socket_in("admin: {socket: b.sock}\n"), "? admin.socket");
+    EXPECT_EQ(socket_in("admin: {socket: [/run/b.sock]}\n"), "? admin.socket");
+    EXPECT_EQ(socket_in("admin: ${GONE}\n"), "? admin");
+    EXPECT_EQ(socket_in("admin:\nsocket: /run/b.sock\n"), "? admin");
+    EXPECT_EQ(socket_in("admin: {sokcet: /run/b.sock}\n"), "? admin.sokcet");
+    EXPECT_EQ(socket_in("admn: {socket: /run/b.sock}\n"), "? admn");
+    EXPECT_EQ(socket_in("admin: {socket: /run/a.sock}\nadmin: {socket: /run/b.sock}\n"), "? admin");
+    EXPECT_EQ(socket_in("workers: 1\nadmin: {socket: /run/b.sock\n").substr(0, 1), "?");
+    EXPECT_EQ(socket_in("log: [x\n\"admin\": {socket: /run/b.sock}\n").substr(0, 1), "?");
+    EXPECT_EQ(socket_in("  log: [x\n  admin: {socket: /run/b.sock}\n").substr(0, 1), "?");
+    EXPECT_EQ(socket_in("log: [x\nADMIN: {}\n").substr(0, 1), "?");
+    EXPECT_EQ(socket_in(""), "? ");
+    EXPECT_EQ(socket_in("workers"), "? ");
+}
+
+TEST(LoadAdmin, AProblemHasTheLineOfTheFile) {
+    const TempFiles files;
+    files.write("s3gate.yaml", "log: [unclosed\n\nadmin: {socket: \"${GONE}\"}\n");
+    const LoadResult read = load_admin(files.path("s3gate.yaml"), no_environment);
+    ASSERT_FALSE(read.ok());
+    EXPECT_EQ(read.problems.front().where.line, 3);
+    EXPECT_FALSE(load_admin(files.path("missing.yaml"), no_environment).ok());
+}
+
 }  // namespace
 }  // namespace s3gate::config
