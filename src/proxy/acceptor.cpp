@@ -1,5 +1,6 @@
 #include "acceptor.hpp"
 
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -88,19 +89,48 @@ void Acceptor::set_lacking(bool lacks_descriptors) {
 }
 
 void Acceptor::on_events(std::uint32_t) {
-    accept_clients();
+    go_on();
 }
 
 void Acceptor::on_tick() {
     if (is_pending_) {
+        go_on();
+    }
+}
+
+void Acceptor::go_on() {
+    if (closes_when_empty_) {
+        close_when_empty();
+    } else {
         accept_clients();
     }
 }
 
-void Acceptor::empty_queue() {
+void Acceptor::close_when_empty() {
+    closes_when_empty_ = true;
     do {
         accept_clients();
     } while (is_pending_ && !lacks_descriptors_);
+    if (!lacks_descriptors_ || !has_queue()) {
+        close();
+    }
+}
+
+// Without a descriptor accept() does not tell.
+bool Acceptor::has_queue() const {
+    bool has_any = false;
+    visit_places([&](std::size_t place) {
+        pollfd queue{listener_->socket(place), POLLIN, 0};  // poll() passes over what is negative
+        has_any = has_any || ::poll(&queue, 1, 0) > 0;
+    });
+    return has_any;
+}
+
+bool Acceptor::is_closed() const {
+    bool is_any_open = false;
+    visit_places(
+        [&](std::size_t place) { is_any_open = is_any_open || listener_->socket(place) >= 0; });
+    return !is_any_open;
 }
 
 void Acceptor::accept_clients() {

@@ -25,8 +25,13 @@ class Acceptor final : public net::EventTarget {
 
     // Accepts from now on; does nothing the second time. False without kernel memory.
     bool open();
-    // Closes this worker's sockets. May be called twice.
+    // Closes this worker's sockets, which resets clients in the queue. May be called twice.
     void close();
+    // Accepts every client in the queue, then closes. While descriptors are short it waits for some
+    // and closes later. Call it when no handshake begins any more.
+    void close_when_empty();
+    // True if this worker has no socket of it.
+    bool is_closed() const;
     const Listener& listener() const { return *listener_; }
 
     // From now on requests of its clients begin with `generation`, the worker's present one;
@@ -49,9 +54,6 @@ class Acceptor final : public net::EventTarget {
     void on_events(std::uint32_t events) override;
     // Tries again after a pause for lack of descriptors, and accepts what the last turn left.
     void on_tick();
-    // Accepts every client in the queue. Called before the socket is closed: a close would reset
-    // clients whose handshake has completed.
-    void empty_queue();
 
   private:
     // The step after a call of accept(); a later one is more urgent.
@@ -60,6 +62,9 @@ class Acceptor final : public net::EventTarget {
     template <class Visit>
     void visit_places(Visit visit) const;
     void stay();
+    bool has_queue() const;
+    // Accepts what is there, or closes at last.
+    void go_on();
     void accept_clients();
     Next accept_some(int socket);
     Next accept_one(int socket);
@@ -75,6 +80,7 @@ class Acceptor final : public net::EventTarget {
     bool is_open_ = false;
     bool is_pending_ = false;  // the queue may hold clients without a further event
     bool lacks_descriptors_ = false;
+    bool closes_when_empty_ = false;
 };
 
 }  // namespace s3gate::proxy

@@ -1,5 +1,7 @@
 // The end of a worker: a drain lets requests finish, a stop cuts them (docs/architecture.md,
 // "Start, drain, stop").
+#include <algorithm>
+
 #include "client_connection.hpp"
 #include "exchange.hpp"
 #include "worker.hpp"
@@ -14,10 +16,10 @@ void Worker::drain() {
     draining = true;  // first: from now on no client is handed over
     for (const auto& acceptor : acceptors_) {
         if (acceptor) {
-            acceptor->empty_queue();
+            acceptor->close_when_empty();
         }
     }
-    close_listeners();
+    end_listening();
     drain_began_ = reactor.now();
     for (ClientConnection& client : clients_) {
         if (client.lingers) {
@@ -90,7 +92,13 @@ void Worker::close_listeners() {
             acceptor->close();
         }
     }
-    if (is_listening_) {
+    end_listening();
+}
+
+void Worker::end_listening() {
+    const bool is_closed = std::ranges::all_of(
+        acceptors_, [](const auto& acceptor) { return !acceptor || acceptor->is_closed(); });
+    if (is_closed && is_listening_) {
         is_listening_ = false;
         shared.listening.fetch_sub(1);
     }

@@ -81,8 +81,7 @@ void Worker::listen() {
 void Worker::close_listener(const Listener& listener) {
     for (const auto& acceptor : acceptors_) {
         if (acceptor && &acceptor->listener() == &listener) {
-            acceptor->empty_queue();
-            acceptor->close();
+            acceptor->close_when_empty();
         }
     }
 }
@@ -121,6 +120,7 @@ void Worker::tick() {
     look_for_room();
     exchanges_.on_tick();
     if (draining) {
+        end_listening();
         end_idle_clients();
         end_endless_answers();
     }

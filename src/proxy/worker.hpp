@@ -196,6 +196,8 @@ class Worker {
     void cut_exchanges();
     void cut_clients();
     void close_listeners();
+    // Tells the other workers once this one accepts no client any more.
+    void end_listening();
     void check_finished();
 
     WorkerLimits limits_;

@@ -245,6 +245,42 @@ TEST(Stops, NothingFollowsHalfAnInterimAnswer) {
     EXPECT_TRUE(stage.worker().is_finished());
 }
 
+// A close would reset the client in the queue, whose handshake has completed.
+TEST(Drains, AClientThatCouldNotBeAcceptedIsServed) {
+    Stage stage(1);
+    stage.network().accepts_fail = true;
+    ClientPeer& client = stage.client();
+    stage.drain();
+    stage.advance(seconds{5});
+    ASSERT_FALSE(client.is_closed());
+    EXPECT_FALSE(stage.worker().is_finished());
+    stage.network().accepts_fail = false;
+    stage.advance(kTick);
+    stage.say(client, request("GET"));
+    expect_from(client, 'a');
+    EXPECT_TRUE(client.answers.back().message().lists("connection", "close"));
+    stage.fin(client);
+    stage.advance(kTick);
+    EXPECT_TRUE(stage.worker().is_finished());
+}
+
+TEST(Drains, AnEmptyQueueNeedsNoDescriptor) {
+    Stage stage(1);
+    stage.network().accepts_fail = true;
+    stage.drain();
+    EXPECT_TRUE(stage.worker().is_finished());
+}
+
+TEST(Stops, AClientThatCannotBeAcceptedIsReset) {
+    Stage stage(1);
+    stage.network().accepts_fail = true;
+    ClientPeer& client = stage.client();
+    stage.drain();
+    stage.stop();
+    EXPECT_TRUE(client.is_reset());
+    EXPECT_TRUE(stage.worker().is_finished());
+}
+
 TEST(Stops, IdleConnectionsEnd) {
     Stage stage;
     ClientPeer& used = stage.ask(request("GET"));

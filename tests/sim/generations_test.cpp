@@ -251,6 +251,25 @@ TEST(AddressThatLeft, ItLeavesTwice) {
     EXPECT_TRUE(last.expired());
 }
 
+TEST(AddressThatLeft, AClientThatCouldNotBeAcceptedIsServed) {
+    Stage stage(1);
+    stage.network().accepts_fail = true;
+    ClientPeer& client = stage.client();
+    const auto last = stage.generation();
+    stage.leave_address();
+    stage.close_listener();
+    stage.advance(seconds{5});
+    ASSERT_FALSE(client.is_closed());
+    stage.network().accepts_fail = false;
+    stage.advance(kTick);
+    stage.say(client, request("GET"));
+    expect_from(client, 'a');
+    EXPECT_TRUE(is_last(client));
+    stage.fin(client);
+    stage.advance(seconds{1});
+    EXPECT_TRUE(last.expired()) << "its socket is closed, and nothing keeps its generation";
+}
+
 config::Site& listen_at(config::Site& site, const char* address) {
     site.listen[0].address = *base::SocketAddress::parse(address);
     return site;

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -308,6 +309,9 @@ struct Calls {
 
     static int accept(int fd, sockaddr* address, socklen_t* length) {
         Endpoint& at = socket(fd);
+        if (network->accepts_fail) {
+            return fail(EMFILE);  // the kernel takes the descriptor before it looks at the queue
+        }
         if (at.accept_queue.empty()) {
             return fail(EAGAIN);
         }
@@ -316,6 +320,13 @@ struct Calls {
         *length = sizeof(sockaddr_in);
         std::memcpy(address, &network->find(client)->peer, sizeof(sockaddr_in));
         return client;
+    }
+
+    // Without a wait.
+    static int poll(pollfd& watched) {
+        const auto events = static_cast<short>(events_of(socket(watched.fd)));
+        watched.revents = static_cast<short>(events & watched.events);
+        return watched.revents == 0 ? 0 : 1;
     }
 
     static int make_pipe(int ends[2]) {
@@ -497,6 +508,12 @@ int __real_accept4(int fd, sockaddr* address, socklen_t* size, int flags);
 int __wrap_accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
     return Calls::is_ours(fd) ? Calls::accept(fd, address, size)
                               : __real_accept4(fd, address, size, flags);
+}
+
+int __real_poll(pollfd* watched, nfds_t count, int timeout_ms);
+int __wrap_poll(pollfd* watched, nfds_t count, int timeout_ms) {
+    return count == 1 && Calls::is_ours(watched->fd) ? Calls::poll(*watched)
+                                                     : __real_poll(watched, count, timeout_ms);
 }
 
 int __real_pipe2(int ends[2], int flags);

@@ -96,6 +96,7 @@ class Network {
     // Called with everything that the program sends.
     std::function<void(Endpoint&)> on_output;
     bool sockets_fail = false;  // socket() fails for lack of descriptors
+    bool accepts_fail = false;  // accept() fails for the same reason
     std::size_t pipe_capacity = 1024 * 1024;
 
   private:
