@@ -1,5 +1,7 @@
 #include "listener_table.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <iterator>
 #include <system_error>
@@ -36,7 +38,7 @@ ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address
 }
 
 ListenerTable::Living ListenerTable::living_of(const std::shared_ptr<proxy::Listener>& listener) {
-    Living living{listener, {}};
+    Living living{listener, {}, ::geteuid()};
     for (std::size_t place = 0; place < listener->places(); ++place) {
         living.inodes.push_back(net::inode_of(listener->socket(place)));
     }
@@ -54,10 +56,19 @@ std::vector<std::uint64_t> ListenerTable::overlapping_sockets(const state::Addre
     return inodes;
 }
 
+bool ListenerTable::is_of_former_user(const state::Address& address) const {
+    return std::ranges::any_of(living_, [&](const Living& living) {
+        const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
+        return listener && living.owner != ::geteuid() &&
+               base::overlaps(listener->address(), address.address);
+    });
+}
+
 std::string ListenerTable::reason_of(const std::system_error& error,
+                                     const state::Snapshot& snapshot,
                                      const state::Address& address) const {
-    const bool is_ours =
-        error.code() == std::errc::address_in_use && !overlapping_sockets(address).empty();
+    const bool is_ours = error.code() == std::errc::address_in_use &&
+                         !snapshot.config->user.empty() && is_of_former_user(address);
     return is_ours ? "the sockets that overlap with it were opened before `user` took effect; "
                      "restart the daemon"
                    : error.code().message();
@@ -117,7 +128,7 @@ void ListenerTable::open(const state::Snapshot& snapshot, const std::vector<std:
                 step(address, i);
             } catch (const std::system_error& error) {
                 findings.problems.push_back(
-                    cannot_listen(snapshot, address, reason_of(error, address)));
+                    cannot_listen(snapshot, address, reason_of(error, snapshot, address)));
             }
         }
     };

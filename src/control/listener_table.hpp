@@ -3,6 +3,8 @@
 // manager keeps copies for the process that follows a crash. Control thread.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -64,6 +66,7 @@ class ListenerTable {
     struct Living {
         std::weak_ptr<proxy::Listener> listener;
         std::vector<std::uint64_t> inodes;  // of its sockets
+        uid_t owner = 0;                    // who opened them
     };
     // The reason why the daemon cannot listen on a new address.
     struct Obstacle {
@@ -78,7 +81,10 @@ class ListenerTable {
     std::vector<std::uint64_t> overlapping_sockets(const state::Address& address) const;
     // The reason of a bind or listen that failed. Sockets of one address and port must belong to
     // one user (socket(7), SO_REUSEPORT).
-    std::string reason_of(const std::system_error& error, const state::Address& address) const;
+    std::string reason_of(const std::system_error& error, const state::Snapshot& snapshot,
+                          const state::Address& address) const;
+    // True if the process has changed its user since it opened sockets that overlap with it.
+    bool is_of_former_user(const state::Address& address) const;
     // Call it before a worker knows the listener.
     static Living living_of(const std::shared_ptr<proxy::Listener>& listener);
     void keep(const proxy::Listener& listener);

@@ -247,6 +247,31 @@ def test_a_foreign_process_below_our_wildcard_is_found(start, make_backend):
         assert f"another process listens on 127.0.0.2:{port}" in daemon.stderr
 
 
+def test_a_foreign_socket_that_does_not_listen_is_not_blamed_on_user(start, make_backend):
+    port = free_port()
+    daemon = start(
+        make_config([make_site([make_backend()], listen=f"127.0.0.1:{port}")]), wait_ready=False
+    )
+    wait_until(lambda: daemon.notify.has("READY=1"))
+    with socket.socket() as foreign:
+        foreign.bind(("127.0.0.2", port))
+        line = daemon.reload(changed(daemon, listen=[f"0.0.0.0:{port}"]))
+    assert line.startswith("reload refused: ")
+    assert "Address already in use" in daemon.stderr and "`user`" not in daemon.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
+def test_a_wildcard_of_another_user_needs_a_restart(start, make_backend):
+    """Sockets of one port belong to one user; the first ones were opened by root."""
+    port = free_port()
+    site = make_site([make_backend()], listen=f"127.0.0.1:{port}")
+    daemon = start(make_config([site], user="nobody", access_log="off"), wait_ready=False)
+    wait_until(lambda: daemon.notify.has("READY=1"))
+    line = daemon.reload(changed(daemon, listen=[f"0.0.0.0:{port}"]))
+    assert line.startswith("reload refused: ")
+    assert "were opened before `user` took effect; restart the daemon" in daemon.stderr
+
+
 def test_a_new_server_waits_for_its_first_check(gate, make_backend):
     """It may still be starting; the others serve meanwhile."""
     checked = threading.Event()
