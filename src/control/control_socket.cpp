@@ -169,10 +169,14 @@ ControlSocket::ControlSocket(asio::io_context& context, std::string path, Operat
 ControlSocket::~ControlSocket() {
     listening_->acceptor.close();
     listening_->pause.cancel();
-    struct stat file{};
-    if (::lstat(path_.c_str(), &file) == 0 && file.st_dev == device_ && file.st_ino == inode_) {
+    if (is_in_place()) {
         ::unlink(path_.c_str());
     }
+}
+
+bool ControlSocket::is_in_place() const {
+    struct stat file{};
+    return ::lstat(path_.c_str(), &file) == 0 && file.st_dev == device_ && file.st_ino == inode_;
 }
 
 void ControlSocket::use(Operators operators) {

@@ -34,6 +34,8 @@ class ControlSocket {
     ControlSocket& operator=(const ControlSocket&) = delete;
 
     const std::string& path() const { return path_; }
+    // False if the file was removed or replaced: no client finds this socket any more.
+    bool is_in_place() const;
     // Uses these operators from the next connection on.
     void use(Operators operators);
 

@@ -144,7 +144,7 @@ void Server::Impl::open_control_socket(Operators operators) {
         control_socket.reset();
         return;
     }
-    if (control_socket && control_socket->path() == path) {
+    if (control_socket && control_socket->path() == path && control_socket->is_in_place()) {
         control_socket->use(std::move(operators));
         return;
     }

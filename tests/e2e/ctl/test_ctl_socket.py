@@ -112,6 +112,20 @@ def test_a_folder_that_is_missing_refuses_the_start(tmp_path):
     assert "missing/ctl.sock: cannot be made: No such file or directory" in done.stderr
 
 
+def test_a_reload_makes_a_removed_file_anew(one):
+    """Cleaning up /run by hand must not cost the commands until a restart."""
+    daemon, _ = one(top=TOP)
+    path = socket_of(daemon)
+    os.unlink(path)
+    assert daemon.reload().startswith("reloaded")
+    assert ask(path, "GET", "/healthz")[0] == 200
+    kept = os.stat(path).st_ino
+    assert daemon.reload().startswith("reloaded")
+    assert os.stat(path).st_ino == kept, "it was in place"
+    assert daemon.stop() == 0
+    assert not os.path.exists(path)
+
+
 def test_another_ones_file_stays(one):
     """Whoever took the place meanwhile keeps it."""
     daemon, _ = one(top=TOP)
