@@ -25,10 +25,13 @@ constexpr base::Duration kLastResort = seconds{5};
 
 }  // namespace
 
-// The first signal drains, the second one stops at once. One during shutdown_delay ends the delay.
+// The first signal drains, the second one stops at once, also while the drain waits for the store.
+// One during shutdown_delay ends the delay.
 void Server::Impl::end_or_stop(const char* signal) {
     if (phase == Phase::draining) {
         stop_now((std::string(signal) + " while draining").c_str());
+    } else if (phase == Phase::leaving && config().shutdown_delay == base::Duration::zero()) {
+        stop_now((std::string(signal) + " while the sockets leave systemd's store").c_str());
     } else if (phase == Phase::leaving) {
         spdlog::info("{} ends shutdown_delay", signal);
         begin_drain();

@@ -153,6 +153,20 @@ def test_a_store_that_does_not_answer_does_not_hold_up_a_stop(kept, store):
     store.wait()
 
 
+def test_a_second_signal_does_not_wait_for_the_store(kept, store):
+    daemon, _ = kept()
+    store.wait(*names_of(daemon.address))
+    with daemon.client() as idle, store.hanging():  # an idle client holds the drain for a second
+        idle.request()
+        daemon.signal(signal.SIGTERM)
+        wait_until(lambda: daemon.notify.has("STOPPING=1"))
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_stderr("stopping at once: SIGTERM while the sockets leave systemd's store")
+        assert daemon.wait_exit() == 0
+    assert "shutdown_delay" not in daemon.stderr
+    store.wait()
+
+
 def test_a_store_that_answers_is_not_blamed(kept, store):
     """The stop goes on for longer than a store may take."""
     daemon, _ = kept(top={"shutdown_delay": "1300ms"})
