@@ -153,8 +153,9 @@ std::optional<ListeningSocket> read_listening(const std::string& line) {
     return ListeningSocket{*address, inode};
 }
 
-// For a kernel older than Linux 5.0: the SYNs are lost, and the clients repeat them after a second
-// (RFC 6298 §2.1).
+// For a kernel without SO_BINDTOIFINDEX (before Linux 5.1), or one that demands CAP_NET_RAW for it
+// (before 5.7), in a process that lacks that: the SYNs are lost, and the clients repeat them after
+// a second (RFC 6298 §2.1).
 void drop_handshakes(int socket) {
     constexpr std::uint32_t kFlags = 13;  // of a TCP header, RFC 9293 §3.1
     constexpr std::uint32_t kSyn = 0x02;
