@@ -55,7 +55,8 @@ void end_in_background(std::shared_ptr<observe::LogWriter>& writer) {
 }  // namespace
 
 GenerationParts build_parts(std::shared_ptr<const config::Config> config,
-                            const std::shared_ptr<const state::Snapshot>& before) {
+                            const std::shared_ptr<const state::Snapshot>& before,
+                            const ReplacedLogs& kept) {
     GenerationParts parts;
     parts.config = std::move(config);
     const config::Config& next = *parts.config;
@@ -63,7 +64,9 @@ GenerationParts build_parts(std::shared_ptr<const config::Config> config,
     const std::string& log = next.log.target;
     const std::string& access_log = next.access_log.target;
     try {
-        if (before && before->config->log.target != log) {
+        if (before && before->config->log.target != log && kept.log) {
+            parts.log = kept.log;
+        } else if (before && before->config->log.target != log) {
             prepare_log(next.user, log);
             parts.log = open_log_target(log);
         }
@@ -71,7 +74,9 @@ GenerationParts build_parts(std::shared_ptr<const config::Config> config,
         parts.problems.push_back("log " + log + ": " + error.code().message());
     }
     try {
-        if (!before || before->config->access_log.target != access_log) {
+        if (before && before->config->access_log.target != access_log && kept.access_log) {
+            parts.access_log = kept.access_log;
+        } else if (!before || before->config->access_log.target != access_log) {
             prepare_log(next.user, access_log);
             parts.access_log = std::make_shared<observe::LogWriter>(access_log);
         }
@@ -118,7 +123,7 @@ proxy::WorkerLimits Deployment::limits_of(const config::Config& config) const {
             config.limits.replay_memory / parts_.workers};
 }
 
-void Deployment::take(Provision provision) {
+ReplacedLogs Deployment::take(Provision provision) {
     const config::Config& config = *provision.snapshot->config;
     const auto before = std::exchange(
         publication_, std::make_shared<const proxy::Publication>(proxy::Publication{
@@ -126,13 +131,17 @@ void Deployment::take(Provision provision) {
                           std::move(provision.access_log), limits_of(config), ++published_}));
     listeners_.use(publication_->listening);
     parts_.pipes.set_limit(config.limits.pipes);
-    retire(parts_.log.use(config.log, std::move(provision.log)));
+    ReplacedLogs replaced;
+    replaced.log = parts_.log.use(config.log, std::move(provision.log));
     if (before && before->access_log != publication_->access_log) {
-        retire(before->access_log);
+        replaced.access_log = before->access_log;
     }
+    retire(replaced.log);
+    retire(replaced.access_log);
     ++number_;
     addresses_problem_.clear();
     loaded_at_ = std::chrono::system_clock::now();
+    return replaced;
 }
 
 void Deployment::begin(Provision provision) {
@@ -143,7 +152,7 @@ void Deployment::publish(Provision provision, Leavers leavers,
                          const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker) {
     collect();  // a burst of reloads must not pile up generations and log writers
     const auto before = snapshot();
-    take(std::move(provision));
+    kept_logs_ = take(std::move(provision));
     announce(workers, checker, *before);
     listeners_.keep();
     if (leavers == Leavers::close) {
@@ -211,6 +220,7 @@ void Deployment::hold_back_new_peers(const state::Snapshot& before, const Health
 }
 
 void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) {
+    kept_logs_ = {};
     ListenerTable::Listeners leavers = listeners_.take_unused(publication_->listening);
     if (leavers.empty()) {
         return;
@@ -247,10 +257,15 @@ bool Deployment::is_taken_over() const {
 void Deployment::reopen_logs() {
     parts_.log.reopen();
     publication_->access_log->reopen();
+    for (const auto& kept : {kept_logs_.log, kept_logs_.access_log}) {
+        if (kept) {
+            kept->reopen();
+        }
+    }
 }
 
 void Deployment::retire(std::shared_ptr<observe::LogWriter> writer) {
-    if (writer) {
+    if (writer && std::ranges::find(old_writers_, writer) == old_writers_.end()) {
         old_writers_.push_back(std::move(writer));
     }
 }
@@ -268,6 +283,7 @@ void Deployment::collect() {
 
 void Deployment::end() {
     publication_.reset();
+    kept_logs_ = {};
     old_writers_.clear();
 }
 

@@ -26,6 +26,13 @@
 
 namespace s3gate::control {
 
+// Log writers of a configuration that another one replaced; null where the target stayed, and for
+// a log that goes to stderr.
+struct ReplacedLogs {
+    std::shared_ptr<observe::LogWriter> access_log;
+    std::shared_ptr<observe::LogWriter> log;
+};
+
 // The parts of a generation that take long to build, or that wait for a disk or for the host's user
 // database.
 struct GenerationParts {
@@ -36,9 +43,11 @@ struct GenerationParts {
     std::vector<std::string> problems;               // of the logs
 };
 // `before`: the generation that serves, whose rings and log targets may serve again; null for the
-// start, when the operational log is open already. Any thread; blocks.
+// start, when the operational log is open already. `kept`: those of `config`, if it comes back; its
+// targets are not opened again, which may be impossible now. Any thread; blocks.
 GenerationParts build_parts(std::shared_ptr<const config::Config> config,
-                            const std::shared_ptr<const state::Snapshot>& before);
+                            const std::shared_ptr<const state::Snapshot>& before,
+                            const ReplacedLogs& kept = {});
 
 // A generation that could be published at once.
 struct Provision {
@@ -49,7 +58,7 @@ struct Provision {
     ListenerTable::Findings findings;         // with a problem it must not be published
 };
 
-// What becomes of listeners that the new generation does not have.
+// What becomes of listeners and log writers that the new generation does not have.
 enum class Leavers : std::uint8_t {
     close,
     keep,  // until close_leavers(): the old configuration may come back
@@ -93,7 +102,9 @@ class Deployment {
     bool use_addresses(const state::Resolution& resolution,
                        const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
     void close_leavers(const std::vector<proxy::WorkerHandle>& workers);
-    // Opens the logs' files anew.
+    // The log writers that publish() kept with Leavers::keep.
+    const ReplacedLogs& kept_logs() const { return kept_logs_; }
+    // Opens the logs' files anew, also those of the kept writers: they may be used again.
     void reopen_logs();
     // Call it about once a second: frees generations and log writers that have no user left.
     void collect();
@@ -116,7 +127,7 @@ class Deployment {
     std::size_t old_generations() const { return directory_.generations() - 1; }
 
   private:
-    void take(Provision provision);
+    ReplacedLogs take(Provision provision);
     void announce(const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker,
                   const state::Snapshot& before);
     void hold_back_new_peers(const state::Snapshot& before, const HealthChecker& checker);
@@ -128,7 +139,9 @@ class Deployment {
     ListenerTable listeners_;
     std::shared_ptr<const proxy::Publication> publication_;
     // Log writers of earlier configurations: the workers still hand them their last lines.
+    // One that is used again stays here.
     std::vector<std::shared_ptr<observe::LogWriter>> old_writers_;
+    ReplacedLogs kept_logs_;
     std::string addresses_problem_;
     std::uint64_t published_ = 0;  // publications
     std::uint64_t number_ = 0;

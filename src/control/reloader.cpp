@@ -3,6 +3,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <boost/algorithm/string/join.hpp>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/async_result.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -12,6 +13,7 @@
 #include <exception>
 #include <iterator>
 #include <set>
+#include <stdexcept>
 #include <utility>
 
 #include "in_background.hpp"
@@ -93,13 +95,14 @@ Reloader::Draft Reloader::read_draft(const std::string& file,
 }
 
 Reloader::Draft Reloader::draft_of(std::shared_ptr<const config::Config> config,
-                                   const std::shared_ptr<const state::Snapshot>& before) {
+                                   const std::shared_ptr<const state::Snapshot>& before,
+                                   const ReplacedLogs& kept) {
     Draft draft;
     draft.operators = Operators(config->admin.operators);
     for (const std::string& problem : draft.operators.problems()) {
         draft.warnings.push_back({{config->file, 0}, "admin.operators", problem});
     }
-    draft.parts = build_parts(std::move(config), before);
+    draft.parts = build_parts(std::move(config), before, kept);
     return draft;
 }
 
@@ -297,11 +300,13 @@ asio::awaitable<void> Reloader::end_trial() {
     }
 }
 
-// The configuration before is provisioned again.
+// The configuration before is provisioned again, with the logs that it had open: a folder may be
+// missing for a moment, or closed to a process that gave up root.
 asio::awaitable<void> Reloader::undo(const Trial& trial) {
     // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
-    const auto prepare = [config = trial.before, before = parts_.deployment.snapshot()] {
-        return draft_of(config, before);
+    const auto prepare = [config = trial.before, before = parts_.deployment.snapshot(),
+                          kept = parts_.deployment.kept_logs()] {
+        return draft_of(config, before, kept);
     };
     Draft draft = co_await in_background(prepare);
     co_await know_names(*trial.before);
@@ -312,13 +317,7 @@ asio::awaitable<void> Reloader::undo(const Trial& trial) {
     Provision provision =
         parts_.deployment.provision(std::move(draft.parts), parts_.names.addresses());
     if (!provision.findings.problems.empty()) {
-        for (const std::string& problem : provision.findings.problems) {
-            spdlog::error("{}", problem);
-        }
-        spdlog::error("not confirmed, but the configuration before cannot serve again");
-        parts_.deployment.close_leavers(parts_.workers);
-        parts_.names.forget_unused();
-        co_return;
+        throw std::runtime_error(boost::algorithm::join(provision.findings.problems, "; "));
     }
     parts_.deployment.publish(std::move(provision), Leavers::close, parts_.workers, parts_.checker);
     parts_.names.use(*trial.before);

@@ -74,7 +74,8 @@ class Reloader {
     static Draft read_draft(const std::string& file,
                             const std::shared_ptr<const state::Snapshot>& before);
     static Draft draft_of(std::shared_ptr<const config::Config> config,
-                          const std::shared_ptr<const state::Snapshot>& before);
+                          const std::shared_ptr<const state::Snapshot>& before,
+                          const ReplacedLogs& kept = {});
     // A reload that waits to be confirmed.
     struct Trial {
         std::shared_ptr<const config::Config> before;
@@ -92,7 +93,7 @@ class Reloader {
     void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);
     void await_trial_end();
     boost::asio::awaitable<void> end_trial();
-    // `trial` must live until the end.
+    // Throws if the configuration before cannot serve now. `trial` must live until the end.
     boost::asio::awaitable<void> undo(const Trial& trial);
 
     // Shared with the coroutines: a stop leaves some unfinished, and these end with the context,

@@ -4,13 +4,15 @@ lie over those of the configuration before, which stay bound.
 Otherwise the operator tries something else than what is confirmed.
 """
 
-import copy
+import os
 import re
+import signal
+from pathlib import Path
 
 import pytest
 
 from support.client import RawClient
-from support.config import free_port, make_config, make_site
+from support.config import free_port, make_config, make_site, merge
 from support.ctl import ADMIN, ctl
 from support.tracing import needs_strace, traced
 from support.waiting import wait_until
@@ -19,13 +21,13 @@ from support.waiting import wait_until
 class Trial:
     """A daemon at `before`, and in its file another backend at `after`. All of it on one port."""
 
-    def __init__(self, start, make_backend, before, after):
+    def __init__(self, start, make_backend, before, after, logs=({}, {})):
         self.port = free_port()
         self.old, self.new = make_backend(name="old"), make_backend(name="new")
         site = make_site([self.old], listen=f"{before}:{self.port}")
-        self.daemon = start(make_config([site], admin=ADMIN), wait_ready=False)
+        self.daemon = start(make_config([site], admin=ADMIN, **logs[0]), wait_ready=False)
         wait_until(lambda: self.daemon.notify.has("READY=1"))
-        config = copy.deepcopy(self.daemon.config)
+        config = merge(self.daemon.config, logs[1])
         config["sites"] = [make_site([self.new], listen=f"{after}:{self.port}")]
         self.daemon.write(config)
 
@@ -101,3 +103,53 @@ def test_a_stop_resets_no_client_of_an_address_that_is_gone(start, make_backend,
         assert trial.daemon.stop() == 0
     told = re.findall(r"SOL_SOCKET, (?:SO_BINDTOIFINDEX|0x3e)", trace.read_text(encoding="ascii"))
     assert len(told) == 4, "two sockets for each address"
+
+
+def logs_in(folder):
+    folder.mkdir()
+    return {
+        "log": {"target": str(folder / "own.log")},
+        "access_log": {"target": str(folder / "access.log")},
+    }
+
+
+@pytest.fixture
+def moved(start, make_backend, tmp_path):
+    """A trial that moves the address and both logs."""
+    logs = [logs_in(tmp_path / name) for name in ("before", "after")]
+    return Trial(start, make_backend, "127.0.0.1", "127.0.0.2", logs)
+
+
+def has_undone(trial, folder):
+    """The configuration before serves again, and writes its logs there."""
+    own, lines = folder / "own.log", folder / "access.log"
+    wait_until(lambda: own.is_file() and "not confirmed within 1 s" in own.read_text("utf-8"))
+    before = len(trial.daemon.log_lines(lines))
+    with trial.client() as client:
+        assert served_by(client) == ("old", False)
+    wait_until(lambda: len(trial.daemon.log_lines(lines)) > before)
+    assert ctl(trial.daemon, "confirm").returncode != 0
+
+
+def has_open(daemon, folder):
+    files = Path(f"/proc/{daemon.process.pid}/fd").iterdir()
+    return any(os.path.realpath(file).startswith(f"{folder}/") for file in files)
+
+
+def test_a_trial_is_undone_where_the_old_logs_cannot_be_opened(moved, tmp_path):
+    """Their folder is away for a moment, or belongs to root and the process does not any more."""
+    moved.begin("1s")
+    (tmp_path / "before").rename(tmp_path / "away")
+    has_undone(moved, tmp_path / "away")
+    # The writers were used twice. Their end is that of all others.
+    moved.begin("60s")
+    assert ctl(moved.daemon, "confirm").returncode == 0
+    wait_until(lambda: not has_open(moved.daemon, tmp_path / "away"))
+
+
+def test_logs_that_are_rotated_in_a_trial_are_so_after_it(moved, tmp_path):
+    moved.begin("1s")
+    (tmp_path / "before").rename(tmp_path / "rotated")
+    (tmp_path / "before").mkdir()
+    moved.daemon.signal(signal.SIGUSR1)
+    has_undone(moved, tmp_path / "before")
