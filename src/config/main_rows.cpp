@@ -89,7 +89,8 @@ const auto kRows = std::to_array<Row<Config>>({
 
     {"main.reload_grace", duration<&Config::reload_grace>({Duration{0}, hours{24 * 7}}),
      "how long exchanges and tunnels of an earlier configuration may go on after a reload; 0: "
-     "until they end"},
+     "until they end. Those of the oldest are cut where more than 128 earlier configurations are "
+     "in use in a worker"},
     {"main.shutdown_delay", duration<&Config::shutdown_delay>({Duration{0}, hours{1}}),
      "how long everything is served on after SIGTERM, each answer the last one of its connection, "
      "before listeners close: the time that a virtual IP needs to leave"},

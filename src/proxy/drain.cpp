@@ -73,7 +73,7 @@ void Worker::cut_exchanges() {
         } else if (exchange.is_serving()) {
             ++cut_short_.requests;
         }
-        exchange.cut();
+        exchange.cut(kCutByStop);
     }
 }
 

@@ -130,12 +130,12 @@ bool Exchange::end_endless_answer() {
     if (!is_endless() || context_.is_cut()) {
         return false;
     }
-    cut();
+    cut(kCutByStop);
     return true;
 }
 
-void Exchange::cut() {
-    context_.set_cut();
+void Exchange::cut(const CutReason& reason) {
+    context_.set_cut(reason);
     response_.cut();
     if (attempts_) {
         attempts_->cut();

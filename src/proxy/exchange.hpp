@@ -43,8 +43,8 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
     // The active checks took a backend down because it refused or did not answer. An attempt that
     // waits for its first byte ends; an answer that has begun continues.
     void on_backend_down(std::uint32_t slot);
-    // Ends this request without its answer: for a stop, or at the end of reload_grace.
-    void cut();
+    // Ends this request without its answer. `reason` is a constant.
+    void cut(const CutReason& reason);
     bool is_cut() const { return context_.is_cut(); }
     base::TimePoint started() const { return context_.started; }
     const Generation& generation() const { return *context_.generation; }

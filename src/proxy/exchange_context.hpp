@@ -15,9 +15,16 @@
 
 namespace s3gate::proxy {
 
-// Why the proxy itself ends a request, as the access log says it.
-inline constexpr std::string_view kCutByStop = "cut at shutdown";
-inline constexpr std::string_view kCutAfterReload = "cut after reload_grace";
+// Why the proxy itself ends a request or a tunnel, as the access log says it.
+struct CutReason {
+    std::string_view request;
+    std::string_view tunnel;
+};
+inline constexpr CutReason kCutByStop{"cut at shutdown", "tunnel cut at shutdown"};
+inline constexpr CutReason kCutAfterReload{"cut after reload_grace",
+                                           "tunnel cut after reload_grace"};
+inline constexpr CutReason kCutAfterManyReloads{"cut after many reloads",
+                                                "tunnel cut after many reloads"};
 
 enum class ClientFault : std::uint8_t { none, gone, stuck };
 
@@ -73,13 +80,17 @@ class ExchangeContext {
     // The answer is no longer wanted: the client left, or the request was cut.
     bool is_abandoned() const { return is_abandoned_; }
     // The worker ended the request: a stop ends all, a drain those whose answers may never end,
-    // reload_grace those of an earlier generation.
-    bool is_cut() const { return is_cut_; }
+    // reload_grace those of an earlier generation, many reloads those of the oldest ones.
+    bool is_cut() const { return cut_reason_ != nullptr; }
     // False if it was set already.
     bool set_abandoned() { return !std::exchange(is_abandoned_, true); }
     // The attempts end as for a client that left. This client is still connected and gets an
     // answer.
-    void set_cut() { is_cut_ = is_abandoned_ = true; }
+    // Keeps the first reason.
+    void set_cut(const CutReason& reason) {
+        cut_reason_ = cut_reason_ == nullptr ? &reason : cut_reason_;
+        is_abandoned_ = true;
+    }
 
     // Keeps the first fault; settle() counts it.
     void note_client(ClientFault fault) {
@@ -96,13 +107,13 @@ class ExchangeContext {
     }
     // The reason why the client did not get its whole answer.
     std::string_view client_error() const {
-        return is_cut_                               ? cut_error()
+        return is_cut()                              ? cut_reason().request
                : client_fault_ == ClientFault::stuck ? "client write timeout"
                                                      : "client closed";
     }
 
-    // Why the request was cut.
-    std::string_view cut_error() const { return worker.draining ? kCutByStop : kCutAfterReload; }
+    // Call it where is_cut().
+    const CutReason& cut_reason() const { return *cut_reason_; }
 
     // True if the client's connection ends with this answer.
     bool is_last_answer() const { return worker.announces_close || client.acceptor.is_leaving(); }
@@ -113,7 +124,7 @@ class ExchangeContext {
 
   private:
     bool is_abandoned_ = false;
-    bool is_cut_ = false;
+    const CutReason* cut_reason_ = nullptr;  // null: it was not cut
     ClientFault client_fault_ = ClientFault::none;
 };
 

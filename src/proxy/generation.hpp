@@ -68,8 +68,13 @@ class Generation {
 
     // Requests of the worker that began with it, and listeners that keep it for their last clients.
     std::size_t users = 0;
-    // When a reload replaced its configuration; none while the present generation has the same.
-    std::optional<base::TimePoint> reloaded_at;
+    // The reload that replaced its configuration.
+    struct Replaced {
+        std::uint32_t by;  // number of the generation that began with it
+        base::TimePoint at;
+    };
+    // None while the present generation has the same configuration.
+    std::optional<Replaced> replaced;
 
   private:
     void note_cells(const state::Group& group);

@@ -82,7 +82,7 @@ net::task<void> Response::end_abandoned() {
     const bool can_be_told =
         !is_committed_ && !is_interim_cut_ && !context_.client.stream.is_broken();
     if (context_.is_cut() && can_be_told) {
-        co_await reply(answer_to_cut(context_.cut_error()));
+        co_await reply(answer_to_cut(context_.cut_reason().request));
         co_return;
     }
     observe::RequestRecord& record = context_.record;

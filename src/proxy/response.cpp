@@ -285,8 +285,7 @@ void Response::note_tunnel(net::TunnelEnd end) {
             error = "backend closed tunnel";
             break;
         default:
-            error = context_.worker.draining ? "tunnel cut at shutdown"
-                                             : "tunnel cut after reload_grace";
+            error = context_.cut_reason().tunnel;
             break;
     }
 }

@@ -191,6 +191,10 @@ class Worker {
     void end_overdue_requests();
     // Notes when an earlier generation's configuration was replaced.
     void note_reload();
+    // Replaced::by of the newest earlier configuration that has enough newer ones in use.
+    std::optional<std::uint32_t> one_reload_too_many() const;
+    // Cuts requests of the earlier configurations that are too many.
+    void cut_requests_of_oldest();
     // Figures about earlier generations for the status.
     void report_generations();
     void cut_exchanges();

@@ -459,5 +459,72 @@ TEST(OldGeneration, WhoWaitsForRoomGetsItUnderTheNewLimit) {
     expect_from(waiting, 'a');
 }
 
+// As src/proxy/worker.cpp says: so many earlier configurations may be in use.
+constexpr std::size_t kMostEarlier = 128;
+
+class ManyReloads : public ::testing::Test {
+  protected:
+    ManyReloads() : stage(1, {}, {.connection_limit = 1000}) { stage.node('a').usual = silence(); }
+
+    void reload() {
+        stage.reconfigure([](config::Site&) {});
+    }
+    ClientPeer& ask() { return stage.ask(request("GET")); }
+    void answer_to(std::size_t number, ClientPeer& client) {
+        stage.say(stage.visit('a', number), answer(200, "from a"));
+        expect_from(client, 'a');
+    }
+    std::uint64_t cut() const {
+        return stage.count(&state::WorkerCounterCells::cut_after_many_reloads);
+    }
+
+    Stage stage;
+};
+
+TEST_F(ManyReloads, RequestsOfTheOldestConfigurationAreCut) {
+    const auto oldest = stage.generation();
+    std::vector<ClientPeer*> clients{&ask(), &ask()};
+    for (std::size_t i = 0; i < kMostEarlier; ++i) {
+        reload();
+        clients.push_back(&ask());
+    }
+    EXPECT_EQ(cut(), 0u);
+    reload();
+    EXPECT_EQ(cut(), 2u);
+    EXPECT_TRUE(oldest.expired());
+    for (const Record& record : stage.records()) {
+        EXPECT_EQ(record.error, "cut after many reloads");
+    }
+    for (std::size_t i = 0; i < clients.size(); ++i) {
+        if (i < 2) {
+            expect_ours(*clients[i], 503, "ServiceUnavailable");
+        } else {
+            answer_to(i, *clients[i]);
+        }
+    }
+}
+
+TEST_F(ManyReloads, AreNoneWhereNobodyUsesTheConfigurations) {
+    ClientPeer& client = ask();
+    for (std::size_t i = 0; i < 2 * kMostEarlier; ++i) {
+        reload();
+    }
+    EXPECT_EQ(cut(), 0u);
+    answer_to(0, client);
+}
+
+TEST_F(ManyReloads, AreNotOtherAddressesOfOneConfiguration) {
+    std::vector<ClientPeer*> clients{&ask()};
+    for (std::size_t i = 0; i < 2 * kMostEarlier; ++i) {
+        stage.resolve();
+        clients.push_back(&ask());
+    }
+    reload();
+    EXPECT_EQ(cut(), 0u);
+    for (std::size_t i = 0; i < clients.size(); ++i) {
+        answer_to(i, *clients[i]);
+    }
+}
+
 }  // namespace
 }  // namespace s3gate::sim

@@ -268,6 +268,10 @@ void Stage::reconfigure(const Change& change) {
     auto made = std::make_shared<config::Config>(*config_);
     change(made->sites[0]);
     config_ = std::move(made);
+    resolve();
+}
+
+void Stage::resolve() {
     snapshot_ = state::build_snapshot(config_, {}, *directory_);
     worker_->use_snapshot(snapshot_);
     settle();

@@ -155,6 +155,8 @@ class Stage {
     // Makes a generation with the changes of `change`; the worker uses it from now on. Nodes keep
     // their cells.
     void reconfigure(const Change& change);
+    // A generation of the same configuration, as for other addresses of its names.
+    void resolve();
     // A generation with another address instead of the clients', as well as the changes. The socket
     // stays open until close_listener().
     void leave_address(const Change& change = {});

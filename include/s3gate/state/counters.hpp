@@ -35,9 +35,10 @@ struct WorkerCounterCells {
     Counter client_head_timeouts{0};
     Counter client_body_timeouts{0};
     Counter client_write_timeouts{0};
-    Counter client_idle_closed{0};  // also connections that never sent a byte
-    Counter clients_gone{0};        // left in a head, in a body, or before the answer's end
-    Counter aborted_responses{0};   // cut after their first byte, for any reason
+    Counter client_idle_closed{0};      // also connections that never sent a byte
+    Counter clients_gone{0};            // left in a head, in a body, or before the answer's end
+    Counter aborted_responses{0};       // cut after their first byte, for any reason
+    Counter cut_after_many_reloads{0};  // requests and tunnels of the oldest configurations
     Counter status_page_denied{0};
     // Backends
     Counter connects_refused{0};  // refused, unreachable, reset
@@ -166,6 +167,9 @@ inline constexpr WorkerCounterRow kWorkerCounters[] = {
     {&WorkerCounterCells::refused_requests,
      {"requests_refused", "malformed request refused", "malformed requests refused",
       CounterLevel::note}},
+    {&WorkerCounterCells::cut_after_many_reloads,
+     {"requests_cut_after_many_reloads", "request cut after many reloads",
+      "requests cut after many reloads", CounterLevel::trouble}},
     {&WorkerCounterCells::status_page_denied,
      {"status_page_denied", "request for the status page denied",
       "requests for the status page denied", CounterLevel::note}},
