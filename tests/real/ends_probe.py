@@ -3,7 +3,9 @@ test_unit_ends.py, whose settings it reads, and run there as root. Uses the stan
 """
 
 import json
+import os
 import pathlib
+import select
 import signal
 import socket
 import subprocess
@@ -105,6 +107,13 @@ class Knocker:
         found["slowest"] = round(max(end - begin for begin, _, end in self.outcomes), 3)
         return found
 
+    def cut_apart_from(self, deaths):
+        """Clients that were cut and lived through none of these (begin, end) of a process."""
+        return sum(
+            outcome == "cut" and not any(begin <= gone and end >= killed for killed, gone in deaths)
+            for begin, outcome, end in self.outcomes
+        )
+
     def _longest_refusal(self):
         """Seconds from the first client that was refused to the last before one that was served."""
         first, last, longest = None, 0.0, 0.0
@@ -143,7 +152,13 @@ def knock(door):
 
 
 def kill():
-    run("kill", "-9", unit("MainPID"))
+    """From when to when the process died."""
+    process, begin = os.pidfd_open(int(unit("MainPID"))), time.monotonic()
+    signal.pidfd_send_signal(process, signal.SIGKILL)
+    assert select.select([process], [], [], PATIENCE)[0]
+    end = time.monotonic()
+    os.close(process)
+    return begin, end
 
 
 def write(shutdown_timeout="120s", more=""):
@@ -153,14 +168,17 @@ def write(shutdown_timeout="120s", more=""):
 
 def crash(times):
     knocker = Knocker(DOORS)
+    deaths = []
     for _ in range(times):
         knocker.wait_served()
         restarts = int(unit("NRestarts"))
-        kill()
+        deaths.append(kill())
         wait_until(lambda n=restarts: int(unit("NRestarts")) > n)
         wait_until(lambda: unit("ActiveState") == "active")
         knocker.wait_served()
-    return {**knocker.end(), "kept": int(unit("NFileDescriptorStore"))}
+    figures = knocker.end()
+    figures["cut in the queue"] = knocker.cut_apart_from(deaths)
+    return {**figures, "kept": int(unit("NFileDescriptorStore"))}
 
 
 def crash_without_store(times):

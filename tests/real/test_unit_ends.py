@@ -64,6 +64,7 @@ def test_a_crash_refuses_no_connect(seen):
     assert found["kept"] == 6
     assert set(clients_of(found)) <= {"cut"}, "requests in progress are lost, connects are not"
     assert found.get("cut", 0) <= 3 * CRASHES
+    assert found["cut in the queue"] == 0, "who connects after the crash waits"
 
 
 def test_without_the_store_it_would(seen):
