@@ -89,7 +89,7 @@ def test_a_trial_ends_once_its_end_is_possible(gate, make_backend, hang):
 
 
 def test_waiting_commands_refuse_no_quick_one(gate, make_backend, hang):
-    """As many reloads wait as may. One more is refused by an answer; other commands wait for none."""
+    """As many reloads wait as may. One more is refused by an answer; no other command waits."""
     environment, switch = hang
     daemon = gate([make_backend()], top={"admin": ADMIN}, daemon={"env": environment})
     switch.touch()
