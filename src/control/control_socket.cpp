@@ -185,6 +185,9 @@ void ControlSocket::use(Operators operators) {
 
 asio::awaitable<void> ControlSocket::accept(std::shared_ptr<Listening> listening) {
     while (listening->acceptor.is_open()) {
+        // accept() fails for want of a descriptor also where nobody waits. A spare that is closed
+        // before a client is there would go to a worker.
+        co_await listening->acceptor.async_wait(stream_protocol::acceptor::wait_read, kTuple);
         auto [error, socket] = co_await listening->acceptor.async_accept(kTuple);
         if (!error) {
             if (const std::optional<ucred> peer = peer_of(socket.native_handle())) {
