@@ -45,14 +45,11 @@ Place place_of(const base::IpAddress& ip) {
                    ? Place::elsewhere
                    : Place::unknown;
     }
-    sockaddr_storage own{};
-    socklen_t own_length = sizeof own;
-    if (::getsockname(socket.get(), reinterpret_cast<sockaddr*>(&own), &own_length) != 0) {
+    const auto source = net::bound_address(socket.get());
+    if (!source) {
         return Place::unknown;
     }
-    const auto source =
-        base::SocketAddress::from_sockaddr(reinterpret_cast<const sockaddr*>(&own), own_length);
-    return source && source->ip() == ip ? Place::here : Place::elsewhere;
+    return source->ip() == ip ? Place::here : Place::elsewhere;
 }
 
 void check_listeners(const std::vector<config::Listen>& listeners, const std::string& key,

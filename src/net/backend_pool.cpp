@@ -9,20 +9,14 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "socket_options.hpp"
+
 namespace s3gate::net {
 namespace {
 
-void set_option(int fd, int level, int name, int value) {
-    ::setsockopt(fd, level, name, &value, sizeof value);
-}
-
 // docs/architecture.md, "Retry": a node that lost power must not hold clients for minutes.
 void set_backend_options(int fd) {
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 5);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 2);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_stream_options(fd, {.idle = 5, .interval = 2, .count = 3});
     set_user_timeout(fd, kBackendUserTimeout);
 }
 

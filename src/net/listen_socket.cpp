@@ -19,14 +19,12 @@
 #include <system_error>
 #include <utility>
 
+#include "socket_options.hpp"
+
 namespace s3gate::net {
 namespace {
 
 constexpr int kBacklog = 4096;
-
-void set_option(int fd, int level, int name, int value) {
-    ::setsockopt(fd, level, name, &value, sizeof value);
-}
 
 // The options that may be set before and after bind().
 void set_options(int fd) {
@@ -35,11 +33,7 @@ void set_options(int fd) {
     set_option(fd, IPPROTO_IP, IP_FREEBIND, 1);
     // Accepted sockets inherit these options (tcp(7), socket(7)), which saves five system calls per
     // client. Keepalive notices a vanished client within a minute.
-    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
-    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, 30);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, 10);
-    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, 3);
+    set_stream_options(fd, {.idle = 30, .interval = 10, .count = 3});
 }
 
 // No descriptor, with errno set, on failure.

@@ -1,11 +1,10 @@
 #include "client_connection.hpp"
 
-#include <sys/socket.h>
-
 #include <algorithm>
 #include <cerrno>
 
 #include "exchange.hpp"
+#include "s3gate/net/listen_socket.hpp"
 #include "source_header.hpp"
 
 namespace s3gate::proxy {
@@ -73,24 +72,14 @@ void ClientConnection::set_source(const base::SocketAddress& named_source) {
 }
 
 void ClientConnection::learn_local_address() {
-    if (local_ip) {
+    if (local) {
         return;
     }
     // A listener on one address knows it. A listener on a wildcard address does not.
-    base::SocketAddress local = acceptor.listener().address();
-    sockaddr_storage storage;
-    socklen_t length = sizeof storage;
-    if (local.ip().is_wildcard() &&
-        ::getsockname(stream.descriptor(), reinterpret_cast<sockaddr*>(&storage), &length) == 0) {
-        local = base::SocketAddress::from_sockaddr(reinterpret_cast<sockaddr*>(&storage), length)
-                    .value_or(local);
-    }
-    set_local_address(local);
-}
-
-void ClientConnection::set_local_address(const base::SocketAddress& local) {
-    local_ip.emplace(local.ip());
-    local_port = local.port();
+    const base::SocketAddress& listening = acceptor.listener().address();
+    local.emplace(listening.ip().is_wildcard()
+                      ? net::bound_address(stream.descriptor()).value_or(listening)
+                      : listening);
 }
 
 net::detached serve_client(ClientConnection* client) {

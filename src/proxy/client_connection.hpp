@@ -43,8 +43,12 @@ struct ClientConnection : ClientHook {
     base::IpText peer_ip;
     base::IpText source_ip;
     // Address that the client connected to; the first request that needs it asks the kernel.
-    std::optional<base::IpText> local_ip;
-    std::uint16_t local_port = 0;
+    struct Local {
+        explicit Local(const base::SocketAddress& at) : address(at), ip(at.ip()) {}
+        base::SocketAddress address;
+        base::IpText ip;
+    };
+    std::optional<Local> local;
     std::unique_ptr<NamedClient> named;    // null until a trusted source names a client
     policy::FingerprintCache fingerprint;  // of the last request
     std::string leftover;                  // bytes of the next, pipelined request
@@ -57,13 +61,8 @@ struct ClientConnection : ClientHook {
             idle_since = stream.reactor().now();
         }
     }
-    // The address that the client connected to, where the peer's header names it.
-    void set_local_address(const base::SocketAddress& local);
+    // Fills `local` where the peer's header has not named it.
     void learn_local_address();
-    // After learn_local_address().
-    base::SocketAddress local_address() const {
-        return {base::IpAddress::parse(local_ip->view()).value_or(base::IpAddress()), local_port};
-    }
 };
 
 // Serves requests until the connection ends; frees `client`.

@@ -108,11 +108,7 @@ inline http::ForwardRules Request::forward_rules(std::string& local_host) const 
     rules.replaced = site.extra_names.empty() ? nullptr : &site.extra_names;
     if (meaning_.needs_host) {
         client.learn_local_address();
-        local_host = std::string(client.local_ip->view());
-        if (local_host.find(':') != std::string::npos) {
-            local_host = "[" + local_host + "]";
-        }
-        local_host += ":" + std::to_string(client.local_port);
+        local_host = client.local->address.to_string();
         rules.local_host = local_host;
     }
     return rules;
@@ -124,7 +120,7 @@ inline void Request::make_preamble() {
     if (context_.group.backends->send_proxy != config::SendProxy::off) {
         context_.client.learn_local_address();
         memory_.preamble.emplace(
-            http::ProxyAddresses{context_.identity.address(), context_.client.local_address()});
+            http::ProxyAddresses{context_.identity.address(), context_.client.local->address});
     }
 }
 

@@ -7,7 +7,7 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
     observe::RequestRecord& record = context.record;
     ClientConnection& client = context.client;
     client.learn_local_address();
-    record.local_ip = client.local_ip->view();
+    record.local_ip = client.local->ip.view();
     record.client_ip = context.identity.text();
     record.peer_ip = client.peer_ip.view();
     record.bytes_in = request.body_received();

@@ -86,7 +86,7 @@ net::task<SourceRead> read_source(ClientConnection& client) {
     }
     if (read.end == End::named && reader.addresses()) {
         client.set_source(reader.addresses()->source);
-        client.set_local_address(reader.addresses()->destination);
+        client.local.emplace(reader.addresses()->destination);
     } else if (read.end == End::named) {
         // PROXY protocol §2.1, §2.2: the ends of the connection itself count. Anybody may have
         // connected to the peer.
