@@ -358,27 +358,30 @@ state::ClientTable::Ticket Worker::admit_to_table(const AddressState& at,
     return ticket;
 }
 
+void Worker::enter_table(ClientConnection& client, const AddressState& at) {
+    const state::ClientTable::Ticket ticket = admit_to_table(at, client.source.ip());
+    client.entry = ticket.entry;
+    client.admission = ticket.admission;
+}
+
 bool Worker::admit_source(ClientConnection& client) {
     const AddressState& at = client.acceptor.address();
-    const base::IpAddress& source = client.source.ip();
     // The process had room for it when it was accepted.
-    if (!client.shed && is_site_full(at, source, 0)) {
+    if (!client.shed && is_site_full(at, client.source.ip(), 0)) {
         client.shed = true;
         state::bump(counters.shed);
     } else if (!client.shed && at.address->limits_clients) {
-        const state::ClientTable::Ticket ticket = admit_to_table(at, source);
-        client.entry = ticket.entry;
-        client.admission = ticket.admission;
+        enter_table(client, at);
     }
     count_at(client, at.site->cell.index);
     return client.admission != state::ClientTable::Admission::dropped;
 }
 
-void Worker::count_in(ClientConnection& client, const std::optional<Admission>& admission) {
+void Worker::count_in(ClientConnection& client, const Admission& admission) {
     client.generation = client.acceptor.generation().number();
-    client.shed = !admission || admission->is_over;
-    client.entry = admission ? admission->ticket.entry : nullptr;
-    client.admission = admission ? admission->ticket.admission : client.admission;
+    client.shed = admission.is_over;
+    client.entry = admission.ticket.entry;
+    client.admission = admission.ticket.admission;
     state::bump<std::int64_t>(counters.connections);
 }
 
@@ -411,11 +414,10 @@ void Worker::readmit(ClientConnection& client) {
     }
     const AddressState& at = client.acceptor.address();
     client.named.reset();  // its next request is looked up under the new rules
-    const base::IpAddress& source = client.source.ip();
     const std::uint32_t let_in =
         std::exchange(client.generation, client.acceptor.generation().number());
     if (let_in < std::max(bound_fell_in_, client.acceptor.bound_fell_in()) &&
-        is_over(at, source, 1)) {
+        is_over(at, client.source.ip(), 1)) {
         client.shed = true;
         state::bump(counters.shed);
     }
@@ -427,11 +429,8 @@ void Worker::readmit(ClientConnection& client) {
         return;
     }
     leave_table(client);
-    if (at.address->limits_clients) {
-        const auto ticket =
-            shared.clients->enter(at.site->cell, source, per_client_limit(at, source));
-        client.entry = ticket.entry;
-        client.admission = ticket.admission;
+    if (!client.shed && at.address->limits_clients) {
+        enter_table(client, at);
     }
 }
 
@@ -453,7 +452,7 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Accep
     auto* const client = new ClientConnection(*this, peer, acceptor);
     clients_.push_front(*client);
     ++acceptor.clients;
-    count_in(*client, admission);
+    count_in(*client, *admission);
     if (!names_source) {
         count_at(*client, at.site->cell.index);
     }

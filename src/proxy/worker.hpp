@@ -153,7 +153,7 @@ class Worker {
     void forget_listeners();
     // Adds the connection to the figures that include it, and takes it out. `admission` is the
     // decision of admit_client().
-    void count_in(ClientConnection& client, const std::optional<Admission>& admission);
+    void count_in(ClientConnection& client, const Admission& admission);
     void count_out(ClientConnection& client);
     // The connection counts at the site with that cell, or at none.
     void count_at(ClientConnection& client, std::optional<std::uint32_t> site);
@@ -182,6 +182,8 @@ class Worker {
     std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress* source);
     state::ClientTable::Ticket admit_to_table(const AddressState& at,
                                               const base::IpAddress& source);
+    // The same for a client that is there, whose source is known.
+    void enter_table(ClientConnection& client, const AddressState& at);
     // Waiting requests look for room again: a server may have come up, which causes no other event.
     void look_for_room();
     // For a drain: end the clients and answers whose time is over.

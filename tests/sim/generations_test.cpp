@@ -321,6 +321,7 @@ TEST(NewLimits, CountTheConnectionsThatThereAre) {
     expect_from(first, 'a', 2);
     stage.say(second, request("GET"));
     expect_ours(second, 503, "SlowDown");
+    EXPECT_EQ(stage.count(&state::WorkerCounterCells::shed_per_client), 1u);
     stage.say(first, request("GET"));
     expect_from(first, 'a', 3);
 }
@@ -336,6 +337,23 @@ TEST(NewLimits, ThatAreLowerShedWhoAsksWhileThereAreTooMany) {
     stage.fin(first);
     stage.say(second, request("GET"));
     expect_from(second, 'a', 2);
+}
+
+TEST(NewLimits, BothExceededCountOnce) {
+    Stage stage(1);
+    ClientPeer& first = stage.ask(request("GET"));
+    ClientPeer& second = stage.ask(request("GET"));
+    stage.reconfigure([](config::Site& site) {
+        site.limits.connections = 1;
+        site.limits.per_client = 1;
+    });
+    stage.say(second, request("GET"));
+    expect_ours(second, 503, "SlowDown");
+    EXPECT_EQ(stage.count(&state::WorkerCounterCells::shed), 1u);
+    EXPECT_EQ(stage.count(&state::WorkerCounterCells::shed_per_client), 0u);
+    stage.fin(second);
+    stage.say(first, request("GET"));
+    expect_from(first, 'a', 2);
 }
 
 TEST(NewLimits, ThatAreHigherHoldForAClientThatHadTheLastPlace) {
