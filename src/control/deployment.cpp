@@ -52,6 +52,10 @@ void end_in_background(std::shared_ptr<observe::LogWriter>& writer) {
     }
 }
 
+std::shared_ptr<observe::LogWriter> open_access_log(const std::string& target) {
+    return std::make_shared<observe::LogWriter>(target);
+}
+
 }  // namespace
 
 GenerationParts build_parts(std::shared_ptr<const config::Config> config,
@@ -61,27 +65,23 @@ GenerationParts build_parts(std::shared_ptr<const config::Config> config,
     parts.config = std::move(config);
     const config::Config& next = *parts.config;
     parts.rings = state::build_rings(next, before.get());
-    const std::string& log = next.log.target;
-    const std::string& access_log = next.access_log.target;
-    try {
-        if (before && before->config->log.target != log && kept.log) {
-            parts.log = kept.log;
-        } else if (before && before->config->log.target != log) {
-            prepare_log(next.user, log);
-            parts.log = open_log_target(log);
+    const auto open_with = [&](const char* name, const std::string& target, const auto& open) {
+        std::shared_ptr<observe::LogWriter> writer;
+        try {
+            prepare_log(next.user, target);
+            writer = open(target);
+        } catch (const std::system_error& error) {
+            parts.problems.push_back(name + (" " + target) + ": " + error.code().message());
         }
-    } catch (const std::system_error& error) {
-        parts.problems.push_back("log " + log + ": " + error.code().message());
+        return writer;
+    };
+    if (before && before->config->log.target != next.log.target) {
+        parts.log = kept.log ? kept.log : open_with("log", next.log.target, open_log_target);
     }
-    try {
-        if (before && before->config->access_log.target != access_log && kept.access_log) {
-            parts.access_log = kept.access_log;
-        } else if (!before || before->config->access_log.target != access_log) {
-            prepare_log(next.user, access_log);
-            parts.access_log = std::make_shared<observe::LogWriter>(access_log);
-        }
-    } catch (const std::system_error& error) {
-        parts.problems.push_back("access log " + access_log + ": " + error.code().message());
+    if (!before || before->config->access_log.target != next.access_log.target) {
+        parts.access_log = kept.access_log
+                               ? kept.access_log
+                               : open_with("access log", next.access_log.target, open_access_log);
     }
     return parts;
 }
@@ -166,7 +166,6 @@ bool Deployment::use_addresses(const state::Resolution& resolution,
     collect();  // cells that nobody uses any more
     const auto before = snapshot();
     auto changed = std::make_shared<proxy::Publication>(*publication_);
-    changed->number = ++published_;
     try {
         changed->snapshot =
             state::build_snapshot(before->config, resolution, directory_,
@@ -179,6 +178,7 @@ bool Deployment::use_addresses(const state::Resolution& resolution,
         addresses_problem_ = error.what();
         return false;
     }
+    changed->number = ++published_;
     publication_ = std::move(changed);
     addresses_problem_.clear();
     announce(workers, checker, *before);

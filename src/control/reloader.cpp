@@ -209,14 +209,20 @@ asio::awaitable<void> Reloader::know_names(const config::Config& config) {
     }
 }
 
+std::string Reloader::publish(Provision provision, Operators operators, Leavers leavers) {
+    parts_.deployment.publish(std::move(provision), leavers, parts_.workers, parts_.checker);
+    parts_.names.use(parts_.deployment.config(),
+                     leavers == Leavers::keep ? Unused::keep : Unused::forget);
+    return parts_.published(std::move(operators));
+}
+
 CommandOutcome Reloader::use(Draft draft, const state::Resolution& resolution,
                              std::optional<base::Duration> confirm) {
-    Deployment& deployment = parts_.deployment;
     const std::shared_ptr<const config::Config> config = draft.parts.config;
     const auto finding = [&](const std::string& text) {
         return config::Problem{{config->file, 0}, {}, text};
     };
-    Provision provision = deployment.provision(std::move(draft.parts), resolution);
+    Provision provision = parts_.deployment.provision(std::move(draft.parts), resolution);
     CommandOutcome outcome;
     outcome.warnings = std::move(draft.warnings);
     std::ranges::transform(provision.findings.warnings, std::back_inserter(outcome.warnings),
@@ -230,16 +236,14 @@ CommandOutcome Reloader::use(Draft draft, const state::Resolution& resolution,
         return outcome;
     }
     std::ranges::move(fixed_keys(*first_, *config), std::back_inserter(outcome.warnings));
-    std::shared_ptr<const config::Config> before = deployment.snapshot()->config;
-    deployment.publish(std::move(provision), confirm ? Leavers::keep : Leavers::close,
-                       parts_.workers, parts_.checker);
-    parts_.names.use(*config, confirm ? Unused::keep : Unused::forget);
-    if (const std::string warning = parts_.published(std::move(draft.operators));
+    std::shared_ptr<const config::Config> before = parts_.deployment.snapshot()->config;
+    if (const std::string warning = publish(std::move(provision), std::move(draft.operators),
+                                            confirm ? Leavers::keep : Leavers::close);
         !warning.empty()) {
         outcome.warnings.push_back(finding(warning));
     }
     is_undone_ = false;
-    outcome.message = "reloaded: generation " + std::to_string(deployment.number());
+    outcome.message = "reloaded: generation " + std::to_string(parts_.deployment.number());
     if (confirm) {
         begin_trial(std::move(before), *confirm);
         outcome.message += "; undone in " + seconds_of(*confirm) + " s unless confirmed";
@@ -319,9 +323,8 @@ asio::awaitable<void> Reloader::undo(const Trial& trial) {
     if (!provision.findings.problems.empty()) {
         throw std::runtime_error(boost::algorithm::join(provision.findings.problems, "; "));
     }
-    parts_.deployment.publish(std::move(provision), Leavers::close, parts_.workers, parts_.checker);
-    parts_.names.use(*trial.before);
-    if (const std::string warning = parts_.published(std::move(draft.operators));
+    if (const std::string warning =
+            publish(std::move(provision), std::move(draft.operators), Leavers::close);
         !warning.empty()) {
         spdlog::warn("{}", warning);
     }

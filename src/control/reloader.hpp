@@ -88,6 +88,8 @@ class Reloader {
     boost::asio::awaitable<void> wait_for_workers();
     boost::asio::awaitable<CommandOutcome> read_and_use(std::optional<base::Duration> confirm);
     boost::asio::awaitable<void> know_names(const config::Config& config);
+    // Serves with it. Returns a warning for the operator, or nothing.
+    std::string publish(Provision provision, Operators operators, Leavers leavers);
     CommandOutcome use(Draft draft, const state::Resolution& resolution,
                        std::optional<base::Duration> confirm);
     void begin_trial(std::shared_ptr<const config::Config> before, base::Duration limit);

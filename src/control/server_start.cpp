@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/algorithm/string/join.hpp>
 #include <chrono>
 #include <csignal>
 #include <random>
@@ -70,27 +71,21 @@ void Server::Impl::build_deployment() {
 
 // A second instance must not get this far: its sockets would take clients from the first one.
 Provision Server::Impl::provision_start() {
+    GenerationParts parts = build_parts(first_config, nullptr);
     // The admin listeners are probed with the others so that they fail at the start, not later.
-    std::vector<std::string> problems;
     for (const config::Listen& listen : first_config->admin.listen) {
         const net::ProbeResult probe = net::probe_bind(listen.address);
         if (!probe.error.empty()) {
-            problems.push_back("cannot listen on " + listen.text + " (admin): " + probe.error);
+            parts.problems.push_back("cannot listen on " + listen.text +
+                                     " (admin): " + probe.error);
         }
     }
-    GenerationParts parts = build_parts(first_config, nullptr);
-    problems.insert(problems.end(), parts.problems.begin(), parts.problems.end());
-    parts.problems = std::move(problems);
     Provision provision = deployment->provision(std::move(parts), names->addresses());
     for (const std::string& warning : provision.findings.warnings) {
         spdlog::warn("{}", warning);
     }
-    std::string text;
-    for (const std::string& problem : provision.findings.problems) {
-        text += (text.empty() ? "" : "; ") + problem;
-    }
-    if (!text.empty()) {
-        throw StartError(text);
+    if (!provision.findings.problems.empty()) {
+        throw StartError(boost::algorithm::join(provision.findings.problems, "; "));
     }
     return provision;
 }
