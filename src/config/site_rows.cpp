@@ -147,8 +147,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      choice<&Site::backends, &Backends::send_proxy>(
          {{"off", SendProxy::off}, {"v2", SendProxy::v2}}),
      "`v2`: each connection to a server begins with a header of the PROXY protocol, version 2, "
-     "that "
-     "names the client and the address that it connected to. It is kept for requests of this "
+     "that names the client and the address that it connected to. It is kept for requests of this "
      "client alone. Checks send the command LOCAL, unless `health.port` is set"},
     {"site.backends.max_connections",
      number<&Site::backends, &Backends::max_connections>(kMaxConnections),

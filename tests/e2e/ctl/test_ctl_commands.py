@@ -4,6 +4,7 @@ and what /healthz says.
 A script that moves traffic by exit codes moves it wrongly when one of them is wrong.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -170,10 +171,21 @@ def test_health_fails_from_the_first_moment_of_a_stop(make_backend, gate):
         daemon.wait_exit()
 
 
+def nothings(daemon):
+    """Descriptors of /dev/null: standard input, and what the command socket has for such a day."""
+    folder = f"/proc/{daemon.process.pid}/fd"
+    links = []
+    for name in os.listdir(folder):
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(f"{folder}/{name}"))
+    return links.count("/dev/null")
+
+
 def test_health_fails_while_a_listener_cannot_accept(make_backend, gate):
     """Out of descriptors; whoever looks into it gets in all the same."""
     daemon = gate([make_backend()], top={**TOP, "workers": 1, "limits": {"connections": 1000}},
                   daemon={"nofile": 64})
+    spares = nothings(daemon)
     clients = []
     try:
         for _ in range(80):
@@ -187,6 +199,8 @@ def test_health_fails_while_a_listener_cannot_accept(make_backend, gate):
         assert done.returncode == 1 and "do not accept for want of descriptors" in done.stderr
         for _ in range(20):  # as often as it is asked: no worker is given its descriptor
             assert ctl(daemon, "status").returncode == 0
+            # A spare that is given up between two questions goes to a worker.
+            wait_until(lambda: nothings(daemon) == spares, what="the spare descriptors")
     finally:
         for client in clients:
             client.close()

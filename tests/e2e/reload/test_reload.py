@@ -42,6 +42,13 @@ def with_servers(daemon, backends, **more):
     return config
 
 
+def untouched(start, config):
+    """A daemon that is ready, and to which nobody has connected."""
+    daemon = start(config, wait_ready=False)
+    wait_until(lambda: daemon.notify.has("READY=1"))
+    return daemon
+
+
 def server_of(client, target="/b/k"):
     return client.request("GET", target).header("x-backend")
 
@@ -185,8 +192,7 @@ def test_wildcard_and_specific_address(start, make_backend, before, after):
     port = free_port()
     backend = make_backend()
     config = make_config([make_site([backend], listen=f"{before}:{port}")])
-    daemon = start(config, wait_ready=False)
-    wait_until(lambda: daemon.notify.has("READY=1"))
+    daemon = untouched(start, config)
     stop = threading.Event()
     failures = []
 
@@ -234,10 +240,8 @@ def test_an_address_that_another_process_has_is_refused(one):
 def test_a_foreign_process_below_our_wildcard_is_found(start, make_backend):
     """The probe bind cannot tell its sockets from ours there: they are looked for by owner."""
     port = free_port()
-    daemon = start(
-        make_config([make_site([make_backend()], listen=f"127.0.0.1:{port}")]), wait_ready=False
-    )
-    wait_until(lambda: daemon.notify.has("READY=1"))
+    site = make_site([make_backend()], listen=f"127.0.0.1:{port}")
+    daemon = untouched(start, make_config([site]))
     with socket.socket() as foreign:
         foreign.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         foreign.bind(("127.0.0.2", port))
@@ -249,10 +253,8 @@ def test_a_foreign_process_below_our_wildcard_is_found(start, make_backend):
 
 def test_a_foreign_socket_that_does_not_listen_is_not_blamed_on_user(start, make_backend):
     port = free_port()
-    daemon = start(
-        make_config([make_site([make_backend()], listen=f"127.0.0.1:{port}")]), wait_ready=False
-    )
-    wait_until(lambda: daemon.notify.has("READY=1"))
+    site = make_site([make_backend()], listen=f"127.0.0.1:{port}")
+    daemon = untouched(start, make_config([site]))
     with socket.socket() as foreign:
         foreign.bind(("127.0.0.2", port))
         line = daemon.reload(changed(daemon, listen=[f"0.0.0.0:{port}"]))
@@ -265,8 +267,7 @@ def test_a_wildcard_of_another_user_needs_a_restart(start, make_backend):
     """Sockets of one port belong to one user; the first ones were opened by root."""
     port = free_port()
     site = make_site([make_backend()], listen=f"127.0.0.1:{port}")
-    daemon = start(make_config([site], user="nobody", access_log="off"), wait_ready=False)
-    wait_until(lambda: daemon.notify.has("READY=1"))
+    daemon = untouched(start, make_config([site], user="nobody", access_log="off"))
     line = daemon.reload(changed(daemon, listen=[f"0.0.0.0:{port}"]))
     assert line.startswith("reload refused: ")
     assert "were opened before `user` took effect; restart the daemon" in daemon.stderr

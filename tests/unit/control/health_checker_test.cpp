@@ -131,6 +131,16 @@ class HealthCheckerTest : public testing::Test {
         return *servers.emplace_back(std::make_unique<ScriptedServer>(context));
     }
 
+    // Gets the checks of all backends, answers none and closes none: each holds its place.
+    ScriptedServer& add_silent_server(unsigned concurrency) {
+        health.concurrency = concurrency;
+        health.timeout = seconds{120};
+        ScriptedServer& server = add_server();
+        server.answer = "";
+        health.port = server.port();
+        return server;
+    }
+
     std::shared_ptr<const state::Snapshot> snapshot_of(const std::vector<std::uint16_t>& ports) {
         auto config = std::make_shared<config::Config>();
         config::Site& site = config->sites.emplace_back();
@@ -533,11 +543,7 @@ TEST_F(HealthCheckerTest, EndsWhileChecksRunAndWait) {
 
 // A check that waits for its turn waits in the group of the present generation.
 TEST_F(HealthCheckerTest, AWaitingCheckGetsTheRoomOfANewGeneration) {
-    health.concurrency = 1;
-    health.timeout = seconds{120};
-    ScriptedServer& shared = add_server();
-    shared.answer = "";
-    health.port = shared.port();
+    ScriptedServer& shared = add_silent_server(1);
     checker.use(snapshot_of({1, 2}));
     ASSERT_TRUE(run_until([&] { return shared.requests.size() == 1; }));
     health.concurrency = 2;
@@ -548,11 +554,7 @@ TEST_F(HealthCheckerTest, AWaitingCheckGetsTheRoomOfANewGeneration) {
 }
 
 TEST_F(HealthCheckerTest, NewGenerationsHaveNoFurtherRoom) {
-    health.concurrency = 2;
-    health.timeout = seconds{120};
-    ScriptedServer& shared = add_server();
-    shared.answer = "";
-    health.port = shared.port();
+    ScriptedServer& shared = add_silent_server(2);
     checker.use(snapshot_of({1, 2, 3, 4, 5, 6}));
     ASSERT_TRUE(run_until([&] { return shared.requests.size() == 2; }));
     for (int generation = 0; generation < 3; ++generation) {
