@@ -125,6 +125,8 @@ class Deployment {
     const std::string& addresses_problem() const { return addresses_problem_; }
     // Earlier generations that still serve requests or connections.
     std::size_t old_generations() const { return directory_.generations() - 1; }
+    // All those that collect() has freed.
+    std::uint64_t freed_generations() const { return directory_.freed_generations(); }
 
   private:
     ReplacedLogs take(Provision provision);

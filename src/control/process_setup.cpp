@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <pwd.h>
 #include <sched.h>
@@ -16,6 +17,7 @@
 #include <fstream>
 #include <stdexcept>
 #include <system_error>
+#include <thread>
 
 #include "s3gate/base/descriptor.hpp"
 #include "s3gate/base/text.hpp"
@@ -249,6 +251,15 @@ std::string host_name() {
         return "localhost";
     }
     return name.data();
+}
+
+void release_free_memory() {
+    const SignalsBlocked blocked;
+    try {
+        std::thread([] { ::malloc_trim(0); }).detach();
+    } catch (const std::system_error&) {
+        // The memory stays with the process until the next time.
+    }
 }
 
 }  // namespace s3gate::control

@@ -71,4 +71,9 @@ void drop_privileges(const std::string& user);
 
 std::string host_name();
 
+// Gives free memory of the heap back to the system, on a thread of its own. Generations and logs
+// are built and freed on several threads, each with an arena of malloc(3): without this, what they
+// leave free there stays with the process, and grows over thousands of reloads. Any thread.
+void release_free_memory();
+
 }  // namespace s3gate::control

@@ -148,6 +148,7 @@ struct Server::Impl final : Commands {
     GrowthWarning dropped_lines;
     GrowthWarning discarded_checks;
     GrowthWarning shared_entries;
+    GrowthWarning freed_generations;
 };
 
 }  // namespace s3gate::control

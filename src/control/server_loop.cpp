@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "health_probe.hpp"
+#include "process_setup.hpp"
 #include "s3gate/observe/access_log.hpp"
 #include "server_impl.hpp"
 
@@ -99,6 +100,9 @@ void Server::Impl::on_tick(base::TimePoint due) {
     clients->sweep(
         static_cast<std::uint64_t>(std::chrono::nanoseconds(now.time_since_epoch()).count()));
     deployment->collect();
+    if (freed_generations.growth(deployment->freed_generations(), now) > 0) {
+        release_free_memory();
+    }
     report_groups(now);
     report_losses(now);
     report_counters(counter_report->tick(now));

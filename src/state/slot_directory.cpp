@@ -76,7 +76,7 @@ std::shared_ptr<const Snapshot> SlotDirectory::publish(Snapshot snapshot, Names 
 }
 
 void SlotDirectory::collect() {
-    std::erase_if(generations_, [](const auto& generation) {
+    freed_generations_ += std::erase_if(generations_, [](const auto& generation) {
         return generation->shelf->is_unused.load(std::memory_order_acquire);
     });
     if (unnamed_ > 0) {

@@ -61,6 +61,8 @@ class SlotDirectory {
 
     // Generations that had a user at the last collect().
     std::size_t generations() const { return generations_.size(); }
+    // All generations that collect() has freed.
+    std::uint64_t freed_generations() const { return freed_generations_; }
 
   private:
     // Keeps a snapshot for the control thread to free: a worker must not spend the time between two
@@ -83,6 +85,7 @@ class SlotDirectory {
     std::array<std::vector<CellId>, 3> free_;           // by kind; clean
     std::size_t unnamed_ = 0;                           // of cells_
     std::vector<std::unique_ptr<Live>> generations_;
+    std::uint64_t freed_generations_ = 0;
 };
 
 }  // namespace s3gate::state
