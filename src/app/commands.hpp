@@ -25,8 +25,9 @@ std::shared_ptr<const config::Config> load_or_report(const std::string& file, st
 // Prints the problems and warnings as load_or_report() does.
 void print_findings(const config::LoadResult& result, std::FILE* out);
 
-// `s3gate --config FILE`: serves until told to stop.
-int run_daemon(const std::string& file);
+// `s3gate --config FILE`: serves until told to stop. `arguments`: the whole command line, for an
+// upgrade.
+int run_daemon(const std::string& file, std::vector<std::string> arguments);
 
 struct CheckOptions {
     std::string file;

@@ -81,8 +81,8 @@ CtlRequest request_of(const CtlOptions& options) {
                 .limit = kHealthLimit};
     }
     CtlRequest out{.method = "POST", .target = "/" + options.command, .limit = kAnswerLimit};
-    if (options.command == "reload") {
-        out.limit.reset();  // a reload may take long; the user may interrupt the wait
+    if (options.command == "reload" || options.command == "upgrade") {
+        out.limit.reset();  // these may take long; the user may interrupt the wait
         if (!options.confirm.empty()) {
             json::object body;
             body["confirm"] = control::json_text(options.confirm);

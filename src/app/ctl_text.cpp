@@ -148,6 +148,9 @@ std::string config_text(const json::object& config) {
     if (is_true(config, "reload_running")) {
         out += "a reload is running\n";
     }
+    if (is_true(config, "upgrade_running")) {
+        out += "an upgrade is running\n";
+    }
     if (const std::string keys = joined(at(config, "pending_restart")); !keys.empty()) {
         out += "a restart is pending: " + keys + "\n";
     }
@@ -165,6 +168,16 @@ std::string traffic_text(const json::object& status) {
     }
     return counted(text_at(status, "requests"), "request") + " in progress, " +
            counted(text_at(status, "connections"), "connection") + " (by worker: " + loads + ")\n";
+}
+
+std::string old_processes_text(const json::object& status) {
+    std::string out;
+    for (const json::object* const process : objects_at(status, "old_processes")) {
+        out += "old process " + text_at(*process, "pid") + " (" + text_at(*process, "version") +
+               "): " + counted(text_at(*process, "requests"), "request") + " in progress, " +
+               counted(text_at(*process, "connections"), "connection") + "\n";
+    }
+    return out;
 }
 
 std::string counters_text(const json::object& counters) {
@@ -228,6 +241,7 @@ std::string status_text(const json::object& status) {
         out += config_text(*config);
     }
     out += traffic_text(status);
+    out += old_processes_text(status);
     for (const json::object* const site : objects_at(status, "sites")) {
         out += site_text(*site);
     }

@@ -33,6 +33,7 @@ struct CommandLine {
     CLI::Option* diff = nullptr;
     CLI::Option* diff_socket = nullptr;
 
+    std::vector<std::string> words;  // the whole command line
     std::string file;
     // True for -t and -T that expand_habits() left in place: in one word with other options, as in
     // -tc FILE.
@@ -147,6 +148,7 @@ void CommandLine::add_ctl() {
                      "Take it back unless `s3gate ctl confirm` follows within this time")
         ->type_name("DURATION");
     add("confirm", "Keep what `reload --confirm` brought");
+    add("upgrade", "Hand over to the binary that is installed now; waits until that one serves");
     add("standby", "Let /healthz answer 503, so that traffic leaves; serve on");
     add("active", "End the standby");
     CLI::App* const health = add("health", "Exit with 0 if this host should get requests");
@@ -314,7 +316,7 @@ int run(CommandLine& line) {
     if (line.route->parsed()) {
         return app::run_route(file, line.route_options);
     }
-    return app::run_daemon(file);
+    return app::run_daemon(file, line.words);
 }
 
 // CLI11's reason in our words.
@@ -336,6 +338,7 @@ std::string explain(const CLI::ParseError& error) {
 
 int dispatch(int argc, char** argv) {
     CommandLine line;
+    line.words.assign(argv, argv + argc);
     std::vector<std::string> words = expand_habits(argc, argv);
     std::ranges::reverse(words);  // CLI11 expects the reverse order
     try {

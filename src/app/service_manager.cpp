@@ -19,7 +19,11 @@ constexpr std::uint64_t kLongestBarrier = 5'000'000;
 
 ServiceManager::ServiceManager() : has_watchdog_(::sd_watchdog_enabled(0, nullptr) > 0) {}
 
-std::vector<control::PassedSocket> ServiceManager::take_sockets() {
+bool ServiceManager::runs_this_process() {
+    return std::getenv("INVOCATION_ID") != nullptr;
+}
+
+std::vector<control::PassedSocket> ServiceManager::take_sockets(bool is_upgrade) {
     char** names = nullptr;
     const int count = ::sd_listen_fds_with_names(1, &names);
     std::vector<control::PassedSocket> passed;
@@ -28,7 +32,7 @@ std::vector<control::PassedSocket> ServiceManager::take_sockets() {
         std::free(names[i]);
     }
     std::free(names);
-    if (!passed.empty()) {
+    if (!passed.empty() && !is_upgrade) {
         control::claim(passed, *this);
         ::sd_notify_barrier(0, kLongestBarrier);
     }
@@ -48,6 +52,9 @@ control::Server::Hooks ServiceManager::hooks() {
     };
     // Several times the interval of the calls: a stop that hangs is ended soon after its last sign.
     hooks.still_stopping = [](void*) { ::sd_notify(0, "EXTEND_TIMEOUT_USEC=10000000"); };
+    hooks.succeeded = [](void*, int pid) {
+        ::sd_notify(0, ("MAINPID=" + std::to_string(pid)).c_str());
+    };
     hooks.context = this;
     return hooks;
 }

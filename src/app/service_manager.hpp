@@ -14,9 +14,12 @@ class ServiceManager final : public control::SocketStore {
   public:
     ServiceManager();
 
-    // The sockets that systemd passed to this process (sd_listen_fds(3)). They leave the store: a
-    // start that fails must not leave them there. Call it once, before there are other threads.
-    std::vector<control::PassedSocket> take_sockets();
+    // True in a process of a unit (INVOCATION_ID of systemd.exec(5)).
+    static bool runs_this_process();
+    // The sockets that this process was started with (sd_listen_fds(3)). Those of systemd's store
+    // leave it: a start that fails must not leave them there. In an upgrade the process before
+    // keeps them in the store. Call it once, before there are other threads.
+    std::vector<control::PassedSocket> take_sockets(bool is_upgrade);
     // They use this object.
     control::Server::Hooks hooks();
 

@@ -320,6 +320,29 @@ std::vector<std::string> drop_ins_of(const std::vector<std::string>& folders) {
     return out;
 }
 
+struct UnitFiles {
+    std::string file;  // empty: there is none
+    std::vector<std::string> drop_ins;
+};
+
+// Those of s3gate.service on this host, as systemd finds them.
+UnitFiles installed_files() {
+    constexpr std::string_view kName = "s3gate.service";
+    UnitFiles out;
+    std::vector<std::string> folders;
+    for (const std::string root :
+         {"/etc/systemd/system/", "/run/systemd/system/", "/usr/local/lib/systemd/system/",
+          "/usr/lib/systemd/system/", "/lib/systemd/system/"}) {
+        const std::string path = root + std::string(kName);
+        if (out.file.empty() && std::ifstream(path)) {
+            out.file = path;
+        }
+        folders.push_back(path + ".d");
+    }
+    out.drop_ins = drop_ins_of(folders);
+    return out;
+}
+
 bool is_below(const std::string& path, const std::string& folder) {
     return path == folder || path.starts_with(folder.ends_with('/') ? folder : folder + "/");
 }
@@ -847,19 +870,22 @@ std::optional<UnitView> read_unit(const std::string& file) {
 }
 
 std::optional<UnitView> installed_unit() {
-    constexpr std::string_view kName = "s3gate.service";
-    std::string file;
-    std::vector<std::string> folders;
-    for (const std::string root :
-         {"/etc/systemd/system/", "/run/systemd/system/", "/usr/local/lib/systemd/system/",
-          "/usr/lib/systemd/system/", "/lib/systemd/system/"}) {
-        const std::string path = root + std::string(kName);
-        if (file.empty() && std::ifstream(path)) {
-            file = path;
-        }
-        folders.push_back(path + ".d");
+    const UnitFiles files = installed_files();
+    return files.file.empty() ? std::nullopt : std::optional(view_of(files.file, files.drop_ins));
+}
+
+std::string installed_settings() {
+    const UnitFiles files = installed_files();
+    std::vector<Setting> settings;
+    read_settings(files.file, settings);
+    for (const std::string& drop_in : files.drop_ins) {
+        read_settings(drop_in, settings);
     }
-    return file.empty() ? std::nullopt : std::optional(view_of(file, drop_ins_of(folders)));
+    std::string text;
+    for (const Setting& setting : settings) {
+        text += setting.name + "=" + setting.value + "\n";
+    }
+    return text;
 }
 
 void check_unit(const UnitView& unit, config::LoadResult& result) {

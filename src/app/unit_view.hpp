@@ -61,6 +61,10 @@ std::optional<UnitView> read_unit(const std::string& file);
 // The unit s3gate.service of this host, with all its drop-ins; nullopt when there is none.
 std::optional<UnitView> installed_unit();
 
+// The settings of [Service] of that unit and its drop-ins, as one text that differs where they do;
+// empty when there is none.
+std::string installed_settings();
+
 // Adds a warning for each thing that the unit would refuse.
 void check_unit(const UnitView& unit, config::LoadResult& result);
 

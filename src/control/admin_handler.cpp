@@ -39,13 +39,19 @@ constexpr auto kPaths = std::to_array<Path>({
     {"/config", Kind::config, true, false},  // it holds the salts
     {"/reload", Kind::reload, true},
     {"/confirm", Kind::confirm, true},
+    {"/upgrade", Kind::upgrade, true},
     {"/standby", Kind::standby, true},
     {"/active", Kind::active, true},
 });
 
 // True if its answer may take long.
 bool is_slow(Kind kind) {
-    return kind == Kind::reload || kind == Kind::config;
+    return kind == Kind::reload || kind == Kind::upgrade || kind == Kind::config;
+}
+
+// True for a command that takes long and logs its own outcome.
+bool logs_itself(Kind kind) {
+    return kind == Kind::reload || kind == Kind::upgrade;
 }
 
 std::string line_of(const json::object& object) {
@@ -144,6 +150,8 @@ asio::awaitable<CommandOutcome> run(AdminCall call, Commands& commands) {
             co_return co_await commands.reload(call.confirm_in);
         case Kind::confirm:
             co_return commands.confirm();
+        case Kind::upgrade:
+            co_return co_await commands.upgrade();
         case Kind::standby:
             co_return commands.standby();
         default:
@@ -151,18 +159,18 @@ asio::awaitable<CommandOutcome> run(AdminCall call, Commands& commands) {
     }
 }
 
-// Logs the asker: before a reload, which takes long and logs its own outcome, and with the outcome
-// of every other command.
+// Logs the asker: before a command that logs its own outcome, and with the outcome of every other
+// command.
 asio::awaitable<AdminAnswer> command(AdminCall call, Asker asker, Commands& commands) {
-    if (call.kind == Kind::reload) {
-        spdlog::info("reload{} (asked by {})",
+    if (logs_itself(call.kind)) {
+        spdlog::info("{}{} (asked by {})", call.kind == Kind::reload ? "reload" : "upgrade",
                      call.confirm_in
                          ? ", to be confirmed within " + config::print_duration(*call.confirm_in)
                          : "",
                      asker.name);
     }
     const CommandOutcome outcome = co_await run(call, commands);
-    if (call.kind != Kind::reload) {
+    if (!logs_itself(call.kind)) {
         spdlog::log(outcome.is_done ? spdlog::level::info : spdlog::level::warn, "{} (asked by {})",
                     outcome.message, asker.name);
     }

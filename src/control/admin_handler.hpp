@@ -45,7 +45,16 @@ AdminAnswer admin_error(unsigned status, std::string_view message);
 
 // A request that is allowed and complete.
 struct AdminCall {
-    enum class Kind : std::uint8_t { status, health, config, reload, confirm, standby, active };
+    enum class Kind : std::uint8_t {
+        status,
+        health,
+        config,
+        reload,
+        confirm,
+        upgrade,
+        standby,
+        active,
+    };
     Kind kind = Kind::status;
     HealthQuestion question = {};                   // of health
     std::optional<base::Duration> confirm_in = {};  // of reload

@@ -55,6 +55,10 @@ class Commands {
     virtual CommandOutcome standby() = 0;
     virtual CommandOutcome active() = 0;
 
+    // Starts the binary that stands at this one's path and hands the listening sockets over to it
+    // once it serves. Returns the outcome and logs it. Must not block.
+    virtual boost::asio::awaitable<CommandOutcome> upgrade() = 0;
+
     // These change nothing and return at once.
     virtual boost::json::object status() = 0;
     virtual HealthVerdict health(HealthQuestion question) = 0;

@@ -73,8 +73,8 @@ std::optional<ucred> peer_of(int socket) {
     return peer;
 }
 
-// Throws unless `path` is free, or has a socket at which no process listens any more.
-void make_sure_of_no_owner(const std::string& path) {
+// Throws unless `path` is free, or has a socket at which no process listens any more, or `before`.
+void make_sure_of_no_owner(const std::string& path, std::optional<pid_t> before) {
     struct stat found{};
     if (::lstat(path.c_str(), &found) != 0) {
         return;  // bind() reports any other problem
@@ -93,6 +93,9 @@ void make_sure_of_no_owner(const std::string& path) {
         return;
     }
     const std::optional<ucred> owner = is_answered ? peer_of(probe.get()) : std::nullopt;
+    if (owner && owner->pid == before) {
+        return;
+    }
     throw SocketTaken("control socket " + path + ": another process" +
                       (owner ? " (pid " + std::to_string(owner->pid) + ")" : std::string()) +
                       " serves it; stop that one, or choose another admin.socket");
@@ -110,8 +113,9 @@ struct TemporaryFile {
 
 // Makes the socket under a temporary name and renames it once it has its mode and listens, so no
 // client finds it half made.
-base::Descriptor listen_at(const std::string& path, struct stat& file) {
-    make_sure_of_no_owner(path);
+base::Descriptor listen_at(const std::string& path, std::optional<pid_t> before,
+                           struct stat& file) {
+    make_sure_of_no_owner(path, before);
     base::Descriptor out = make_socket(path);
     TemporaryFile temporary{path.substr(0, path.rfind('/') + 1) + "." + std::to_string(::getpid())};
     ::unlink(temporary.name.c_str());
@@ -155,10 +159,10 @@ struct ControlSocket::Listening {
 };
 
 ControlSocket::ControlSocket(asio::io_context& context, std::string path, Operators operators,
-                             Commands& commands)
+                             Commands& commands, std::optional<pid_t> before)
     : path_(std::move(path)) {
     struct stat file{};
-    base::Descriptor socket = listen_at(path_, file);
+    base::Descriptor socket = listen_at(path_, before, file);
     device_ = file.st_dev;
     inode_ = file.st_ino;
     listening_ = std::make_shared<Listening>(context, socket.get(), std::move(operators), commands);

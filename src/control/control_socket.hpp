@@ -7,6 +7,7 @@
 
 #include <boost/asio/io_context.hpp>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -23,10 +24,11 @@ struct SocketTaken : std::runtime_error {
 class ControlSocket {
   public:
     // Listens at `path` and serves as soon as the loop runs. Replaces the file of a process that
-    // has ended. Throws SocketTaken if a process answers there, std::runtime_error if the socket
-    // cannot be made. Both arguments by reference must outlive the loop.
+    // has ended, and of the process `before`, whose successor this one is. Throws SocketTaken if
+    // another process answers there, std::runtime_error if the socket cannot be made. Both
+    // arguments by reference must outlive the loop.
     ControlSocket(boost::asio::io_context& context, std::string path, Operators operators,
-                  Commands& commands);
+                  Commands& commands, std::optional<pid_t> before = std::nullopt);
     // Stops accepting and removes the file, unless another process has replaced it. Open
     // connections are served to their end.
     ~ControlSocket();

@@ -22,6 +22,7 @@ std::string find_absence(const HealthFacts& facts) {
         case Phase::starting:
             return "starting: the first round of checks is not done";
         case Phase::serving:
+        case Phase::handed_over:  // the host serves, by the successor
             return facts.is_on_standby ? "standby" : "";
         case Phase::leaving:
             return "stopping after shutdown_delay";

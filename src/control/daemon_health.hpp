@@ -18,7 +18,8 @@ namespace s3gate::control {
 enum class Phase : std::uint8_t {
     starting,  // until the first round of checks has ended
     serving,
-    leaving,  // for shutdown_delay: a virtual IP may go to the other host
+    handed_over,  // a successor accepts the clients; those that are here are served
+    leaving,      // for shutdown_delay: a virtual IP may go to the other host
     draining,
     stopping,  // open connections are cut
 };

@@ -51,7 +51,8 @@ GenerationFacts DaemonStatus::generation() const {
         .confirm_in = confirm_until ? std::optional(std::chrono::duration_cast<base::Duration>(
                                           *confirm_until - base::Clock::now()))
                                     : std::nullopt,
-        .is_reloading = sources_.reloader.is_running(),
+        .is_reloading = sources_.reloader.running() == "reload",
+        .is_upgrading = sources_.reloader.running() == "upgrade",
         .pending_restart = sources_.reloader.pending_restart(),
         .addresses_problem = sources_.deployment.addresses_problem(),
     };
@@ -65,6 +66,7 @@ boost::json::object DaemonStatus::status() const {
         .config_file = sources_.deployment.config().file,
         .generation = generation(),
         .names = sources_.names.status(base::Clock::now()),
+        .old_processes = sources_.old_processes.reports(),
         .uptime = std::chrono::duration_cast<base::Duration>(base::Clock::now() - started_at_),
         .now = std::chrono::system_clock::now(),
     };

@@ -11,6 +11,7 @@
 #include "commands.hpp"
 #include "daemon_health.hpp"
 #include "deployment.hpp"
+#include "old_processes.hpp"
 #include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/proxy/worker_handle.hpp"
@@ -30,6 +31,7 @@ class DaemonStatus {
         const NameService& names;
         const state::Board& board;
         const std::vector<proxy::WorkerHandle>& workers;
+        const OldProcesses& old_processes;
     };
 
     // Begins to call LifeSigns::look() regularly.
@@ -38,6 +40,7 @@ class DaemonStatus {
     // As in Commands.
     CommandOutcome standby();
     CommandOutcome active();
+    bool is_on_standby() const { return is_on_standby_; }
     boost::json::object status() const;
     HealthVerdict health(HealthQuestion question) const;
 

@@ -221,7 +221,21 @@ void Deployment::hold_back_new_peers(const state::Snapshot& before, const Health
 
 void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) {
     kept_logs_ = {};
-    ListenerTable::Listeners leavers = listeners_.take_unused(publication_->listening);
+    close_later(listeners_.take_unused(publication_->listening), workers);
+}
+
+void Deployment::hand_over(const std::set<std::string>& unused,
+                           const std::vector<proxy::WorkerHandle>& workers) {
+    ListenerTable::Listeners leavers = listeners_.take_named(unused);
+    const ListenerTable::Listeners kept = listeners_.take_all();
+    for (const proxy::WorkerHandle& worker : workers) {
+        worker.post_hand_over(kept);
+    }
+    close_later(std::move(leavers), workers);
+}
+
+void Deployment::close_later(ListenerTable::Listeners leavers,
+                             const std::vector<proxy::WorkerHandle>& workers) {
     if (leavers.empty()) {
         return;
     }

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -84,11 +85,22 @@ class Deployment {
     // The findings begin with the problems of `parts`; where there are some, no socket is opened.
     Provision provision(GenerationParts parts, const state::Resolution& resolution);
     // Before provision() of the first generation: sockets that it may use.
-    void inherit(InheritedSockets sockets) { listeners_.inherit(std::move(sockets)); }
+    void inherit(InheritedSockets sockets, Heritage heritage) {
+        listeners_.inherit(std::move(sockets), heritage);
+    }
+    // For the successor of a process that still serves: until then its new sockets do not listen.
+    // Throws std::system_error.
+    void listen() { listeners_.listen(); }
+    // Of the sockets that it inherited and does not use; see ListenerTable::unused().
+    const std::set<std::string>& unused_sockets() const { return listeners_.unused(); }
+    // Call it as root before begin(), if the process becomes another user.
+    void give_sockets_to(uid_t user) const { listeners_.give_to(user); }
     // For the first generation, before there are workers: they begin with publication().
     void begin(Provision provision);
     // From now on the listening sockets outlive a crash. Call it once the workers accept clients.
     void keep_sockets() { listeners_.keep(); }
+    // Copies of them with their names, for a successor.
+    std::vector<PassedSocket> copy_sockets() const { return listeners_.copies(); }
     // From now on they end with this process. Call it before the workers close them.
     void release_sockets() { listeners_.release(); }
     // Whoever connects from now on is refused. Call it while the workers' sockets are open.
@@ -102,6 +114,10 @@ class Deployment {
     bool use_addresses(const state::Resolution& resolution,
                        const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
     void close_leavers(const std::vector<proxy::WorkerHandle>& workers);
+    // A successor accepts the clients from now on. The workers close the sockets that it has, which
+    // nobody notices. Those of the names in `unused` leave as in a reload.
+    void hand_over(const std::set<std::string>& unused,
+                   const std::vector<proxy::WorkerHandle>& workers);
     // The log writers that publish() kept with Leavers::keep.
     const ReplacedLogs& kept_logs() const { return kept_logs_; }
     // Opens the logs' files anew, also those of the kept writers: they may be used again.
@@ -135,6 +151,8 @@ class Deployment {
     void hold_back_new_peers(const state::Snapshot& before, const HealthChecker& checker);
     proxy::WorkerLimits limits_of(const config::Config& config) const;
     void retire(std::shared_ptr<observe::LogWriter> writer);
+    void close_later(ListenerTable::Listeners leavers,
+                     const std::vector<proxy::WorkerHandle>& workers);
 
     Parts parts_;
     state::SlotDirectory directory_;

@@ -15,15 +15,6 @@ constexpr std::string_view kPrefix = "s3gate-listen-";
 constexpr std::size_t kMostPlaces = 1024;
 constexpr std::size_t kMostNamesShown = 5;
 
-// An identity has letters, digits and ". _ - [ ]" besides what is replaced here.
-std::string name_of_address(std::string_view identity) {
-    std::string name(kPrefix);
-    for (const char c : identity) {
-        name += c == ':' ? ';' : c == ' ' ? ',' : c;
-    }
-    return name;
-}
-
 struct Place {
     std::string address;  // the name without the place
     std::size_t place = 0;
@@ -62,8 +53,17 @@ std::string list_of(const Names& names) {
 
 }  // namespace
 
+// An identity has letters, digits and ". _ - [ ]" besides what is replaced here.
+std::string listener_name(std::string_view identity) {
+    std::string name(kPrefix);
+    for (const char c : identity) {
+        name += c == ':' ? ';' : c == ' ' ? ',' : c;
+    }
+    return name;
+}
+
 std::string socket_name(std::string_view identity, std::size_t place) {
-    return name_of_address(identity) + "-" + std::to_string(place);
+    return listener_name(identity) + "-" + std::to_string(place);
 }
 
 void claim(const std::vector<PassedSocket>& passed, SocketStore& store) {
@@ -74,7 +74,8 @@ void claim(const std::vector<PassedSocket>& passed, SocketStore& store) {
     }
 }
 
-InheritedSockets::InheritedSockets(std::vector<PassedSocket> passed) {
+InheritedSockets::InheritedSockets(std::vector<PassedSocket> passed, Heritage heritage)
+    : heritage_(heritage) {
     std::set<std::string> foreign;
     for (PassedSocket& item : passed) {
         const auto place = place_of(item.name);
@@ -98,7 +99,7 @@ void InheritedSockets::close_unusable(const state::Snapshot& snapshot) {
     std::map<std::string, Places, std::less<>> usable;
     std::set<std::string> taken;
     for (const state::Address& address : snapshot.addresses) {
-        auto found = by_address_.extract(name_of_address(address.identity));
+        auto found = by_address_.extract(listener_name(address.identity));
         if (!found) {
             continue;
         }
@@ -108,15 +109,25 @@ void InheritedSockets::close_unusable(const state::Snapshot& snapshot) {
             usable.insert(std::move(found));
         }
     }
-    if (!taken.empty()) {
-        warnings_.push_back(
-            "the process before ended without a stop; its listening sockets are taken over: " +
-            list_of(taken));
-    }
     std::set<std::string> left;
     for (const auto& [name, places] : by_address_) {
         const auto bound = net::bound_address(places.begin()->second.get());
         left.insert(bound ? bound->to_string() : printable(name));
+        unused_.insert(name);
+    }
+    by_address_ = std::move(usable);
+    report(taken, left);
+}
+
+void InheritedSockets::report(const std::set<std::string>& taken,
+                              const std::set<std::string>& left) {
+    if (heritage_ == Heritage::upgrade) {
+        return;  // no address is in another state than the configuration says
+    }
+    if (!taken.empty()) {
+        warnings_.push_back(
+            "the process before ended without a stop; its listening sockets are taken over: " +
+            list_of(taken));
     }
     if (!left.empty()) {
         warnings_.push_back(
@@ -124,7 +135,6 @@ void InheritedSockets::close_unusable(const state::Snapshot& snapshot) {
             "more; they are closed: " +
             list_of(left));
     }
-    by_address_ = std::move(usable);
 }
 
 void InheritedSockets::close_misfits(Places& places, const state::Address& address) {
@@ -140,6 +150,10 @@ void InheritedSockets::close_misfits(Places& places, const state::Address& addre
         wanted = net::bound_address(item.second.get()).value_or(wanted);
         return false;
     });
+    if (!reasons.empty() && heritage_ == Heritage::upgrade) {
+        places.clear();
+        unused_.insert(listener_name(address.identity));
+    }
     if (!reasons.empty()) {
         warnings_.push_back("the process before left a socket of " + address.text +
                             " that cannot be used and is opened anew: " + list_of(reasons));
@@ -148,7 +162,7 @@ void InheritedSockets::close_misfits(Places& places, const state::Address& addre
 
 std::vector<base::Descriptor> InheritedSockets::take(const state::Address& address) {
     std::vector<base::Descriptor> sockets;
-    auto found = by_address_.extract(name_of_address(address.identity));
+    auto found = by_address_.extract(listener_name(address.identity));
     if (found) {
         for (auto& [place, socket] : found.mapped()) {
             sockets.resize(place + 1);

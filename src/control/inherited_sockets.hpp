@@ -1,12 +1,13 @@
 // The listening sockets that this process was started with: those of a process that ended without a
-// stop. The key of a socket is the address that it listens on and its place there. Control thread,
-// during the start.
+// stop, or of the one before in an upgrade. The key of a socket is the address that it listens on
+// and its place there. Control thread, during the start.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,16 +23,28 @@ namespace s3gate::control {
 // (state::Address). Different sockets have different names; each has at most 255 printable
 // characters and no ':', as sd_listen_fds_with_names(3) demands.
 std::string socket_name(std::string_view identity, std::size_t place);
+// The part of that name that all sockets of the listener have.
+std::string listener_name(std::string_view identity);
+
+// Why a process was started with listening sockets.
+enum class Heritage : std::uint8_t {
+    crash,    // the process before ended without a stop
+    upgrade,  // it serves, and keeps the sockets that this one does not use
+};
 
 class InheritedSockets {
   public:
     InheritedSockets() = default;
     // Closes the sockets that have no name of ours, and says so in warnings().
-    explicit InheritedSockets(std::vector<PassedSocket> passed);
+    explicit InheritedSockets(std::vector<PassedSocket> passed,
+                              Heritage heritage = Heritage::crash);
 
     // Closes the sockets that no address of `snapshot` can use: it is not configured any more, or
-    // the socket is not as ours are. Clients in their queues are reset.
+    // the socket is not as ours are. After a crash clients in their queues are reset.
     void close_unusable(const state::Snapshot& snapshot);
+    // The listener_name() of those that close_unusable() closed, for the process before. It must
+    // not lose a part of an address, so in an upgrade all sockets of an address are of use or none.
+    const std::set<std::string>& unused() const { return unused_; }
     // The sockets of an address, by place; empty if there are none. Call close_unusable() before.
     std::vector<base::Descriptor> take(const state::Address& address);
     // Inodes of all sockets that overlap with `address`, also of closed ones: the store may still
@@ -48,9 +61,12 @@ class InheritedSockets {
     using Places = std::map<std::size_t, base::Descriptor>;
 
     void close_misfits(Places& places, const state::Address& address);
+    void report(const std::set<std::string>& taken, const std::set<std::string>& left);
 
+    Heritage heritage_ = Heritage::crash;
     std::map<std::string, Places, std::less<>> by_address_;  // by the address's part of the name
     std::vector<Bound> bound_;
+    std::set<std::string> unused_;
     std::vector<std::string> warnings_;
 };
 

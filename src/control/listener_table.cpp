@@ -1,5 +1,6 @@
 #include "listener_table.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -38,7 +39,7 @@ ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address
 }
 
 ListenerTable::Living ListenerTable::living_of(const std::shared_ptr<proxy::Listener>& listener) {
-    Living living{listener, {}, ::geteuid()};
+    Living living{listener, {}};
     for (std::size_t place = 0; place < listener->places(); ++place) {
         living.inodes.push_back(net::inode_of(listener->socket(place)));
     }
@@ -54,24 +55,6 @@ std::vector<std::uint64_t> ListenerTable::overlapping_sockets(const state::Addre
         }
     }
     return inodes;
-}
-
-bool ListenerTable::is_of_former_user(const state::Address& address) const {
-    return std::ranges::any_of(living_, [&](const Living& living) {
-        const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
-        return listener && living.owner != ::geteuid() &&
-               base::overlaps(listener->address(), address.address);
-    });
-}
-
-std::string ListenerTable::reason_of(const std::system_error& error,
-                                     const state::Snapshot& snapshot,
-                                     const state::Address& address) const {
-    const bool is_ours = error.code() == std::errc::address_in_use &&
-                         !snapshot.config->user.empty() && is_of_former_user(address);
-    return is_ours ? "the sockets that overlap with it were opened before `user` took effect; "
-                     "restart the daemon"
-                   : error.code().message();
 }
 
 std::uint32_t ListenerTable::free_index() {
@@ -128,7 +111,7 @@ void ListenerTable::open(const state::Snapshot& snapshot, const std::vector<std:
                 step(address, i);
             } catch (const std::system_error& error) {
                 findings.problems.push_back(
-                    cannot_listen(snapshot, address, reason_of(error, snapshot, address)));
+                    cannot_listen(snapshot, address, error.code().message()));
             }
         }
     };
@@ -139,11 +122,30 @@ void ListenerTable::open(const state::Snapshot& snapshot, const std::vector<std:
             {proxy::bind_listener(index, address, workers_, inherited_.take(address)), i});
         living_[index] = living_of(listening.back().listener);
     });
+    if (!listens_) {
+        return;
+    }
     auto next = listening.begin() + static_cast<std::ptrdiff_t>(first);
     for_each([&](const state::Address&, std::uint32_t) { (next++)->listener->listen(); });
 }
 
+void ListenerTable::listen() {
+    listens_ = true;
+    for (const auto& [identity, listener] : open_) {
+        listener->listen();
+    }
+}
+
+void ListenerTable::give_to(uid_t user) const {
+    for (const Living& living : living_) {
+        if (const std::shared_ptr<proxy::Listener> listener = living.listener.lock()) {
+            listener->give_to(user);
+        }
+    }
+}
+
 void ListenerTable::use(const std::vector<proxy::Listening>& listening) {
+    unused_ = inherited_.unused();
     inherited_ = {};
     for (const proxy::Listening& item : listening) {
         open_.emplace(item.listener->identity(), item.listener);
@@ -164,6 +166,28 @@ ListenerTable::Listeners ListenerTable::take_unused(
     return taken;
 }
 
+ListenerTable::Listeners ListenerTable::take_named(const std::set<std::string>& names) {
+    Listeners taken;
+    std::erase_if(open_, [&](const auto& item) {
+        const bool is_named = names.contains(listener_name(item.first));
+        if (is_named) {
+            release(*item.second);
+            taken.push_back(item.second);
+        }
+        return is_named;
+    });
+    return taken;
+}
+
+ListenerTable::Listeners ListenerTable::take_all() {
+    Listeners taken;
+    for (auto& [identity, listener] : std::exchange(open_, {})) {
+        taken.push_back(std::move(listener));
+    }
+    kept_.clear();
+    return taken;
+}
+
 void ListenerTable::keep() {
     for (const auto& [identity, listener] : open_) {
         keep(*listener);
@@ -178,6 +202,23 @@ void ListenerTable::keep(const proxy::Listener& listener) {
             kept_.insert(std::move(name));
         }
     }
+}
+
+std::vector<PassedSocket> ListenerTable::copies() const {
+    std::vector<PassedSocket> out;
+    for (const auto& [identity, listener] : open_) {
+        for (std::size_t place = 0; place < listener->places(); ++place) {
+            if (listener->socket(place) < 0) {
+                continue;
+            }
+            base::Descriptor copy(::fcntl(listener->socket(place), F_DUPFD_CLOEXEC, 0));
+            if (!copy) {
+                throw std::system_error(errno, std::generic_category(), "copy of a socket");
+            }
+            out.push_back({socket_name(identity, place), std::move(copy)});
+        }
+    }
+    return out;
 }
 
 void ListenerTable::release(const proxy::Listener& listener) {

@@ -39,8 +39,16 @@ class ListenerTable {
         std::vector<std::string> warnings;
     };
 
-    // For the first generation: sockets of a process that ended without a stop.
-    void inherit(InheritedSockets sockets) { inherited_ = std::move(sockets); }
+    // For the first generation: sockets of a process that ended without a stop, or of the one
+    // before in an upgrade. Then new sockets do not listen before listen().
+    void inherit(InheritedSockets sockets, Heritage heritage) {
+        inherited_ = std::move(sockets);
+        listens_ = heritage == Heritage::crash;
+    }
+    // The kernel accepts clients from now on. Throws std::system_error.
+    void listen();
+    // Inherited sockets that no published listener uses, as InheritedSockets::unused() has them.
+    const std::set<std::string>& unused() const { return unused_; }
     // Listeners for the addresses of a snapshot. Open and inherited ones are used again. The others
     // are opened unless `findings` has problems, old or new. An address is left out with a warning
     // if this host lacks its family. New sockets close when the result is dropped without use().
@@ -50,9 +58,19 @@ class ListenerTable {
     // Removes all other listeners from the table and from the store, and returns them: each worker
     // still has to close its socket.
     Listeners take_unused(const std::vector<proxy::Listening>& listening);
+    // Removes the listeners with these names (listener_name()) as take_unused() does.
+    Listeners take_named(const std::set<std::string>& names);
+    // Removes all listeners from the table. Their sockets stay in the store: a successor has them.
+    Listeners take_all();
+    // Makes `user` the owner of all sockets that exist. Sockets of one address must have one owner
+    // (socket(7), SO_REUSEPORT), also those that this process or a successor opens without root.
+    void give_to(uid_t user) const;
     // Gives the sockets of all used listeners to the store. Call it when workers accept from them:
     // clients in the queue of a socket that nobody reads would wait for ever.
     void keep();
+    // Copies of the sockets of all used listeners, with the names that the store has for them.
+    // Throws std::system_error without a descriptor.
+    std::vector<PassedSocket> copies() const;
     // Takes all sockets out of the store. Call it before they close, for the same reason.
     void release();
 
@@ -66,7 +84,6 @@ class ListenerTable {
     struct Living {
         std::weak_ptr<proxy::Listener> listener;
         std::vector<std::uint64_t> inodes;  // of its sockets
-        uid_t owner = 0;                    // who opened them
     };
     // The reason why the daemon cannot listen on a new address.
     struct Obstacle {
@@ -79,12 +96,6 @@ class ListenerTable {
     Obstacle obstacle_of(const state::Address& address) const;
     // Inodes of our own sockets that share connections with such a one.
     std::vector<std::uint64_t> overlapping_sockets(const state::Address& address) const;
-    // The reason of a bind or listen that failed. Sockets of one address and port must belong to
-    // one user (socket(7), SO_REUSEPORT).
-    std::string reason_of(const std::system_error& error, const state::Snapshot& snapshot,
-                          const state::Address& address) const;
-    // True if the process has changed its user since it opened sockets that overlap with it.
-    bool is_of_former_user(const state::Address& address) const;
     // Call it before a worker knows the listener.
     static Living living_of(const std::shared_ptr<proxy::Listener>& listener);
     void keep(const proxy::Listener& listener);
@@ -94,6 +105,8 @@ class ListenerTable {
     std::size_t workers_;
     SocketStore* store_;
     InheritedSockets inherited_;
+    std::set<std::string> unused_;
+    bool listens_ = true;
     std::set<std::string> kept_;                                    // names of sockets in the store
     std::map<std::string, std::shared_ptr<proxy::Listener>> open_;  // by identity
     // All listeners that still exist, by index, also those that are closing. A worker may close its

@@ -123,6 +123,16 @@ void NameService::forget_unused() {
     }
 }
 
+void NameService::remember(const state::Resolution& addresses) {
+    for (auto& [host, name] : names_) {
+        const auto found = addresses.find(host);
+        if (found != addresses.end() && !name.has_outcome()) {
+            name.known.on_answer(found->second, base::Clock::now());
+            addresses_[host] = name.known.addresses();
+        }
+    }
+}
+
 void NameService::resolve_first(base::Duration limit) {
     const base::TimePoint deadline = base::Clock::now() + limit;
     const auto is_open = [](const Names::value_type& item) { return !item.second.has_outcome(); };

@@ -72,6 +72,9 @@ class NameService {
     void use(const config::Config& config, Unused unused = Unused::forget);
     // Forgets the names that use() kept.
     void forget_unused();
+    // Begins with these addresses, which another process knew: they hold until an answer, as known
+    // ones do. For the start, after the first use().
+    void remember(const state::Resolution& addresses);
     // Blocks until every name has an answer, for at most `limit`. A name without an answer by then
     // has failed. For the start, before the loop runs; reports no change.
     void resolve_first(base::Duration limit);

@@ -187,11 +187,11 @@ void disarm_signals() {
 }
 
 std::vector<int> signals_of_other_servers() {
-    std::vector<int> out = {SIGUSR2};
+    std::vector<int> out;
     // A terminal sends SIGWINCH whenever its window changes. A handled SIGTTOU would recur with
     // every attempt to write to the terminal.
     if (!has_terminal()) {
-        out.insert(out.end(), {SIGWINCH, SIGTTIN, SIGTTOU});
+        out = {SIGWINCH, SIGTTIN, SIGTTOU};
     }
     return out;
 }
@@ -217,6 +217,11 @@ void forbid_new_privileges() {
     if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) {
         throw_errno("PR_SET_NO_NEW_PRIVS", errno);
     }
+}
+
+std::optional<uid_t> user_number(const std::string& user) {
+    const passwd* entry = ::getpwnam(user.c_str());
+    return entry == nullptr ? std::nullopt : std::optional(entry->pw_uid);
 }
 
 void drop_privileges(const std::string& user) {

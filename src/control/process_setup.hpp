@@ -2,6 +2,8 @@
 // the thread that starts the server.
 #pragma once
 
+#include <sys/types.h>
+
 #include <csignal>
 #include <cstdint>
 #include <optional>
@@ -64,6 +66,9 @@ void prepare_log(const std::string& user, const std::string& target);
 // Programs that this process starts gain no rights (set-user-ID, file capabilities). Applies to
 // this thread and the threads it makes: call it before there are others. Throws std::runtime_error.
 void forbid_new_privileges();
+
+// nullopt if there is none of this name.
+std::optional<uid_t> user_number(const std::string& user);
 
 // Gives up root for `user` permanently: groups, group, user. Throws std::runtime_error with the
 // reason.

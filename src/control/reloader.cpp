@@ -38,14 +38,17 @@ std::string seconds_of(base::Duration duration) {
     return std::to_string(std::chrono::duration_cast<std::chrono::seconds>(duration).count());
 }
 
-// What a running process cannot change: the new value holds after a restart.
+// What a running process cannot change: the new value holds after an upgrade or a restart.
 std::vector<config::Problem> fixed_keys(const config::Config& present, const config::Config& next) {
     std::vector<config::Problem> warnings;
     for (const config::KeyChange& change : config::changed_main_keys(present, next)) {
         if (change.needs_restart) {
-            warnings.push_back(
-                {change.key == "user" ? next.user_where : config::Location{next.file, 0},
-                 change.key, "does not change in a running process; restart it"});
+            const bool is_user = change.key == "user";
+            warnings.push_back({is_user ? next.user_where : config::Location{next.file, 0},
+                                change.key,
+                                is_user ? "does not change in a running process; restart it"
+                                        : "does not change in a running process; `s3gate ctl "
+                                          "upgrade` starts one with it"});
         }
     }
     return warnings;
@@ -70,7 +73,11 @@ void log_outcome(const CommandOutcome& outcome) {
 // The right to reload. One coroutine has it at a time; the others wait for it.
 class Reloader::Turn {
   public:
-    explicit Turn(const Reloader& reloader) : turns_(reloader.turns_) { turns_->is_taken = true; }
+    explicit Turn(const Reloader& reloader, std::string_view task = "reload")
+        : turns_(reloader.turns_) {
+        turns_->is_taken = true;
+        turns_->task = task;
+    }
     ~Turn() {
         turns_->is_taken = false;
         turns_->ended.cancel();
@@ -142,6 +149,20 @@ asio::awaitable<CommandOutcome> Reloader::reload(std::optional<base::Duration> c
         }
     }
     co_return outcome;
+}
+
+asio::awaitable<CommandOutcome> Reloader::exclusively(
+    std::string_view task, std::function<asio::awaitable<CommandOutcome>()> work) {
+    if (turns_->waiting >= kMostWaiting) {
+        CommandOutcome outcome =
+            refusal(std::string(task) + " refused: " + std::to_string(kMostWaiting) +
+                    " others wait already");
+        log_outcome(outcome);
+        co_return outcome;
+    }
+    co_await wait_for_turn();
+    const Turn turn(*this, task);
+    co_return co_await work();
 }
 
 std::vector<std::string> Reloader::pending_restart() const {

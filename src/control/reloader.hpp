@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "commands.hpp"
@@ -50,14 +51,17 @@ class Reloader {
     // As Commands::reload() and Commands::confirm() say. The outcome is logged too.
     boost::asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm);
     CommandOutcome confirm();
+    // Runs `work`, which logs its outcome, while no reload runs. `task`: its name, a literal.
+    boost::asio::awaitable<CommandOutcome> exclusively(
+        std::string_view task, std::function<boost::asio::awaitable<CommandOutcome>()> work);
 
     // True after a reload that was not confirmed: the configuration that serves is not the last
     // good one that was read from the disk.
     bool is_undone() const { return is_undone_; }
     // The time at which a reload is undone unless it is confirmed; nullopt if none waits.
     std::optional<base::TimePoint> confirm_until() const;
-    // True while a reload reads files or waits for names.
-    bool is_running() const { return turns_->is_taken; }
+    // "reload" while one reads files or waits for names, or the task of exclusively(); else empty.
+    std::string_view running() const { return turns_->is_taken ? turns_->task : ""; }
     // The keys whose values in the configuration that serves hold after a restart only.
     std::vector<std::string> pending_restart() const;
 
@@ -103,6 +107,7 @@ class Reloader {
     struct Turns {
         explicit Turns(boost::asio::io_context& context) : ended(context, base::TimePoint::max()) {}
         bool is_taken = false;
+        std::string_view task;
         std::size_t waiting = 0;
         Timer ended;  // never expires; cancelled when a reload ends
     };

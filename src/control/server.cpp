@@ -40,13 +40,19 @@ int Server::Impl::run() {
         // After the change of user: the kernel's limits depend on it.
         deployment->begin(std::move(provision));
         build_shared();
+        use_inherited();
         build_services();
-        Operators operators(first_config->admin.operators);
-        for (const std::string& problem : operators.problems()) {
+        first_operators = Operators(first_config->admin.operators);
+        for (const std::string& problem : first_operators->problems()) {
             spdlog::warn("admin.operators: {}", problem);
         }
-        open_control_socket(std::move(operators));
+        if (!lineage.predecessor) {
+            open_control_socket(*std::exchange(first_operators, std::nullopt));
+        }
     } catch (const std::exception& error) {
+        if (lineage.predecessor) {
+            lineage.predecessor->tell_failure(error.what());
+        }
         if (log) {
             spdlog::error("cannot start: {}", error.what());
         }
@@ -59,7 +65,10 @@ int Server::Impl::run() {
         return kExitFailure;
     }
     start_workers();
-    deployment->keep_sockets();
+    if (!lineage.predecessor) {
+        accept_clients();
+        deployment->keep_sockets();
+    }
     start_checks();
     spawn(take_signals());
     spawn(keep_ticking());
@@ -67,8 +76,18 @@ int Server::Impl::run() {
     return end();
 }
 
+namespace {
+
+// To an operator who connected before the successor had the command socket.
+CommandOutcome ask_again() {
+    return {.is_done = false,
+            .message = "refused: this process has handed over to another one; ask again"};
+}
+
+}  // namespace
+
 asio::awaitable<CommandOutcome> Server::Impl::reload(std::optional<base::Duration> confirm) {
-    deployment->reopen_logs();
+    reopen_logs();
     return reloader->reload(confirm);
 }
 
@@ -77,11 +96,11 @@ CommandOutcome Server::Impl::confirm() {
 }
 
 CommandOutcome Server::Impl::standby() {
-    return daemon_status->standby();
+    return phase == Phase::handed_over ? ask_again() : daemon_status->standby();
 }
 
 CommandOutcome Server::Impl::active() {
-    return daemon_status->active();
+    return phase == Phase::handed_over ? ask_again() : daemon_status->active();
 }
 
 boost::json::object Server::Impl::status() {
@@ -98,10 +117,18 @@ asio::awaitable<std::string> Server::Impl::configuration() {
     co_return co_await in_background(print);
 }
 
-Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks, Sockets sockets)
-    : impl_(std::make_unique<Impl>(std::move(config), hooks, std::move(sockets))) {}
+Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks, Sockets sockets,
+               Lineage lineage)
+    : impl_(std::make_unique<Impl>(std::move(config), hooks, std::move(sockets),
+                                   std::move(lineage))) {}
 
 Server::~Server() = default;
+
+Server::Lineage Server::trace(std::vector<std::string> arguments) {
+    std::optional<Predecessor> predecessor = Predecessor::detach();
+    std::string program = absolute_program(arguments.front());
+    return {std::move(program), std::move(arguments), std::move(predecessor)};
+}
 
 void Server::disarm_signals() {
     control::disarm_signals();

@@ -1,6 +1,7 @@
 // The state of the running daemon, and its steps. They are in one file each: what a start is
 // (server_start.cpp), what the control loop does (server_loop.cpp), what a stop is
-// (server_stop.cpp); server.cpp has the whole life in Server::Impl::run(). Control thread.
+// (server_stop.cpp), what an upgrade is (server_upgrade.cpp); server.cpp has the whole life in
+// Server::Impl::run(). Control thread.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -12,7 +13,9 @@
 #include <exception>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -23,6 +26,7 @@
 #include "deployment.hpp"
 #include "group_watch.hpp"
 #include "growth_warning.hpp"
+#include "hand_over.hpp"
 #include "health_checker.hpp"
 #include "name_service.hpp"
 #include "operational_log.hpp"
@@ -37,6 +41,7 @@
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/client_table.hpp"
 #include "s3gate/state/snapshot.hpp"
+#include "succession.hpp"
 #include "timer.hpp"
 
 namespace s3gate::control {
@@ -44,8 +49,13 @@ namespace s3gate::control {
 namespace asio = boost::asio;
 
 struct Server::Impl final : Commands {
-    Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_, Sockets sockets_)
-        : first_config(std::move(config_)), hooks(hooks_), sockets(std::move(sockets_)) {}
+    Impl(std::shared_ptr<const config::Config> config_, Hooks hooks_, Sockets sockets_,
+         Lineage lineage_)
+        : first_config(std::move(config_)),
+          hooks(hooks_),
+          sockets(std::move(sockets_)),
+          lineage(std::move(lineage_)),
+          is_main(!lineage.predecessor) {}
     ~Impl() override;
 
     int run();
@@ -53,6 +63,7 @@ struct Server::Impl final : Commands {
     // What the control socket asks for
     asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm) override;
     CommandOutcome confirm() override;
+    asio::awaitable<CommandOutcome> upgrade() override;
     CommandOutcome standby() override;
     CommandOutcome active() override;
     boost::json::object status() override;
@@ -65,17 +76,34 @@ struct Server::Impl final : Commands {
     Provision provision_start();
     void become_user();
     void build_shared();
+    void use_inherited();
     void build_services();
     void open_control_socket(Operators operators);
     std::string follow_configuration(Operators operators);
     void start_workers();
+    void accept_clients() const;
     void start_checks();
     void become_ready();
+    void tell_service_manager();
+
+    // The parts of an upgrade (server_upgrade.cpp). In the new process:
+    void take_over();
+    void become_main();
+    void give_up_start(const std::string& reason);
+    // In the old one:
+    void hand_over_to(int pid, const std::set<std::string>& unused);
+    void end_command_socket();
+    void on_link_command(std::string_view command);
+    // In both:
+    std::string obstacle_to_upgrade() const;
+    // False while another process accepts clients from the same sockets.
+    bool has_own_sockets() const { return !lineage.predecessor && phase != Phase::handed_over; }
 
     // The control loop (server_loop.cpp)
     asio::awaitable<void> take_signals();
     void on_signal(int number);
     void on_hangup();
+    void reopen_logs();
     asio::awaitable<void> keep_ticking();
     void on_tick(base::TimePoint due);
     void feed_watchdog();
@@ -92,6 +120,7 @@ struct Server::Impl final : Commands {
     void begin_delay(base::Duration delay);
     void begin_drain();
     void stop_now(const char* why);
+    void await_end();
     asio::awaitable<void> await_workers();
     int end();
     int report_end(const proxy::CutShort& cut) const;
@@ -105,7 +134,7 @@ struct Server::Impl final : Commands {
         });
     }
     void call(void (*hook)(void*)) const {
-        if (hook != nullptr) {
+        if (is_main && hook != nullptr) {
             hook(hooks.context);
         }
     }
@@ -115,6 +144,10 @@ struct Server::Impl final : Commands {
     std::shared_ptr<const config::Config> first_config;
     Hooks hooks;
     Sockets sockets;
+    Lineage lineage;
+    bool is_main;        // the service manager takes this process for the service
+    HandOver inherited;  // from the process before; until it is used
+    std::optional<pid_t> before;
     // Before all that its handlers and coroutines use: what is left of them ends with it.
     asio::io_context context{1};
     asio::signal_set signals{context};
@@ -122,6 +155,7 @@ struct Server::Impl final : Commands {
     Timer fence_end{context};
     Timer delay_end{context};
     Timer drain_end{context};
+    Timer old_end{context};  // after this process has handed over
     Phase phase = Phase::starting;
 
     std::unique_ptr<OperationalLog> log;
@@ -140,7 +174,14 @@ struct Server::Impl final : Commands {
     bool are_running = false;
 
     std::unique_ptr<DaemonStatus> daemon_status;
+    std::optional<Operators> first_operators;  // until the command socket is made
     std::unique_ptr<ControlSocket> control_socket;
+    std::unique_ptr<Succession> succession;
+    // Its successor has told it to drain; the service manager may send a signal for the same.
+    bool is_drained_by_link = false;
+    // On the command socket, whose path belongs to the successor already.
+    bool is_answering = false;
+    bool awaits_end = false;
 
     std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
     std::unique_ptr<CounterReport> counter_report;

@@ -24,8 +24,6 @@ constexpr base::Duration kTick = seconds{1};
 // The sender of these signals expects the behaviour of another server.
 const char* refusal_of(int number) {
     switch (number) {
-        case SIGUSR2:
-            return "SIGUSR2: this version cannot upgrade in place; restart it instead";
         case SIGWINCH:
             return "SIGWINCH: nothing stops for it; SIGTERM and SIGQUIT drain and stop";
         case SIGTTOU:
@@ -61,7 +59,10 @@ void Server::Impl::on_signal(int number) {
             break;
         case SIGUSR1:
             spdlog::info("reopening the logs");
-            deployment->reopen_logs();
+            reopen_logs();
+            break;
+        case SIGUSR2:
+            asio::co_spawn(context, upgrade(), asio::detached);
             break;
         default:
             spdlog::warn("{}", refusal_of(number));
@@ -71,8 +72,13 @@ void Server::Impl::on_signal(int number) {
 
 void Server::Impl::on_hangup() {
     spdlog::info("SIGHUP: reopening the logs, reading the configuration");
-    deployment->reopen_logs();
+    reopen_logs();
     asio::co_spawn(context, reloader->reload(std::nullopt), asio::detached);
+}
+
+void Server::Impl::reopen_logs() {
+    deployment->reopen_logs();
+    succession->old_processes().tell_all(link_command::kReopenLogs);
 }
 
 asio::awaitable<void> Server::Impl::keep_ticking() {
@@ -163,7 +169,13 @@ bool Server::Impl::use_addresses(const state::Resolution& addresses) {
 }
 
 std::string Server::Impl::obstacle_to_reload() const {
-    return phase == Phase::starting || phase == Phase::serving ? "" : "the daemon is stopping";
+    if (phase == Phase::handed_over) {
+        return "this process has handed over to another one; ask again";
+    }
+    if (phase != Phase::starting && phase != Phase::serving) {
+        return "the daemon is stopping";
+    }
+    return is_main ? "" : "this process has not taken over yet";
 }
 
 }  // namespace s3gate::control

@@ -42,6 +42,9 @@ base::Duration first_round_limit(const config::Config& config) {
     return longest + seconds{1};
 }
 
+// The process before waits for at most Succession::kLongestStart.
+constexpr base::Duration kLongestFirstRound = Succession::kLongestStart / 2;
+
 }  // namespace
 
 void Server::Impl::open_log() {
@@ -61,11 +64,14 @@ void Server::Impl::build_deployment() {
     pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
     deployment = std::make_unique<Deployment>(
         Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count, sockets.store});
-    deployment->inherit(InheritedSockets(std::exchange(sockets.passed, {})));
+    const Heritage heritage = lineage.predecessor ? Heritage::upgrade : Heritage::crash;
+    deployment->inherit(InheritedSockets(std::exchange(sockets.passed, {}), heritage), heritage);
     names = std::make_unique<NameService>(
         context, board->control(),
         [this](const state::Resolution& addresses) { return use_addresses(addresses); });
     names->use(*first_config);
+    inherited = inherited_state(lineage);
+    names->remember(inherited.names);
     names->resolve_first(kResolveAtStart);
 }
 
@@ -95,9 +101,15 @@ void Server::Impl::become_user() {
     if (user.empty()) {
         return;
     }
+    const std::optional<uid_t> number = user_number(user);
     if (::geteuid() != 0) {
-        spdlog::warn("user {} is ignored: not started as root", user);
+        if (number != ::geteuid()) {
+            spdlog::warn("user {} is ignored: not started as root", user);
+        }
         return;
+    }
+    if (number) {  // drop_privileges() says what is wrong otherwise
+        deployment->give_sockets_to(*number);
     }
     drop_privileges(user);
 }
@@ -109,6 +121,14 @@ void Server::Impl::build_shared() {
     shared.clients = clients.get();
     shared.pipes = pipes.get();
     shared.hostname = host_name();
+}
+
+// What the process before knew, before the checks and the workers begin.
+void Server::Impl::use_inherited() {
+    restore(inherited.backends, *deployment->snapshot(), *board);
+    if (!inherited.unit.empty()) {
+        lineage.unit = inherited.unit;
+    }
 }
 
 void Server::Impl::build_services() {
@@ -125,9 +145,19 @@ void Server::Impl::build_services() {
         context, *deployment, *names, *checker, shared.workers,
         [this] { return obstacle_to_reload(); },
         [this](Operators operators) { return follow_configuration(std::move(operators)); }});
+    succession = std::make_unique<Succession>(Succession::Parts{
+        context, lineage, *board, *deployment, *names, [this] { return obstacle_to_upgrade(); },
+        [this] { return daemon_status->is_on_standby(); }, [this] { become_main(); },
+        [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
+        [this](int pid, const std::set<std::string>& unused) { hand_over_to(pid, unused); },
+        [this](std::string_view command) { on_link_command(command); }});
     daemon_status = std::make_unique<DaemonStatus>(
-        context,
-        DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers});
+        context, DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board,
+                                       shared.workers, succession->old_processes()});
+    before = lineage.predecessor ? std::optional(inherited.pid) : std::nullopt;
+    if (std::exchange(inherited, {}).is_on_standby) {
+        daemon_status->standby();
+    }
 }
 
 // After the change of user: that user owns the folder and the file. A default path that cannot be
@@ -145,7 +175,7 @@ void Server::Impl::open_control_socket(Operators operators) {
     }
     try {
         control_socket =
-            std::make_unique<ControlSocket>(context, path, std::move(operators), *this);
+            std::make_unique<ControlSocket>(context, path, std::move(operators), *this, before);
     } catch (const SocketTaken&) {
         throw;
     } catch (const std::runtime_error& error) {
@@ -168,7 +198,7 @@ std::string Server::Impl::follow_configuration(Operators operators) {
 }
 
 void Server::Impl::start_workers() {
-    for (const int number : {SIGTERM, SIGQUIT, SIGINT, SIGUSR1, SIGHUP}) {
+    for (const int number : {SIGTERM, SIGQUIT, SIGINT, SIGUSR1, SIGUSR2, SIGHUP}) {
         signals.add(number);
     }
     for (const int number : signals_of_other_servers()) {
@@ -193,14 +223,31 @@ void Server::Impl::start_workers() {
     }
 }
 
+void Server::Impl::accept_clients() const {
+    for (const proxy::WorkerHandle& worker : shared.workers) {
+        worker.post_listen();
+    }
+}
+
 void Server::Impl::start_checks() {
     checker->use(deployment->snapshot());
-    checker->when_first_round_done([this] { become_ready(); }, first_round_limit(config()));
+    const base::Duration limit = first_round_limit(config());
+    checker->when_first_round_done(
+        [this] { become_ready(); },
+        lineage.predecessor ? std::min(limit, kLongestFirstRound) : limit);
 }
 
 void Server::Impl::become_ready() {
     if (phase != Phase::starting) {
         return;
+    }
+    if (lineage.predecessor) {
+        try {
+            take_over();
+        } catch (const std::exception& error) {
+            give_up_start(error.what());
+            return;
+        }
     }
     phase = Phase::serving;
     report_groups(base::Clock::now());
@@ -211,7 +258,19 @@ void Server::Impl::become_ready() {
                 worker_count, worker_count == 1 ? "" : "s",
                 deployment->publication().limits.connections, servers.up, servers.all,
                 servers.all == 1 ? "" : "s", ListenerTable::describe(deployment->publication()));
+    if (lineage.predecessor) {
+        lineage.predecessor->tell_serving(deployment->unused_sockets());
+        lineage.predecessor.reset();
+    }
+    if (is_main) {
+        tell_service_manager();
+    }
+}
+
+// This process serves, and is the service.
+void Server::Impl::tell_service_manager() {
     call(hooks.ready);
+    deployment->keep_sockets();
 }
 
 }  // namespace s3gate::control

@@ -7,6 +7,7 @@
 #include <boost/system/error_code.hpp>
 #include <chrono>
 #include <string>
+#include <utility>
 
 #include "s3gate/base/descriptor.hpp"
 #include "server_impl.hpp"
@@ -28,7 +29,13 @@ constexpr base::Duration kLastResort = seconds{5};
 // The first signal drains, the second one stops at once, also while the drain waits for the store.
 // One during shutdown_delay ends the delay.
 void Server::Impl::end_or_stop(const char* signal) {
-    if (phase == Phase::draining) {
+    if (lineage.predecessor) {
+        give_up_start(signal);
+    } else if (std::exchange(is_drained_by_link, false)) {
+        spdlog::info("{}: draining already", signal);
+    } else if (phase == Phase::handed_over) {
+        begin_drain();
+    } else if (phase == Phase::draining) {
         stop_now((std::string(signal) + " while draining").c_str());
     } else if (phase == Phase::leaving && config().shutdown_delay == base::Duration::zero()) {
         stop_now((std::string(signal) + " while the sockets leave systemd's store").c_str());
@@ -45,6 +52,7 @@ void Server::Impl::end_or_stop(const char* signal) {
 // refused, and does not wait in a queue that nobody reads.
 void Server::Impl::begin_leaving() {
     phase = Phase::leaving;
+    succession->cancel();
     for (const proxy::WorkerHandle& worker : shared.workers) {
         worker.post_announce_close();
     }
@@ -93,6 +101,7 @@ void Server::Impl::begin_delay(base::Duration delay) {
 }
 
 void Server::Impl::begin_drain() {
+    const bool had_sockets = has_own_sockets();
     phase = Phase::draining;
     const base::Duration limit = config().shutdown_timeout;
     spdlog::info("draining: requests in progress have {} s",
@@ -104,11 +113,14 @@ void Server::Impl::begin_drain() {
         }
     });
     // systemd may still hold the sockets: a client that connects must not depend on that.
-    deployment->refuse_clients();
+    if (had_sockets) {
+        deployment->refuse_clients();
+    }
     for (const proxy::WorkerHandle& worker : shared.workers) {
         worker.post_drain();
     }
-    spawn(await_workers());
+    succession->old_processes().tell_all(link_command::kDrain);
+    await_end();
 }
 
 void Server::Impl::stop_now(const char* why) {
@@ -116,15 +128,20 @@ void Server::Impl::stop_now(const char* why) {
         return;
     }
     spdlog::info("stopping at once: {}", why);
-    if (phase != Phase::draining) {
-        if (phase != Phase::leaving) {
-            call(hooks.stopping);
-            deployment->release_sockets();
-        }
-        deployment->refuse_clients();
-        spawn(await_workers());
+    succession->cancel();
+    if (lineage.predecessor) {  // it goes on, with the sockets and the old processes
+        succession->old_processes().release();
     }
+    if (phase == Phase::starting || phase == Phase::serving) {
+        call(hooks.stopping);
+        deployment->release_sockets();
+    }
+    if (phase != Phase::draining && has_own_sockets()) {
+        deployment->refuse_clients();
+    }
+    await_end();
     phase = Phase::stopping;
+    succession->old_processes().tell_all(link_command::kStop);
     for (const proxy::WorkerHandle& worker : shared.workers) {
         worker.post_stop();
     }
@@ -137,13 +154,20 @@ void Server::Impl::stop_now(const char* why) {
     });
 }
 
-// Ends the control loop when the last worker has finished.
+void Server::Impl::await_end() {
+    if (!std::exchange(awaits_end, true)) {
+        spawn(await_workers());
+    }
+}
+
+// Ends the control loop when the last worker and the last old process have finished.
 asio::awaitable<void> Server::Impl::await_workers() {
     Timer pause(context);
     do {
         pause.expires_after(kFinishPoll);
         co_await pause.async_wait(asio::use_awaitable);
-    } while (!std::ranges::all_of(shared.workers, &proxy::WorkerHandle::is_finished));
+    } while (!std::ranges::all_of(shared.workers, &proxy::WorkerHandle::is_finished) ||
+             !succession->old_processes().empty() || is_answering);
     context.stop();
 }
 

@@ -36,6 +36,8 @@ const char* name_of(Phase phase, bool is_on_standby) {
             return "starting";
         case Phase::serving:
             return is_on_standby ? "standby" : "serving";
+        case Phase::handed_over:
+            return "handed over";
         case Phase::leaving:
             return "leaving";
         case Phase::draining:
@@ -120,6 +122,7 @@ json::object config_of(const DaemonFacts& facts) {
     out["confirm_within_seconds"] =
         generation.confirm_in ? json::value(seconds_of(*generation.confirm_in)) : json::value();
     out["reload_running"] = generation.is_reloading;
+    out["upgrade_running"] = generation.is_upgrading;
     json::array keys;
     for (const std::string& key : generation.pending_restart) {
         keys.emplace_back(key);
@@ -171,6 +174,19 @@ std::int64_t requests_of(const state::ClusterStatus& cluster) {
     return out;
 }
 
+json::array json_of(const std::vector<OldProcessReport>& processes) {
+    json::array out;
+    for (const OldProcessReport& process : processes) {
+        json::object one;
+        one["pid"] = process.pid == 0 ? json::value() : json::value(process.pid);
+        one["version"] = json_text(process.version);
+        one["requests"] = process.requests;
+        one["connections"] = process.connections;
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
 json::array workers_of(const state::Board& board) {
     json::array out;
     for (std::size_t i = 0; i < board.worker_count(); ++i) {
@@ -210,6 +226,7 @@ json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& clu
     out["requests"] = requests_of(cluster);
     out["connections"] = board.connections();
     out["workers"] = workers_of(board);
+    out["old_processes"] = json_of(facts.old_processes);
     out["names"] = names_of(facts.names);
     out["sites"] = json_of(cluster);
     out["counters"] = counters_of(board);

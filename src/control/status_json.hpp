@@ -12,6 +12,7 @@
 #include "commands.hpp"
 #include "daemon_health.hpp"
 #include "name_service.hpp"
+#include "old_processes.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/cluster_status.hpp"
@@ -29,6 +30,7 @@ struct GenerationFacts {
     bool differs_from_disk = false;
     std::optional<base::Duration> confirm_in = {};  // time left to confirm a reload
     bool is_reloading = false;
+    bool is_upgrading = false;
     std::vector<std::string> pending_restart = {};  // keys whose values hold after a restart only
     std::string addresses_problem = {};  // why new addresses of names are not used; may be empty
 };
@@ -40,6 +42,7 @@ struct DaemonFacts {
     std::string config_file = {};
     GenerationFacts generation = {};
     std::vector<NameStatus> names = {};
+    std::vector<OldProcessReport> old_processes = {};
     base::Duration uptime{};
     std::chrono::system_clock::time_point now{};
 };

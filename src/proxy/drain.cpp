@@ -8,6 +8,37 @@
 
 namespace s3gate::proxy {
 
+// The sockets of a listener that the successor does not have are closed as those of a reload are,
+// by close_listener().
+void Worker::hand_over(const std::vector<std::shared_ptr<Listener>>& kept) {
+    announce_close();
+    handed_over = true;
+    for (const auto& acceptor : acceptors_) {
+        const auto is_same = [&](const auto& listener) {
+            return &acceptor->listener() == listener.get();
+        };
+        if (acceptor && std::ranges::any_of(kept, is_same)) {
+            acceptor->close();
+        }
+    }
+    end_listening();
+    check_finished();
+}
+
+void Worker::hurry() {
+    if (draining || hurries_) {
+        return;
+    }
+    hurries_ = true;
+    drain_began_ = reactor.now();
+    for (Exchange& exchange : exchanges_.active()) {
+        if (exchange.is_tunnelling() && !exchange.is_cut()) {
+            ++cut_short_.tunnels;
+            exchange.cut(kCutAfterManyUpgrades);
+        }
+    }
+}
+
 void Worker::drain() {
     if (draining) {
         return;
@@ -105,7 +136,7 @@ void Worker::end_listening() {
 }
 
 void Worker::check_finished() {
-    if (!draining || !clients_.empty() || is_finishing_ || shared.listening.load() != 0) {
+    if (!is_at_end() || !clients_.empty() || is_finishing_ || shared.listening.load() != 0) {
         return;
     }
     // No worker hands clients over any more. The hand-overs in the queue come before this.

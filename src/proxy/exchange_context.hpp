@@ -26,6 +26,9 @@ inline constexpr CutReason kCutAfterReload{"cut after reload_grace",
 inline constexpr CutReason kCutAfterManyReloads{"cut after many reloads",
                                                 "tunnel cut after many reloads"};
 
+inline constexpr CutReason kCutAfterManyUpgrades{"cut after many upgrades",
+                                                 "tunnel cut after many upgrades"};
+
 enum class ClientFault : std::uint8_t { none, gone, stuck };
 
 class ExchangeContext {

@@ -1,6 +1,10 @@
 #include "s3gate/proxy/listener.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <system_error>
 #include <utility>
 
 #include "s3gate/net/listen_socket.hpp"
@@ -28,6 +32,14 @@ void Listener::close(std::size_t place) {
 void Listener::refuse_handshakes() const {
     for (const base::Descriptor& socket : sockets_) {
         net::refuse_handshakes(socket.get());
+    }
+}
+
+void Listener::give_to(uid_t user) const {
+    for (const base::Descriptor& socket : sockets_) {
+        if (socket && ::fchown(socket.get(), user, static_cast<gid_t>(-1)) != 0) {
+            throw std::system_error(errno, std::generic_category(), "owner of a socket");
+        }
     }
 }
 

@@ -68,11 +68,10 @@ void Worker::run() {
 void Worker::begin() {
     access_lines_.set_wall_clock();
     reactor.start(&Worker::on_tick, this);
-    listen();
 }
 
 void Worker::listen() {
-    if (draining) {
+    if (is_at_end()) {
         return;
     }
     for (const auto& acceptor : acceptors_) {
@@ -124,8 +123,10 @@ void Worker::tick() {
     report_generations();
     look_for_room();
     exchanges_.on_tick();
-    if (draining) {
+    if (is_at_end()) {
         end_listening();
+    }
+    if (draining || hurries_) {
         end_idle_clients();
         end_endless_answers();
     }
@@ -281,7 +282,7 @@ void Worker::retire(std::unique_ptr<Generation> old) {
 
 const WorkerHandle* Worker::hand_over_target() const {
     const std::size_t count = shared.workers.size();
-    if (count < 2 || draining) {
+    if (count < 2 || is_at_end()) {
         return nullptr;
     }
     const std::int64_t mine = shared.board->load_of(index);
@@ -472,7 +473,7 @@ void Worker::remove_client(ClientConnection& client) {
     count_out(client);
     --client.acceptor.clients;
     delete &client;
-    if (draining) {
+    if (is_at_end()) {
         check_finished();
     }
 }

@@ -52,7 +52,7 @@ class Worker {
 
     // Serves until a drain or a stop has ended the last connection.
     void run();
-    // Starts the tick and accepts clients. run() calls it, then runs the loop.
+    // Starts the tick. run() calls it, then runs the loop. Nothing is accepted before listen().
     void begin();
 
     // The messages of a WorkerHandle.
@@ -63,6 +63,8 @@ class Worker {
     void receive_client(int descriptor, const Listener& listener);
     void receive_room(state::CellId group, state::CellId room, std::size_t hops);
     void announce_close() { announces_close = true; }
+    void hand_over(const std::vector<std::shared_ptr<Listener>>& kept);
+    void hurry();
     void drain();
     void stop();
     // Any thread.
@@ -134,6 +136,7 @@ class Worker {
     std::size_t lingering = 0;     // clients in their lingering close
     std::size_t replay_used = 0;   // bytes reserved for requests
     bool announces_close = false;  // an answer is the last one of its connection
+    bool handed_over = false;      // a successor accepts the clients
     bool draining = false;         // also while the worker stops
     bool stopping = false;
 
@@ -204,6 +207,8 @@ class Worker {
     void close_listeners();
     // Tells the other workers once this one accepts no client any more.
     void end_listening();
+    // True if this worker accepts no more clients, so that it ends after the last one.
+    bool is_at_end() const { return draining || handed_over; }
     void check_finished();
 
     WorkerLimits limits_;
@@ -218,7 +223,8 @@ class Worker {
     std::vector<std::unique_ptr<Acceptor>> acceptors_;  // by index of the listener; some are null
     bool is_listening_ = true;                          // counted in shared.listening
     bool is_finishing_ = false;  // the end is posted, after the hand-overs in the queue
-    net::Tick drain_began_ = 0;
+    bool hurries_ = false;       // ends all but requests, as a drain does
+    net::Tick drain_began_ = 0;  // or the hurry
     AccessBuffer access_lines_;
     DateText date_;
     std::uint64_t unasked_seen_ = 0;

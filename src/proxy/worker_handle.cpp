@@ -42,6 +42,15 @@ void WorkerHandle::post_announce_close() const {
     worker_->reactor.submit([worker = worker_] { worker->announce_close(); });
 }
 
+void WorkerHandle::post_hand_over(std::vector<std::shared_ptr<Listener>> kept) const {
+    worker_->reactor.submit(
+        [worker = worker_, kept = std::move(kept)] { worker->hand_over(kept); });
+}
+
+void WorkerHandle::post_hurry() const {
+    worker_->reactor.submit([worker = worker_] { worker->hurry(); });
+}
+
 void WorkerHandle::post_drain() const {
     worker_->reactor.submit([worker = worker_] { worker->drain(); });
 }

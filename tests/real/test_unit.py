@@ -14,12 +14,11 @@ from container import installed_files, require_systemd, run_in_systemd
 
 CONFIG = """
 log: {level: debug, target: stderr}
-upgrade_timeout: 1h
 sites:
   - name: cluster
     listen: ["127.0.0.1:9000"]
     balance: {salt: pepper}
-    backends: {servers: ["127.0.0.1:9", "127.0.0.2:9"]}
+    backends: {servers: ["127.0.0.1:9", "127.0.0.2:9"], queue: 100}
 """
 PROBE = r"""
 exec >/probe.out 2>/probe.err
@@ -39,7 +38,7 @@ cp $config /good.yaml
 echo 'sties: []' >>$config
 systemctl reload s3gate;                say reloaded_a_typo $?
 cp /good.yaml $config
-for signal in USR2 PWR ALRM; do systemctl kill --signal=$signal --kill-whom=main s3gate; done
+for signal in WINCH PWR ALRM; do systemctl kill --signal=$signal --kill-whom=main s3gate; done
 systemctl is-active s3gate >/dev/null;  say alive $?
 # A second start, which says so: all that the signals brought is in the journal by then.
 systemctl kill --signal=QUIT --kill-whom=main s3gate
@@ -136,8 +135,8 @@ def test_the_journal_shows_warnings_and_worse(seen):
         (3, r"s3gate\.yaml:\d+: sties: "),
         (4, r"cluster: 127\.0\.0\.1:9 is down after 1 failed check: connect refused"),
         (4, r"ready: .* 0 of 2 servers up"),
-        (4, r"SIGUSR2: "),
-        (4, r"^/etc/s3gate/s3gate\.yaml:3: upgrade_timeout: "),
+        (4, r"SIGWINCH: "),
+        (4, r"^/etc/s3gate/s3gate\.yaml:\d+: sites\[0\]\.backends\.queue: "),
         (6, r"draining: "),
         (6, r"stopped$"),
         (7, r"cluster: 127\.0\.0\.2:9 failed a check: "),

@@ -68,6 +68,7 @@ SimulatedWorker::SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot
         parts_->worker->reactor.limit_begins(setup.begins_per_round);
     }
     parts_->worker->begin();
+    parts_->worker->listen();
 }
 
 SimulatedWorker::~SimulatedWorker() {

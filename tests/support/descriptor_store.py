@@ -51,7 +51,8 @@ class DescriptorStore:
             if "FDSTOREREMOVE=1" in lines:
                 self._drop(name)
             if "FDSTORE=1" in lines:
-                self._kept += [(name, descriptor) for descriptor in descriptors]
+                for descriptor in descriptors:
+                    self._keep(name, descriptor)
                 return
         for descriptor in descriptors:
             os.close(descriptor)
@@ -88,6 +89,13 @@ class DescriptorStore:
         with self._lock:
             for name in {name for name, _ in self._kept}:
                 self._drop(name)
+
+    def _keep(self, name, descriptor):
+        """A descriptor of the same socket, from another process, adds nothing."""
+        if any(os.path.sameopenfile(descriptor, kept) for _, kept in self._kept):
+            os.close(descriptor)
+        else:
+            self._kept.append((name, descriptor))
 
     def _drop(self, name):
         for descriptor in [d for n, d in self._kept if n == name]:

@@ -45,4 +45,13 @@ PassiveState without_mark(PassiveState state);
 // True while the mark lasts, also during its trial.
 bool is_marked(PassiveState state);
 
+// What a state says, for another process.
+struct PassiveFacts {
+    unsigned fails = 0;  // at most 255
+    bool is_marked = false;
+    std::uint64_t since_ms = 0;  // of the last failure, or of the begin of a trial
+};
+PassiveFacts facts_of(PassiveState state);
+PassiveState state_of(const PassiveFacts& facts);
+
 }  // namespace s3gate::policy

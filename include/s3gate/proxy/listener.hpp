@@ -3,6 +3,8 @@
 // with more workers left them. Made by the control side; afterwards only close() changes it.
 #pragma once
 
+#include <sys/types.h>
+
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -41,6 +43,9 @@ class Listener {
     void close(std::size_t place);
     // The kernel accepts clients from now on. Throws std::system_error. Control thread.
     void listen() const;
+    // Makes `user` the owner of the sockets. Throws std::system_error. Needs root; before there are
+    // workers.
+    void give_to(uid_t user) const;
     // True once no worker can accept from it any more. Any thread.
     bool is_closed() const { return open_.load(std::memory_order_acquire) == 0; }
     // Completes handshakes in progress and begins no new ones. Call it a moment before close(), so

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "s3gate/state/board.hpp"
 
@@ -34,6 +35,13 @@ class WorkerHandle {
     void post_room(state::CellId group, state::CellId room, std::size_t hops) const;
     // Announces Connection: close in every answer from now on.
     void post_announce_close() const;
+    // Stops accepting from `kept`, because a successor has these sockets too, and announces
+    // Connection: close. Ends after the last connection; none is closed for it. Other listeners
+    // wait for post_close().
+    void post_hand_over(std::vector<std::shared_ptr<Listener>> kept) const;
+    // After post_hand_over(): ends tunnels at once, endless answers and connections without a
+    // request as a drain does. Requests have their time.
+    void post_hurry() const;
     // Stops accepting, announces Connection: close, ends after the last connection. A connection
     // without a request is closed after one quiet second; an endless answer is ended after two
     // seconds.

@@ -123,6 +123,10 @@ class Board {
     // the worker that begins to wait sees the room.
     bool try_occupy(std::uint32_t cell, std::int32_t most);
     void vacate(std::uint32_t cell) { slots_.at(cell, &SlotCells::occupied).fetch_sub(1); }
+    // Room that requests of another process take or give back. Control thread.
+    void add_occupied(std::uint32_t cell, std::int32_t by) {
+        slots_.at(cell, &SlotCells::occupied).fetch_add(by);
+    }
     std::int32_t occupied(std::uint32_t cell) const {
         return slots_.at(cell, &SlotCells::occupied).load();
     }

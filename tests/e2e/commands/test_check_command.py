@@ -244,14 +244,6 @@ def test_admin_says_that_nothing_listens_yet(tmp_path, start, make_backend):
     assert "admin.listen: " in daemon.stderr and "nothing listens there yet" in daemon.stderr
 
 
-def test_upgrade_timeout_says_that_nothing_uses_it_yet(tmp_path, start, make_backend):
-    config = make_config([make_site([make_backend(), make_backend()])], upgrade_timeout="2h")
-    done = run_command("check", write(tmp_path, config))
-    assert done.returncode == 0
-    assert "upgrade_timeout: is checked, but not used yet" in done.stdout
-    assert "upgrade_timeout: is checked, but not used yet" in start(config).stderr
-
-
 def test_the_dump_of_a_file_without_warnings_has_none(tmp_path):
     """The dump leaves out keys that have no effect."""
     balances = ({"method": "least_conn"}, {"salt": "pepper"})
@@ -264,7 +256,7 @@ def test_the_dump_of_a_file_without_warnings_has_none(tmp_path):
     again = write(tmp_path, dumped.stdout, "again.yaml")
     done = run_command("check", again, "--strict")
     assert done.returncode == 0, done.stdout
-    assert "upgrade_timeout" not in dumped.stdout and "queue" not in dumped.stdout
+    assert "queue" not in dumped.stdout
 
 
 def test_route_needs_the_address_of_a_fingerprint(tmp_path):

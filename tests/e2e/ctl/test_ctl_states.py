@@ -20,6 +20,12 @@ from support.waiting import wait_until
 RELOADS = (200, "reloaded: generation ")
 NO_TRIAL = (409, "there is no reload to confirm")
 STOPPING = (409, "reload refused: the daemon is stopping")
+NO_UPGRADE = {
+    "starting": "upgrade refused: this process does not serve yet",
+    "trial": "upgrade refused: a reload waits to be confirmed",
+    "leaving": "upgrade refused: the daemon is stopping",
+    "draining": "upgrade refused: the daemon is stopping",
+}
 CONFIRMED = (409, "reload refused: an earlier one waits to be confirmed")
 
 
@@ -102,7 +108,8 @@ def is_like(found, wanted):
     return found[0] == wanted[0] and found[1].startswith(wanted[1])
 
 
-# State: phase, /healthz, its reason, reload, confirm, what SIGTERM logs, exit code.
+# State: phase, /healthz, its reason, reload, confirm, what SIGTERM logs, exit code. Upgrades from
+# the states that allow one are in tests/e2e/upgrade.
 STATES = {
     "starting": ("starting", 503, "starting", RELOADS, NO_TRIAL, "draining: ", 0),
     "serving": ("serving", 200, "ok", RELOADS, NO_TRIAL, "draining: ", 0),
@@ -121,8 +128,10 @@ def test_commands(stage, state):
     assert status == healthz and reason in body["reason"]
     assert status_of(daemon)["phase"] == phase
     assert is_like(post(daemon, "reload"), reload)
+    if state in NO_UPGRADE:
+        assert post(daemon, "upgrade") == (409, NO_UPGRADE[state])
     assert is_like(post(daemon, "confirm"), confirm)
-    assert status_of(daemon)["phase"] == phase, "neither of them changes it"
+    assert status_of(daemon)["phase"] == phase, "none of them changes it"
 
 
 @pytest.mark.parametrize("state", STATES)
@@ -161,6 +170,7 @@ def test_commands_while_it_stops_at_once(one, hang):
         assert ask(socket_of(daemon), "GET", "/healthz")[1]["reason"] == "stopping"
         assert is_like(post(daemon, "reload"), STOPPING)
         assert is_like(post(daemon, "confirm"), NO_TRIAL)
+        assert post(daemon, "upgrade") == (409, "upgrade refused: the daemon is stopping")
         daemon.signal(signal.SIGTERM)
         assert status_of(daemon)["phase"] == "stopping"
     accept.unlink()

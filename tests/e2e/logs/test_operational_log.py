@@ -70,14 +70,13 @@ def test_a_file_gets_timestamps_in_a_service_too(make_backend, gate):
 
 def test_the_level_is_said_once(make_backend, gate):
     """A warning before the logger exists: a word in a terminal, a priority in the journal."""
-    top = {"upgrade_timeout": "1h"}
-    daemon = gate([make_backend(), make_backend()], top=top, daemon={"prefix": AS_JOURNAL})
+    daemon = gate([make_backend()], daemon={"prefix": AS_JOURNAL})
     daemon.stop()
-    assert re.search("^<4>/.*: upgrade_timeout: is checked", daemon.stderr, re.MULTILINE)
+    assert re.search("^<4>/.*: there is only one server", daemon.stderr, re.MULTILINE)
     assert "warning: " not in daemon.stderr
-    daemon = gate([make_backend(), make_backend()], top=top)
+    daemon = gate([make_backend()])
     daemon.stop()
-    assert re.search("^warning: /.*: upgrade_timeout: is checked", daemon.stderr, re.MULTILINE)
+    assert re.search("^warning: /.*: there is only one server", daemon.stderr, re.MULTILINE)
 
 
 @pytest.mark.parametrize("words", [["--frobnicate"], ["--config"], ["check", "--unit", "/none"]])

@@ -36,6 +36,7 @@ class NotingCommands final : public Commands {
         co_return outcome;
     }
     CommandOutcome confirm() override { return note("confirm"); }
+    boost::asio::awaitable<CommandOutcome> upgrade() override { co_return note("upgrade"); }
     CommandOutcome standby() override { return note("standby"); }
     CommandOutcome active() override { return note("active"); }
     boost::json::object status() override {

@@ -1,0 +1,190 @@
+#include "hand_over.hpp"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <boost/json/value_to.hpp>
+#include <boost/system/error_code.hpp>
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include "s3gate/control/findings_json.hpp"
+
+namespace s3gate::control {
+namespace {
+
+namespace json = boost::json;
+
+// MFD_NOEXEC_SEAL of memfd_create(2), which older headers lack. A host may demand it (sysctl
+// vm.memfd_noexec).
+constexpr unsigned kNotExecutable = 0x0008U;
+constexpr int kSeals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+// More than 262,144 backends and their names need.
+constexpr off_t kLargestFile = off_t{256} * 1024 * 1024;
+constexpr unsigned kMostFailures = 255;
+
+void append_line(std::string& text, const char* kind, json::value value) {
+    json::object line;
+    line[kind] = std::move(value);
+    text += json::serialize(line) + "\n";
+}
+
+json::object object_of(const HandOver::Backend& backend) {
+    json::object out;
+    out["group"] = json_text(backend.group);
+    out["server"] = json_text(backend.server);
+    out["address"] = json_text(backend.address);
+    out["up"] = backend.is_up;
+    out["marked"] = backend.is_marked;
+    out["failures"] = backend.failures;
+    out["failing_for_ms"] = backend.failing_for.count();
+    return out;
+}
+
+// Readers of members: a missing one, or one of another type, throws.
+std::string text_at(const json::value& object, std::string_view key) {
+    return std::string(object.at(key).as_string());
+}
+
+HandOver::Backend backend_of(const json::value& object) {
+    HandOver::Backend out;
+    out.group = text_at(object, "group");
+    out.server = text_at(object, "server");
+    out.address = text_at(object, "address");
+    out.is_up = object.at("up").as_bool();
+    out.is_marked = object.at("marked").as_bool();
+    out.failures = static_cast<unsigned>(std::clamp<std::int64_t>(
+        object.at("failures").to_number<std::int64_t>(), 0, kMostFailures));
+    out.failing_for = base::Duration(
+        std::max<std::int64_t>(object.at("failing_for_ms").to_number<std::int64_t>(), 0));
+    return out;
+}
+
+std::vector<base::IpAddress> addresses_of(const json::value& object) {
+    std::vector<base::IpAddress> out;
+    for (const json::value& item : object.at("addresses").as_array()) {
+        if (const auto address = base::IpAddress::parse(std::string_view(item.as_string()))) {
+            out.push_back(*address);
+        }
+    }
+    return out;
+}
+
+// False for a line of a kind that this version does not have.
+bool take(const json::object& line, HandOver& state) {
+    if (const json::value* const version = line.if_contains("s3gate")) {
+        state.version = version->as_string();
+    } else if (const json::value* const backend = line.if_contains("backend")) {
+        state.backends.push_back(backend_of(*backend));
+    } else if (const json::value* const name = line.if_contains("name")) {
+        std::vector<base::IpAddress> addresses = addresses_of(*name);
+        if (!addresses.empty()) {
+            state.names[text_at(*name, "host")] = std::move(addresses);
+        }
+    } else if (const json::value* const standby = line.if_contains("standby")) {
+        state.is_on_standby = standby->as_bool();
+    } else if (const json::value* const pid = line.if_contains("pid")) {
+        state.pid = static_cast<pid_t>(pid->to_number<std::int32_t>());
+    } else if (const json::value* const unit = line.if_contains("unit")) {
+        state.unit = unit->as_string();
+    } else {
+        return false;
+    }
+    return true;
+}
+
+bool take_line(std::string_view text, HandOver& state) {
+    boost::system::error_code error;
+    const json::value line = json::parse(text, error);
+    try {
+        return !error && take(line.as_object(), state);
+    } catch (const std::exception&) {
+        return false;
+    }
+}
+
+}  // namespace
+
+std::string text_of(const HandOver& state) {
+    std::string text;
+    append_line(text, "s3gate", json_text(state.version));
+    append_line(text, "pid", state.pid);
+    append_line(text, "unit", json_text(state.unit));
+    append_line(text, "standby", state.is_on_standby);
+    for (const auto& [host, addresses] : state.names) {
+        json::object name;
+        name["host"] = json_text(host);
+        json::array& list = name["addresses"].emplace_array();
+        for (const base::IpAddress& address : addresses) {
+            list.emplace_back(address.to_string());
+        }
+        append_line(text, "name", std::move(name));
+    }
+    for (const HandOver::Backend& backend : state.backends) {
+        append_line(text, "backend", object_of(backend));
+    }
+    return text;
+}
+
+ReadHandOver read_hand_over(std::string_view text) {
+    ReadHandOver out;
+    while (!text.empty()) {
+        const std::size_t end = std::min(text.find('\n'), text.size());
+        out.ignored += take_line(text.substr(0, end), out.state) ? 0 : 1;
+        text.remove_prefix(std::min(end + 1, text.size()));
+    }
+    return out;
+}
+
+base::Descriptor sealed_file(const std::string& text) {
+    const auto fail = [] { throw std::system_error(errno, std::generic_category(), "memfd"); };
+    constexpr const char* kName = "s3gate-hand-over";
+    constexpr unsigned kFlags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+    base::Descriptor file(::memfd_create(kName, kFlags | kNotExecutable));
+    if (!file && errno == EINVAL) {  // before Linux 6.3
+        file = base::Descriptor(::memfd_create(kName, kFlags));
+    }
+    if (!file) {
+        fail();
+    }
+    for (std::size_t written = 0; written < text.size();) {
+        const ssize_t some = ::write(file.get(), text.data() + written, text.size() - written);
+        if (some < 0) {
+            fail();
+        }
+        written += static_cast<std::size_t>(some);
+    }
+    if (::fcntl(file.get(), F_ADD_SEALS, kSeals) != 0 || ::lseek(file.get(), 0, SEEK_SET) != 0) {
+        fail();
+    }
+    return file;
+}
+
+std::optional<std::string> read_sealed_file(int descriptor) {
+    struct stat status{};
+    const int seals = ::fcntl(descriptor, F_GET_SEALS);
+    if (seals < 0 || (seals & kSeals) != kSeals || ::fstat(descriptor, &status) != 0 ||
+        status.st_size > kLargestFile) {
+        return std::nullopt;
+    }
+    std::string text(static_cast<std::size_t>(status.st_size), '\0');
+    for (std::size_t done = 0; done < text.size();) {
+        const ssize_t some =
+            ::pread(descriptor, text.data() + done, text.size() - done, static_cast<off_t>(done));
+        if (some <= 0) {
+            return std::nullopt;
+        }
+        done += static_cast<std::size_t>(some);
+    }
+    return text;
+}
+
+}  // namespace s3gate::control

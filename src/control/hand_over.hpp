@@ -1,0 +1,57 @@
+// What a process tells its successor in an upgrade beside the listening sockets: the state that
+// checks and look-ups would have to find out again. One JSON object a line. The two processes may
+// have different versions, so a reader ignores lines and members that it does not know. Any thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "s3gate/base/clock.hpp"
+#include "s3gate/base/descriptor.hpp"
+#include "s3gate/state/snapshot.hpp"
+
+namespace s3gate::control {
+
+struct HandOver {
+    // A backend that is not as a fresh one: down, or with failures that requests noticed.
+    struct Backend {
+        std::string group;    // state::Group::name
+        std::string server;   // as configured
+        std::string address;  // "ip:port"
+        bool is_up = true;    // by the active checks
+        bool is_marked = false;
+        unsigned failures = 0;         // passively counted, at most 255
+        base::Duration failing_for{};  // since the last of them
+    };
+
+    std::string version;
+    pid_t pid = 0;
+    // The settings of the unit in which the service was started, as Lineage::unit has them.
+    std::string unit;
+    std::vector<Backend> backends;
+    state::Resolution names;
+    bool is_on_standby = false;
+};
+
+std::string text_of(const HandOver& state);
+
+// A text that another version wrote, or garbage: what can be read of it. `ignored` is the number of
+// lines without use.
+struct ReadHandOver {
+    HandOver state;
+    std::size_t ignored = 0;
+};
+ReadHandOver read_hand_over(std::string_view text);
+
+// An anonymous file with that content, which nobody can change any more (memfd_create(2),
+// F_ADD_SEALS of fcntl(2)). Throws std::system_error.
+base::Descriptor sealed_file(const std::string& text);
+// Its content; nullopt if the file can still change, or cannot be read.
+std::optional<std::string> read_sealed_file(int descriptor);
+
+}  // namespace s3gate::control

@@ -1,0 +1,287 @@
+#include "old_processes.hpp"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <boost/asio/as_tuple.hpp>
+#include <boost/asio/buffer.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/detached.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <boost/asio/read_until.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <boost/json/array.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
+#include <iterator>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "s3gate/control/findings_json.hpp"
+
+namespace s3gate::control {
+
+namespace asio = boost::asio;
+namespace json = boost::json;
+using asio::local::stream_protocol;
+
+namespace {
+
+constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
+// More than 262,144 servers need.
+constexpr std::size_t kLongestReport = std::size_t{128} * 1024 * 1024;
+
+std::int64_t number_at(const json::value& object, std::string_view key) {
+    return object.at(key).to_number<std::int64_t>();
+}
+
+OldProcessReport report_of(const json::value& object) {
+    OldProcessReport out;
+    out.pid = static_cast<pid_t>(number_at(object, "pid"));
+    out.version = object.at("version").as_string();
+    out.connections = number_at(object, "connections");
+    out.requests = number_at(object, "requests");
+    for (const json::value& item : object.at("room").as_array()) {
+        out.room.push_back({std::string(item.at("group").as_string()),
+                            std::string(item.at("server").as_string()),
+                            static_cast<std::int32_t>(number_at(item, "requests"))});
+    }
+    return out;
+}
+
+// The queue of the link takes many commands of a few letters; a process that reads none of them for
+// that long is stuck, and misses this one.
+void tell(stream_protocol::socket& link, std::string_view command) {
+    const std::string line = std::string(command) + "\n";
+    ::send(link.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+
+// The cell of each server with max_connections at which requests of an old process hold room.
+using Room = std::map<state::CellId, std::int32_t>;
+Room room_of(const OldProcessReport& report, const state::Snapshot& snapshot) {
+    Room out;
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        for (const state::GroupServer& server : group.servers) {
+            if (server.max_connections == 0) {
+                continue;
+            }
+            for (const HeldRoom& held : report.room) {
+                if (held.group == group.name && held.server == server.config->text) {
+                    out[server.room] += std::max(held.requests, 0);
+                }
+            }
+        }
+    }
+    return out;
+}
+
+}  // namespace
+
+std::string text_of(const OldProcessReport& report) {
+    json::object out;
+    out["pid"] = report.pid;
+    out["version"] = json_text(report.version);
+    out["connections"] = report.connections;
+    out["requests"] = report.requests;
+    json::array& room = out["room"].emplace_array();
+    for (const HeldRoom& held : report.room) {
+        json::object item;
+        item["group"] = json_text(held.group);
+        item["server"] = json_text(held.server);
+        item["requests"] = held.requests;
+        room.push_back(std::move(item));
+    }
+    return json::serialize(out);
+}
+
+std::optional<OldProcessReport> read_report(std::string_view text) {
+    boost::system::error_code error;
+    const json::value object = json::parse(text, error);
+    if (error) {
+        return std::nullopt;
+    }
+    try {
+        return report_of(object);
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+}
+
+struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
+    explicit Impl(Parts parts_) : parts(std::move(parts_)) {}
+
+    struct Process {
+        Process(asio::io_context& context, int link) : socket(context, stream_protocol(), link) {}
+        stream_protocol::socket socket;
+        OldProcessReport report;
+        Room room;  // as it counts on the board
+    };
+    using Pointer = std::shared_ptr<Process>;
+
+    void begin_to_follow(const Pointer& process);
+    static asio::awaitable<void> follow(std::shared_ptr<Impl> self, Pointer process);
+    void take(Process& process, std::string_view line);
+    void become_main();
+    void hurry_oldest();
+    void count(Process& process, const Room& now);
+    void end(const Pointer& process);
+
+    Parts parts;
+    std::vector<Pointer> processes;  // the oldest first
+    Pointer before;                  // one of them, until it has said who is main
+    bool is_closed = false;
+};
+
+void OldProcesses::Impl::begin_to_follow(const Pointer& process) {
+    asio::co_spawn(parts.context, follow(shared_from_this(), process), asio::detached);
+}
+
+asio::awaitable<void> OldProcesses::Impl::follow(std::shared_ptr<Impl> self, Pointer process) {
+    std::string text;
+    for (;;) {
+        const auto [error, size] = co_await asio::async_read_until(
+            process->socket, asio::dynamic_buffer(text, kLongestReport), '\n', kTuple);
+        if (self->is_closed || !process->socket.is_open()) {
+            co_return;
+        }
+        if (error) {
+            self->end(process);
+            co_return;
+        }
+        self->take(*process, std::string_view(text).substr(0, size - 1));
+        text.erase(0, size);
+    }
+}
+
+void OldProcesses::Impl::take(Process& process, std::string_view line) {
+    if (line == link_command::kYouAreMain) {
+        tell(process.socket, link_command::kIAmMain);
+        become_main();
+    } else if (line == link_command::kStandby || line == link_command::kActive) {
+        parts.on_standby(line == link_command::kStandby);
+    } else if (auto report = read_report(line)) {
+        process.report = std::move(*report);
+        count(process, room_of(process.report, *parts.snapshot()));
+    }
+}
+
+// From now on the older processes report to this one.
+void OldProcesses::Impl::become_main() {
+    if (!before) {
+        return;
+    }
+    const Pointer last = std::exchange(before, nullptr);
+    for (const Pointer& process : processes) {
+        if (process != last) {
+            begin_to_follow(process);
+        }
+    }
+    hurry_oldest();
+    parts.on_main();
+}
+
+void OldProcesses::Impl::hurry_oldest() {
+    const std::size_t surplus = processes.size() - std::min(processes.size(), kMost);
+    if (surplus > 0) {
+        spdlog::warn("{} old processes still serve clients; the oldest end their tunnels",
+                     processes.size());
+    }
+    for (std::size_t i = 0; i < surplus; ++i) {
+        tell(processes[i]->socket, link_command::kHurry);
+    }
+}
+
+// One change for each cell: between two a waiting request would see room that there is not. A cell
+// with another owner has lost what was counted there.
+void OldProcesses::Impl::count(Process& process, const Room& now) {
+    Room change = now;
+    for (const auto& [cell, requests] : process.room) {
+        if (parts.board.is_current(state::CellKind::backend, cell)) {
+            change[cell] -= requests;
+        }
+    }
+    for (const auto& [cell, requests] : change) {
+        if (requests != 0) {
+            parts.board.add_occupied(cell.index, requests);
+        }
+    }
+    process.room = now;
+}
+
+void OldProcesses::Impl::end(const Pointer& process) {
+    count(*process, {});
+    if (process == before) {
+        become_main();  // it crashed: nobody else is there
+    }
+    std::erase(processes, process);
+    spdlog::info("the old process{} has ended",
+                 process->report.pid > 0 ? " " + std::to_string(process->report.pid) : "");
+}
+
+OldProcesses::OldProcesses(Parts parts) : impl_(std::make_shared<Impl>(std::move(parts))) {}
+
+OldProcesses::~OldProcesses() {
+    impl_->is_closed = true;
+    for (const Impl::Pointer& process : impl_->processes) {
+        process->socket.close();
+    }
+}
+
+void OldProcesses::add(std::vector<base::Descriptor> links) {
+    for (base::Descriptor& link : links) {
+        const int flags = ::fcntl(link.get(), F_GETFL);
+        if (flags < 0 || ::fcntl(link.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+            continue;
+        }
+        const auto process = std::make_shared<Impl::Process>(impl_->parts.context, link.release());
+        impl_->processes.push_back(process);
+    }
+    if (!impl_->processes.empty()) {
+        impl_->before = impl_->processes.back();
+        impl_->begin_to_follow(impl_->before);
+    }
+}
+
+void OldProcesses::release() {
+    for (const Impl::Pointer& process : impl_->processes) {
+        impl_->count(*process, {});
+        process->socket.close();
+    }
+    impl_->processes.clear();
+    impl_->before = nullptr;
+}
+
+bool OldProcesses::empty() const {
+    return impl_->processes.empty();
+}
+
+void OldProcesses::tell_all(std::string_view command) {
+    for (const Impl::Pointer& process : impl_->processes) {
+        tell(process->socket, command);
+    }
+}
+
+std::size_t OldProcesses::size() const {
+    return impl_->processes.size();
+}
+
+std::vector<OldProcessReport> OldProcesses::reports() const {
+    std::vector<OldProcessReport> out;
+    std::ranges::transform(impl_->processes, std::back_inserter(out),
+                           [](const Impl::Pointer& process) { return process->report; });
+    return out;
+}
+
+std::vector<base::Descriptor> OldProcesses::copy_links() const {
+    std::vector<base::Descriptor> out;
+    for (const Impl::Pointer& process : impl_->processes) {
+        out.emplace_back(::fcntl(process->socket.native_handle(), F_DUPFD_CLOEXEC, 0));
+    }
+    return out;
+}
+
+}  // namespace s3gate::control

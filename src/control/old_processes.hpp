@@ -1,0 +1,101 @@
+// The processes before this one in which clients are still served after an upgrade. They obey its
+// commands and report what they still do. The other side is successor_link.hpp. Control thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "s3gate/base/clock.hpp"
+#include "s3gate/base/descriptor.hpp"
+#include "s3gate/state/board.hpp"
+#include "s3gate/state/snapshot.hpp"
+
+namespace s3gate::control {
+
+// Requests that hold room at a server with max_connections.
+struct HeldRoom {
+    std::string group;
+    std::string server;  // as configured
+    std::int32_t requests = 0;
+};
+
+// What an old process still does.
+struct OldProcessReport {
+    pid_t pid = 0;
+    std::string version;
+    std::int64_t connections = 0;
+    std::int64_t requests = 0;  // in progress, tunnels included
+    std::vector<HeldRoom> room;
+};
+std::string text_of(const OldProcessReport& report);
+// nullopt for a text that is no report.
+std::optional<OldProcessReport> read_report(std::string_view text);
+
+// The commands, as they stand on the link: a line each.
+namespace link_command {
+inline constexpr std::string_view kReopenLogs = "reopen-logs";
+// Finish the requests in progress, within shutdown_timeout.
+inline constexpr std::string_view kDrain = "drain";
+inline constexpr std::string_view kStop = "stop";
+// End tunnels and endless answers; requests have their time.
+inline constexpr std::string_view kHurry = "hurry";
+// The answer to kYouAreMain.
+inline constexpr std::string_view kIAmMain = "i-am-main";
+// The other way, before the reports. What an operator commanded while the successor started:
+inline constexpr std::string_view kStandby = "standby";
+inline constexpr std::string_view kActive = "active";
+// At last: the service manager takes the successor for its own now.
+inline constexpr std::string_view kYouAreMain = "you-are-main";
+}  // namespace link_command
+
+class OldProcesses {
+  public:
+    // Where there are more, the oldest end their tunnels: only requests keep them.
+    static constexpr std::size_t kMost = 4;
+    // So many are never there: no upgrade is possible then. Requests of a minute and an upgrade
+    // each ten seconds need seven.
+    static constexpr std::size_t kLimit = 16;
+
+    struct Parts {
+        boost::asio::io_context& context;
+        // Room that they hold counts here, for the servers of the present snapshot.
+        state::Board& board;
+        std::function<std::shared_ptr<const state::Snapshot>()> snapshot;
+        // Called once the service manager takes this process for its own, or when the process
+        // before is gone.
+        std::function<void()> on_main;
+        // An operator's last command to the process before.
+        std::function<void(bool is_on_standby)> on_standby;
+    };
+    explicit OldProcesses(Parts parts);
+    ~OldProcesses();
+    OldProcesses(const OldProcesses&) = delete;
+    OldProcesses& operator=(const OldProcesses&) = delete;
+
+    // Takes over the links to them, the oldest first. The last one is the process before; the
+    // others report to that one until it says who is main.
+    void add(std::vector<base::Descriptor> links);
+    // They have another successor: forgets them without a word.
+    void release();
+    bool empty() const;
+    // Sends the command to all of them; one that is gone gets nothing.
+    void tell_all(std::string_view command);
+    std::size_t size() const;
+    // Their last reports, the oldest first. A process that has not reported yet has no number.
+    std::vector<OldProcessReport> reports() const;
+    // Copies of the links for a successor, the oldest first.
+    std::vector<base::Descriptor> copy_links() const;
+
+  private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace s3gate::control

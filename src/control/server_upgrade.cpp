@@ -1,0 +1,116 @@
+// What an upgrade is: the new process takes over, the old one serves the clients that it has
+// (docs/architecture.md, "Upgrade").
+#include <spdlog/spdlog.h>
+
+#include <boost/system/error_code.hpp>
+#include <chrono>
+#include <functional>
+#include <string>
+#include <utility>
+
+#include "server_impl.hpp"
+
+namespace s3gate::control {
+namespace {
+
+using boost::system::error_code;
+
+// For clients that asked this process for something before its successor had the command socket.
+constexpr base::Duration kLastAnswers = std::chrono::seconds{1};
+
+}  // namespace
+
+// A reload under way ends first: the successor reads the configuration itself.
+asio::awaitable<CommandOutcome> Server::Impl::upgrade() {
+    // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
+    const std::function<asio::awaitable<CommandOutcome>()> work = [this] {
+        return succession->upgrade();
+    };
+    CommandOutcome outcome = co_await reloader->exclusively("upgrade", work);
+    if (is_answering) {
+        old_end.expires_after(kLastAnswers);
+        old_end.async_wait([this](error_code error) {
+            if (!error) {
+                end_command_socket();
+            }
+        });
+    }
+    // A successor may have taken the path of the command socket before it failed.
+    if (!outcome.is_done && control_socket && !control_socket->is_in_place() &&
+        obstacle_to_reload().empty()) {
+        follow_configuration(Operators(config().admin.operators));
+    }
+    co_return outcome;
+}
+
+std::string Server::Impl::obstacle_to_upgrade() const {
+    if (phase == Phase::starting) {
+        return "this process does not serve yet";
+    }
+    return reloader->confirm_until() ? "a reload waits to be confirmed" : obstacle_to_reload();
+}
+
+// From here on both processes accept clients, until the one before is told. The command socket
+// changes its owner first: whoever hears that this process serves finds it there.
+void Server::Impl::take_over() {
+    deployment->listen();
+    open_control_socket(*std::exchange(first_operators, std::nullopt));
+    accept_clients();
+}
+
+void Server::Impl::give_up_start(const std::string& reason) {
+    lineage.predecessor->tell_failure(reason);
+    stop_now(reason.c_str());
+}
+
+void Server::Impl::become_main() {
+    is_main = true;
+    if (phase == Phase::serving) {
+        tell_service_manager();
+    } else if (phase != Phase::starting) {
+        call(hooks.stopping);  // a signal came first
+    }
+}
+
+// The other process has the listening sockets and the command socket. This one serves the clients
+// that it has. What the service manager takes only from the main process comes first.
+void Server::Impl::hand_over_to(int pid, const std::set<std::string>& unused) {
+    deployment->hand_over(unused, shared.workers);
+    if (hooks.succeeded != nullptr) {
+        hooks.succeeded(hooks.context, pid);
+    }
+    is_main = false;
+    phase = Phase::handed_over;
+    is_answering = true;  // upgrade() ends it
+    await_end();
+}
+
+// Nobody asks this process any more.
+void Server::Impl::end_command_socket() {
+    control_socket.reset();
+    is_answering = false;
+    old_end.expires_after(config().upgrade_timeout);
+    old_end.async_wait([this](error_code error) {
+        if (!error) {
+            stop_now("upgrade_timeout is over");
+        }
+    });
+}
+
+void Server::Impl::on_link_command(std::string_view command) {
+    if (command == link_command::kReopenLogs) {
+        deployment->reopen_logs();
+    } else if (command == link_command::kHurry) {
+        spdlog::info("many upgrades: tunnels end now, requests go on");
+        for (const proxy::WorkerHandle& worker : shared.workers) {
+            worker.post_hurry();
+        }
+    } else if (command == link_command::kDrain && phase == Phase::handed_over) {
+        is_drained_by_link = true;
+        begin_drain();
+    } else if (command == link_command::kStop) {
+        stop_now("its successor stops");
+    }
+}
+
+}  // namespace s3gate::control

@@ -1,0 +1,271 @@
+#include "succession.hpp"
+
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/use_awaitable.hpp>
+#include <exception>
+#include <fstream>
+#include <map>
+#include <tuple>
+#include <utility>
+
+#include "in_background.hpp"
+#include "s3gate/policy/passive_fails.hpp"
+#include "timer.hpp"
+
+namespace s3gate::control {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr base::Duration kAnswerPoll{1};
+
+// The clock of passive marks (net::Reactor::now_ms).
+std::uint64_t now_ms() {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(base::Clock::now().time_since_epoch())
+            .count());
+}
+
+std::uint64_t before(std::uint64_t now, std::uint64_t then) {
+    return now > then ? now - then : 0;
+}
+
+CommandOutcome failure(std::string reason) {
+    return {.is_done = false, .message = "upgrade failed: " + std::move(reason)};
+}
+
+// Programs that start a daemon, wait for its end and know nothing of MAINPID (sd_notify(3)).
+constexpr auto kSupervisors =
+    std::to_array<std::string_view>({"tini", "docker-init", "dumb-init", "catatonit", "runsv",
+                                     "s6-supervise", "supervisord", "daemontools", "supervise"});
+
+// The name of such a parent; empty if the parent is another one.
+std::string find_supervisor() {
+    std::ifstream in("/proc/" + std::to_string(::getppid()) + "/comm");
+    std::string name;
+    std::getline(in, name);
+    return std::ranges::find(kSupervisors, name) != kSupervisors.end() ? name : std::string();
+}
+
+OldProcessReport report_of(const state::Snapshot& snapshot, const state::Board& board) {
+    OldProcessReport report;
+    report.pid = ::getpid();
+    report.version = S3GATE_VERSION;
+    report.connections = board.connections();
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        report.requests += board.group_requests(group.cell);
+        for (const state::GroupServer& server : group.servers) {
+            const std::int32_t held =
+                server.max_connections > 0 ? board.occupied(server.room.index) : 0;
+            if (held > 0) {
+                report.room.push_back({group.name, server.config->text, held});
+            }
+        }
+    }
+    return report;
+}
+
+}  // namespace
+
+HandOver inherited_state(const Server::Lineage& lineage) {
+    if (!lineage.predecessor) {
+        return {};
+    }
+    const auto text = lineage.predecessor->state();
+    ReadHandOver read = read_hand_over(text.value_or(std::string()));
+    if (!text) {
+        spdlog::warn("upgrade: the state of the process before cannot be read");
+    } else if (read.ignored > 0) {
+        spdlog::info("upgrade: the process before (s3gate {}) told {} things that are unknown here",
+                     read.state.version, read.ignored);
+    }
+    return std::move(read.state);
+}
+
+std::vector<HandOver::Backend> backends_of(const state::Snapshot& snapshot,
+                                           const state::Board& board) {
+    std::vector<HandOver::Backend> out;
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        for (const state::Peer& peer : group.peers) {
+            const policy::PassiveState passive = board.passive(peer.slot);
+            if (board.is_up(peer.slot) && passive == policy::PassiveState{}) {
+                continue;
+            }
+            const policy::PassiveFacts facts = policy::facts_of(passive);
+            out.push_back({group.name, group.servers[peer.server].config->text, peer.address_text,
+                           board.is_up(peer.slot), facts.is_marked, facts.fails,
+                           base::Duration(before(now_ms(), facts.since_ms))});
+        }
+    }
+    return out;
+}
+
+void restore(const std::vector<HandOver::Backend>& backends, const state::Snapshot& snapshot,
+             state::Board& board) {
+    using Key = std::tuple<std::string_view, std::string_view, std::string_view>;
+    std::map<Key, const HandOver::Backend*> known;
+    for (const HandOver::Backend& backend : backends) {
+        known[{backend.group, backend.server, backend.address}] = &backend;
+    }
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        for (const state::Peer& peer : group.peers) {
+            const auto found = known.find(
+                {group.name, group.servers[peer.server].config->text, peer.address_text});
+            if (found == known.end()) {
+                continue;
+            }
+            const HandOver::Backend& backend = *found->second;
+            const auto ago = static_cast<std::uint64_t>(backend.failing_for.count());
+            board.set_up(peer.slot, backend.is_up);
+            board.replace_passive(
+                peer.slot, {},
+                policy::state_of({backend.failures, backend.is_marked, before(now_ms(), ago)}));
+        }
+    }
+}
+
+Succession::Succession(Parts parts)
+    : parts_(std::move(parts)),
+      old_processes_(OldProcesses::Parts{
+          parts_.context, parts_.board, [this] { return parts_.deployment.snapshot(); },
+          [this] { parts_.on_main(); },
+          [this](bool is_on_standby) { parts_.on_standby(is_on_standby); }}) {
+    if (parts_.lineage.predecessor) {
+        old_processes_.add(parts_.lineage.predecessor->take_links());
+    }
+}
+
+std::string Succession::find_obstacle() const {
+    if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {
+        return obstacle;
+    }
+    if (::getpid() == 1) {
+        return "this process is number 1 of its container, which would end with it; replace the "
+               "container";
+    }
+    if (const std::string parent = find_supervisor(); !parent.empty()) {
+        return parent +
+               " started this process and would take the upgrade for its end; restart it "
+               "there";
+    }
+    if (old_processes_.size() >= OldProcesses::kLimit) {
+        return std::to_string(old_processes_.size()) + " old processes still serve clients";
+    }
+    return parts_.lineage.program.empty() ? "the program of this process is not found" : "";
+}
+
+asio::awaitable<CommandOutcome> Succession::upgrade() {
+    CommandOutcome outcome;
+    if (const std::string obstacle = find_obstacle(); !obstacle.empty()) {
+        outcome = {.is_done = false, .message = "upgrade refused: " + obstacle};
+    } else {
+        try {
+            outcome = co_await start_successor();
+        } catch (const std::exception& error) {
+            outcome = failure(error.what());
+        }
+    }
+    for (const config::Problem& warning : outcome.warnings) {
+        spdlog::warn("{}", warning.to_string());
+    }
+    spdlog::log(outcome.is_done ? spdlog::level::info : spdlog::level::err, "{}", outcome.message);
+    co_return outcome;
+}
+
+asio::awaitable<CommandOutcome> Succession::start_successor() {
+    spdlog::info("upgrade: starting {}", parts_.lineage.program);
+    was_on_standby_ = parts_.is_on_standby();
+    Successor successor(parts_.context, plan());
+    starting_ = &successor;
+    const std::string reason = co_await successor.serves(kLongestStart);
+    starting_ = nullptr;
+    if (!reason.empty()) {
+        co_return failure("the new process does not serve: " + reason);
+    }
+    hand_over_to(successor);
+    CommandOutcome outcome{.message =
+                               "upgraded: process " + std::to_string(successor.pid()) + " serves"};
+    co_await judge_unit(outcome);
+    co_await wait_for_answer();
+    co_return outcome;
+}
+
+void Succession::cancel() {
+    if (starting_ != nullptr) {
+        starting_->cancel("this process was told to stop");
+    }
+}
+
+SuccessorPlan Succession::plan() {
+    SuccessorPlan out;
+    out.program = parts_.lineage.program;
+    out.arguments = parts_.lineage.arguments;
+    out.sockets = parts_.deployment.copy_sockets();
+    out.links = old_processes_.copy_links();
+    HandOver state;
+    state.version = S3GATE_VERSION;
+    state.pid = ::getpid();
+    state.unit = parts_.lineage.unit;
+    state.names = parts_.names.addresses();
+    state.is_on_standby = was_on_standby_;
+    state.backends = backends_of(*parts_.deployment.snapshot(), parts_.board);
+    out.state = sealed_file(text_of(state));
+    return out;
+}
+
+// The service manager is told first: the successor may speak to it once it hears of this.
+void Succession::hand_over_to(Successor& successor) {
+    const bool is_on_standby = parts_.is_on_standby();
+    parts_.on_handed_over(successor.pid(), successor.unused());
+    old_processes_.release();
+    std::string first;
+    const auto say = [&](std::string_view line) { (first += line) += '\n'; };
+    if (is_on_standby != was_on_standby_) {
+        say(is_on_standby ? link_command::kStandby : link_command::kActive);
+    }
+    say(link_command::kYouAreMain);
+    link_ = std::make_unique<SuccessorLink>(
+        parts_.context, successor.take_link(), std::move(first),
+        [this] { return report_of(*parts_.deployment.snapshot(), parts_.board); },
+        [this](std::string_view command) { take_command(command); });
+}
+
+void Succession::take_command(std::string_view command) {
+    if (command == link_command::kIAmMain) {
+        has_answer_ = true;
+    } else {
+        parts_.on_command(command);
+    }
+}
+
+// Whoever is told of the upgrade may command the new process at once.
+asio::awaitable<void> Succession::wait_for_answer() {
+    Timer pause(parts_.context);
+    const base::TimePoint end = base::Clock::now() + kLongestAnswer;
+    while (!has_answer_ && base::Clock::now() < end) {
+        pause.expires_after(kAnswerPoll);
+        co_await pause.async_wait(asio::use_awaitable);
+    }
+}
+
+asio::awaitable<void> Succession::judge_unit(CommandOutcome& outcome) const {
+    if (parts_.lineage.read_unit == nullptr || parts_.lineage.unit.empty()) {
+        co_return;
+    }
+    // A pointer to a function: nothing to destroy twice (PR 99576).
+    const std::string unit = co_await in_background(parts_.lineage.read_unit);
+    if (unit != parts_.lineage.unit) {
+        outcome.warnings.push_back(
+            {{},
+             {},
+             "the unit of the service is another one than at its start; the user, the "
+             "limits and the sandbox change with `systemctl restart`"});
+    }
+}
+
+}  // namespace s3gate::control

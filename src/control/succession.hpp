@@ -1,0 +1,98 @@
+// The place of this process among those that serve at the same addresses in turn: what it takes
+// over from the process before, the old processes that it commands, and its own successor
+// (docs/architecture.md, "Upgrade"). Owned by the control loop. Control thread only.
+#pragma once
+
+#include <boost/asio/awaitable.hpp>
+#include <boost/asio/io_context.hpp>
+#include <functional>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "commands.hpp"
+#include "deployment.hpp"
+#include "hand_over.hpp"
+#include "name_service.hpp"
+#include "old_processes.hpp"
+#include "s3gate/control/server.hpp"
+#include "s3gate/state/board.hpp"
+#include "successor.hpp"
+#include "successor_link.hpp"
+
+namespace s3gate::control {
+
+class Succession {
+  public:
+    // A new process that does not serve by then is killed.
+    static constexpr base::Duration kLongestStart = std::chrono::seconds{60};
+
+    // The successor's answer that it is main; it has that long.
+    static constexpr base::Duration kLongestAnswer = std::chrono::seconds{1};
+
+    // They outlive the object.
+    struct Parts {
+        boost::asio::io_context& context;
+        Server::Lineage& lineage;
+        state::Board& board;
+        Deployment& deployment;
+        const NameService& names;
+        // The reason why no upgrade is possible now; empty if one is.
+        std::function<std::string()> obstacle;
+        std::function<bool()> is_on_standby;
+        // The service manager takes this process for its own.
+        std::function<void()> on_main;
+        // An operator's last command to the process before.
+        std::function<void(bool is_on_standby)> on_standby;
+        // The process with that number accepts the clients from now on, but not those of the
+        // listeners in `unused` (ListenerTable::take_named()).
+        std::function<void(int pid, const std::set<std::string>& unused)> on_handed_over;
+        // A link_command of the successor.
+        std::function<void(std::string_view)> on_command;
+    };
+
+    explicit Succession(Parts parts);
+    Succession(const Succession&) = delete;
+    Succession& operator=(const Succession&) = delete;
+
+    // Starts the binary that stands at this one's path now and hands over to it once it serves.
+    // After a failure this process goes on as before. The outcome is logged too. One at a time.
+    boost::asio::awaitable<CommandOutcome> upgrade();
+    // Ends a successor that does not serve yet: this process stops.
+    void cancel();
+    OldProcesses& old_processes() { return old_processes_; }
+    const OldProcesses& old_processes() const { return old_processes_; }
+
+  private:
+    boost::asio::awaitable<CommandOutcome> start_successor();
+    std::string find_obstacle() const;
+    SuccessorPlan plan();
+    void hand_over_to(Successor& successor);
+    void take_command(std::string_view command);
+    boost::asio::awaitable<void> wait_for_answer();
+    // Adds a warning if the unit of the service has changed since the service was started.
+    boost::asio::awaitable<void> judge_unit(CommandOutcome& outcome) const;
+
+    Parts parts_;
+    OldProcesses old_processes_;
+    Successor* starting_ = nullptr;        // while one starts
+    bool was_on_standby_ = false;          // when it was started
+    bool has_answer_ = false;              // it is main
+    std::unique_ptr<SuccessorLink> link_;  // once this process has handed over
+};
+
+// What the process before knew; nothing where there is none. A line in the log tells of a text that
+// cannot be read.
+HandOver inherited_state(const Server::Lineage& lineage);
+
+// The backends that are not as fresh ones.
+std::vector<HandOver::Backend> backends_of(const state::Snapshot& snapshot,
+                                           const state::Board& board);
+// Puts them on the board. A verdict holds until a check of this process has one; a mark lasts as
+// long as it would have.
+void restore(const std::vector<HandOver::Backend>& backends, const state::Snapshot& snapshot,
+             state::Board& board);
+
+}  // namespace s3gate::control

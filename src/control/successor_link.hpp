@@ -1,0 +1,37 @@
+// The connection of an old process to its successor, or to the successor's successor: commands come
+// in, reports go out. The other side is old_processes.hpp. Control thread.
+#pragma once
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/local/stream_protocol.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "old_processes.hpp"
+#include "s3gate/base/clock.hpp"
+
+namespace s3gate::control {
+
+class SuccessorLink {
+  public:
+    static constexpr base::Duration kReportEvery{250};
+
+    // Sends `first` at once: lines, each with its end. `report` makes what is sent regularly;
+    // `on_command` takes a link_command. Both are called in the loop until
+    // this object is destroyed. The end of the successor ends nothing.
+    SuccessorLink(boost::asio::io_context& context,
+                  boost::asio::local::stream_protocol::socket socket, std::string first,
+                  std::function<OldProcessReport()> report,
+                  std::function<void(std::string_view)> on_command);
+    ~SuccessorLink();
+    SuccessorLink(const SuccessorLink&) = delete;
+    SuccessorLink& operator=(const SuccessorLink&) = delete;
+
+  private:
+    struct Impl;
+    std::shared_ptr<Impl> impl_;
+};
+
+}  // namespace s3gate::control
