@@ -291,6 +291,10 @@ void Stream::close() {
         return;
     }
     reactor_.forget(*this);
+    // A process that an upgrade starts holds a copy until its program runs. As long as there is
+    // one, the close alone would leave the registration, and its events would reach whatever has
+    // this object's place by then.
+    reactor_.remove(fd_);
     ::close(fd_);
     fd_ = -1;
     readable_ = false;

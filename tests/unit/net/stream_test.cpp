@@ -378,6 +378,21 @@ TEST_F(Streams, SayHowTheyClose) {
         << "the far end learns of the reset";
 }
 
+// A fork copies all descriptors. The next client's stream may have the same place in memory.
+TEST_F(Streams, HearNothingOfAnEarlierConnectionThatAnotherProcessHolds) {
+    const base::Descriptor held(::dup(stream.descriptor()));
+    stream.close();
+    TcpPair next;
+    ASSERT_TRUE(stream.open(next.ours.release()));
+    loop.settle();
+    send("late");
+    pair.theirs.close();
+    loop.settle();
+
+    EXPECT_FALSE(stream.is_broken());
+    EXPECT_TRUE(stream.is_silent());
+}
+
 TEST(StreamOpen, RefusesWhatCannotBeRegistered) {
     Loop loop;
     Stream stream(loop.reactor);
