@@ -101,6 +101,8 @@ class Deployment {
     void keep_sockets() { listeners_.keep(); }
     // Copies of them with their names, for a successor.
     std::vector<PassedSocket> copy_sockets() const { return listeners_.copies(); }
+    // Those that close soon; see ListenerTable::closing().
+    std::vector<BoundSocket> closing_sockets() const { return listeners_.closing(); }
     // From now on they end with this process. Call it before the workers close them.
     void release_sockets() { listeners_.release(); }
     // Whoever connects from now on is refused. Call it while the workers' sockets are open.

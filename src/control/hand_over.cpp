@@ -78,6 +78,11 @@ std::vector<base::IpAddress> addresses_of(const json::value& object) {
     return out;
 }
 
+BoundSocket socket_of(const json::value& object) {
+    const auto address = base::SocketAddress::parse(text_at(object, "address"));
+    return {address.value(), object.at("inode").to_number<std::uint64_t>()};
+}
+
 // False for a line of a kind that this version does not have.
 bool take(const json::object& line, HandOver& state) {
     if (const json::value* const version = line.if_contains("s3gate")) {
@@ -91,6 +96,8 @@ bool take(const json::object& line, HandOver& state) {
         }
     } else if (const json::value* const standby = line.if_contains("standby")) {
         state.is_on_standby = standby->as_bool();
+    } else if (const json::value* const closing = line.if_contains("closing")) {
+        state.closing.push_back(socket_of(*closing));
     } else if (const json::value* const pid = line.if_contains("pid")) {
         state.pid = static_cast<pid_t>(pid->to_number<std::int32_t>());
     } else if (const json::value* const unit = line.if_contains("unit")) {
@@ -127,6 +134,12 @@ std::string text_of(const HandOver& state) {
             list.emplace_back(address.to_string());
         }
         append_line(text, "name", std::move(name));
+    }
+    for (const BoundSocket& socket : state.closing) {
+        json::object closing;
+        closing["address"] = socket.address.to_string();
+        closing["inode"] = socket.inode;
+        append_line(text, "closing", std::move(closing));
     }
     for (const HandOver::Backend& backend : state.backends) {
         append_line(text, "backend", object_of(backend));

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "inherited_sockets.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/base/descriptor.hpp"
 #include "s3gate/state/snapshot.hpp"
@@ -36,6 +37,8 @@ struct HandOver {
     std::vector<Backend> backends;
     state::Resolution names;
     bool is_on_standby = false;
+    // Listening sockets without use, here or in an earlier process, which close soon.
+    std::vector<BoundSocket> closing;
 };
 
 std::string text_of(const HandOver& state);

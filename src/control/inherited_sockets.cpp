@@ -66,6 +66,17 @@ std::string socket_name(std::string_view identity, std::size_t place) {
     return listener_name(identity) + "-" + std::to_string(place);
 }
 
+std::vector<std::uint64_t> overlapping(std::span<const BoundSocket> sockets,
+                                       const base::SocketAddress& address) {
+    std::vector<std::uint64_t> inodes;
+    for (const BoundSocket& socket : sockets) {
+        if (base::overlaps(socket.address, address)) {
+            inodes.push_back(socket.inode);
+        }
+    }
+    return inodes;
+}
+
 void claim(const std::vector<PassedSocket>& passed, SocketStore& store) {
     for (const PassedSocket& item : passed) {
         if (place_of(item.name)) {
@@ -74,8 +85,9 @@ void claim(const std::vector<PassedSocket>& passed, SocketStore& store) {
     }
 }
 
-InheritedSockets::InheritedSockets(std::vector<PassedSocket> passed, Heritage heritage)
-    : heritage_(heritage) {
+InheritedSockets::InheritedSockets(std::vector<PassedSocket> passed, Heritage heritage,
+                                   std::vector<BoundSocket> closing)
+    : heritage_(heritage), bound_(std::move(closing)) {
     std::set<std::string> foreign;
     for (PassedSocket& item : passed) {
         const auto place = place_of(item.name);
@@ -170,16 +182,6 @@ std::vector<base::Descriptor> InheritedSockets::take(const state::Address& addre
         }
     }
     return sockets;
-}
-
-std::vector<std::uint64_t> InheritedSockets::overlapping(const base::SocketAddress& address) const {
-    std::vector<std::uint64_t> inodes;
-    for (const Bound& bound : bound_) {
-        if (base::overlaps(bound.address, address)) {
-            inodes.push_back(bound.inode);
-        }
-    }
-    return inodes;
 }
 
 }  // namespace s3gate::control

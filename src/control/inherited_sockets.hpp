@@ -8,6 +8,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,12 +33,23 @@ enum class Heritage : std::uint8_t {
     upgrade,  // it serves, and keeps the sockets that this one does not use
 };
 
+// A listening socket, whoever has it open.
+struct BoundSocket {
+    base::SocketAddress address;
+    std::uint64_t inode = 0;
+    bool operator==(const BoundSocket&) const = default;
+};
+// The inodes of those that share connections with a socket at that address.
+std::vector<std::uint64_t> overlapping(std::span<const BoundSocket> sockets,
+                                       const base::SocketAddress& address);
+
 class InheritedSockets {
   public:
     InheritedSockets() = default;
-    // Closes the sockets that have no name of ours, and says so in warnings().
-    explicit InheritedSockets(std::vector<PassedSocket> passed,
-                              Heritage heritage = Heritage::crash);
+    // Closes the sockets that have no name of ours, and says so in warnings(). `closing` are not
+    // passed: an earlier process is about to close them.
+    explicit InheritedSockets(std::vector<PassedSocket> passed, Heritage heritage = Heritage::crash,
+                              std::vector<BoundSocket> closing = {});
 
     // Closes the sockets that no address of `snapshot` can use: it is not configured any more, or
     // the socket is not as ours are. After a crash clients in their queues are reset.
@@ -47,17 +59,16 @@ class InheritedSockets {
     const std::set<std::string>& unused() const { return unused_; }
     // The sockets of an address, by place; empty if there are none. Call close_unusable() before.
     std::vector<base::Descriptor> take(const state::Address& address);
-    // Inodes of all sockets that overlap with `address`, also of closed ones: the store may still
-    // be about to close its copy.
-    std::vector<std::uint64_t> overlapping(const base::SocketAddress& address) const;
+    // All sockets, also those that are taken or closed here: the store or an earlier process may
+    // still be about to close its copy.
+    const std::vector<BoundSocket>& bound() const { return bound_; }
+    std::vector<std::uint64_t> overlapping(const base::SocketAddress& address) const {
+        return control::overlapping(bound_, address);
+    }
     // Sentences for the operator, about what was taken over or closed.
     const std::vector<std::string>& warnings() const { return warnings_; }
 
   private:
-    struct Bound {
-        base::SocketAddress address;
-        std::uint64_t inode = 0;
-    };
     using Places = std::map<std::size_t, base::Descriptor>;
 
     void close_misfits(Places& places, const state::Address& address);
@@ -65,7 +76,7 @@ class InheritedSockets {
 
     Heritage heritage_ = Heritage::crash;
     std::map<std::string, Places, std::less<>> by_address_;  // by the address's part of the name
-    std::vector<Bound> bound_;
+    std::vector<BoundSocket> bound_;
     std::set<std::string> unused_;
     std::vector<std::string> warnings_;
 };

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <iterator>
 #include <system_error>
 #include <utility>
@@ -16,6 +17,9 @@ namespace {
 const std::string& name_of_site(const state::Snapshot& snapshot, const state::Address& address) {
     return snapshot.sites[address.default_site].config->name;
 }
+
+// A process closes its sockets 1.5 s after it has no use for them.
+constexpr base::Duration kEarlierSockets = std::chrono::minutes{1};
 
 std::string cannot_listen(const state::Snapshot& snapshot, const state::Address& address,
                           const std::string& reason) {
@@ -48,6 +52,7 @@ ListenerTable::Living ListenerTable::living_of(const std::shared_ptr<proxy::List
 
 std::vector<std::uint64_t> ListenerTable::overlapping_sockets(const state::Address& address) const {
     std::vector<std::uint64_t> inodes = inherited_.overlapping(address.address);
+    std::ranges::copy(overlapping(earlier(), address.address), std::back_inserter(inodes));
     for (const Living& living : living_) {
         const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
         if (listener && base::overlaps(listener->address(), address.address)) {
@@ -144,9 +149,38 @@ void ListenerTable::give_to(uid_t user) const {
     }
 }
 
-void ListenerTable::use(const std::vector<proxy::Listening>& listening) {
+void ListenerTable::remember_inherited() {
     unused_ = inherited_.unused();
+    if (!inherited_.bound().empty()) {
+        earlier_ = inherited_.bound();
+        earlier_until_ = base::Clock::now() + kEarlierSockets;
+    }
     inherited_ = {};
+}
+
+std::span<const BoundSocket> ListenerTable::earlier() const {
+    return base::Clock::now() < earlier_until_ ? std::span<const BoundSocket>(earlier_)
+                                               : std::span<const BoundSocket>();
+}
+
+std::vector<BoundSocket> ListenerTable::closing() const {
+    const std::span<const BoundSocket> known = earlier();
+    std::vector<BoundSocket> out(known.begin(), known.end());
+    for (const Living& living : living_) {
+        const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
+        if (!listener ||
+            std::ranges::any_of(open_, [&](const auto& item) { return item.second == listener; })) {
+            continue;
+        }
+        for (const std::uint64_t inode : living.inodes) {
+            out.push_back({listener->address(), inode});
+        }
+    }
+    return out;
+}
+
+void ListenerTable::use(const std::vector<proxy::Listening>& listening) {
+    remember_inherited();
     for (const proxy::Listening& item : listening) {
         open_.emplace(item.listener->identity(), item.listener);
     }

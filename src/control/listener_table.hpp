@@ -10,12 +10,14 @@
 #include <map>
 #include <memory>
 #include <set>
+#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
 
 #include "inherited_sockets.hpp"
+#include "s3gate/base/clock.hpp"
 #include "s3gate/control/socket_store.hpp"
 #include "s3gate/proxy/listener.hpp"
 #include "s3gate/proxy/publication.hpp"
@@ -47,6 +49,8 @@ class ListenerTable {
     }
     // The kernel accepts clients from now on. Throws std::system_error.
     void listen();
+    // Sockets that are no listener's any more and close soon, here or in an earlier process.
+    std::vector<BoundSocket> closing() const;
     // Inherited sockets that no published listener uses, as InheritedSockets::unused() has them.
     const std::set<std::string>& unused() const { return unused_; }
     // Listeners for the addresses of a snapshot. Open and inherited ones are used again. The others
@@ -98,6 +102,9 @@ class ListenerTable {
     std::vector<std::uint64_t> overlapping_sockets(const state::Address& address) const;
     // Call it before a worker knows the listener.
     static Living living_of(const std::shared_ptr<proxy::Listener>& listener);
+    void remember_inherited();
+    // Sockets that this process was started with, as long as an earlier one may have them open.
+    std::span<const BoundSocket> earlier() const;
     void keep(const proxy::Listener& listener);
     void release(const proxy::Listener& listener);
     std::uint32_t free_index();
@@ -106,6 +113,8 @@ class ListenerTable {
     SocketStore* store_;
     InheritedSockets inherited_;
     std::set<std::string> unused_;
+    std::vector<BoundSocket> earlier_;
+    base::TimePoint earlier_until_;
     bool listens_ = true;
     std::set<std::string> kept_;                                    // names of sockets in the store
     std::map<std::string, std::shared_ptr<proxy::Listener>> open_;  // by identity

@@ -65,12 +65,13 @@ void Server::Impl::build_deployment() {
     deployment = std::make_unique<Deployment>(
         Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count, sockets.store});
     const Heritage heritage = lineage.predecessor ? Heritage::upgrade : Heritage::crash;
-    deployment->inherit(InheritedSockets(std::exchange(sockets.passed, {}), heritage), heritage);
+    inherited = inherited_state(lineage);
+    deployment->inherit(
+        InheritedSockets(std::exchange(sockets.passed, {}), heritage, inherited.closing), heritage);
     names = std::make_unique<NameService>(
         context, board->control(),
         [this](const state::Resolution& addresses) { return use_addresses(addresses); });
     names->use(*first_config);
-    inherited = inherited_state(lineage);
     names->remember(inherited.names);
     names->resolve_first(kResolveAtStart);
 }

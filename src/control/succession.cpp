@@ -213,6 +213,7 @@ SuccessorPlan Succession::plan() {
     state.unit = parts_.lineage.unit;
     state.names = parts_.names.addresses();
     state.is_on_standby = was_on_standby_;
+    state.closing = parts_.deployment.closing_sockets();
     state.backends = backends_of(*parts_.deployment.snapshot(), parts_.board);
     out.state = sealed_file(text_of(state));
     return out;

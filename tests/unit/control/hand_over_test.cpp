@@ -21,6 +21,7 @@ HandOver example() {
     state.is_on_standby = true;
     state.names["node1.lab"] = {*base::IpAddress::parse("10.0.0.1"),
                                 *base::IpAddress::parse("2001:db8::1")};
+    state.closing.push_back({*base::SocketAddress::parse("[::1]:9000"), 4711});
     state.backends.push_back(
         {"minio / \"x\"", "node1.lab:9000", "10.0.0.1:9000", false, true, 3, milliseconds{1500}});
     return state;
@@ -33,6 +34,7 @@ TEST(HandOver, IsReadAsItWasWritten) {
     EXPECT_EQ(state.version, "0.1.0");
     EXPECT_TRUE(state.is_on_standby);
     EXPECT_EQ(state.names, example().names);
+    EXPECT_EQ(state.closing, example().closing);
     ASSERT_THAT(state.backends, SizeIs(1));
     const HandOver::Backend& backend = state.backends.front();
     EXPECT_EQ(backend.group, "minio / \"x\"");
@@ -66,9 +68,10 @@ TEST(HandOver, OfGarbageIsEmpty) {
         "{\"standby\":\"yes\"}\n"
         "{\"name\":{\"host\":\"n\",\"addresses\":\"10.0.0.1\"}}\n"
         "{\"name\":{\"host\":\"n\",\"addresses\":[\"no address\"]}}\n"
+        "{\"closing\":{\"address\":\"no address\",\"inode\":1}}\n"
         "half a li");
 
-    EXPECT_EQ(ignored, 7u);
+    EXPECT_EQ(ignored, 8u);
     EXPECT_FALSE(state.is_on_standby);
     EXPECT_THAT(state.backends, IsEmpty());
     EXPECT_TRUE(state.names.empty());
