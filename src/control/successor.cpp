@@ -222,6 +222,11 @@ bool Successor::take_lines(std::string& text) {
     return false;
 }
 
+bool Successor::is_link_closed() {
+    char first = 0;
+    return ::recv(link_.native_handle(), &first, 1, MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 asio::awaitable<void> Successor::reap_child() {
     Timer pause(static_cast<asio::io_context&>(said_.get_executor().context()));
     const base::TimePoint end = base::Clock::now() + kLongestReap;
@@ -252,9 +257,13 @@ asio::awaitable<std::string> Successor::serves(base::Duration limit) {
         const auto& [error, size] = std::get<0>(some);
         text.append(buffer.data(), size);
         if (!has_ended_ && take_lines(text) && pid_ > 0) {
-            is_serving_ = true;
             co_await reap_child();
-            co_return std::string();
+            is_serving_ = !has_ended_ && !is_link_closed();
+            if (is_serving_) {
+                co_return std::string();
+            }
+            has_ended_ = true;
+            reason_ = reason_.empty() ? "it ended as soon as it served" : reason_;
         }
         has_ended_ = has_ended_ || static_cast<bool>(error);
     }

@@ -54,10 +54,12 @@ class Successor {
     boost::asio::local::stream_protocol::socket take_link() { return std::move(link_); }
 
   private:
-    // True once the process serves.
+    // True once the process says that it serves.
     bool take_lines(std::string& text);
     void take_line(std::string_view line);
     void end_process();
+    // The process has ended.
+    bool is_link_closed();
     // Once the process has another parent. Kills what stays: a program that started it.
     boost::asio::awaitable<void> reap_child();
 

@@ -46,6 +46,12 @@ class SuccessorTest : public testing::Test {
         return path;
     }
 
+    // As script(), and the process lives as long as this one has its end of the link, descriptor
+    // `link`.
+    std::string living(const std::string& text, int link = 5) {
+        return script("cat <&" + std::to_string(link) + " >/dev/null & " + text);
+    }
+
     static SuccessorPlan plan(const std::string& program) {
         SuccessorPlan out;
         out.program = program;
@@ -76,7 +82,7 @@ class SuccessorTest : public testing::Test {
 };
 
 TEST_F(SuccessorTest, ServesOnceItSaysSo) {
-    Successor successor(context, plan(script("echo \"pid 4711\" >&3; echo serving >&3")));
+    Successor successor(context, plan(living("echo \"pid 4711\" >&3; echo serving >&3")));
 
     EXPECT_EQ(outcome_of(successor), "");
     EXPECT_EQ(successor.pid(), 4711);
@@ -84,7 +90,7 @@ TEST_F(SuccessorTest, ServesOnceItSaysSo) {
 
 TEST_F(SuccessorTest, GetsArgumentsStateAndLink) {
     Successor successor(
-        context, plan(script("echo \"$0|$1|$2|$LISTEN_FDS|$S3GATE_UPGRADE\" > " + folder +
+        context, plan(living("echo \"$0|$1|$2|$LISTEN_FDS|$S3GATE_UPGRADE\" > " + folder +
                              "/said; cat <&4 >> " + folder +
                              "/said; echo hello >&5; echo \"pid $$\" >&3; echo serving >&3")));
 
@@ -106,9 +112,10 @@ TEST_F(SuccessorTest, GetsNoOtherDescriptor) {
 }
 
 TEST_F(SuccessorTest, GetsTheSocketsWithTheirNames) {
-    SuccessorPlan with = plan(script("echo \"$LISTEN_FDS $LISTEN_FDNAMES $S3GATE_UPGRADE\" > " +
-                                     folder + "/said; readlink /proc/self/fd/3 >> " + folder +
-                                     "/said; echo \"pid $$\" >&5; echo serving >&5"));
+    SuccessorPlan with = plan(living("echo \"$LISTEN_FDS $LISTEN_FDNAMES $S3GATE_UPGRADE\" > " +
+                                         folder + "/said; readlink /proc/self/fd/3 >> " + folder +
+                                         "/said; echo \"pid $$\" >&5; echo serving >&5",
+                                     7));
     std::array<int, 2> pair{};
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair.data()), 0);
     for (const int descriptor : pair) {
@@ -127,6 +134,12 @@ TEST_F(SuccessorTest, ThatEndsAtOnceDoesNotServe) {
     Successor successor(context, plan(script("exit 2")));
 
     EXPECT_THAT(outcome_of(successor), HasSubstr("ended before it served"));
+}
+
+TEST_F(SuccessorTest, ThatEndsAsSoonAsItServesHasNotServed) {
+    Successor successor(context, plan(script("echo \"pid $$\" >&3; exec 5>&-; echo serving >&3")));
+
+    EXPECT_EQ(outcome_of(successor), "it ended as soon as it served");
 }
 
 TEST_F(SuccessorTest, SaysWhyItDoesNotServe) {
