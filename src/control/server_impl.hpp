@@ -93,7 +93,9 @@ struct Server::Impl final : Commands {
     // In the old one:
     void hand_over_to(int pid, const std::set<std::string>& unused);
     void end_command_socket();
+    void end_command_socket_after(base::Duration delay);
     void on_link_command(std::string_view command);
+    void lose_successor();
     // In both:
     std::string obstacle_to_upgrade() const;
     // False while another process accepts clients from the same sockets.
@@ -179,6 +181,8 @@ struct Server::Impl final : Commands {
     std::unique_ptr<Succession> succession;
     // Its successor has told it to drain; the service manager may send a signal for the same.
     bool is_drained_by_link = false;
+    bool is_dismissed = false;  // it has told it to end, in whatever phase
+    bool is_orphan = false;     // it has ended without that, and systemd starts the service anew
     // On the command socket, whose path belongs to the successor already.
     bool is_answering = false;
     bool awaits_end = false;

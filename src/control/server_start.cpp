@@ -151,7 +151,8 @@ void Server::Impl::build_services() {
         [this] { return daemon_status->is_on_standby(); }, [this] { become_main(); },
         [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
         [this](int pid, const std::set<std::string>& unused) { hand_over_to(pid, unused); },
-        [this](std::string_view command) { on_link_command(command); }});
+        [this](std::string_view command) { on_link_command(command); },
+        [this] { lose_successor(); }});
     daemon_status = std::make_unique<DaemonStatus>(
         context, DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board,
                                        shared.workers, succession->old_processes()});

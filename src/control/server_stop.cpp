@@ -188,7 +188,8 @@ int Server::Impl::end() {
     deployment->end();  // the access log writes the queued lines
     report_counters(counter_report->rest(base::Clock::now()));
     spdlog::info("{}", counter_report->totals());
-    return report_end(cut);
+    const int code = report_end(cut);
+    return is_orphan ? kExitFailure : code;
 }
 
 // Logs what the end cut; returns the exit code.

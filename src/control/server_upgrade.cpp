@@ -17,6 +17,8 @@ using boost::system::error_code;
 
 // For clients that asked this process for something before its successor had the command socket.
 constexpr base::Duration kLastAnswers = std::chrono::seconds{1};
+// The same where clients of the service wait for the end of this process.
+constexpr base::Duration kHastyAnswers{100};
 
 }  // namespace
 
@@ -28,12 +30,7 @@ asio::awaitable<CommandOutcome> Server::Impl::upgrade() {
     };
     CommandOutcome outcome = co_await reloader->exclusively("upgrade", work);
     if (is_answering) {
-        old_end.expires_after(kLastAnswers);
-        old_end.async_wait([this](error_code error) {
-            if (!error) {
-                end_command_socket();
-            }
-        });
+        end_command_socket_after(is_orphan ? kHastyAnswers : kLastAnswers);
     }
     // A successor may have taken the path of the command socket before it failed.
     if (!outcome.is_done && control_socket && !control_socket->is_in_place() &&
@@ -85,6 +82,15 @@ void Server::Impl::hand_over_to(int pid, const std::set<std::string>& unused) {
     await_end();
 }
 
+void Server::Impl::end_command_socket_after(base::Duration delay) {
+    old_end.expires_after(delay);
+    old_end.async_wait([this](error_code error) {
+        if (!error) {
+            end_command_socket();
+        }
+    });
+}
+
 // Nobody asks this process any more.
 void Server::Impl::end_command_socket() {
     control_socket.reset();
@@ -105,12 +111,38 @@ void Server::Impl::on_link_command(std::string_view command) {
         for (const proxy::WorkerHandle& worker : shared.workers) {
             worker.post_hurry();
         }
-    } else if (command == link_command::kDrain && phase == Phase::handed_over) {
-        is_drained_by_link = true;
-        begin_drain();
+    } else if (command == link_command::kDrain) {
+        is_dismissed = true;
+        if (phase == Phase::handed_over) {
+            is_drained_by_link = true;
+            begin_drain();
+        }
     } else if (command == link_command::kStop) {
+        is_dismissed = true;
         stop_now("its successor stops");
     }
+}
+
+// systemd starts the service anew only when all its processes have ended, and new clients wait
+// until then: those that are here cannot have shutdown_timeout. It may not have learnt of the
+// successor before that ended. Then this process is the service to it, and has to fail for a
+// restart. Without systemd nobody waits.
+void Server::Impl::lose_successor() {
+    if (is_dismissed || phase == Phase::stopping) {
+        return;
+    }
+    is_orphan = lineage.read_unit != nullptr;
+    spdlog::error("the process that took over from this one has crashed; {}",
+                  is_orphan
+                      ? "this one ends too, so that systemd can start the next one"
+                      : "this one serves the clients that it has, and nobody accepts new ones");
+    if (!is_orphan) {
+        return;
+    }
+    if (is_answering) {
+        end_command_socket_after(kHastyAnswers);
+    }
+    stop_now("the service has crashed");
 }
 
 }  // namespace s3gate::control

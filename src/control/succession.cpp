@@ -192,6 +192,9 @@ asio::awaitable<CommandOutcome> Succession::start_successor() {
                                "upgraded: process " + std::to_string(successor.pid()) + " serves"};
     co_await judge_unit(outcome);
     co_await wait_for_answer();
+    if (has_ended_ && !has_answer_) {
+        co_return failure("the new process ended as soon as it had taken over");
+    }
     co_return outcome;
 }
 
@@ -233,7 +236,11 @@ void Succession::hand_over_to(Successor& successor) {
     link_ = std::make_unique<SuccessorLink>(
         parts_.context, successor.take_link(), std::move(first),
         [this] { return report_of(*parts_.deployment.snapshot(), parts_.board); },
-        [this](std::string_view command) { take_command(command); });
+        [this](std::string_view command) { take_command(command); },
+        [this] {
+            has_ended_ = true;
+            parts_.on_successor_end();
+        });
 }
 
 void Succession::take_command(std::string_view command) {
@@ -248,7 +255,7 @@ void Succession::take_command(std::string_view command) {
 asio::awaitable<void> Succession::wait_for_answer() {
     Timer pause(parts_.context);
     const base::TimePoint end = base::Clock::now() + kLongestAnswer;
-    while (!has_answer_ && base::Clock::now() < end) {
+    while (!has_answer_ && !has_ended_ && base::Clock::now() < end) {
         pause.expires_after(kAnswerPoll);
         co_await pause.async_wait(asio::use_awaitable);
     }

@@ -51,6 +51,8 @@ class Succession {
         std::function<void(int pid, const std::set<std::string>& unused)> on_handed_over;
         // A link_command of the successor.
         std::function<void(std::string_view)> on_command;
+        // No successor commands this process any more.
+        std::function<void()> on_successor_end;
     };
 
     explicit Succession(Parts parts);
@@ -80,6 +82,7 @@ class Succession {
     Successor* starting_ = nullptr;        // while one starts
     bool was_on_standby_ = false;          // when it was started
     bool has_answer_ = false;              // it is main
+    bool has_ended_ = false;               // it, and whoever followed it
     std::unique_ptr<SuccessorLink> link_;  // once this process has handed over
 };
 

@@ -28,18 +28,20 @@ constexpr std::size_t kLongestLine = 4096;
 struct SuccessorLink::Impl {
     Impl(asio::io_context& context, stream_protocol::socket socket_, std::string first_,
          std::function<OldProcessReport()> report_,
-         std::function<void(std::string_view)> on_command_)
+         std::function<void(std::string_view)> on_command_, std::function<void()> on_end_)
         : socket(std::move(socket_)),
           beat(context),
           text(std::move(first_)),
           report(std::move(report_)),
-          on_command(std::move(on_command_)) {}
+          on_command(std::move(on_command_)),
+          on_end(std::move(on_end_)) {}
 
     stream_protocol::socket socket;
     Timer beat;
     std::string text;  // that is sent next
     std::function<OldProcessReport()> report;
     std::function<void(std::string_view)> on_command;
+    std::function<void()> on_end;
     bool is_closed = false;
 
     static asio::awaitable<void> take_commands(std::shared_ptr<Impl> self) {
@@ -47,7 +49,11 @@ struct SuccessorLink::Impl {
         while (!self->is_closed) {
             const auto [error, size] = co_await asio::async_read_until(
                 self->socket, asio::dynamic_buffer(text, kLongestLine), '\n', kTuple);
-            if (error || self->is_closed) {
+            if (self->is_closed) {
+                co_return;
+            }
+            if (error) {
+                self->on_end();
                 co_return;
             }
             self->on_command(std::string_view(text).substr(0, size - 1));
@@ -72,9 +78,10 @@ struct SuccessorLink::Impl {
 
 SuccessorLink::SuccessorLink(asio::io_context& context, stream_protocol::socket socket,
                              std::string first, std::function<OldProcessReport()> report,
-                             std::function<void(std::string_view)> on_command)
+                             std::function<void(std::string_view)> on_command,
+                             std::function<void()> on_end)
     : impl_(std::make_shared<Impl>(context, std::move(socket), std::move(first), std::move(report),
-                                   std::move(on_command))) {
+                                   std::move(on_command), std::move(on_end))) {
     asio::co_spawn(context, Impl::take_commands(impl_), asio::detached);
     asio::co_spawn(context, Impl::send_reports(impl_), asio::detached);
 }

@@ -19,12 +19,12 @@ class SuccessorLink {
     static constexpr base::Duration kReportEvery{250};
 
     // Sends `first` at once: lines, each with its end. `report` makes what is sent regularly;
-    // `on_command` takes a link_command. Both are called in the loop until
-    // this object is destroyed. The end of the successor ends nothing.
+    // `on_command` takes a link_command; `on_end` is called once nobody is at the other end. All
+    // are called in the loop until this object is destroyed.
     SuccessorLink(boost::asio::io_context& context,
                   boost::asio::local::stream_protocol::socket socket, std::string first,
                   std::function<OldProcessReport()> report,
-                  std::function<void(std::string_view)> on_command);
+                  std::function<void(std::string_view)> on_command, std::function<void()> on_end);
     ~SuccessorLink();
     SuccessorLink(const SuccessorLink&) = delete;
     SuccessorLink& operator=(const SuccessorLink&) = delete;
