@@ -78,6 +78,11 @@ std::vector<base::IpAddress> addresses_of(const json::value& object) {
     return out;
 }
 
+HandOver::Bucket bucket_of(const json::value& object) {
+    return {text_at(object, "site"), base::IpAddress::parse(text_at(object, "client")).value(),
+            object.at("full_at_ns").to_number<std::uint64_t>()};
+}
+
 BoundSocket socket_of(const json::value& object) {
     const auto address = base::SocketAddress::parse(text_at(object, "address"));
     return {address.value(), object.at("inode").to_number<std::uint64_t>()};
@@ -89,6 +94,8 @@ bool take(const json::object& line, HandOver& state) {
         state.version = version->as_string();
     } else if (const json::value* const backend = line.if_contains("backend")) {
         state.backends.push_back(backend_of(*backend));
+    } else if (const json::value* const bucket = line.if_contains("bucket")) {
+        state.buckets.push_back(bucket_of(*bucket));
     } else if (const json::value* const name = line.if_contains("name")) {
         std::vector<base::IpAddress> addresses = addresses_of(*name);
         if (!addresses.empty()) {
@@ -140,6 +147,13 @@ std::string text_of(const HandOver& state) {
         closing["address"] = socket.address.to_string();
         closing["inode"] = socket.inode;
         append_line(text, "closing", std::move(closing));
+    }
+    for (const HandOver::Bucket& bucket : state.buckets) {
+        json::object item;
+        item["site"] = json_text(bucket.site);
+        item["client"] = bucket.client.to_string();
+        item["full_at_ns"] = bucket.full_at;
+        append_line(text, "bucket", std::move(item));
     }
     for (const HandOver::Backend& backend : state.backends) {
         append_line(text, "backend", object_of(backend));

@@ -30,11 +30,20 @@ struct HandOver {
         base::Duration failing_for{};  // since the last of them
     };
 
+    // state::ClientTable::Bucket with the name of the site.
+    struct Bucket {
+        std::string site;
+        base::IpAddress client;
+        std::uint64_t full_at = 0;
+        bool operator==(const Bucket&) const = default;
+    };
+
     std::string version;
     pid_t pid = 0;
     // The settings of the unit in which the service was started, as Lineage::unit has them.
     std::string unit;
     std::vector<Backend> backends;
+    std::vector<Bucket> buckets;
     state::Resolution names;
     bool is_on_standby = false;
     // Listening sockets without use, here or in an earlier process, which close soon.

@@ -45,6 +45,9 @@ OldProcessReport report_of(const json::value& object) {
     out.version = object.at("version").as_string();
     out.connections = number_at(object, "connections");
     out.requests = number_at(object, "requests");
+    if (const json::value* const counters = object.as_object().if_contains("counters")) {
+        out.counters = counters->as_object();
+    }
     for (const json::value& item : object.at("room").as_array()) {
         out.room.push_back({std::string(item.at("group").as_string()),
                             std::string(item.at("server").as_string()),
@@ -95,6 +98,7 @@ std::string text_of(const OldProcessReport& report) {
         item["requests"] = held.requests;
         room.push_back(std::move(item));
     }
+    out["counters"] = report.counters;
     return json::serialize(out);
 }
 

@@ -5,6 +5,7 @@
 #include <sys/types.h>
 
 #include <boost/asio/io_context.hpp>
+#include <boost/json/object.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -33,6 +34,7 @@ struct OldProcessReport {
     std::int64_t connections = 0;
     std::int64_t requests = 0;  // in progress, tunnels included
     std::vector<HeldRoom> room;
+    boost::json::object counters = {};  // as /status has them
 };
 std::string text_of(const OldProcessReport& report);
 // nullopt for a text that is no report.

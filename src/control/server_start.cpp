@@ -127,6 +127,7 @@ void Server::Impl::build_shared() {
 // What the process before knew, before the checks and the workers begin.
 void Server::Impl::use_inherited() {
     restore(inherited.backends, *deployment->snapshot(), *board);
+    restore(inherited.buckets, *deployment->snapshot(), *clients);
     if (!inherited.unit.empty()) {
         lineage.unit = inherited.unit;
     }
@@ -147,8 +148,9 @@ void Server::Impl::build_services() {
         [this] { return obstacle_to_reload(); },
         [this](Operators operators) { return follow_configuration(std::move(operators)); }});
     succession = std::make_unique<Succession>(Succession::Parts{
-        context, lineage, *board, *deployment, *names, [this] { return obstacle_to_upgrade(); },
-        [this] { return daemon_status->is_on_standby(); }, [this] { become_main(); },
+        context, lineage, *board, *clients, *deployment, *names,
+        [this] { return obstacle_to_upgrade(); }, [this] { return daemon_status->is_on_standby(); },
+        [this] { become_main(); },
         [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
         [this](int pid, const std::set<std::string>& unused) { hand_over_to(pid, unused); },
         [this](std::string_view command) { on_link_command(command); },

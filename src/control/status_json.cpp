@@ -182,6 +182,7 @@ json::array json_of(const std::vector<OldProcessReport>& processes) {
         one["version"] = json_text(process.version);
         one["requests"] = process.requests;
         one["connections"] = process.connections;
+        one["counters"] = process.counters;
         out.push_back(std::move(one));
     }
     return out;
@@ -197,6 +198,8 @@ json::array workers_of(const state::Board& board) {
     return out;
 }
 
+}  // namespace
+
 json::object counters_of(const state::Board& board) {
     json::object out;
     for (const state::WorkerCounterRow& row : state::kWorkerCounters) {
@@ -207,8 +210,6 @@ json::object counters_of(const state::Board& board) {
     }
     return out;
 }
-
-}  // namespace
 
 json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& cluster,
                        const state::Board& board) {

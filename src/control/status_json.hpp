@@ -47,6 +47,9 @@ struct DaemonFacts {
     std::chrono::system_clock::time_point now{};
 };
 
+// All counters of the process by name.
+boost::json::object counters_of(const state::Board& board);
+
 // docs/operations.md, "Command socket", names the keys.
 boost::json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& cluster,
                               const state::Board& board);

@@ -14,6 +14,7 @@
 
 #include "in_background.hpp"
 #include "s3gate/policy/passive_fails.hpp"
+#include "status_json.hpp"
 #include "timer.hpp"
 
 namespace s3gate::control {
@@ -29,6 +30,12 @@ std::uint64_t now_ms() {
     return static_cast<std::uint64_t>(
         std::chrono::duration_cast<std::chrono::milliseconds>(base::Clock::now().time_since_epoch())
             .count());
+}
+
+// The clock of buckets (Worker::now_ns).
+std::uint64_t now_ns() {
+    return static_cast<std::uint64_t>(
+        std::chrono::nanoseconds(base::Clock::now().time_since_epoch()).count());
 }
 
 std::uint64_t before(std::uint64_t now, std::uint64_t then) {
@@ -57,6 +64,7 @@ OldProcessReport report_of(const state::Snapshot& snapshot, const state::Board& 
     report.pid = ::getpid();
     report.version = S3GATE_VERSION;
     report.connections = board.connections();
+    report.counters = counters_of(board);
     for (const state::Group& group : state::groups_of(snapshot)) {
         report.requests += board.group_requests(group.cell);
         for (const state::GroupServer& server : group.servers) {
@@ -103,6 +111,36 @@ std::vector<HandOver::Backend> backends_of(const state::Snapshot& snapshot,
         }
     }
     return out;
+}
+
+std::vector<HandOver::Bucket> buckets_of(const state::Snapshot& snapshot,
+                                         state::ClientTable& clients) {
+    std::map<state::CellId, std::string> names;
+    for (const state::Site& site : snapshot.sites) {
+        names[site.cell] = site.config->name;
+    }
+    std::vector<HandOver::Bucket> out;
+    for (const state::ClientTable::Bucket& bucket : clients.buckets(now_ns())) {
+        const auto name = names.find(bucket.site);
+        if (name != names.end()) {
+            out.push_back({name->second, bucket.client, bucket.full_at});
+        }
+    }
+    return out;
+}
+
+void restore(const std::vector<HandOver::Bucket>& buckets, const state::Snapshot& snapshot,
+             state::ClientTable& clients) {
+    std::map<std::string_view, state::CellId> cells;
+    for (const state::Site& site : snapshot.sites) {
+        cells[site.config->name] = site.cell;
+    }
+    for (const HandOver::Bucket& bucket : buckets) {
+        const auto cell = cells.find(bucket.site);
+        if (cell != cells.end()) {
+            clients.fill({cell->second, bucket.client, bucket.full_at});
+        }
+    }
 }
 
 void restore(const std::vector<HandOver::Backend>& backends, const state::Snapshot& snapshot,
@@ -180,7 +218,11 @@ asio::awaitable<CommandOutcome> Succession::upgrade() {
 asio::awaitable<CommandOutcome> Succession::start_successor() {
     spdlog::info("upgrade: starting {}", parts_.lineage.program);
     was_on_standby_ = parts_.is_on_standby();
-    Successor successor(parts_.context, plan());
+    SuccessorPlan with = co_await plan();
+    if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {  // meanwhile
+        co_return failure(obstacle);
+    }
+    Successor successor(parts_.context, std::move(with));
     starting_ = &successor;
     const std::string reason = co_await successor.serves(kLongestStart);
     starting_ = nullptr;
@@ -204,7 +246,7 @@ void Succession::cancel() {
     }
 }
 
-SuccessorPlan Succession::plan() {
+asio::awaitable<SuccessorPlan> Succession::plan() {
     SuccessorPlan out;
     out.program = parts_.lineage.program;
     out.arguments = parts_.lineage.arguments;
@@ -218,8 +260,11 @@ SuccessorPlan Succession::plan() {
     state.is_on_standby = was_on_standby_;
     state.closing = parts_.deployment.closing_sockets();
     state.backends = backends_of(*parts_.deployment.snapshot(), parts_.board);
-    out.state = sealed_file(text_of(state));
-    return out;
+    state.buckets = buckets_of(*parts_.deployment.snapshot(), parts_.clients);
+    // A hundred thousand clients take a moment.
+    const auto write = [state = std::move(state)] { return sealed_file(text_of(state)); };
+    out.state = co_await in_background(write);
+    co_return out;
 }
 
 // The service manager is told first: the successor may speak to it once it hears of this.

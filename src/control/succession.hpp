@@ -19,6 +19,7 @@
 #include "old_processes.hpp"
 #include "s3gate/control/server.hpp"
 #include "s3gate/state/board.hpp"
+#include "s3gate/state/client_table.hpp"
 #include "successor.hpp"
 #include "successor_link.hpp"
 
@@ -37,6 +38,7 @@ class Succession {
         boost::asio::io_context& context;
         Server::Lineage& lineage;
         state::Board& board;
+        state::ClientTable& clients;
         Deployment& deployment;
         const NameService& names;
         // The reason why no upgrade is possible now; empty if one is.
@@ -70,7 +72,7 @@ class Succession {
   private:
     boost::asio::awaitable<CommandOutcome> start_successor();
     std::string find_obstacle() const;
-    SuccessorPlan plan();
+    boost::asio::awaitable<SuccessorPlan> plan();
     void hand_over_to(Successor& successor);
     void take_command(std::string_view command);
     boost::asio::awaitable<void> wait_for_answer();
@@ -93,6 +95,12 @@ HandOver inherited_state(const Server::Lineage& lineage);
 // The backends that are not as fresh ones.
 std::vector<HandOver::Backend> backends_of(const state::Snapshot& snapshot,
                                            const state::Board& board);
+// Those that are not full.
+std::vector<HandOver::Bucket> buckets_of(const state::Snapshot& snapshot,
+                                         state::ClientTable& clients);
+// Fills the table with those of sites that the snapshot has. Both processes have the same clock.
+void restore(const std::vector<HandOver::Bucket>& buckets, const state::Snapshot& snapshot,
+             state::ClientTable& clients);
 // Puts them on the board. A verdict holds until a check of this process has one; a mark lasts as
 // long as it would have.
 void restore(const std::vector<HandOver::Backend>& backends, const state::Snapshot& snapshot,

@@ -1,5 +1,6 @@
 #include "s3gate/state/client_table.hpp"
 
+#include <cstring>
 #include <memory>
 #include <utility>
 
@@ -51,6 +52,17 @@ ClientTable::Key ClientTable::key_of(CellId site, const base::IpAddress& ip) {
         key.address = key.address << 8 | ip.bytes()[i];
     }
     return key;
+}
+
+base::IpAddress ClientTable::address_of(const Key& key) {
+    in6_addr v6{};
+    in_addr v4{};
+    const std::size_t count = key.is_v6 ? 8 : sizeof v4;
+    for (std::size_t i = 0; i < count; ++i) {
+        v6.s6_addr[i] = static_cast<std::uint8_t>(key.address >> 8 * (count - 1 - i));
+    }
+    std::memcpy(&v4, v6.s6_addr, sizeof v4);
+    return key.is_v6 ? base::IpAddress(v6) : base::IpAddress(v4);
 }
 
 std::uint64_t ClientTable::hash_of(const Key& key) const {
@@ -150,6 +162,33 @@ bool ClientTable::admit(Entry& entry, const policy::RateRule& rule, std::uint64_
         if (entry.arrival.compare_exchange_weak(arrival, *next, std::memory_order_relaxed)) {
             return true;
         }
+    }
+}
+
+std::vector<ClientTable::Bucket> ClientTable::buckets(std::uint64_t now) {
+    std::vector<Bucket> out;
+    for (Shard& shard : shards_) {
+        const std::lock_guard lock(shard.lock);
+        for (std::size_t i = 0; shard.buckets && i < kBuckets; ++i) {
+            for (const Entry* entry = (*shard.buckets)[i]; entry != nullptr; entry = entry->next) {
+                const std::uint64_t full_at = entry->arrival.load(std::memory_order_relaxed);
+                if (!policy::is_full(full_at, now)) {
+                    out.push_back({entry->key.site, address_of(entry->key), full_at});
+                }
+            }
+        }
+    }
+    return out;
+}
+
+void ClientTable::fill(const Bucket& bucket) {
+    const Key key = key_of(bucket.site, bucket.client);
+    const std::uint64_t hash = hash_of(key);
+    Shard& shard = shard_of(hash);
+    const std::lock_guard lock(shard.lock);
+    Entry* const entry = obtain(shard, bucket_of(hash), key, hash);
+    if (!entry->is_shared) {
+        entry->arrival.store(bucket.full_at, std::memory_order_relaxed);
     }
 }
 

@@ -60,6 +60,18 @@ class ClientTable {
     // the monotonic clock.
     static bool admit(Entry& entry, const policy::RateRule& rule, std::uint64_t now);
 
+    // What a client of a site has used of its rate: its bucket is full at that time. For IPv6 the
+    // address of the /64 of the client.
+    struct Bucket {
+        CellId site;
+        base::IpAddress client;
+        std::uint64_t full_at = 0;  // as `now` in admit()
+    };
+    // Those that are not full at `now`, but for the shared ones.
+    std::vector<Bucket> buckets(std::uint64_t now);
+    // Sets one, for a client that this table does not know yet.
+    void fill(const Bucket& bucket);
+
     // Removes clients that have no connection, no borrower and a full bucket. Call it regularly, on
     // any thread.
     void sweep(std::uint64_t now);
@@ -82,6 +94,7 @@ class ClientTable {
     struct Shard;
 
     static Key key_of(CellId site, const base::IpAddress& ip);
+    static base::IpAddress address_of(const Key& key);
     std::uint64_t hash_of(const Key& key) const;
     Entry* obtain(Shard& shard, std::size_t bucket, const Key& key, std::uint64_t hash);
     Shard& shard_of(std::uint64_t hash);

@@ -62,6 +62,7 @@ def test_what_is_in_progress_ends_in_the_old_process(serve, line):
         successor = line.upgrade()
         old = wait_until(lambda: [one for one in old_of(daemon) if one["requests"] == 1])
         assert [one["pid"] for one in old] == [daemon.process.pid]
+        assert old[0]["counters"]["client_connections"] >= 1
         assert "old process" in ctl(daemon, "status").stdout
         held.go.set()
         assert client.read_response().body.data == b"half whole"
@@ -262,6 +263,16 @@ def test_marks_and_standby_are_handed_over(serve, line):
     status = status_of(daemon)
     assert status["standby"]
     assert status["sites"][0]["groups"][0]["servers"][0]["addresses"][0]["marked"]
+
+
+def test_a_client_has_no_second_burst(serve, line):
+    """Its rate goes on with what it has used."""
+    daemon, _ = serve(limits={"requests_per_client": {"rate": "1/m", "burst": 2}})
+    with daemon.client() as client:
+        assert [client.request().status for _ in range(3)] == [200, 200, 503]
+    line.upgrade()
+    with daemon.client() as client:
+        assert client.request().status == 503
 
 
 def test_room_of_old_requests_counts(line, make_backend):

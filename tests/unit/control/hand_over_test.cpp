@@ -24,6 +24,8 @@ HandOver example() {
     state.closing.push_back({*base::SocketAddress::parse("[::1]:9000"), 4711});
     state.backends.push_back(
         {"minio / \"x\"", "node1.lab:9000", "10.0.0.1:9000", false, true, 3, milliseconds{1500}});
+    state.buckets.push_back(
+        {"site \"b\"", *base::IpAddress::parse("2001:db8::"), 1'800'000'000'000});
     return state;
 }
 
@@ -35,6 +37,7 @@ TEST(HandOver, IsReadAsItWasWritten) {
     EXPECT_TRUE(state.is_on_standby);
     EXPECT_EQ(state.names, example().names);
     EXPECT_EQ(state.closing, example().closing);
+    EXPECT_EQ(state.buckets, example().buckets);
     ASSERT_THAT(state.backends, SizeIs(1));
     const HandOver::Backend& backend = state.backends.front();
     EXPECT_EQ(backend.group, "minio / \"x\"");

@@ -101,16 +101,6 @@ TEST_F(SuccessorTest, GetsArgumentsStateAndLink) {
     EXPECT_EQ(link.receive(asio::buffer(text)), 6u);
 }
 
-TEST_F(SuccessorTest, GetsNoOtherDescriptor) {
-    constexpr int kOther = 77;
-    const base::Descriptor other(::dup2(STDERR_FILENO, kOther));  // without FD_CLOEXEC
-    Successor successor(context, plan(script("test -e /proc/$$/fd/77 && echo 77 > " + folder +
-                                             "/said; echo \"pid $$\" >&3; echo serving >&3")));
-
-    EXPECT_EQ(outcome_of(successor), "");
-    EXPECT_EQ(content_of("said"), "");
-}
-
 TEST_F(SuccessorTest, GetsTheSocketsWithTheirNames) {
     SuccessorPlan with = plan(living("echo \"$LISTEN_FDS $LISTEN_FDNAMES $S3GATE_UPGRADE\" > " +
                                          folder + "/said; readlink /proc/self/fd/3 >> " + folder +

@@ -234,5 +234,29 @@ TEST(ClientTable, WorkersCountTogether) {
     EXPECT_EQ(table.size(), 0u);
 }
 
+TEST(ClientTable, GivesItsBucketsToAnother) {
+    constexpr policy::RateRule kRule{kSecond, 2};
+    ClientTable table(1);
+    for (const char* const client : {"10.0.0.1", "2001:db8:1:2:3::4"}) {
+        ClientTable::Entry& entry = table.borrow({3, 1}, ip(client));
+        while (ClientTable::admit(entry, kRule, kNow)) {
+        }
+    }
+    table.borrow({3, 1}, ip("10.0.0.2"));  // its bucket is full
+    const auto buckets = table.buckets(kNow);
+    ASSERT_EQ(buckets.size(), 2u);
+    EXPECT_EQ(table.buckets(kNow + 3 * kSecond).size(), 0u) << "they are full again";
+
+    ClientTable other(2);
+    for (const ClientTable::Bucket& bucket : buckets) {
+        other.fill(bucket);
+    }
+    EXPECT_FALSE(ClientTable::admit(other.borrow({3, 1}, ip("10.0.0.1")), kRule, kNow));
+    EXPECT_FALSE(ClientTable::admit(other.borrow({3, 1}, ip("2001:db8:1:2::9")), kRule, kNow))
+        << "an address of the same /64";
+    EXPECT_TRUE(ClientTable::admit(other.borrow({3, 1}, ip("10.0.0.2")), kRule, kNow));
+    EXPECT_TRUE(ClientTable::admit(other.borrow({4, 1}, ip("10.0.0.1")), kRule, kNow));
+}
+
 }  // namespace
 }  // namespace s3gate::state
