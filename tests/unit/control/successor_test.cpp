@@ -27,6 +27,7 @@ namespace asio = boost::asio;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
 // A shell script in the place of the program. Without passed sockets the descriptors are 3 for the
@@ -118,6 +119,17 @@ TEST_F(SuccessorTest, GetsTheSocketsWithTheirNames) {
 
     EXPECT_EQ(outcome_of(successor), "");
     EXPECT_EQ(content_of("said"), "2 name-0:name-1 5:6:7\n" + first + "\n");
+}
+
+TEST_F(SuccessorTest, GetsNothingElse) {
+    const base::Descriptor other(::dup2(STDERR_FILENO, 100));  // no O_CLOEXEC
+    ASSERT_TRUE(other);
+    Successor successor(context, plan(script("ls -l /proc/$$/fd > " + folder +
+                                             "/said; echo \"pid $$\" >&3; echo serving >&3")));
+
+    EXPECT_EQ(outcome_of(successor), "");
+    EXPECT_THAT(content_of("said"), HasSubstr(" 5 -> "));
+    EXPECT_THAT(content_of("said"), Not(HasSubstr(" 100 -> ")));
 }
 
 TEST_F(SuccessorTest, ThatEndsAtOnceDoesNotServe) {
