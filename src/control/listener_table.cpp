@@ -164,18 +164,25 @@ std::span<const BoundSocket> ListenerTable::earlier() const {
 }
 
 std::vector<BoundSocket> ListenerTable::closing() const {
-    const std::span<const BoundSocket> known = earlier();
-    std::vector<BoundSocket> out(known.begin(), known.end());
+    std::set<std::uint64_t> open;
+    std::vector<BoundSocket> out;
     for (const Living& living : living_) {
         const std::shared_ptr<proxy::Listener> listener = living.listener.lock();
-        if (!listener ||
-            std::ranges::any_of(open_, [&](const auto& item) { return item.second == listener; })) {
+        if (!listener) {
             continue;
         }
+        const bool is_open =
+            std::ranges::any_of(open_, [&](const auto& item) { return item.second == listener; });
         for (const std::uint64_t inode : living.inodes) {
-            out.push_back({listener->address(), inode});
+            if (is_open) {
+                open.insert(inode);
+            } else {
+                out.push_back({listener->address(), inode});
+            }
         }
     }
+    std::ranges::copy_if(earlier(), std::back_inserter(out),
+                         [&](const BoundSocket& socket) { return !open.contains(socket.inode); });
     return out;
 }
 

@@ -49,7 +49,8 @@ class ListenerTable {
     }
     // The kernel accepts clients from now on. Throws std::system_error.
     void listen();
-    // Sockets that are no listener's any more and close soon, here or in an earlier process.
+    // Sockets that no published listener has any more and that close soon, here or in an earlier
+    // process.
     std::vector<BoundSocket> closing() const;
     // Inherited sockets that no published listener uses, as InheritedSockets::unused() has them.
     const std::set<std::string>& unused() const { return unused_; }
