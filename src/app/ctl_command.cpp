@@ -92,6 +92,11 @@ CtlRequest request_of(const CtlOptions& options) {
     return out;
 }
 
+// The socket at the path is another process' by now (RFC 9110, 15.5.20).
+constexpr unsigned kMisdirected = 421;
+// While one command waits for its answer.
+constexpr int kMostHandOvers = 16;
+
 std::string text_at(const json::object& object, std::string_view key) {
     const json::value* const value = object.if_contains(key);
     const json::string* const text = value == nullptr ? nullptr : value->if_string();
@@ -112,6 +117,7 @@ class Conversation {
         complain(prefix_ + options_.command + ": " + reason);
         return code;
     }
+    CtlAnswer ask(const std::string& socket) const;
     int show(const json::object& body, unsigned status) const;
     int show_outcome(const json::object& body, bool is_done) const;
 
@@ -148,8 +154,17 @@ int Conversation::show(const json::object& body, unsigned status) const {
     return show_outcome(body, status == 200);
 }
 
+// Asks again where the answer comes from a process that has handed over to another one meanwhile.
+CtlAnswer Conversation::ask(const std::string& socket) const {
+    CtlAnswer answer = ask_daemon(socket, request_of(options_));
+    for (int i = 0; answer.status == kMisdirected && i < kMostHandOvers; ++i) {
+        answer = ask_daemon(socket, request_of(options_));
+    }
+    return answer;
+}
+
 int Conversation::run(const std::string& socket) const {
-    const CtlAnswer answer = ask_daemon(socket, request_of(options_));
+    const CtlAnswer answer = ask(socket);
     if (answer.status == 0) {
         complain("cannot reach the daemon at " + socket + ": " + answer.error);
         return kExitUnreachable;

@@ -134,7 +134,8 @@ AdminAnswer answer_to(const CommandOutcome& outcome) {
     body["message"] = json_text(outcome.message);
     body["problems"] = json_of(outcome.problems);
     body["warnings"] = json_of(outcome.warnings);
-    return {.status = outcome.is_done ? 200U : 409U, .body = line_of(body)};
+    const unsigned refusal = outcome.is_misdirected ? 421 : 409;
+    return {.status = outcome.is_done ? 200 : refusal, .body = line_of(body)};
 }
 
 AdminAnswer answer_to(const HealthVerdict& verdict) {

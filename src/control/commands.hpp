@@ -22,6 +22,9 @@ struct CommandOutcome {
     // For a reload: those of the configuration, in the order in which `check` prints them.
     std::vector<config::Problem> problems = {};
     std::vector<config::Problem> warnings = {};
+    // Refused because the command socket at the path is another process' by now: that one can do
+    // it.
+    bool is_misdirected = false;
 };
 
 // The answer to /healthz.

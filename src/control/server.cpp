@@ -81,14 +81,17 @@ namespace {
 // To an operator who connected before the successor had the command socket.
 CommandOutcome ask_again() {
     return {.is_done = false,
-            .message = "refused: this process has handed over to another one; ask again"};
+            .message = "refused: this process has handed over to another one; ask again",
+            .is_misdirected = true};
 }
 
 }  // namespace
 
 asio::awaitable<CommandOutcome> Server::Impl::reload(std::optional<base::Duration> confirm) {
     reopen_logs();
-    return reloader->reload(confirm);
+    CommandOutcome outcome = co_await reloader->reload(confirm);
+    outcome.is_misdirected = !outcome.is_done && phase == Phase::handed_over;
+    co_return outcome;
 }
 
 CommandOutcome Server::Impl::confirm() {
