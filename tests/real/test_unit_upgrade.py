@@ -20,7 +20,7 @@ CRASHES = int(os.environ.get("S3GATE_CRASHES", "2"))
 LONGEST_RESTART = 2
 # Two workers on a plain address, a specific address and its wildcard.
 SOCKETS = 6
-WATCHDOG = 1.5
+WATCHDOG = 3
 CRASHED = "the process that took over from this one has crashed; this one ends too"
 CHANGED = "warning: the unit of the service is another one than at its start; "
 PROBE = """
@@ -129,7 +129,7 @@ def test_a_crash_before_systemd_knows_the_process_is_restarted(seen):
     assert "does not exist or is a zombie" in found["log"], "else it tests the same as the others"
     assert found["code"] == 1 and "ended as soon as it had taken over" in found["said"]
     assert found["restarts"] == 1 and found["log"].count(CRASHED) == 1
-    assert max(found["took"]) <= LONGEST_RESTART + 0.5, "the program tells its end 0.3 s later"
+    assert max(found["took"]) <= LONGEST_RESTART
     assert set(clients_of(found)) <= {"cut"} and found["kept"] == SOCKETS
 
 
@@ -154,7 +154,7 @@ def test_a_stop_waits_for_an_upload_in_the_old_process(seen):
     """For longer than TimeoutStopSec."""
     found = seen["stop"]
     assert (found["code"], found["old"], found["result"]) == (0, 1, "success")
-    assert (found["answer"], found["bodies"]) == ("HTTP/1.1 200 OK", [30000])
+    assert (found["answer"], found["bodies"]) == ("HTTP/1.1 200 OK", [40000])
     assert found["took"] > 2 and found["ended_after"] > 0
     assert (found["left"], found["later"]) == ([], "refused")
 
