@@ -1,6 +1,7 @@
 """The drill of reload_drill.py without anything special; drill_modes.py has its variants."""
 
 import copy
+import itertools
 import pathlib
 import random
 import re
@@ -36,6 +37,7 @@ class Drill(soak.Soak):
         super().__init__(options)
         self.random = random.Random(options.seed + 2)
         self.reloads = 0
+        self.turns = itertools.count(1)
         self.refused = []
         self.reload_seconds = []
         self.has_guest = False
@@ -68,15 +70,19 @@ class Drill(soak.Soak):
 
     def _reload_once(self):
         self.reloads += 1
-        if self.TURN_EVERY and self.reloads % self.TURN_EVERY == 0:
+        self._change(self._tell_daemon, self.reload_seconds)
+
+    def _change(self, tell, seconds):
+        """Writes the next configuration and calls `tell`, whose time is appended to `seconds`."""
+        if self.TURN_EVERY and next(self.turns) % self.TURN_EVERY == 0:
             self.is_wildcard = not self.is_wildcard
         had_guest, self.has_guest = self.has_guest, self._will_have_guest()
         if had_guest and not self.has_guest:
             self._leave_guest()
         self.daemon.write(self._next_config(self.has_guest))
         begin = time.monotonic()
-        self._tell_daemon()
-        self.reload_seconds.append(time.monotonic() - begin)
+        tell()
+        seconds.append(time.monotonic() - begin)
         if self.has_guest and not had_guest:
             self.clients.tell(f"use {self.guest}")
 

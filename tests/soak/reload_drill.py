@@ -20,6 +20,7 @@ and now specific. Beside what soak.py judges by:
 
 The modes beside `plain` (drill_modes.py): `limits` near what the clients use, `grace` for requests
 that began before a reload, `names` whose addresses flip, and reloads that wait for a `confirm`.
+`upgrade` (drill_upgrade.py) is `plain` with an upgrade every ten seconds besides.
 """
 
 import argparse
@@ -30,6 +31,9 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 from drill_modes import MODES  # noqa: E402
+from drill_upgrade import WithUpgrades  # noqa: E402
+
+MODES = {**MODES, "upgrade": WithUpgrades}
 
 
 def parse(arguments):
@@ -39,6 +43,7 @@ def parse(arguments):
     parser.add_argument("--requests", type=int, help="at least so many")
     parser.add_argument("--connections", type=int, default=48)
     parser.add_argument("--slow-seconds", type=float, default=60.0, help="of one slow request")
+    parser.add_argument("--upgrade-seconds", type=float, default=10.0, help="between two upgrades")
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--report", help="a file for the JSON report")
     parser.add_argument("--keep", action="store_true", help="keep the folder with all records")

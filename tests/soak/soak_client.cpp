@@ -6,12 +6,13 @@
 // CONNECTIONS clients do a bit of everything. With any of the further numbers, no client leaves
 // early, every failure is told on stderr, and there are clients besides: `fresh` ones, with a
 // connection for each request; `idle` ones, which send a POST on a connection that was quiet for 5
-// to 20 s; `slow` ones, whose PUTs and GETs take `slow_ms` each, and `medium` ones with
-// `medium_ms`; `tunnel` ones. `keys`: the number of sessions that all of them share; the end says
-// which nodes served each of them. `crowded`: the fresh ones have so many addresses of their own
-// instead of one for some four clients. `grace_ms`: requests of slow, medium and tunnel clients
-// that end without their answer after so long are counted as "overdue"; a SlowDown of the proxy is
-// counted as "slow_downs" always. Neither is told.
+// to 20 s; `slow` ones, whose PUTs and GETs take `slow_ms` each and whose first ones begin
+// `slow_apart_ms` after each other, and `medium` ones with
+// `medium_ms`; `tunnel` ones, which leave after `tunnel_ms` if that is given. `keys`: the number of
+// sessions that all of them share; the end says which nodes served each of them. `crowded`: the
+// fresh ones have so many addresses of their own instead of one for some four clients. `grace_ms`:
+// requests of slow, medium and tunnel clients that end without their answer after so long are
+// counted as "overdue"; a SlowDown of the proxy is counted as "slow_downs" always. Neither is told.
 //
 // Lines on stdin: `calm` (from here on no request may fail; counted separately), `stop` (no further
 // request; those in progress end), `quick` (no further slow request), `use HOST:PORT` and `leave
@@ -34,6 +35,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <ctime>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -84,7 +86,9 @@ struct Crowd {
     std::size_t medium = 0;
     std::size_t tunnel = 0;
     std::size_t slow_ms = 60'000;
+    std::size_t slow_apart_ms = 0;
     std::size_t medium_ms = 1'000;
+    std::size_t tunnel_ms = 0;  // 0: a tunnel lasts until the end
     std::size_t keys = 0;
     std::size_t crowded = 0;
     std::size_t grace_ms = 0;
@@ -149,6 +153,17 @@ struct Client {
     std::string echo;  // that a tunnel has not sent back yet
 };
 
+// UTC, as the daemon's log has it: "20:49:58.606".
+std::string time_of_day() {
+    timespec now{};
+    ::clock_gettime(CLOCK_REALTIME, &now);
+    const auto seconds = static_cast<unsigned>(now.tv_sec % 86400);
+    std::array<char, 64> text{};
+    std::snprintf(text.data(), text.size(), "%02u:%02u:%02u.%03u", seconds / 3600,
+                  seconds / 60 % 60, seconds % 60, static_cast<unsigned>(now.tv_nsec / 1'000'000));
+    return text.data();
+}
+
 bool is_in_tunnel(const Client& c) {
     return c.operation == Operation::tunnel && c.has_head && !c.is_error;
 }
@@ -201,6 +216,7 @@ class Clients {
     bool on_head(Client& c);
     void judge(Client& c);
     void end_request(Client& c, Outcome outcome, bool keeps, const char* why = "");
+    void tell_idle_close(const Client& c);
     void disconnect(Client& c, bool reset);
     void go_on_with_upload(Client& c, bool ok);
     void print(bool has_ended);
@@ -224,6 +240,7 @@ class Clients {
     std::uint64_t calm_begun_ = 0;
     std::uint64_t calm_failed_ = 0;
     std::uint64_t idle_closed_ = 0;
+    std::uint64_t told_to_leave_ = 0;  // by an answer with "Connection: close"
     std::uint64_t slow_downs_ = 0;
     std::uint64_t overdue_ = 0;
     std::uint64_t oldest_overdue_ = 0;
@@ -280,6 +297,7 @@ void Clients::add_clients(Role role, std::size_t count) {
         clients_.push_back(std::make_unique<Client>());
         clients_.back()->slot = clients_.size() - 1;
         clients_.back()->role = role;
+        clients_.back()->begin_at = role == Role::slow ? started_at_ + i * crowd_.slow_apart_ms : 0;
     }
 }
 
@@ -441,6 +459,7 @@ void Clients::drive(Client& c) {
                 }
                 if (got == 0 || errno != EAGAIN) {
                     ++idle_closed_;
+                    tell_idle_close(c);
                     disconnect(c, false);
                 } else {
                     c.is_readable = false;
@@ -479,12 +498,25 @@ void Clients::drive(Client& c) {
     }
 }
 
+void Clients::tell_idle_close(const Client& c) {
+    if (crowd_.is_steady && told_++ < kToldFailures) {
+        std::fprintf(
+            stderr,
+            "soak_client: %s: closed when idle, after %s %s (role %d); to %s, dialled %llu "
+            "ms ago\n",
+            time_of_day().c_str(), kOperationNames[static_cast<std::size_t>(c.operation)],
+            c.id_text.c_str(), static_cast<int>(c.role), c.target.c_str(),
+            static_cast<unsigned long long>(now_ms() - c.dialled_at));
+    }
+}
+
 // What a tunnel does: say a word, hear it, wait, and leave at the end.
 bool Clients::talk(Client& c) {
     if (!is_in_tunnel(c) || !c.echo.empty()) {
         return true;
     }
-    if (is_stopping_) {
+    const bool has_had_its_time = crowd_.tunnel_ms > 0 && now_ms() - c.begun_at >= crowd_.tunnel_ms;
+    if (is_stopping_ || has_had_its_time) {
         end_request(c, Outcome::ok, false);
         return false;
     }
@@ -925,8 +957,9 @@ bool Clients::on_head(Client& c) {
 void Clients::judge(Client& c) {
     // A late 100 would be taken for the answer to the next request, and the unsent rest of this
     // request for its beginning.
-    const bool keeps =
-        !c.is_last && !c.in.closes() && !c.holds_body && c.out.is_done() && !c.cannot_send;
+    const bool could_keep = !c.is_last && !c.holds_body && c.out.is_done() && !c.cannot_send;
+    const bool keeps = could_keep && !c.in.closes();
+    told_to_leave_ += could_keep && !keeps ? 1 : 0;
     if (c.is_wrong) {
         end_request(c, Outcome::corrupt, false, "head");
         return;
@@ -965,9 +998,9 @@ void Clients::end_request(Client& c, Outcome outcome, bool keeps, const char* wh
                          told_++ < kToldFailures;
     if (is_violation || is_told) {
         std::fprintf(stderr,
-                     "soak_client: %s (%s) %s %s: status %d, %llu body bytes of %zu; to %s, "
+                     "soak_client: %s: %s (%s) %s %s: status %d, %llu body bytes of %zu; to %s, "
                      "dialled %llu ms ago\n",
-                     kOutcomeNames[static_cast<std::size_t>(outcome)], why,
+                     time_of_day().c_str(), kOutcomeNames[static_cast<std::size_t>(outcome)], why,
                      kOperationNames[static_cast<std::size_t>(c.operation)], c.id_text.c_str(),
                      c.in.status(), static_cast<unsigned long long>(c.got), c.expected.size(),
                      c.target.c_str(), static_cast<unsigned long long>(now_ms() - c.dialled_at));
@@ -988,7 +1021,8 @@ void Clients::end_request(Client& c, Outcome outcome, bool keeps, const char* wh
     calm_failed_ += c.is_calm && is_failure;
     bytes_down_ += c.got;
     bytes_up_ += c.out.sent();
-    if (c.fd >= 0 && !keeps) {
+    const bool is_done = is_quick_ && c.role == Role::slow;
+    if (c.fd >= 0 && (!keeps || is_done)) {
         // Thousands of orderly closes a second would fill the kernel's table of TIME_WAIT.
         const bool is_one_of_many = c.role == Role::fresh && outcome == Outcome::ok;
         disconnect(c, is_one_of_many || c.plan == Plan::upload_reset ||
@@ -1052,8 +1086,9 @@ void Clients::print(bool has_ended) {
         ", \"calm_failed\": " + number(calm_failed_) +
         ", \"connections\": " + number(connections_) +
         ", \"slowest_connect_ms\": " + number(slowest_connect_) +
-        ", \"idle_closed\": " + number(idle_closed_) + ", \"slow_downs\": " + number(slow_downs_) +
-        ", \"overdue\": " + number(overdue_) +
+        ", \"idle_closed\": " + number(idle_closed_) +
+        ", \"told_to_leave\": " + number(told_to_leave_) +
+        ", \"slow_downs\": " + number(slow_downs_) + ", \"overdue\": " + number(overdue_) +
         ", \"oldest_overdue_ms\": " + number(oldest_overdue_) +
         ", \"bytes_up\": " + number(bytes_up_) + ", \"bytes_down\": " + number(bytes_down_) +
         ", \"outcomes\": {";
@@ -1085,14 +1120,16 @@ void Clients::print(bool has_ended) {
 bool read_number(const std::string& text, Crowd& crowd) {
     const std::size_t equals = text.find('=');
     const std::string name = text.substr(0, equals);
-    const std::array<std::pair<std::string_view, std::size_t*>, 10> known{
+    const std::array<std::pair<std::string_view, std::size_t*>, 12> known{
         {{"fresh", &crowd.fresh},
          {"idle", &crowd.idle},
          {"slow", &crowd.slow},
          {"slow_ms", &crowd.slow_ms},
+         {"slow_apart_ms", &crowd.slow_apart_ms},
          {"medium", &crowd.medium},
          {"medium_ms", &crowd.medium_ms},
          {"tunnel", &crowd.tunnel},
+         {"tunnel_ms", &crowd.tunnel_ms},
          {"keys", &crowd.keys},
          {"crowded", &crowd.crowded},
          {"grace_ms", &crowd.grace_ms}}};

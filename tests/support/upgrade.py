@@ -13,7 +13,7 @@ import threading
 
 from support.ctl import ctl, socket_of, status_of
 from support.daemon import SANITIZER, binary
-from support.waiting import DEADLINE, wait_until
+from support.waiting import DEADLINE, Timeout, wait_until
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -42,8 +42,13 @@ def adopt_orphans():
     assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
 
 
+def successor_of(text):
+    """Of a text that says who serves now."""
+    return Successor(int(re.search(r"upgraded: process (\d+) serves", text)[1]))
+
+
 class Successor:
-    """A process that an upgrade started."""
+    """A process that an upgrade started. It can be the `process` of a Daemon."""
 
     def __init__(self, pid):
         self.pid = pid
@@ -63,6 +68,26 @@ class Successor:
 
     def signal(self, number):
         os.kill(self.pid, number)
+
+    # As of subprocess.Popen
+
+    @property
+    def returncode(self):
+        return self.code
+
+    def wait(self, timeout=None):
+        try:
+            wait_until(lambda: self.poll() is not None, timeout)
+        except Timeout:
+            raise subprocess.TimeoutExpired(f"process {self.pid}", timeout) from None
+        return self.code
+
+    def send_signal(self, number):
+        if self.poll() is None:
+            self.signal(number)
+
+    def kill(self):
+        self.send_signal(signal.SIGKILL)
 
     def stop(self):
         for _ in range(2):
@@ -102,8 +127,7 @@ class Line:
 
     def adopt(self, text):
         """Of a text that says who serves now."""
-        pid = int(re.search(r"upgraded: process (\d+) serves", text)[1])
-        self.successors.append(Successor(pid))
+        self.successors.append(successor_of(text))
         return self.successors[-1]
 
     def upgrade(self):
