@@ -59,10 +59,11 @@ inline constexpr std::string_view kYouAreMain = "you-are-main";
 
 class OldProcesses {
   public:
-    // Where there are more, the oldest end their tunnels: only requests keep them.
+    // Where there are more, the oldest end their tunnels and endless answers.
     static constexpr std::size_t kMost = 4;
-    // So many are never there: no upgrade is possible then. Requests of a minute and an upgrade
-    // each ten seconds need seven.
+    // So many are never there: no upgrade is possible then. With requests of a minute and an
+    // upgrade each ten seconds there are up to thirteen: where a head went out before the upgrade,
+    // only the next answer can end the connection.
     static constexpr std::size_t kLimit = 16;
 
     struct Parts {

@@ -126,8 +126,10 @@ void Worker::tick() {
     if (is_at_end()) {
         end_listening();
     }
-    if (draining || hurries_) {
+    if (draining) {
         end_idle_clients();
+    }
+    if (draining || hurries_) {
         end_endless_answers();
     }
     check_finished();

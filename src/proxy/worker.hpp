@@ -223,7 +223,7 @@ class Worker {
     std::vector<std::unique_ptr<Acceptor>> acceptors_;  // by index of the listener; some are null
     bool is_listening_ = true;                          // counted in shared.listening
     bool is_finishing_ = false;  // the end is posted, after the hand-overs in the queue
-    bool hurries_ = false;       // ends all but requests, as a drain does
+    bool hurries_ = false;       // ends tunnels and endless answers, as a drain does
     net::Tick drain_began_ = 0;  // or the hurry
     AccessBuffer access_lines_;
     DateText date_;

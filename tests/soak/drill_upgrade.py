@@ -85,8 +85,8 @@ class WithUpgrades(Drill):
     a connection that an old process has says `Connection: close`, and a client that would have gone
     on opens another one. These answers are counted and printed. (Clients of an address that leaves
     in a reload get such an answer too.) Everything else is a failure, also a close between two
-    requests and the end of a tunnel: with a fifth old process the first one ends its tunnels and
-    idle connections, and none of the drill's is so old by then."""
+    requests and the end of a tunnel: with a fifth old process the first one ends its tunnels, and
+    none of the drill's is so old by then."""
 
     WORKERS = (1, 2)  # in turn
     # What one process may hold more than the largest before it: their loads are about the same.
