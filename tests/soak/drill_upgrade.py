@@ -1,6 +1,7 @@
 """The drill with an upgrade every ten seconds, and so with several processes at a time."""
 
 import itertools
+import os
 import pathlib
 import re
 import signal
@@ -10,10 +11,23 @@ import time
 import soak
 from drill import Drill
 from support.ctl import ask, ctl, socket_of
+from support.daemon import binary
 from support.upgrade import adopt_orphans, successor_of
 from support.waiting import SCALE, wait_until
 
 LONGEST_END = 20.0 * SCALE  # seconds that an old process may take after its last client
+
+
+def kill_unknown_successors():
+    """Those of an upgrade that said nothing. Nobody else would end them."""
+    for name in os.listdir("/proc"):
+        try:
+            stat = pathlib.Path(f"/proc/{name}/stat").read_text(encoding="ascii", errors="replace")
+            parent = int(stat.rpartition(")")[2].split()[1])
+            if parent == os.getpid() and os.path.samefile(f"/proc/{name}/exe", binary()):
+                os.kill(int(name), signal.SIGKILL)
+        except OSError:
+            pass  # no process, or it has ended
 
 
 class Watch:
@@ -119,6 +133,7 @@ class WithUpgrades(Drill):
                 self.watch.stop()
             for reign in self.reigns:
                 reign.process.kill()
+            kill_unknown_successors()
 
     def _config(self):
         return {**super()._config(), "workers": self.workers}
