@@ -1,5 +1,6 @@
 """Upgrades the service while clients come and go. Copied into the container of test_unit_upgrade.py
-beside ends.py, and run there as root with the settings of the test. Uses the standard library only.
+with ends_probe.py, and run there as root with the settings of the test. Uses the standard library
+only.
 """
 
 import contextlib
