@@ -124,7 +124,7 @@ TEST_F(SuccessorTest, GetsTheSocketsWithTheirNames) {
 TEST_F(SuccessorTest, GetsNothingElse) {
     const base::Descriptor other(::dup2(STDERR_FILENO, 100));  // no O_CLOEXEC
     ASSERT_TRUE(other);
-    Successor successor(context, plan(script("ls -l /proc/$$/fd > " + folder +
+    Successor successor(context, plan(living("ls -l /proc/$$/fd > " + folder +
                                              "/said; echo \"pid $$\" >&3; echo serving >&3")));
 
     EXPECT_EQ(outcome_of(successor), "");
