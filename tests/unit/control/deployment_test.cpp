@@ -45,6 +45,7 @@ class DeploymentTest : public testing::Test {
         spdlog::set_default_logger(std::make_shared<spdlog::logger>(
             "test", std::make_shared<spdlog::sinks::ostream_sink_st>(log)));
     }
+    ~DeploymentTest() override { spdlog::set_default_logger(before_); }
 
     Provision provide(const std::shared_ptr<const config::Config>& config) {
         const auto before = is_begun ? deployment.snapshot() : nullptr;
@@ -61,6 +62,8 @@ class DeploymentTest : public testing::Test {
         return deployment.snapshot()->sites[0].groups[0].peers.back().address.to_string();
     }
 
+    // First: operational_log installs another one.
+    const std::shared_ptr<spdlog::logger> before_ = spdlog::default_logger();
     std::ostringstream log;
     boost::asio::io_context context;
     state::Board board{1};
