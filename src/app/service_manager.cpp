@@ -20,7 +20,7 @@ constexpr std::uint64_t kLongestBarrier = 5'000'000;
 ServiceManager::ServiceManager() : has_watchdog_(::sd_watchdog_enabled(0, nullptr) > 0) {}
 
 bool ServiceManager::runs_this_process() {
-    return std::getenv("INVOCATION_ID") != nullptr;
+    return std::getenv("INVOCATION_ID") != nullptr && std::getenv("NOTIFY_SOCKET") != nullptr;
 }
 
 std::vector<control::PassedSocket> ServiceManager::take_sockets(bool is_upgrade) {

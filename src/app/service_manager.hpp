@@ -14,7 +14,8 @@ class ServiceManager final : public control::SocketStore {
   public:
     ServiceManager();
 
-    // True in a process of a unit (INVOCATION_ID of systemd.exec(5)).
+    // True in a process of a service that tells systemd what it does (INVOCATION_ID of
+    // systemd.exec(5), which shells of a session may have too; NOTIFY_SOCKET).
     static bool runs_this_process();
     // The sockets that this process was started with (sd_listen_fds(3)). Those of systemd's store
     // leave it: a start that fails must not leave them there. In an upgrade the process before

@@ -96,6 +96,8 @@ bool take(const json::object& line, HandOver& state) {
         state.backends.push_back(backend_of(*backend));
     } else if (const json::value* const bucket = line.if_contains("bucket")) {
         state.buckets.push_back(bucket_of(*bucket));
+    } else if (const json::value* const process = line.if_contains("process")) {
+        state.processes.emplace_back(process->as_string());
     } else if (const json::value* const name = line.if_contains("name")) {
         std::vector<base::IpAddress> addresses = addresses_of(*name);
         if (!addresses.empty()) {
@@ -147,6 +149,9 @@ std::string text_of(const HandOver& state) {
         closing["address"] = socket.address.to_string();
         closing["inode"] = socket.inode;
         append_line(text, "closing", std::move(closing));
+    }
+    for (const std::string& process : state.processes) {
+        append_line(text, "process", json_text(process));
     }
     for (const HandOver::Bucket& bucket : state.buckets) {
         json::object item;

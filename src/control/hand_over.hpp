@@ -44,6 +44,8 @@ struct HandOver {
     std::string unit;
     std::vector<Backend> backends;
     std::vector<Bucket> buckets;
+    // Of the old processes, the oldest first, and of the process before: OldProcessReport as text.
+    std::vector<std::string> processes;
     state::Resolution names;
     bool is_on_standby = false;
     // Listening sockets without use, here or in an earlier process, which close soon.

@@ -48,11 +48,7 @@ OldProcessReport report_of(const json::value& object) {
     if (const json::value* const counters = object.as_object().if_contains("counters")) {
         out.counters = counters->as_object();
     }
-    for (const json::value& item : object.at("room").as_array()) {
-        out.room.push_back({std::string(item.at("group").as_string()),
-                            std::string(item.at("server").as_string()),
-                            static_cast<std::int32_t>(number_at(item, "requests"))});
-    }
+    out.room = held_room_of(object.at("room"));
     return out;
 }
 
@@ -63,25 +59,6 @@ void tell(stream_protocol::socket& link, std::string_view command) {
     ::send(link.native_handle(), line.data(), line.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
 }
 
-// The cell of each server with max_connections at which requests of an old process hold room.
-using Room = std::map<state::CellId, std::int32_t>;
-Room room_of(const OldProcessReport& report, const state::Snapshot& snapshot) {
-    Room out;
-    for (const state::Group& group : state::groups_of(snapshot)) {
-        for (const state::GroupServer& server : group.servers) {
-            if (server.max_connections == 0) {
-                continue;
-            }
-            for (const HeldRoom& held : report.room) {
-                if (held.group == group.name && held.server == server.config->text) {
-                    out[server.room] += std::max(held.requests, 0);
-                }
-            }
-        }
-    }
-    return out;
-}
-
 }  // namespace
 
 std::string text_of(const OldProcessReport& report) {
@@ -90,14 +67,7 @@ std::string text_of(const OldProcessReport& report) {
     out["version"] = json_text(report.version);
     out["connections"] = report.connections;
     out["requests"] = report.requests;
-    json::array& room = out["room"].emplace_array();
-    for (const HeldRoom& held : report.room) {
-        json::object item;
-        item["group"] = json_text(held.group);
-        item["server"] = json_text(held.server);
-        item["requests"] = held.requests;
-        room.push_back(std::move(item));
-    }
+    out["room"] = json_of(report.room);
     out["counters"] = report.counters;
     return json::serialize(out);
 }
@@ -119,10 +89,12 @@ struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
     explicit Impl(Parts parts_) : parts(std::move(parts_)) {}
 
     struct Process {
-        Process(asio::io_context& context, int link) : socket(context, stream_protocol(), link) {}
+        Process(const Parts& parts, int link)
+            : socket(parts.context, stream_protocol(), link), room(parts.board, parts.snapshot) {}
         stream_protocol::socket socket;
         OldProcessReport report;
-        Room room;  // as it counts on the board
+        RoomElsewhere room;
+        std::optional<std::vector<HeldRoom>> told;  // kRoom, as this process has sent it
     };
     using Pointer = std::shared_ptr<Process>;
 
@@ -131,7 +103,7 @@ struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
     void take(Process& process, std::string_view line);
     void become_main();
     void hurry_oldest();
-    void count(Process& process, const Room& now);
+    void tell_room(Process& process) const;
     void end(const Pointer& process);
 
     Parts parts;
@@ -167,9 +139,26 @@ void OldProcesses::Impl::take(Process& process, std::string_view line) {
         become_main();
     } else if (line == link_command::kStandby || line == link_command::kActive) {
         parts.on_standby(line == link_command::kStandby);
+    } else if (line == link_command::kReopenLogs) {
+        parts.on_reopen();
     } else if (auto report = read_report(line)) {
         process.report = std::move(*report);
-        count(process, room_of(process.report, *parts.snapshot()));
+        process.room.set(process.report.room);
+        tell_room(process);
+    }
+}
+
+// What it does not know: the room of this process and of the other old ones. So that no line is cut
+// in two, a list that is longer than a packet of the link ends early.
+void OldProcesses::Impl::tell_room(Process& process) const {
+    constexpr std::size_t kMostServers = 100;
+    std::vector<HeldRoom> room = list_room(*parts.snapshot(), [&](state::CellId cell) {
+        return parts.board.occupied(cell.index) - process.room.at(cell);
+    });
+    room.resize(std::min(room.size(), kMostServers));
+    if (room != process.told) {
+        tell(process.socket, std::string(link_command::kRoom) + json::serialize(json_of(room)));
+        process.told = std::move(room);
     }
 }
 
@@ -199,25 +188,8 @@ void OldProcesses::Impl::hurry_oldest() {
     }
 }
 
-// One change for each cell: between two a waiting request would see room that there is not. A cell
-// with another owner has lost what was counted there.
-void OldProcesses::Impl::count(Process& process, const Room& now) {
-    Room change = now;
-    for (const auto& [cell, requests] : process.room) {
-        if (parts.board.is_current(state::CellKind::backend, cell)) {
-            change[cell] -= requests;
-        }
-    }
-    for (const auto& [cell, requests] : change) {
-        if (requests != 0) {
-            parts.board.add_occupied(cell.index, requests);
-        }
-    }
-    process.room = now;
-}
-
 void OldProcesses::Impl::end(const Pointer& process) {
-    count(*process, {});
+    process->room.set({});
     if (process == before) {
         become_main();  // it crashed: nobody else is there
     }
@@ -230,18 +202,19 @@ OldProcesses::OldProcesses(Parts parts) : impl_(std::make_shared<Impl>(std::move
 
 OldProcesses::~OldProcesses() {
     impl_->is_closed = true;
-    for (const Impl::Pointer& process : impl_->processes) {
-        process->socket.close();
-    }
+    release();
 }
 
-void OldProcesses::add(std::vector<base::Descriptor> links) {
-    for (base::Descriptor& link : links) {
-        const int flags = ::fcntl(link.get(), F_GETFL);
-        if (flags < 0 || ::fcntl(link.get(), F_SETFL, flags | O_NONBLOCK) != 0) {
+void OldProcesses::add(std::vector<base::Descriptor> links, std::vector<OldProcessReport> reports) {
+    reports.resize(links.size());
+    for (std::size_t i = 0; i < links.size(); ++i) {
+        const int flags = ::fcntl(links[i].get(), F_GETFL);
+        if (flags < 0 || ::fcntl(links[i].get(), F_SETFL, flags | O_NONBLOCK) != 0) {
             continue;
         }
-        const auto process = std::make_shared<Impl::Process>(impl_->parts.context, link.release());
+        const auto process = std::make_shared<Impl::Process>(impl_->parts, links[i].release());
+        process->report = std::move(reports[i]);
+        process->room.set(process->report.room);
         impl_->processes.push_back(process);
     }
     if (!impl_->processes.empty()) {
@@ -252,7 +225,7 @@ void OldProcesses::add(std::vector<base::Descriptor> links) {
 
 void OldProcesses::release() {
     for (const Impl::Pointer& process : impl_->processes) {
-        impl_->count(*process, {});
+        process->room.set({});
         process->socket.close();
     }
     impl_->processes.clear();
@@ -271,6 +244,14 @@ void OldProcesses::tell_all(std::string_view command) {
 
 std::size_t OldProcesses::size() const {
     return impl_->processes.size();
+}
+
+std::int32_t OldProcesses::held_at(state::CellId cell) const {
+    std::int32_t out = 0;
+    for (const Impl::Pointer& process : impl_->processes) {
+        out += process->room.at(cell);
+    }
+    return out;
 }
 
 std::vector<OldProcessReport> OldProcesses::reports() const {

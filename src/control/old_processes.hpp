@@ -13,19 +13,13 @@
 #include <string_view>
 #include <vector>
 
+#include "room_elsewhere.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/base/descriptor.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::control {
-
-// Requests that hold room at a server with max_connections.
-struct HeldRoom {
-    std::string group;
-    std::string server;  // as configured
-    std::int32_t requests = 0;
-};
 
 // What an old process still does.
 struct OldProcessReport {
@@ -50,7 +44,10 @@ inline constexpr std::string_view kStop = "stop";
 inline constexpr std::string_view kHurry = "hurry";
 // The answer to kYouAreMain.
 inline constexpr std::string_view kIAmMain = "i-am-main";
-// The other way, before the reports. What an operator commanded while the successor started:
+// With a list as json_of(HeldRoom) makes it: the room that all other processes hold.
+inline constexpr std::string_view kRoom = "room ";
+// The other way, before the reports. What an operator commanded while the successor started, with
+// kReopenLogs:
 inline constexpr std::string_view kStandby = "standby";
 inline constexpr std::string_view kActive = "active";
 // At last: the service manager takes the successor for its own now.
@@ -76,6 +73,8 @@ class OldProcesses {
         std::function<void()> on_main;
         // An operator's last command to the process before.
         std::function<void(bool is_on_standby)> on_standby;
+        // Logs were opened anew while this process started, with files that it may have missed.
+        std::function<void()> on_reopen;
     };
     explicit OldProcesses(Parts parts);
     ~OldProcesses();
@@ -84,13 +83,16 @@ class OldProcesses {
 
     // Takes over the links to them, the oldest first. The last one is the process before; the
     // others report to that one until it says who is main.
-    void add(std::vector<base::Descriptor> links);
+    // `reports`: the last ones that the process before has, in the same order.
+    void add(std::vector<base::Descriptor> links, std::vector<OldProcessReport> reports);
     // They have another successor: forgets them without a word.
     void release();
     bool empty() const;
     // Sends the command to all of them; one that is gone gets nothing.
     void tell_all(std::string_view command);
     std::size_t size() const;
+    // The room that all of them hold there.
+    std::int32_t held_at(state::CellId cell) const;
     // Their last reports, the oldest first. A process that has not reported yet has no number.
     std::vector<OldProcessReport> reports() const;
     // Copies of the links for a successor, the oldest first.

@@ -89,6 +89,7 @@ CommandOutcome ask_again() {
 
 asio::awaitable<CommandOutcome> Server::Impl::reload(std::optional<base::Duration> confirm) {
     reopen_logs();
+    co_await wait_until_main();
     CommandOutcome outcome = co_await reloader->reload(confirm);
     outcome.is_misdirected = !outcome.is_done && phase == Phase::handed_over;
     co_return outcome;

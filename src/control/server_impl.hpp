@@ -98,6 +98,7 @@ struct Server::Impl final : Commands {
     void lose_successor();
     // In both:
     std::string obstacle_to_upgrade() const;
+    asio::awaitable<void> wait_until_main();
     // False while another process accepts clients from the same sockets.
     bool has_own_sockets() const { return !lineage.predecessor && phase != Phase::handed_over; }
 

@@ -78,6 +78,7 @@ void Server::Impl::on_hangup() {
 
 void Server::Impl::reopen_logs() {
     deployment->reopen_logs();
+    succession->note_reopen();
     succession->old_processes().tell_all(link_command::kReopenLogs);
 }
 

@@ -147,14 +147,17 @@ void Server::Impl::build_services() {
         context, *deployment, *names, *checker, shared.workers,
         [this] { return obstacle_to_reload(); },
         [this](Operators operators) { return follow_configuration(std::move(operators)); }});
-    succession = std::make_unique<Succession>(Succession::Parts{
-        context, lineage, *board, *clients, *deployment, *names,
-        [this] { return obstacle_to_upgrade(); }, [this] { return daemon_status->is_on_standby(); },
-        [this] { become_main(); },
-        [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
-        [this](int pid, const std::set<std::string>& unused) { hand_over_to(pid, unused); },
-        [this](std::string_view command) { on_link_command(command); },
-        [this] { lose_successor(); }});
+    succession = std::make_unique<Succession>(
+        Succession::Parts{
+            context, lineage, *board, *clients, *deployment, *names,
+            [this] { return obstacle_to_upgrade(); },
+            [this] { return daemon_status->is_on_standby(); }, [this] { become_main(); },
+            [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
+            [this] { deployment->reopen_logs(); },
+            [this](int pid, const std::set<std::string>& unused) { hand_over_to(pid, unused); },
+            [this](std::string_view command) { on_link_command(command); },
+            [this] { lose_successor(); }},
+        inherited.processes);
     daemon_status = std::make_unique<DaemonStatus>(
         context, DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board,
                                        shared.workers, succession->old_processes()});

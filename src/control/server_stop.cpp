@@ -146,11 +146,17 @@ void Server::Impl::stop_now(const char* why) {
         worker.post_stop();
     }
     drain_end.expires_after(kLastResort);
-    drain_end.async_wait([](error_code error) {
-        if (!error) {
-            spdlog::error("a worker does not end; giving up on it");
-            ::_exit(kExitForced);
+    drain_end.async_wait([this](error_code error) {
+        if (error) {
+            return;
         }
+        if (std::ranges::all_of(shared.workers, &proxy::WorkerHandle::is_finished)) {
+            spdlog::error("an old process does not end; giving up on it");
+            context.stop();
+            return;
+        }
+        spdlog::error("a worker does not end; giving up on it");
+        ::_exit(kExitForced);
     });
 }
 
@@ -183,6 +189,7 @@ int Server::Impl::end() {
         cut.endless += of_worker.endless;
     }
     are_running = false;
+    succession->end();
     shared.workers.clear();
     workers.clear();
     deployment->end();  // the access log writes the queued lines

@@ -2,6 +2,7 @@
 // (docs/architecture.md, "Upgrade").
 #include <spdlog/spdlog.h>
 
+#include <boost/asio/use_awaitable.hpp>
 #include <boost/system/error_code.hpp>
 #include <chrono>
 #include <functional>
@@ -17,7 +18,9 @@ using boost::system::error_code;
 
 // For clients that asked this process for something before its successor had the command socket.
 constexpr base::Duration kLastAnswers = std::chrono::seconds{1};
-// The same where clients of the service wait for the end of this process.
+constexpr base::Duration kLongestInauguration = std::chrono::seconds{2};
+constexpr base::Duration kMainPoll{2};
+// As kLastAnswers, where clients of the service wait for the end of this process.
 constexpr base::Duration kHastyAnswers{100};
 
 }  // namespace
@@ -28,6 +31,7 @@ asio::awaitable<CommandOutcome> Server::Impl::upgrade() {
     const std::function<asio::awaitable<CommandOutcome>()> work = [this] {
         return succession->upgrade();
     };
+    co_await wait_until_main();
     CommandOutcome outcome = co_await reloader->exclusively("upgrade", work);
     if (is_answering) {
         end_command_socket_after(is_orphan ? kHastyAnswers : kLastAnswers);
@@ -40,6 +44,16 @@ asio::awaitable<CommandOutcome> Server::Impl::upgrade() {
     co_return outcome;
 }
 
+// The process before says so within milliseconds after this one has said that it serves.
+asio::awaitable<void> Server::Impl::wait_until_main() {
+    Timer pause(context);
+    const base::TimePoint end = base::Clock::now() + kLongestInauguration;
+    while (!is_main && phase == Phase::serving && base::Clock::now() < end) {
+        pause.expires_after(kMainPoll);
+        co_await pause.async_wait(asio::use_awaitable);
+    }
+}
+
 std::string Server::Impl::obstacle_to_upgrade() const {
     if (phase == Phase::starting) {
         return "this process does not serve yet";
@@ -48,10 +62,11 @@ std::string Server::Impl::obstacle_to_upgrade() const {
 }
 
 // From here on both processes accept clients, until the one before is told. The command socket
-// changes its owner first: whoever hears that this process serves finds it there.
+// changes its owner first: whoever hears that this process serves finds it there. It may fail, and
+// a new socket that listens must not: it has clients at once.
 void Server::Impl::take_over() {
-    deployment->listen();
     open_control_socket(*std::exchange(first_operators, std::nullopt));
+    deployment->listen();
     accept_clients();
 }
 
@@ -64,8 +79,10 @@ void Server::Impl::become_main() {
     is_main = true;
     if (phase == Phase::serving) {
         tell_service_manager();
-    } else if (phase != Phase::starting) {
-        call(hooks.stopping);  // a signal came first
+    } else if (phase != Phase::starting) {  // a signal came first
+        call(hooks.stopping);
+        deployment->keep_sockets();  // the names that the process before has kept
+        deployment->release_sockets();
     }
 }
 

@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/use_awaitable.hpp>
+#include <boost/json/parse.hpp>
+#include <cstdlib>
 #include <exception>
 #include <fstream>
 #include <map>
@@ -47,9 +49,17 @@ CommandOutcome failure(std::string reason) {
 }
 
 // Programs that start a daemon, wait for its end and know nothing of MAINPID (sd_notify(3)).
-constexpr auto kSupervisors =
-    std::to_array<std::string_view>({"tini", "docker-init", "dumb-init", "catatonit", "runsv",
-                                     "s6-supervise", "supervisord", "daemontools", "supervise"});
+constexpr auto kSupervisors = std::to_array<std::string_view>(
+    {"tini", "docker-init", "dumb-init", "catatonit", "runsv", "s6-supervise", "supervisord",
+     "supervise", "supervise-daemo"});  // 15 letters of a name are known
+
+// The process that systemd started (SYSTEMD_EXEC_PID of systemd.exec(5)), without a way to say
+// MAINPID.
+bool is_service_that_tells_nothing() {
+    const char* const number = std::getenv("SYSTEMD_EXEC_PID");
+    return number != nullptr && number == std::to_string(::getpid()) &&
+           std::getenv("NOTIFY_SOCKET") == nullptr;
+}
 
 // The name of such a parent; empty if the parent is another one.
 std::string find_supervisor() {
@@ -57,25 +67,6 @@ std::string find_supervisor() {
     std::string name;
     std::getline(in, name);
     return std::ranges::find(kSupervisors, name) != kSupervisors.end() ? name : std::string();
-}
-
-OldProcessReport report_of(const state::Snapshot& snapshot, const state::Board& board) {
-    OldProcessReport report;
-    report.pid = ::getpid();
-    report.version = S3GATE_VERSION;
-    report.connections = board.connections();
-    report.counters = counters_of(board);
-    for (const state::Group& group : state::groups_of(snapshot)) {
-        report.requests += board.group_requests(group.cell);
-        for (const state::GroupServer& server : group.servers) {
-            const std::int32_t held =
-                server.max_connections > 0 ? board.occupied(server.room.index) : 0;
-            if (held > 0) {
-                report.room.push_back({group.name, server.config->text, held});
-            }
-        }
-    }
-    return report;
 }
 
 }  // namespace
@@ -167,15 +158,42 @@ void restore(const std::vector<HandOver::Backend>& backends, const state::Snapsh
     }
 }
 
-Succession::Succession(Parts parts)
+Succession::Succession(Parts parts, const std::vector<std::string>& processes)
     : parts_(std::move(parts)),
-      old_processes_(OldProcesses::Parts{
-          parts_.context, parts_.board, [this] { return parts_.deployment.snapshot(); },
-          [this] { parts_.on_main(); },
-          [this](bool is_on_standby) { parts_.on_standby(is_on_standby); }}) {
+      snapshot_([this] { return parts_.deployment.snapshot(); }),
+      old_processes_(
+          OldProcesses::Parts{parts_.context, parts_.board, snapshot_, [this] { parts_.on_main(); },
+                              [this](bool is_on_standby) { parts_.on_standby(is_on_standby); },
+                              [this] { parts_.on_reopen(); }}),
+      others_(parts_.board, snapshot_) {
     if (parts_.lineage.predecessor) {
-        old_processes_.add(parts_.lineage.predecessor->take_links());
+        std::vector<OldProcessReport> reports;
+        for (const std::string& text : processes) {
+            reports.push_back(read_report(text).value_or(OldProcessReport{}));
+        }
+        old_processes_.add(parts_.lineage.predecessor->take_links(), std::move(reports));
     }
+}
+
+OldProcessReport Succession::report() const {
+    const state::Snapshot& snapshot = *snapshot_();
+    OldProcessReport out;
+    out.pid = ::getpid();
+    out.version = S3GATE_VERSION;
+    out.connections = parts_.board.connections();
+    out.counters = counters_of(parts_.board);
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        out.requests += parts_.board.group_requests(group.cell);
+    }
+    out.room = list_room(snapshot, [&](state::CellId cell) {
+        return parts_.board.occupied(cell.index) - old_processes_.held_at(cell) - others_.at(cell);
+    });
+    return out;
+}
+
+void Succession::end() {
+    old_processes_.release();
+    others_.set({});
 }
 
 std::string Succession::find_obstacle() const {
@@ -190,6 +208,10 @@ std::string Succession::find_obstacle() const {
         return parent +
                " started this process and would take the upgrade for its end; restart it "
                "there";
+    }
+    if (is_service_that_tells_nothing()) {
+        return "its unit takes no notifications, and systemd would take the upgrade for its end; "
+               "the unit needs Type=notify";
     }
     if (old_processes_.size() >= OldProcesses::kLimit) {
         return std::to_string(old_processes_.size()) + " old processes still serve clients";
@@ -218,6 +240,7 @@ asio::awaitable<CommandOutcome> Succession::upgrade() {
 asio::awaitable<CommandOutcome> Succession::start_successor() {
     spdlog::info("upgrade: starting {}", parts_.lineage.program);
     was_on_standby_ = parts_.is_on_standby();
+    was_reopened_ = false;
     SuccessorPlan with = co_await plan();
     if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {  // meanwhile
         co_return failure(obstacle);
@@ -259,6 +282,10 @@ asio::awaitable<SuccessorPlan> Succession::plan() {
     state.names = parts_.names.addresses();
     state.is_on_standby = was_on_standby_;
     state.closing = parts_.deployment.closing_sockets();
+    for (const OldProcessReport& old : old_processes_.reports()) {
+        state.processes.push_back(text_of(old));
+    }
+    state.processes.push_back(text_of(report()));
     state.backends = backends_of(*parts_.deployment.snapshot(), parts_.board);
     state.buckets = buckets_of(*parts_.deployment.snapshot(), parts_.clients);
     // A hundred thousand clients take a moment.
@@ -271,16 +298,21 @@ asio::awaitable<SuccessorPlan> Succession::plan() {
 void Succession::hand_over_to(Successor& successor) {
     const bool is_on_standby = parts_.is_on_standby();
     parts_.on_handed_over(successor.pid(), successor.unused());
+    // Requests that wait here must not take the room of the old processes for free.
+    others_.set(
+        list_room(*snapshot_(), [&](state::CellId cell) { return old_processes_.held_at(cell); }));
     old_processes_.release();
     std::string first;
     const auto say = [&](std::string_view line) { (first += line) += '\n'; };
     if (is_on_standby != was_on_standby_) {
         say(is_on_standby ? link_command::kStandby : link_command::kActive);
     }
+    if (was_reopened_) {
+        say(link_command::kReopenLogs);
+    }
     say(link_command::kYouAreMain);
     link_ = std::make_unique<SuccessorLink>(
-        parts_.context, successor.take_link(), std::move(first),
-        [this] { return report_of(*parts_.deployment.snapshot(), parts_.board); },
+        parts_.context, successor.take_link(), std::move(first), [this] { return report(); },
         [this](std::string_view command) { take_command(command); },
         [this] {
             has_ended_ = true;
@@ -291,8 +323,18 @@ void Succession::hand_over_to(Successor& successor) {
 void Succession::take_command(std::string_view command) {
     if (command == link_command::kIAmMain) {
         has_answer_ = true;
+    } else if (command.starts_with(link_command::kRoom)) {
+        take_room(command.substr(link_command::kRoom.size()));
     } else {
         parts_.on_command(command);
+    }
+}
+
+void Succession::take_room(std::string_view list) {
+    try {
+        others_.set(held_room_of(boost::json::parse(list)));
+    } catch (const std::exception&) {
+        // Another version says something else.
     }
 }
 

@@ -48,6 +48,8 @@ class Succession {
         std::function<void()> on_main;
         // An operator's last command to the process before.
         std::function<void(bool is_on_standby)> on_standby;
+        // Logs were opened anew while this process started.
+        std::function<void()> on_reopen;
         // The process with that number accepts the clients from now on, but not those of the
         // listeners in `unused` (ListenerTable::take_named()).
         std::function<void(int pid, const std::set<std::string>& unused)> on_handed_over;
@@ -57,7 +59,8 @@ class Succession {
         std::function<void()> on_successor_end;
     };
 
-    explicit Succession(Parts parts);
+    // `processes`: HandOver::processes.
+    Succession(Parts parts, const std::vector<std::string>& processes);
     Succession(const Succession&) = delete;
     Succession& operator=(const Succession&) = delete;
 
@@ -66,6 +69,10 @@ class Succession {
     boost::asio::awaitable<CommandOutcome> upgrade();
     // Ends a successor that does not serve yet: this process stops.
     void cancel();
+    // The logs were opened anew: a successor that starts may have the files of before.
+    void note_reopen() { was_reopened_ = true; }
+    // Call it when no worker runs any more: forgets the room that others hold.
+    void end();
     OldProcesses& old_processes() { return old_processes_; }
     const OldProcesses& old_processes() const { return old_processes_; }
 
@@ -73,18 +80,23 @@ class Succession {
     boost::asio::awaitable<CommandOutcome> start_successor();
     std::string find_obstacle() const;
     boost::asio::awaitable<SuccessorPlan> plan();
+    OldProcessReport report() const;
     void hand_over_to(Successor& successor);
     void take_command(std::string_view command);
+    void take_room(std::string_view list);
     boost::asio::awaitable<void> wait_for_answer();
     // Adds a warning if the unit of the service has changed since the service was started.
     boost::asio::awaitable<void> judge_unit(CommandOutcome& outcome) const;
 
     Parts parts_;
+    const std::function<std::shared_ptr<const state::Snapshot>()> snapshot_;
     OldProcesses old_processes_;
-    Successor* starting_ = nullptr;        // while one starts
-    bool was_on_standby_ = false;          // when it was started
-    bool has_answer_ = false;              // it is main
-    bool has_ended_ = false;               // it, and whoever followed it
+    RoomElsewhere others_;           // room of the successor and of other old processes, as it says
+    Successor* starting_ = nullptr;  // while one starts
+    bool was_on_standby_ = false;    // when it was started
+    bool was_reopened_ = false;      // the logs, since then
+    bool has_answer_ = false;        // it is main
+    bool has_ended_ = false;         // it, and whoever followed it
     std::unique_ptr<SuccessorLink> link_;  // once this process has handed over
 };
 

@@ -38,6 +38,13 @@ constexpr base::Duration kReapPoll{5};
 // The first descriptor that sd_listen_fds(3) passes.
 constexpr int kFirstPassed = 3;
 
+// Of sd_listen_fds(3), and ours: the new process gets others.
+constexpr auto kOwnVariables = std::to_array<std::string_view>(
+    {"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "LISTEN_PIDFDID", kUpgradeVariable});
+
+// A program that says more in one line is not s3gate.
+constexpr std::size_t kLongestLine = 65536;
+
 [[noreturn]] void fail(int code, const std::string& what) {
     throw std::system_error(code, std::generic_category(), what);
 }
@@ -119,8 +126,8 @@ std::vector<std::string> environment_of(const SuccessorPlan& plan, const std::st
     std::vector<std::string> out;
     for (char** item = environ; *item != nullptr; ++item) {
         const std::string_view text = *item;
-        if (!text.starts_with("LISTEN_") &&
-            !text.starts_with(std::string(kUpgradeVariable) + "=")) {
+        const std::string_view name = text.substr(0, text.find('='));
+        if (std::ranges::find(kOwnVariables, name) == kOwnVariables.end()) {
             out.emplace_back(text);
         }
     }
@@ -266,6 +273,10 @@ asio::awaitable<std::string> Successor::serves(base::Duration limit) {
             reason_ = reason_.empty() ? "it ended as soon as it served" : reason_;
         }
         has_ended_ = has_ended_ || static_cast<bool>(error);
+        if (text.size() > kLongestLine) {
+            end_process();
+            reason_ = "it says what no version of s3gate says";
+        }
     }
     end_process();
     co_return reason_.empty() ? "it ended before it served; the reason is in the log" : reason_;

@@ -20,8 +20,8 @@ using asio::local::stream_protocol;
 namespace {
 
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
-// A command has a few letters.
-constexpr std::size_t kLongestLine = 4096;
+// A command has a few letters, a list of room (link_command::kRoom) up to a hundred servers.
+constexpr std::size_t kLongestLine = std::size_t{256} * 1024;
 
 }  // namespace
 

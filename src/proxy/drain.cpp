@@ -31,6 +31,11 @@ void Worker::hurry() {
     }
     hurries_ = true;
     drain_began_ = reactor.now();
+    end_tunnels();
+}
+
+// Also those that begin later, with a head that was in progress.
+void Worker::end_tunnels() {
     for (Exchange& exchange : exchanges_.active()) {
         if (exchange.is_tunnelling() && !exchange.is_cut()) {
             ++cut_short_.tunnels;

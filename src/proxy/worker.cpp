@@ -132,6 +132,9 @@ void Worker::tick() {
     if (draining || hurries_) {
         end_endless_answers();
     }
+    if (hurries_) {
+        end_tunnels();
+    }
     check_finished();
 }
 

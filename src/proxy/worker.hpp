@@ -192,6 +192,7 @@ class Worker {
     // For a drain: end the clients and answers whose time is over.
     void end_idle_clients();
     void end_endless_answers();
+    void end_tunnels();
     // Cuts requests of earlier generations that have had their reload_grace.
     void end_overdue_requests();
     // Notes when an earlier generation's configuration was replaced.

@@ -84,6 +84,50 @@ def test_commands_during_the_start_are_not_forgotten(serve, line):
     assert not status_of(daemon)["standby"]
 
 
+def test_a_rotation_during_the_start_reaches_both(serve, line):
+    """The new process may have opened the file before."""
+    daemon, _ = begin(line, serve, SHORT)
+    line.starting()
+    moved = daemon.dir / "access.log.1"
+    daemon.access_log.rename(moved)
+    daemon.signal(signal.SIGUSR1)
+    daemon.wait_stderr("reopening the logs")
+    assert line.end_upgrade()[0] == 0
+    with daemon.client() as client:
+        client.request(target="/b/later")
+    daemon.wait_log("/b/later")
+    assert "/b/later" not in moved.read_text()
+
+
+def test_a_new_process_that_fails_at_the_last_moment_resets_nobody(serve, line):
+    """Its further sockets would have had clients by then."""
+    daemon, _ = serve(main={"workers": 1})
+    config = copy.deepcopy(daemon.config)
+    config.update(workers=8, admin={"socket": "/nonexistent/ctl.sock"})
+    daemon.write(config)
+    done, served, failures = threading.Event(), [], []
+
+    def connect():
+        while not done.is_set():
+            try:
+                with daemon.client() as client:
+                    served.append(client.request().status)
+            except Exception as error:  # noqa: BLE001 - whatever a client may see
+                failures.append(repr(error))
+
+    threads = [threading.Thread(target=connect) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(4):
+            assert "control socket /nonexistent/ctl.sock" in line.failing_upgrade()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert failures == [] and set(served) == {200}
+
+
 def test_a_second_upgrade_during_the_start_is_refused_by_the_old_process(serve, line):
     daemon, _ = begin(line, serve, SHORT)
     second = ctl(daemon, "upgrade")
@@ -247,6 +291,16 @@ def test_it_is_refused_below_a_supervisor(start, make_backend, tmp_path, name):
     refused = ctl(daemon, "upgrade")
     assert refused.returncode == 1
     assert f"{name} started this process and would take the upgrade for its end" in refused.stderr
+
+
+def test_a_unit_without_notifications_is_refused(start, make_backend):
+    """systemd would take the end of the old process for that of the service."""
+    config = make_config([make_site([make_backend()])], admin=ADMIN)
+    unit = ("sh", "-c", 'export SYSTEMD_EXEC_PID=$$; unset NOTIFY_SOCKET; exec "$@"', "sh")
+    daemon = start(config, prefix=unit, wait_ready=False)
+    wait_until(lambda: ctl(daemon, "health").returncode == 0)
+    refused = ctl(daemon, "upgrade")
+    assert refused.returncode == 1 and "the unit needs Type=notify" in refused.stderr
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a pid namespace needs root")

@@ -22,6 +22,12 @@ def begin(serve, line, health=LONG):
     return daemon, line.starting()
 
 
+def takes_signal(pid, number):
+    with open(f"/proc/{pid}/status", encoding="ascii") as status:
+        caught = next(line for line in status if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) & 1 << number - 1)
+
+
 def post_late(daemon, command):
     """A command whose answer comes later."""
     sock = connect(socket_of(daemon))
@@ -47,6 +53,7 @@ def test_what_needs_the_configuration_waits_while_a_successor_starts(serve, line
         if name == b"reload":
             answer[name] = read_all(sock)
         sock.close()
+    # Whichever of the two came first.
     assert b"reloaded: generation 2" in answer[b"reload"] or b"ask again" in answer[b"reload"]
 
 
@@ -111,14 +118,37 @@ def test_a_second_signal_stops_an_old_process_at_once(old):
     assert daemon.wait_exit() == 3
 
 
-def test_a_command_that_came_before_the_hand_over_is_told_to_ask_again(serve, line):
-    """Its client connected to the old process, and speaks once that one has handed over."""
+LATE = {
+    REQUEST % b"standby": b"has handed over to another one; ask again",
+    REQUEST % b"confirm": b"there is no reload to confirm",
+    b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n": b"HTTP/1.1 200 ",
+}
+
+
+@pytest.mark.parametrize("request_bytes", LATE)
+def test_a_client_that_came_before_the_hand_over(serve, line, request_bytes):
+    """It connected to the old process, and speaks once that one has handed over."""
     daemon, _ = serve()
     with connect(socket_of(daemon)) as sock:
         line.upgrade()
-        sock.sendall(REQUEST % b"standby")
-        assert b"has handed over to another one; ask again" in read_all(sock)
+        sock.sendall(request_bytes)
+        assert LATE[request_bytes] in read_all(sock)
     assert not status_of(daemon)["standby"]
+
+
+@pytest.mark.parametrize(
+    "number, words",
+    [
+        (signal.SIGHUP, "reload refused: this process has not taken over yet"),
+        (signal.SIGUSR2, "upgrade refused: this process does not serve yet"),
+    ],
+)
+def test_a_process_that_starts_refuses_changes(serve, line, number, words):
+    daemon, successor = begin(serve, line, {**LONG, "timeout": "1s"})
+    wait_until(lambda: takes_signal(successor.pid, number), what="it handles signals")
+    successor.signal(number)
+    daemon.wait_stderr(words)
+    assert line.end_upgrade()[0] == 0
 
 
 def test_an_upgrade_waits_for_a_reload(serve, line, hang):
@@ -136,3 +166,32 @@ def test_an_upgrade_waits_for_a_reload(serve, line, hang):
     assert b"upgraded: process " in answer
     line.adopt(answer.decode())
     assert daemon.stderr.index("reloaded: generation 2") < daemon.stderr.index("upgrade: starting")
+
+
+def test_a_command_in_the_moment_of_the_take_over_is_done(serve, line):
+    """The old process stands still after it heard that the new one serves, so it has not said yet
+    that the new one is the service."""
+    daemon, backend = serve(health={**LONG, "timeout": "1s"})
+    backend.health.mode = "hang"
+    line.begin_upgrade()
+    line.starting()
+    with daemon.frozen():
+        wait_until(lambda: "ready: s3gate" in daemon.stderr.split("upgrade: starting")[1])
+        waiting = post_late(daemon, b"reload")
+    assert b"reloaded: generation 2" in read_all(waiting)
+    assert line.end_upgrade()[0] == 0
+
+
+def test_an_old_process_that_stands_still_does_not_hold_up_a_stop(serve, line):
+    held = Held()
+    daemon, backend = serve(held, main={"shutdown_timeout": "0"})
+    with daemon.client() as client:
+        client.send(client.head("GET", "/b/held"))
+        wait_until(lambda: backend.requests)
+        successor = line.upgrade()
+        with daemon.frozen():
+            successor.signal(signal.SIGTERM)
+            assert successor.wait_exit() == 0
+            assert "an old process does not end; giving up on it" in daemon.stderr
+        daemon.expected_exit = 3
+        assert daemon.wait_exit() == 3

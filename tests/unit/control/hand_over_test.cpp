@@ -26,6 +26,7 @@ HandOver example() {
         {"minio / \"x\"", "node1.lab:9000", "10.0.0.1:9000", false, true, 3, milliseconds{1500}});
     state.buckets.push_back(
         {"site \"b\"", *base::IpAddress::parse("2001:db8::"), 1'800'000'000'000});
+    state.processes = {"{\"pid\": 1}", "of another version"};
     return state;
 }
 
@@ -38,6 +39,7 @@ TEST(HandOver, IsReadAsItWasWritten) {
     EXPECT_EQ(state.names, example().names);
     EXPECT_EQ(state.closing, example().closing);
     EXPECT_EQ(state.buckets, example().buckets);
+    EXPECT_EQ(state.processes, example().processes);
     ASSERT_THAT(state.backends, SizeIs(1));
     const HandOver::Backend& backend = state.backends.front();
     EXPECT_EQ(backend.group, "minio / \"x\"");

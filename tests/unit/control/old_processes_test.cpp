@@ -80,7 +80,8 @@ class OldProcessesTest : public testing::Test {
             links.emplace_back(pair[0]);
             ends.push_back(pair[1]);
         }
-        processes.add(std::move(links));
+        processes.add(std::move(links), std::move(known));
+        known.clear();
     }
     void add_and_become_main(std::size_t count) {
         add(count);
@@ -118,8 +119,11 @@ class OldProcessesTest : public testing::Test {
     std::shared_ptr<const state::Snapshot> snapshot;
     int main_calls = 0;
     OldProcesses processes{{context, board, [this] { return snapshot; }, [this] { ++main_calls; },
-                            [this](bool is_on_standby) { standby = is_on_standby; }}};
+                            [this](bool is_on_standby) { standby = is_on_standby; },
+                            [this] { ++reopen_calls; }}};
+    int reopen_calls = 0;
     std::optional<bool> standby;
+    std::vector<OldProcessReport> known;  // of the process before
     std::vector<int> ends;
 };
 
@@ -130,6 +134,29 @@ TEST_F(OldProcessesTest, RoomThatTheyHoldCounts) {
     EXPECT_EQ(occupied(), 3);
     say_room(ends[0], 1);
     EXPECT_EQ(occupied(), 2);
+}
+
+TEST_F(OldProcessesTest, RoomThatTheOneBeforeKnewCountsAtOnce) {
+    known.resize(2);
+    known[0].room = {{"group", "127.0.0.1:9000", 2}};
+    known[1].room = {{"group", "127.0.0.1:9000", 1}};
+    add(2);
+    EXPECT_EQ(occupied(), 3);
+    say_room(ends[1], 0);
+    EXPECT_EQ(occupied(), 2) << "a report of its own replaces that";
+}
+
+TEST_F(OldProcessesTest, EachIsToldTheRoomOfAllOthers) {
+    add_and_become_main(2);
+    board.add_occupied(snapshot->sites[0].default_group().servers[0].room.index, 1);
+    say_room(ends[0], 2);
+    EXPECT_EQ(heard(ends[0]), R"(room [{"group":"group","server":"127.0.0.1:9000","requests":1}])"
+                              "\n");
+    say_room(ends[1], 0);
+    EXPECT_EQ(heard(ends[1]), R"(room [{"group":"group","server":"127.0.0.1:9000","requests":3}])"
+                              "\n");
+    say_room(ends[1], 0);
+    EXPECT_EQ(heard(ends[1]), "") << "nothing has changed";
 }
 
 TEST_F(OldProcessesTest, RoomIsFreeAtTheirEnd) {
@@ -217,6 +244,12 @@ TEST_F(OldProcessesTest, TheOneBeforePassesOnWhatAnOperatorCommanded) {
     EXPECT_EQ(standby, true);
     say(ends[0], "active");
     EXPECT_EQ(standby, false);
+}
+
+TEST_F(OldProcessesTest, TheOneBeforeSaysThatLogsWereReopened) {
+    add(1);
+    say(ends[0], "reopen-logs");
+    EXPECT_EQ(reopen_calls, 1);
 }
 
 TEST_F(OldProcessesTest, AreKnownInTheirOrder) {

@@ -132,6 +132,26 @@ TEST_F(SuccessorTest, GetsNothingElse) {
     EXPECT_THAT(content_of("said"), Not(HasSubstr(" 100 -> ")));
 }
 
+TEST_F(SuccessorTest, GetsTheVariablesOfThisProcess) {
+    ::setenv("LISTEN_ADDRESS", "10.0.0.1", 1);  // not systemd's
+    ::setenv("LISTEN_FDNAMES", "of-this-process", 1);
+    Successor successor(context,
+                        plan(living("echo \"$LISTEN_ADDRESS|$LISTEN_FDNAMES\" > " + folder +
+                                    "/said; echo \"pid $$\" >&3; echo serving >&3")));
+    ::unsetenv("LISTEN_ADDRESS");
+    ::unsetenv("LISTEN_FDNAMES");
+
+    EXPECT_EQ(outcome_of(successor), "");
+    EXPECT_EQ(content_of("said"), "10.0.0.1|\n");
+}
+
+TEST_F(SuccessorTest, ThatSaysALineWithoutEndIsKilled) {
+    Successor successor(context, plan(script("echo \"pid $$\" >&3; exec cat /dev/zero >&3")));
+
+    EXPECT_THAT(outcome_of(successor), HasSubstr("no version of s3gate"));
+    EXPECT_NE(::kill(successor.pid(), 0), 0);
+}
+
 TEST_F(SuccessorTest, ThatEndsAtOnceDoesNotServe) {
     Successor successor(context, plan(script("exit 2")));
 
