@@ -16,7 +16,7 @@ import threading
 
 from support.client import RawClient, split_address
 from support.config import to_yaml
-from support.waiting import DEADLINE, wait_until
+from support.waiting import DEADLINE, SCALE, wait_until
 
 SANITIZER = re.compile(
     r"(AddressSanitizer|ThreadSanitizer|LeakSanitizer|UndefinedBehaviorSanitizer|runtime error:"
@@ -226,7 +226,7 @@ class Daemon:
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
-                self.process.wait(1.5)
+                self.process.wait(1.5 * SCALE)
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGTERM)
                 try:

@@ -220,6 +220,7 @@ def test_the_signal_of_the_service_manager_is_no_second_one(serve, line):
         held.go.set()
         assert client.read_response().body.data == b"half whole"
     assert daemon.wait_exit() == 0
+    assert successor.wait_exit() == 0
 
 
 def test_two_signals_stop_both_at_once(serve, line):

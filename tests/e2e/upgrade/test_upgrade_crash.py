@@ -86,6 +86,7 @@ def test_a_stop_is_no_crash(held, line):
     daemon.wait_stderr(r"draining[^\n]*\n(.*\n)*.*draining")
     assert_whole(client, held_)
     assert daemon.wait_exit() == 0
+    assert line.successors[-1].wait_exit() == 0
     assert "crashed" not in daemon.stderr
 
 
