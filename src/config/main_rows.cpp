@@ -49,6 +49,11 @@ const auto kRows = std::to_array<Row<Config>>({
                                                      read_access_log_target, print_text),
      "where the lines go; the packaged main file says `/var/log/s3gate/access.log`"},
 
+    {"main.access_log.access_key", boolean<&Config::access_log, &AccessLog::access_key>(),
+     "the field `access_key`: id of the key that signed the request, in clear. Signatures are "
+     "never "
+     "written"},
+
     {"main.admin", switched_section<&Config::admin, &Admin::enabled>("`off`, mapping", read_admin),
      "status, metrics and commands. `off` is a mapping without keys: `admin.socket` has its "
      "default"},

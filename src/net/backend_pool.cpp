@@ -151,6 +151,17 @@ void BackendPool::note_unasked(BackendConnection& connection) {
     unasked_ += connection.stream.has_unread() ? 1 : 0;
 }
 
+namespace {
+
+ConnectEnd end_of_failed_connect(int error) {
+    if (error == ETIMEDOUT) {
+        return ConnectEnd::timed_out;
+    }
+    return is_network_error(error) ? ConnectEnd::unreachable : ConnectEnd::refused;
+}
+
+}  // namespace
+
 task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address,
                                  Tick timeout) {
     sockaddr_storage storage;
@@ -165,8 +176,9 @@ task<ConnectEnd> connect_backend(BackendConnection& connection, const base::Sock
         // A lack of ports or memory on our side says nothing about the backend.
         const bool is_ours =
             errno == EAGAIN || errno == EADDRNOTAVAIL || errno == ENOBUFS || errno == ENOMEM;
+        const ConnectEnd failed = end_of_failed_connect(errno);
         ::close(fd);
-        co_return is_ours ? ConnectEnd::no_descriptor : ConnectEnd::refused;
+        co_return is_ours ? ConnectEnd::no_descriptor : failed;
     }
     // Registered only now: an unconnected socket would report a hang-up.
     if (!connection.stream.open(fd)) {
@@ -185,7 +197,7 @@ task<ConnectEnd> connect_backend(BackendConnection& connection, const base::Sock
         socklen_t size = sizeof error;
         if (::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0 || error != 0) {
             connection.stream.close();
-            co_return error == ETIMEDOUT ? ConnectEnd::timed_out : ConnectEnd::refused;
+            co_return end_of_failed_connect(error);
         }
     }
     co_return ConnectEnd::connected;

@@ -69,6 +69,11 @@ std::size_t gather(const iovec* pieces, std::size_t count, char (&out)[kGatherUp
 
 }  // namespace
 
+bool is_network_error(int error) {
+    return error == ETIMEDOUT || error == EHOSTUNREACH || error == ENETUNREACH ||
+           error == EHOSTDOWN || error == ENETDOWN;
+}
+
 bool Stream::open(int descriptor) {
     fd_ = descriptor;
     readable_ = peer_finished_ = broken_ = false;

@@ -20,8 +20,10 @@ namespace {
 constexpr std::string_view kAbsent = "-";
 
 // Bytes for the names, quotes and commas of a line, its numbers, its timestamp and its operation.
-constexpr std::size_t kNamesAndNumbers = 1024;
+constexpr std::size_t kNamesAndNumbers = 1280;
 constexpr std::size_t kLongestNumber = 24;
+// The times and the status of an attempt. A number has room for the commas beside it.
+constexpr std::size_t kNumbersOfAttempt = 4;
 // Memory that is kept for the next line; enough for URLs of a thousand bytes.
 constexpr std::size_t kKeptScratch = 32 * 1024;
 
@@ -63,11 +65,6 @@ void write_iso8601(Writer& out, std::int64_t second) {
     out.template padded<2>(minutes % 60);
 }
 
-// The texts of addresses are our own: there is nothing to escape.
-std::string_view address_or_dash(std::string_view ip) {
-    return ip.empty() ? kAbsent : ip;
-}
-
 }  // namespace
 
 // Writes one line into memory that is large enough for all of it.
@@ -86,7 +83,9 @@ class AccessLine::Writer {
         std::memcpy(out_, text, Size - 1);  // constant length: a few stores
         out_ += Size - 1;
     }
-    // The text in quotes, or "-" if it is empty.
+    // Text of our own, without a byte to escape, or "-" if it is empty.
+    void word(std::string_view text) { plain(text.empty() ? kAbsent : text); }
+    // The text escaped, or "-" if it is empty.
     void text(std::string_view text) {
         if (text.empty()) {
             *out_++ = '-';
@@ -128,35 +127,68 @@ class AccessLine::Writer {
         padded<3>(milliseconds % 1000);
     }
 
+    // The same; "-" for a value that is missing.
+    void seconds_or_dash(std::int32_t milliseconds) {
+        if (milliseconds < 0) {
+            *out_++ = '-';
+        } else {
+            seconds(milliseconds);
+        }
+    }
+
   private:
     char* out_;
 };
 
+// What `write(i)` writes for each attempt, as nginx joins it.
+template <class Write>
+inline void AccessLine::write_joined(Writer& out, std::size_t count, const Write& write) {
+    if (count == 0) {
+        out.plain(kAbsent);
+        return;
+    }
+    write(0);
+    for (std::size_t i = 1; i < count; ++i) {
+        out.literal(", ");
+        write(i);
+    }
+}
+
 void AccessLine::write_attempts(Writer& out, const RequestRecord& record, std::size_t count) {
+    const auto& attempts = record.attempts;
     out.literal(R"(,"upstreamtime":")");
-    for (std::size_t i = 0; i < count; ++i) {
-        if (i > 0) {
-            out.literal(", ");
-        }
-        if (record.attempts[i].milliseconds < 0) {
+    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].milliseconds); });
+    out.literal(R"(","upstreamaddr":")");
+    write_joined(out, count, [&](std::size_t i) { out.text(attempts[i].address); });
+}
+
+// Who was tried, how each attempt ended, and whose fault the end of the request is.
+inline void AccessLine::write_ends(Writer& out, const RequestRecord& record, std::size_t count) {
+    const auto& attempts = record.attempts;
+    out.literal(R"(","upstreamname":")");
+    write_joined(out, count, [&](std::size_t i) { out.text(attempts[i].name); });
+    out.literal(R"(","upstreamstatus":")");
+    write_joined(out, count, [&](std::size_t i) {
+        if (attempts[i].status == 0) {
             out.plain(kAbsent);
         } else {
-            out.seconds(record.attempts[i].milliseconds);
+            out.number(attempts[i].status);
         }
-    }
-    if (count == 0) {
-        out.plain(kAbsent);
-    }
-    out.literal(R"(","upstreamaddr":")");
-    for (std::size_t i = 0; i < count; ++i) {
-        if (i > 0) {
-            out.literal(", ");
-        }
-        out.text(record.attempts[i].address);
-    }
-    if (count == 0) {
-        out.plain(kAbsent);
-    }
+    });
+    out.literal(R"(","upstreamerror":")");
+    write_joined(out, count, [&](std::size_t i) { out.word(attempts[i].error); });
+    out.literal(R"(","upstreamconnect":")");
+    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].connect_ms); });
+    out.literal(R"(","upstreamheader":")");
+    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].header_ms); });
+    out.literal(R"(","blame":")");
+    out.word(record.blame);
+    out.literal(R"(","stage":")");
+    out.word(record.stage);
+    out.literal(R"(","group":")");
+    out.text(record.group);
+    out.literal(R"(","access_key":")");
+    out.text(record.access_key);
 }
 
 // The target and its query, as two fields.
@@ -246,7 +278,7 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.literal(R"(","ip":")");
     out.text(record.forwarded_for);
     out.literal(R"(","client":")");
-    out.plain(address_or_dash(record.client_ip));
+    out.word(record.client_ip);
     out.literal(R"(","request_method":")");
     out.text(record.method);
     out.literal(R"(","scheme":")");
@@ -283,7 +315,8 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     write_outcome(out, record);
     static_assert(kAccessLogVersion == 2);
     out.literal("\",\"log_version\":2,\"peer\":\"");
-    out.plain(address_or_dash(record.peer_ip));
+    out.word(record.peer_ip);
+    write_ends(out, record, attempts);
     out.literal("\"}\n");
 }
 
@@ -303,9 +336,12 @@ void AccessLine::append(std::string& out, const RequestRecord& record,
                         record.host.size() + record.referer.size() + 3 * record.target.size() +
                         record.user_agent.size() + record.site.size() + record.key_source.size() +
                         record.session.size() + record.error.size() + record.request_id.size() +
-                        record.backend_request_id.size();
+                        record.backend_request_id.size() + record.blame.size() +
+                        record.stage.size() + record.group.size() + record.access_key.size();
     for (std::size_t i = 0; i < attempts; ++i) {
-        texts += record.attempts[i].address.size() + kLongestNumber;
+        const AttemptRecord& attempt = record.attempts[i];
+        texts += attempt.address.size() + attempt.name.size() + attempt.error.size() +
+                 kNumbersOfAttempt * kLongestNumber;
     }
     const std::size_t room = kNamesAndNumbers + kMostPerByte * texts + kTextSlack;
     if (scratch_size_ < room) {

@@ -45,8 +45,11 @@ AnswerHead AnswerReader::receive(net::Stream& stream, bool is_uploading) {
         has_begun_ = true;
         return scan(is_uploading);
     }
-    return got == 0 || (errno != EAGAIN && errno != EINTR) ? AnswerHead::closed
-                                                           : AnswerHead::pending;
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) {
+        return AnswerHead::pending;
+    }
+    close_error_ = got < 0 ? errno : 0;
+    return AnswerHead::closed;
 }
 
 AnswerHead AnswerReader::scan(bool is_uploading) {

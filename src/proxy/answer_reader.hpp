@@ -55,6 +55,8 @@ class AnswerReader {
     const http::ResponseMeaning& meaning() const { return meaning_; }
     std::string_view error() const { return error_; }
     bool has_begun() const { return has_begun_; }
+    // After `closed`: errno of the connection; 0 = the backend closed it.
+    int close_error() const { return close_error_; }
     // True if an interim head was oddly framed.
     bool had_odd_interim() const { return had_odd_interim_; }
     // The bytes after the last head. Valid until the buffer is taken.
@@ -87,6 +89,7 @@ class AnswerReader {
     http::HeadScanner scanner_{http::HeadScanner::Kind::response};
     http::ResponseMeaning meaning_;
     std::string_view error_;
+    int close_error_ = 0;
     bool has_begun_ = false;
     bool had_odd_interim_ = false;
 };

@@ -52,6 +52,7 @@ net::task<policy::AttemptEnd> Attempt::run() {
             co_return connect_failure(end);
         }
     }
+    context_.record.attempt().connect_ms = is_reused_ ? 0 : milliseconds();
     begin_upload();
     std::optional<Failure> failure;
     AnswerHead head = AnswerHead::pending;
@@ -83,6 +84,7 @@ net::task<policy::AttemptEnd> Attempt::run() {
     if (failure) {
         co_return *failure;
     }
+    context_.record.attempt().header_ms = milliseconds();
     if (answer_.head().status == 503 && is_code_wanted()) {
         co_await await_code();
     }
@@ -113,13 +115,16 @@ inline bool Attempt::take_parked() {
 Failure Attempt::connect_failure(net::ConnectEnd end) const {
     switch (end) {
         case net::ConnectEnd::timed_out:
-            return {Cause::connect_timeout, Side::backend, Stage::connect, false, false,
+            // Nobody answered: the way is cut, or the host is off.
+            return {Cause::connect_timeout, Side::network, Stage::connect, false, false,
                     "connect timed out"};
+        case net::ConnectEnd::unreachable:
+            return {Cause::refused, Side::network, Stage::connect, false, false, "unreachable"};
         case net::ConnectEnd::no_descriptor:
             return {Cause::no_descriptor, Side::proxy, Stage::connect, false, false,
                     "out of descriptors"};
         case net::ConnectEnd::interrupted:
-            return {Cause::interrupted, Side::client, Stage::connect};
+            return {Cause::interrupted, context_.side_of_abandon(), Stage::connect};
         default:
             return {Cause::refused, Side::backend, Stage::connect, false, false, "connect refused"};
     }
@@ -175,7 +180,7 @@ net::task<void> Attempt::end_upload() {
 
 std::optional<Failure> Attempt::ended_early() const {
     if (context_.is_abandoned()) {
-        return failure(Cause::abandoned, {}, Side::client);
+        return failure(Cause::abandoned, {}, context_.side_of_abandon());
     }
     if (was_taken_down_) {
         return failure(Cause::went_down, "backend taken down");
@@ -194,7 +199,7 @@ std::optional<Failure> Attempt::failure_of_upload() const {
         case net::RelayEnd::source_malformed:
             return failure(Cause::client_malformed, "malformed chunked body", Side::client);
         case net::RelayEnd::source_closed:
-            return failure(Cause::abandoned, {}, Side::client);
+            return failure(Cause::abandoned, {}, context_.side_of_abandon());
         case net::RelayEnd::sink_timed_out:
             return failure(Cause::stopped_reading, "backend stopped reading");
         default:
@@ -209,7 +214,7 @@ inline std::optional<Failure> Attempt::failure_of_head(AnswerHead head) const {
         case AnswerHead::malformed:
             return failure(Cause::malformed, answer_.error());
         case AnswerHead::interim:  // the client did not take it
-            return failure(Cause::abandoned, {}, Side::client);
+            return failure(Cause::abandoned, {}, context_.side_of_abandon());
         default:
             return std::nullopt;
     }
@@ -318,9 +323,16 @@ Failure Attempt::closed() const {
         !up_->any_sent && !answer_.has_begun() && !request_.is_read() && request_.may_start_over();
     // The backend is not at fault if it gave up on a client that sent nothing.
     const bool is_client_silent = is_uploading_ && context_.client.stream.has_reader();
-    return failure(is_dead ? Cause::dead : Cause::closed,
-                   answer_.has_begun() ? "backend closed in head" : "backend closed",
-                   is_client_silent ? Side::client : Side::backend);
+    // The kernel tells an error once: to the upload or to the answer's reader.
+    const int errors[] = {answer_.close_error(), up_->error};
+    const bool is_lost = std::ranges::any_of(errors, net::is_network_error);
+    Failure failed = failure(is_dead ? Cause::dead : Cause::closed,
+                             answer_.has_begun() ? "backend closed in head" : "backend closed",
+                             is_lost            ? Side::network
+                             : is_client_silent ? Side::client
+                                                : Side::backend);
+    failed.is_reset = answer_.close_error() != 0 || up_->error != 0;
+    return failed;
 }
 
 void Attempt::on_backend_down(std::uint32_t slot) {

@@ -40,6 +40,10 @@ class Attempt {
     // upload may still run when it returns.
     net::task<policy::AttemptEnd> run();
     bool is_uploading() const { return is_uploading_; }
+    // Since it began.
+    std::int32_t milliseconds() const {
+        return static_cast<std::int32_t>(context_.since(began_).count());
+    }
     // Ends the upload.
     net::task<void> end_upload();
 
@@ -50,7 +54,6 @@ class Attempt {
     // For a stop: ends the upload.
     void cut();
 
-    base::TimePoint began() const { return began_; }
     net::Stream& stream() { return backend_->stream; }
     AnswerReader& answer() { return answer_; }
     const AnswerReader& answer() const { return answer_; }

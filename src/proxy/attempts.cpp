@@ -73,6 +73,7 @@ net::task<Attempts::End> Attempts::run() {
 }
 
 net::task<Pick> Attempts::wait_for_room() {
+    stage_ = policy::Stage::queue;
     waiter_.emplace(context_, choice_, sent());
     const Pick pick = co_await waiter_->wait();
     waiter_.reset();
@@ -104,16 +105,20 @@ LocalAnswer Attempts::own_answer(End end) const {
         case End::queue_full:
             return kQueueFull;
         default:
-            return answer_to_failure(decisive_ ? &*decisive_ : nullptr);
+            return answer_to_failure(decisive_ ? &*decisive_ : nullptr, is_all_out());
     }
 }
 
+// True if the operator took every server out.
+bool Attempts::is_all_out() const {
+    return !context_.group.peers.empty() &&
+           std::ranges::all_of(context_.group.peers, &state::Peer::is_out);
+}
+
 inline void Attempts::begin_attempt() {
-    observe::RequestRecord& record = context_.record;
-    ++record.tries;
-    if (record.attempt_count < observe::RequestRecord::kMaxAttempts) {
-        record.attempts[record.attempt_count++] = {choice_.peer().address_text, -1};
-    }
+    const state::Peer& peer = choice_.peer();
+    context_.record.begin_attempt(context_.group.servers[peer.server].config->text,
+                                  peer.address_text);
     attempt_.emplace(context_, request_, response_, memory_.attempt, choice_.peer(),
                      std::move(choice_.room()),
                      needs_fresh_ ? Attempt::Connection::fresh : Attempt::Connection::any);
@@ -121,6 +126,9 @@ inline void Attempts::begin_attempt() {
 
 inline void Attempts::note(const policy::AttemptEnd& end) {
     if (const auto* const answer = std::get_if<policy::Answer>(&end)) {
+        observe::AttemptRecord& attempt = context_.record.attempt();
+        attempt.status = static_cast<std::uint16_t>(answer->status);
+        attempt.error = word_of(*answer);
         ++sent_;
         refused_ += answer->not_ready ? 1 : 0;
         if (answer->is_well) {
@@ -136,6 +144,8 @@ inline void Attempts::note(const policy::AttemptEnd& end) {
 
 void Attempts::note_failure(const Failure& failure) {
     count(failure);
+    stage_ = failure.stage;
+    context_.record.attempt().error = policy::word_of(failure);
     if (!failure.error.empty()) {
         context_.record.error = failure.error;
     }
@@ -211,7 +221,7 @@ bool Attempts::counts_as_fail(const Failure& failure) const {
             return true;
         case Cause::dead:
         case Cause::closed:
-            return !policy::is_stale(failure) && failure.side == policy::Side::backend;
+            return !policy::is_stale(failure) && failure.side != policy::Side::client;
         case Cause::malformed:
         case Cause::no_answer:
         case Cause::stopped_reading:

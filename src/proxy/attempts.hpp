@@ -46,15 +46,13 @@ class Attempts {
     // waits.
     net::task<End> run();
     LocalAnswer own_answer(End end) const;
+    // Where the request was when its last failure was noted, or when it began to wait for room.
+    policy::Stage stage() const { return stage_; }
 
     // The last attempt. Valid after `answered` and `switching`.
     Attempt& current() { return *attempt_; }
     // Notes the last attempt's duration for the log.
-    void note_time() {
-        observe::RequestRecord& record = context_.record;
-        record.attempts[record.attempt_count - 1].milliseconds =
-            static_cast<std::int32_t>(context_.since(attempt_->began()).count());
-    }
+    void note_time() { context_.record.attempt().milliseconds = attempt_->milliseconds(); }
     // Called when no further retry follows; `status` is the answer's. Returns the tokens of retries
     // that helped, and the place in the retry budget: the rest is an ordinary transfer of any
     // length.
@@ -79,6 +77,7 @@ class Attempts {
     }
     net::task<Pick> wait_for_room();
     End end_without_backend(Pick pick);
+    bool is_all_out() const;
     void begin_attempt();
     // Record the end of the attempt, then decide what follows.
     void note(const policy::AttemptEnd& end);
@@ -111,6 +110,7 @@ class Attempts {
     bool needs_fresh_ = false;      // the next attempt must not use a connection that may be stale
     // The failure for the client's answer if no attempt is possible.
     std::optional<policy::Failure> decisive_;
+    policy::Stage stage_ = policy::Stage::choice;
     std::optional<Attempt> attempt_;
 };
 

@@ -47,6 +47,7 @@ net::task<ClientFate> Exchange::refuse_source(SourceRead read) {
         // PROXY protocol §2.1: the receiver aborts the connection, so that the sender notices.
         context_.record.status = static_cast<std::uint16_t>(answer.status);
         context_.record.error = answer.error;
+        context_.blame(answer.side, answer.stage);
     }
     settle(context_, request_, response_);
     co_return response_.fate();
@@ -65,6 +66,7 @@ inline Attempts& Exchange::begin_attempts() {
     // Events that arrived while the head was read went to its reader. A close among them is noticed
     // here.
     on_stream_event();
+    context_.record.group = context_.group.name;
     request_.find_key();
     request_.prepare();
     return attempts_.emplace(context_, request_, response_, memory_.attempts);
@@ -100,7 +102,7 @@ net::task<void> Exchange::finish(Attempts& attempts, Attempts::End end) {
         co_await response_.tunnel(attempts.current());
         attempts.note_time();
     } else if (end == Attempts::End::abandoned) {
-        co_await response_.end_abandoned();
+        co_await response_.end_abandoned(attempts.stage());
     } else {
         co_await response_.reply(attempts.own_answer(end));
     }

@@ -11,6 +11,7 @@
 #include "holds.hpp"
 #include "s3gate/net/body_relay.hpp"
 #include "s3gate/observe/request_record.hpp"
+#include "s3gate/policy/attempt_end.hpp"
 #include "worker.hpp"
 
 namespace s3gate::proxy {
@@ -113,6 +114,24 @@ class ExchangeContext {
         return is_cut()                              ? cut_reason().request
                : client_fault_ == ClientFault::stuck ? "client write timeout"
                                                      : "client closed";
+    }
+
+    // The same in the field `upstreamerror`.
+    std::string_view client_word() const {
+        return is_cut()                              ? "cut"
+               : client_fault_ == ClientFault::stuck ? "client stuck"
+                                                     : "client left";
+    }
+
+    // Notes whose fault the end of the request is, and where the request was.
+    void blame(policy::Side side, policy::Stage stage) const {
+        record.blame = policy::to_string(side);
+        record.stage = policy::to_string(stage);
+    }
+
+    // Who gave the request up: its client, or the proxy, which cut it.
+    policy::Side side_of_abandon() const {
+        return is_cut() ? policy::Side::proxy : policy::Side::client;
     }
 
     // Call it where is_cut().

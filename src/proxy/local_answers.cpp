@@ -6,19 +6,31 @@
 namespace s3gate::proxy {
 namespace {
 
-constexpr LocalAnswer kShed{503, "SlowDown", "Too many connections, reduce your request rate.",
-                            true, "connection limit"};
+using policy::Side;
+using policy::Stage;
+
+constexpr LocalAnswer kShed{
+    503,          "SlowDown",         "Too many connections, reduce your request rate.",
+    true,         "connection limit", Side::proxy,
+    Stage::limits};
 constexpr LocalAnswer kTooManyConnections{
-    503, "SlowDown", "Too many connections from your address, reduce your request rate.", true,
-    "client connection limit"};
-constexpr LocalAnswer kTooManyRequests{503, "SlowDown", "Please reduce your request rate.", false,
-                                       "client rate limit"};
+    503,
+    "SlowDown",
+    "Too many connections from your address, reduce your request rate.",
+    true,
+    "client connection limit",
+    Side::client,
+    Stage::limits};
+constexpr LocalAnswer kTooManyRequests{
+    503,          "SlowDown",   "Please reduce your request rate.", false, "client rate limit",
+    Side::client, Stage::limits};
 // From a peer whose header is not read. A source that anybody could name would be worth nothing.
 constexpr std::string_view kUnexpectedHeader = "unexpected PROXY protocol header";
 constexpr LocalAnswer kProxyHeaderRefused{400, "InvalidRequest", kUnexpectedHeader, true,
                                           kUnexpectedHeader};
-constexpr LocalAnswer kStatusPageDenied{403, "AccessDenied", "Access Denied.", false,
-                                        "status page denied"};
+constexpr LocalAnswer kStatusPageDenied{403,          "AccessDenied",       "Access Denied.",
+                                        false,        "status page denied", Side::client,
+                                        Stage::limits};
 
 // True if the client sends more requests than the site lets it. Counts the request otherwise.
 bool exceeds_rate(const ExchangeContext& context) {
@@ -46,6 +58,40 @@ LocalAnswer answer_to_long_head(ExchangeContext& context, const Request& request
     return {431, "RequestHeaderSectionTooLarge",
             "Your request header section exceeds the maximum allowed size.", true,
             "request head too large"};
+}
+
+constexpr LocalAnswer kNoBackend{503,
+                                 "ServiceUnavailable",
+                                 "No storage server is available. Please try again.",
+                                 false,
+                                 {},
+                                 Side::backend,
+                                 Stage::choice};
+
+LocalAnswer answer_to(const policy::Failure& failure) {
+    using policy::Cause;
+    switch (failure.cause) {
+        case Cause::client_stalled:
+            return {408, "RequestTimeout", "The request body was not received within the timeout.",
+                    true, failure.error};
+        case Cause::client_malformed:
+            return {400, "InvalidRequest", "The chunked request body is malformed.", true,
+                    failure.error};
+        case Cause::no_answer:
+        case Cause::stopped_reading:
+        case Cause::went_down:
+            return {504, "RequestTimeout", "The storage server did not answer in time."};
+        case Cause::malformed:
+            return {502, "InternalError", "The storage server sent a broken answer."};
+        case Cause::closed:
+            return {502, "InternalError",
+                    "The storage server closed the connection before it answered."};
+        case Cause::no_descriptor:
+            return {503, "SlowDown",
+                    "The proxy is out of connections. Please reduce your request rate."};
+        default:
+            return kNoBackend;
+    }
 }
 
 }  // namespace
@@ -109,40 +155,25 @@ const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
     return nullptr;
 }
 
-LocalAnswer answer_to_failure(const policy::Failure* decisive) {
-    using policy::Cause;
-    if (decisive == nullptr) {
-        return {503, "ServiceUnavailable", "No storage server is available. Please try again."};
+LocalAnswer answer_to_failure(const policy::Failure* decisive, bool is_all_out) {
+    LocalAnswer answer = kNoBackend;
+    if (decisive != nullptr) {
+        answer = answer_to(*decisive);
+        answer.side = decisive->side;
+        answer.stage = decisive->stage;
+    } else if (is_all_out) {
+        answer.side = Side::proxy;
     }
-    switch (decisive->cause) {
-        case Cause::client_stalled:
-            return {408, "RequestTimeout", "The request body was not received within the timeout.",
-                    true, decisive->error};
-        case Cause::client_malformed:
-            return {400, "InvalidRequest", "The chunked request body is malformed.", true,
-                    decisive->error};
-        case Cause::no_answer:
-        case Cause::stopped_reading:
-        case Cause::went_down:
-            return {504, "RequestTimeout", "The storage server did not answer in time."};
-        case Cause::malformed:
-            return {502, "InternalError", "The storage server sent a broken answer."};
-        case Cause::closed:
-            return {502, "InternalError",
-                    "The storage server closed the connection before it answered."};
-        case Cause::no_descriptor:
-            return {503, "SlowDown",
-                    "The proxy is out of connections. Please reduce your request rate."};
-        default:
-            return {503, "ServiceUnavailable", "No storage server is available. Please try again."};
-    }
+    return answer;
 }
 
-LocalAnswer answer_to_broken_body(bool is_timeout, std::string_view error) {
+LocalAnswer answer_to_broken_body(bool is_timeout, std::string_view error, policy::Side side) {
     if (is_timeout) {
-        return {504, "RequestTimeout", "The storage server did not answer in time.", false, error};
+        return {504,  "RequestTimeout", "The storage server did not answer in time.", false, error,
+                side, Stage::body};
     }
-    return {502, "InternalError", "The storage server sent a broken answer.", false, error};
+    return {502,  "InternalError", "The storage server sent a broken answer.", false, error,
+            side, Stage::body};
 }
 
 }  // namespace s3gate::proxy

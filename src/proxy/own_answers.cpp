@@ -75,19 +75,21 @@ net::task<void> Response::reply(const LocalAnswer& answer) {
         record.error = context_.client_error();
     }
     record.error = answer.error.empty() ? record.error : answer.error;
+    context_.blame(answer.side, answer.stage);
 }
 
-net::task<void> Response::end_abandoned() {
+net::task<void> Response::end_abandoned(policy::Stage stage) {
     context_.note_client(ClientFault::gone);
     const bool can_be_told =
         !is_committed_ && !is_interim_cut_ && !context_.client.stream.is_broken();
     if (context_.is_cut() && can_be_told) {
-        co_await reply(answer_to_cut(context_.cut_reason().request));
+        co_await reply(answer_to_cut(context_.cut_reason().request, stage));
         co_return;
     }
     observe::RequestRecord& record = context_.record;
     record.status = record.status == 0 ? 499 : record.status;
     record.error = context_.client_error();
+    context_.blame(context_.side_of_abandon(), stage);
     fate_ = ClientFate::reset;
 }
 

@@ -6,6 +6,7 @@
 #include "s3gate/base/scan.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/http/upgrade.hpp"
+#include "s3gate/s3/access_key.hpp"
 #include "s3gate/s3/operation.hpp"
 
 namespace s3gate::proxy {
@@ -80,6 +81,18 @@ const std::string& Request::session_text() {
         }
     }
     return memory_.session_text;
+}
+
+std::string_view Request::access_key() {
+    if (!context_.is_s3() || memory_.head.raw.empty()) {
+        return {};
+    }
+    const s3::Credential credential{
+        .header = memory_.head.find(http::FieldId::authorization),
+        .presigned = policy::find_argument(meaning_.query, "x-amz-credential"),
+        .version2 = policy::find_argument(meaning_.query, "awsaccesskeyid"),
+    };
+    return s3::access_key_of(credential, memory_.access_key);
 }
 
 void Request::prepare() {

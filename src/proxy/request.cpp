@@ -103,6 +103,7 @@ inline HeadRead Request::take_end(ssize_t got) {
     if (head_fill_ > scanner_.begin()) {
         context_.record.status = 499;
         context_.record.error = "client closed in head";
+        context_.blame(policy::Side::client, policy::Stage::head);
         context_.note_client(ClientFault::gone);
     }
     return got == 0 ? HeadRead::ended : HeadRead::broken;

@@ -44,6 +44,7 @@ class Request {
         std::optional<http::ProxyHeader> preamble;
         policy::AffinityKey key;
         std::string session_text;
+        std::string access_key;  // decoded
         net::ReplayBuffer replay;
     };
 
@@ -84,6 +85,8 @@ class Request {
     const policy::AffinityKey& key() const { return memory_.key; }
     // The key in the form for the log and `session_header`.
     const std::string& session_text();
+    // The id of the key that signed the request; empty if none did, or on sites of type http.
+    std::string_view access_key();
 
     const http::Pieces& pieces() const { return memory_.pieces; }
     // Valid after prepare(); empty if backend connections begin with the request.

@@ -111,6 +111,9 @@ void Response::commit(Attempt& attempt) {
     memory_.backend_request_id.assign(head.find(http::FieldId::x_amz_request_id));
     context_.record.status = static_cast<std::uint16_t>(head.status);
     context_.record.error = {};
+    if (!context_.record.attempt().error.empty()) {
+        context_.blame(policy::Side::backend, policy::Stage::answer);
+    }
     context_.record.ttfb_ms = context_.since(context_.started).count();
     has_sent_request_ = attempt.has_sent_all();
     closes_client_ = rules.close;
@@ -187,14 +190,14 @@ net::task<net::RelayEnd> Response::relay(Attempt& attempt) {
 }
 
 net::task<void> Response::end_broken(net::RelayEnd end) {
-    note_broken(end);
+    const policy::Side side = note_broken(end);
     const bool is_backends_fault = end == net::RelayEnd::source_closed ||
                                    end == net::RelayEnd::source_timed_out ||
                                    end == net::RelayEnd::source_malformed;
     if (is_backends_fault && !down_->any_sent && !context_.is_abandoned()) {
         // No byte reached the client, so it can still get an error answer.
-        co_await reply(
-            answer_to_broken_body(end == net::RelayEnd::source_timed_out, context_.record.error));
+        co_await reply(answer_to_broken_body(end == net::RelayEnd::source_timed_out,
+                                             context_.record.error, side));
         co_return;
     }
     state::bump(context_.worker.counters.aborted_responses);
@@ -204,28 +207,38 @@ net::task<void> Response::end_broken(net::RelayEnd end) {
     fate_ = is_backends_fault && is_self_delimiting ? ClientFate::cut : ClientFate::reset;
 }
 
-void Response::note_broken(net::RelayEnd end) {
+policy::Side Response::note_broken(net::RelayEnd end) {
     state::WorkerCounters& counters = context_.worker.counters;
     std::string_view& error = context_.record.error;
+    std::string_view& word = context_.record.attempt().error;
+    policy::Side side = policy::Side::backend;
     switch (end) {
         case net::RelayEnd::source_closed:
             state::bump(counters.backend_cut_responses);
             error = "backend closed in body";
+            word = "cut answer";
+            side = net::is_network_error(down_->error) ? policy::Side::network : side;
             break;
         case net::RelayEnd::source_timed_out:
             state::bump(counters.backend_body_timeouts);
             error = "backend body timeout";
+            word = "stalled answer";
             break;
         case net::RelayEnd::source_malformed:
             state::bump(counters.backend_malformed);
             error = "malformed response body";
+            word = "broken answer";
             break;
         default:
             context_.note_client(end == net::RelayEnd::sink_timed_out ? ClientFault::stuck
                                                                       : ClientFault::gone);
             error = context_.client_error();
+            word = context_.client_word();
+            side = context_.side_of_abandon();
             break;
     }
+    context_.blame(side, policy::Stage::body);
+    return side;
 }
 
 net::task<void> Response::tunnel(Attempt& attempt) {
@@ -273,21 +286,30 @@ std::size_t Response::begin_tunnel(Attempt& attempt) {
 
 void Response::note_tunnel(net::TunnelEnd end) {
     std::string_view& error = context_.record.error;
+    std::string_view& word = context_.record.attempt().error;
+    policy::Side side = policy::Side::proxy;
     switch (end) {
         case net::TunnelEnd::idle:
             error = "tunnel idle timeout";
+            word = "tunnel idle";
             state::bump(context_.worker.counters.tunnel_idle_timeouts);
             break;
         case net::TunnelEnd::client_broken:
             error = "client closed tunnel";
+            word = "client left";
+            side = policy::Side::client;
             break;
         case net::TunnelEnd::backend_broken:
             error = "backend closed tunnel";
+            word = "broken tunnel";
+            side = policy::Side::backend;
             break;
         default:
             error = context_.cut_reason().tunnel;
+            word = "cut";
             break;
     }
+    context_.blame(side, policy::Stage::tunnel);
 }
 
 void Response::on_client_lost() {

@@ -82,9 +82,9 @@ class Response {
     net::task<void> answer_here(const Dispatch& dispatched);
     // Sends an own answer.
     net::task<void> reply(const LocalAnswer& answer);
-    // Ends a request whose answer is no longer wanted. A client that is still connected and has
-    // received nothing gets an error answer.
-    net::task<void> end_abandoned();
+    // Ends a request whose answer is no longer wanted, at that stage. A client that is still
+    // connected and has received nothing gets an error answer.
+    net::task<void> end_abandoned(policy::Stage stage);
     // The client's connection broke or closed: ends the send to it.
     void on_client_lost();
     // For a stop: ends the send to the client.
@@ -96,7 +96,8 @@ class Response {
     http::ResponseRules rules_for(const Attempt& attempt, bool synthesizes) const;
     void begin_download(Attempt& attempt);
     std::size_t begin_tunnel(Attempt& attempt);
-    void note_broken(net::RelayEnd end);
+    // Returns the side that is at fault.
+    policy::Side note_broken(net::RelayEnd end);
     void note_tunnel(net::TunnelEnd end);
     bool synthesizes_continue() const;
     void remember_length(const Attempt& attempt);

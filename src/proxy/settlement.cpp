@@ -18,6 +18,9 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
             key.source - context.group.balance->key.data())];
         record.session = policy::is_secret(*key.source) ? request.session_text() : key.key;
     }
+    if (context.worker.shows_access_keys()) {
+        record.access_key = request.access_key();
+    }
     record.request_id = response.request_id();
     record.backend_request_id = response.backend_request_id();
     context.worker.log(record);

@@ -147,6 +147,8 @@ void Worker::use(const Publication& publication) {
     limits_ = publication.limits;
     pool.set_total_limit(limits_.parked);
     state::bump(counters.log_lines_dropped, access_lines_.use(publication.access_log));
+    shows_access_keys_ =
+        publication.access_log->enabled() && publication.snapshot->config->access_log.access_key;
     use_listeners(publication);
     if (waiting_.size() < generation_->group_cells()) {
         waiting_.resize(generation_->group_cells());

@@ -78,6 +78,8 @@ class Worker {
         }
     }
     const WorkerLimits& limits() const { return limits_; }
+    // True if lines of the access log have the ids of access keys.
+    bool shows_access_keys() const { return shows_access_keys_; }
 
     // Make an exchange for the client's next request, and end it.
     ExchangeSlot& begin_exchange(ClientConnection& client, base::TimePoint asked_at) {
@@ -213,6 +215,7 @@ class Worker {
     void check_finished();
 
     WorkerLimits limits_;
+    bool shows_access_keys_ = false;
     std::uint32_t generations_made_ = 0;
     std::uint32_t bound_fell_in_ = 0;  // number of the generation that lowered limits_.connections
     std::unique_ptr<Generation> generation_;                    // the current one

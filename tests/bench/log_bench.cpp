@@ -23,8 +23,11 @@ RequestRecord typical_record(std::string_view target) {
     record.status = 200;
     record.bytes_out = 1024;
     record.ttfb_ms = 1;
-    record.attempts[0] = {"192.0.2.33:9000", 1};
-    record.attempt_count = record.tries = 1;
+    record.begin_attempt("minio3.example.test:9000", "192.0.2.33:9000");
+    record.attempt().milliseconds = record.attempt().header_ms = 1;
+    record.attempt().connect_ms = 0;
+    record.attempt().status = 200;
+    record.group = "cluster01-minio";
     record.key_source = "uploadid";
     record.session = "OGIwMmM4ZTUtZTY0Zi009e3779b1";
     record.request_id = "966D0FD9274F4C7C";

@@ -48,11 +48,14 @@ FUZZ_TARGET(input) {
     record.status = static_cast<std::uint16_t>(input.size());
     record.tls = input.size() % 2 == 0;
     record.is_s3 = input.size() % 3 != 0;
-    record.attempt_count = static_cast<std::uint32_t>(input.size() % 5);
-    record.tries = record.attempt_count;
-    for (std::uint32_t i = 0; i < record.attempt_count; ++i) {
-        record.attempts[i] = {parts[i], static_cast<std::int32_t>(input.size() % 7) - 1};
+    for (std::size_t i = 0; i < input.size() % 5; ++i) {
+        record.begin_attempt(parts[13 - i], parts[i]);
+        record.attempt().milliseconds = static_cast<std::int32_t>(input.size() % 7) - 1;
+        record.attempt().connect_ms = static_cast<std::int32_t>(input.size() % 3) - 1;
+        record.attempt().status = static_cast<std::uint16_t>(input.size());
     }
+    record.group = parts[0];
+    record.access_key = parts[5];
     static AccessLine line("host");
     static const std::size_t expected_fields = [] {
         std::string text;

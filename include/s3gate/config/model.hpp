@@ -231,6 +231,7 @@ struct Log {
 
 struct AccessLog {
     std::string target = "off";  // off | stdout | absolute path
+    bool access_key = false;     // the line has the id of the key that signed the request
     Location where = {};         // the line of the key; 0 when it was not written
 };
 

@@ -86,7 +86,14 @@ class BackendPool {
 inline constexpr base::Duration kBackendUserTimeout{10000};
 void set_user_timeout(int descriptor, base::Duration limit);
 
-enum class ConnectEnd : std::uint8_t { connected, refused, timed_out, no_descriptor, interrupted };
+enum class ConnectEnd : std::uint8_t {
+    connected,
+    refused,
+    unreachable,  // the network said that there is no way to the host
+    timed_out,
+    no_descriptor,
+    interrupted,
+};
 
 // Opens a TCP connection: TCP_NODELAY, keepalive 5/2/3, TCP_USER_TIMEOUT 10 s.
 task<ConnectEnd> connect_backend(BackendConnection& connection, const base::SocketAddress& address,

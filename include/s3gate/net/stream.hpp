@@ -22,6 +22,10 @@ enum class Wake : std::uint8_t {
     interrupted,  // interrupt_read() or interrupt_write() was called
 };
 
+// True for the errors of a connection that mean that the other end does not answer, or that there
+// is no way to it. The other end itself said nothing.
+bool is_network_error(int error);
+
 // Receives events for which no coroutine waits.
 class StreamObserver {
   public:

@@ -15,7 +15,8 @@
 namespace s3gate::observe {
 
 // The field `log_version`: identifies the list of fields. Fields are only added, at the end, and
-// each addition raises this number. An existing field keeps its name, its type and its meaning.
+// each release that adds some raises this number. An existing field keeps its name, its type and
+// its meaning.
 inline constexpr unsigned kAccessLogVersion = 2;
 
 // Appends one line (with '
@@ -34,6 +35,9 @@ class AccessLine {
     static void write_attempts(Writer& out, const RequestRecord& record, std::size_t count);
     static void write_target(Writer& out, std::string_view target);
     static void write_outcome(Writer& out, const RequestRecord& record);
+    template <class Write>
+    static void write_joined(Writer& out, std::size_t count, const Write& write);
+    static void write_ends(Writer& out, const RequestRecord& record, std::size_t count);
     void write(Writer& out, const RequestRecord& record, std::size_t attempts,
                std::int64_t milliseconds) const;
 

@@ -13,11 +13,16 @@
 
 namespace s3gate::observe {
 
-// One attempt at one backend. `address` is the resolved "ip:port".
+// One attempt at one backend.
 struct AttemptRecord {
-    std::string_view address;
-    // Until the response ended or the attempt failed; -1 = never connected.
+    std::string_view address;  // resolved, "ip:port"
+    // Until the response ended or the attempt failed; -1 = not measured.
     std::int32_t milliseconds = -1;
+    std::int32_t connect_ms = -1;  // until connected; 0 = a parked connection; -1 = never connected
+    std::int32_t header_ms = -1;   // until the head of the answer was complete; -1 = it never was
+    std::uint16_t status = 0;      // of the answer; 0 = none
+    std::string_view name = {};    // the server as configured
+    std::string_view error = {};   // static word for the failure; empty = none
 };
 
 // A record without its attempts, so a reset need not write to those.
@@ -50,12 +55,25 @@ struct RequestFacts {
     std::string_view error;               // short word for the failure; empty = none
     std::string_view request_id;          // our own
     std::string_view backend_request_id;  // x-amz-request-id of the relayed answer
+    // Static words for a request that did not end well; empty for one that did.
+    std::string_view blame;       // client, network, backend, proxy
+    std::string_view stage;       // progress of the request when it failed
+    std::string_view group;       // of servers; empty = refused before a server was chosen
+    std::string_view access_key;  // id only; empty = none, or not wanted
 };
 
 struct RequestRecord : RequestFacts {
     static constexpr std::size_t kMaxAttempts = 16;
 
     void clear() { static_cast<RequestFacts&>(*this) = {}; }
+    // Adds an attempt. Beyond kMaxAttempts it takes the place of the last one.
+    void begin_attempt(std::string_view name, std::string_view address) {
+        ++tries;
+        attempt_count += attempt_count < kMaxAttempts ? 1 : 0;
+        attempt() = {.address = address, .name = name};
+    }
+    // The attempt that began last.
+    AttemptRecord& attempt() { return attempts[attempt_count - 1]; }
 
     std::array<AttemptRecord, kMaxAttempts> attempts;  // valid up to attempt_count
 };

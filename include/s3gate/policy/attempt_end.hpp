@@ -3,6 +3,7 @@
 // client all use this one value.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string_view>
 #include <variant>
@@ -19,14 +20,36 @@ struct Answer {
 };
 
 // The side that caused a failure.
-enum class Side : std::uint8_t { client, network, backend, proxy };
+enum class Side : std::uint8_t {
+    client,   // it left, was too slow or broke a rule; the way to it is part of it
+    network,  // between us and the backend
+    backend,
+    proxy,  // our own limits, and what our operator commands
+};
 
-// The progress of an attempt.
+// The progress of a request. An attempt has the stages from `connect` on.
 enum class Stage : std::uint8_t {
+    head,     // the request's head is not complete
+    limits,   // limits on clients and access lists are checked
+    choice,   // no backend is chosen yet
+    queue,    // it waits for room at a backend
     connect,  // no connection yet
     request,  // no byte of an answer yet
     answer,   // the answer's head has begun
+    body,     // the answer's head is complete
+    tunnel,   // both sides send as they like
 };
+
+// The words of the access log (docs/operations.md).
+constexpr std::string_view to_string(Side side) {
+    constexpr std::string_view kWords[] = {"client", "network", "backend", "proxy"};
+    return kWords[static_cast<std::size_t>(side)];
+}
+constexpr std::string_view to_string(Stage stage) {
+    constexpr std::string_view kWords[] = {"head",    "limits", "choice", "queue", "connect",
+                                           "request", "answer", "body",   "tunnel"};
+    return kWords[static_cast<std::size_t>(stage)];
+}
 
 enum class Cause : std::uint8_t {
     // No byte of the request was sent.
@@ -54,6 +77,7 @@ struct Failure {
     bool is_reused = false;       // the connection came from the pool
     bool has_sent_body = false;   // a body byte was sent to this backend
     std::string_view error = {};  // for the log; static; empty = nothing to add
+    bool is_reset = false;        // the connection was reset, not closed
 
     bool answer_begun() const { return stage == Stage::answer; }
 };
@@ -108,6 +132,46 @@ constexpr bool is_ended_by_client(Cause cause) {
 constexpr bool is_stale(const Failure& failure) {
     return (failure.cause == Cause::closed || failure.cause == Cause::dead) && failure.is_reused &&
            !failure.answer_begun();
+}
+
+// The access log's word for an answer that says that the backend failed; empty for others.
+constexpr std::string_view word_of(const Answer& answer) {
+    return answer.status >= 500 || answer.is_load ? "status" : "";
+}
+
+// The failure in the access log's field `upstreamerror`: one or two words without quotes, static.
+constexpr std::string_view word_of(const Failure& failure) {
+    if (is_stale(failure)) {
+        return "stale";
+    }
+    const bool is_of_network = failure.side == Side::network;
+    switch (failure.cause) {
+        case Cause::refused:
+            return is_of_network ? "unreachable" : "refused";
+        case Cause::connect_timeout:
+            return "connect timeout";
+        case Cause::no_descriptor:
+            return "out of descriptors";
+        case Cause::interrupted:
+        case Cause::abandoned:
+            return failure.side == Side::proxy ? "cut" : "client left";
+        case Cause::dead:
+        case Cause::closed:
+            return is_of_network ? "lost" : failure.is_reset ? "reset" : "closed";
+        case Cause::malformed:
+            return "broken answer";
+        case Cause::no_answer:
+            return "no answer";
+        case Cause::stopped_reading:
+            return "stopped reading";
+        case Cause::went_down:
+            return "went down";
+        case Cause::client_stalled:
+            return "client stalled";
+        case Cause::client_malformed:
+            return "broken request";
+    }
+    return {};
 }
 
 }  // namespace s3gate::policy

@@ -37,6 +37,15 @@ TEXTS = [
     "request_id",
     "backend_request_id",
     "peer",
+    "upstreamname",
+    "upstreamstatus",
+    "upstreamerror",
+    "upstreamconnect",
+    "upstreamheader",
+    "blame",
+    "stage",
+    "group",
+    "access_key",
 ]
 NUMBERS = ["size", "status", "responsetime", "tries", "bytes_in", "ttfb", "log_version"]
 
@@ -77,6 +86,11 @@ def test_fields_of_an_ordinary_request(one):
     assert line["http_user_agent"] == "test/1 \"quoted\\"
     assert (line["size"], line["status"], line["bytes_in"], line["tries"]) == (1234, 200, 5, 1)
     assert line["upstreamaddr"] == backend.address
+    assert (line["upstreamname"], line["group"]) == (backend.address, "test")
+    assert (line["upstreamstatus"], line["upstreamerror"]) == ("200", "-")
+    assert (line["blame"], line["stage"], line["access_key"]) == ("-", "-", "-")
+    connect, header = float(line["upstreamconnect"]), float(line["upstreamheader"])
+    assert 0 <= connect <= header <= float(line["upstreamtime"])
     assert line["responsetime"] >= 0 and float(line["upstreamtime"]) >= 0
     assert (line["site"], line["op"], line["bucket"]) == ("test", "UploadPart", "bkt")
     assert (line["key_source"], line["session"]) == ("uploadid", "u1")

@@ -64,6 +64,7 @@ TEST(Load, LeavesEveryDefaultOfTheModel) {
     EXPECT_EQ(config.workers, defaults.workers);
     EXPECT_EQ(config.log.target, "stderr");
     EXPECT_EQ(config.access_log.target, "off");
+    EXPECT_FALSE(config.access_log.access_key);
     EXPECT_FALSE(config.admin.enabled);
     EXPECT_EQ(config.admin.socket, "auto");
     EXPECT_THAT(config.admin.operators, IsEmpty());
@@ -93,7 +94,7 @@ TEST(Load, TakesEveryValueOfTheMainFile) {
 workers: 3
 cpu_affinity: auto
 log: {level: warn, target: /var/log/s3gate.log}
-access_log: {target: stdout}
+access_log: {target: stdout, access_key: on}
 admin: {listen: ["127.0.0.1:9180"], allow: [10.0.0.0/8], socket: /run/ctl.sock}
 limits: {connections: 1000, pipes: 64, replay_memory: 1GiB}
 shutdown_timeout: 0
@@ -107,6 +108,7 @@ user: s3gate
     EXPECT_EQ(config.log.level, LogLevel::warn);
     EXPECT_EQ(config.log.target, "/var/log/s3gate.log");
     EXPECT_EQ(config.access_log.target, "stdout");
+    EXPECT_TRUE(config.access_log.access_key);
     EXPECT_TRUE(config.admin.enabled);
     ASSERT_EQ(config.admin.listen.size(), 1U);
     EXPECT_EQ(config.admin.listen[0].address.port(), 9180);

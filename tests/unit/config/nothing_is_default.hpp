@@ -10,7 +10,7 @@ inline constexpr std::string_view kNothingIsDefault = R"(
 workers: 3
 cpu_affinity: auto
 log: {level: debug, target: /var/log/x.log}
-access_log: {target: stdout}
+access_log: {target: stdout, access_key: true}
 admin: {listen: ["127.0.0.1:9180"], allow: [10.0.0.0/8], socket: /run/x/ctl.sock, operators: [a]}
 limits: {connections: 7, pipes: 8, replay_memory: 9MiB}
 reload_grace: 3m

@@ -71,10 +71,20 @@ RequestRecord full_record() {
     record.duration = base::Duration(1234);
     record.ttfb_ms = 12;
     record.queued_ms = 7;
-    record.attempts[0] = {"10.1.0.1:9000", 1};
-    record.attempts[1] = {"10.1.0.2:9000", 4};
-    record.attempt_count = 2;
-    record.tries = 2;
+    record.begin_attempt("node1.example:9000", "10.1.0.1:9000");
+    record.attempt().milliseconds = 1;
+    record.attempt().connect_ms = 0;
+    record.attempt().error = "reset";
+    record.begin_attempt("node2.example:9000", "10.1.0.2:9000");
+    record.attempt().milliseconds = 4;
+    record.attempt().connect_ms = 2;
+    record.attempt().header_ms = 3;
+    record.attempt().status = 503;
+    record.attempt().error = "status";
+    record.blame = "backend";
+    record.stage = "answer";
+    record.group = "minio";
+    record.access_key = "AKIAIOSFODNN7EXAMPLE";
     record.key_source = "uploadid";
     record.session = "2~x";
     record.error = "reset";
@@ -99,19 +109,47 @@ TEST(AccessLine, PrintsEveryFieldInItsPlace) {
         R"("op":"UploadPart","bucket":"photos","key_source":"uploadid",)"
         R"("session":"2~x","tries":2,"bytes_in":5242880,"ttfb":12,"queued":7,"error":"reset",)"
         R"("request_id":"ABCDEF0123456789","backend_request_id":"17F1",)"
-        R"("log_version":2,"peer":"10.10.3.5"})"
+        R"("log_version":2,"peer":"10.10.3.5",)"
+        R"("upstreamname":"node1.example:9000, node2.example:9000",)"
+        R"("upstreamstatus":"-, 503","upstreamerror":"reset, status",)"
+        R"("upstreamconnect":"0.000, 0.002","upstreamheader":"-, 0.003",)"
+        R"("blame":"backend","stage":"answer","group":"minio",)"
+        R"("access_key":"AKIAIOSFODNN7EXAMPLE"})"
         "\n");
 }
 
 TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
     const json::object fields = fields_of(RequestRecord());
-    for (const char* name :
-         {"@source",      "ip",           "client",          "request_method",
-          "domain",       "referer",      "request",         "args",
-          "upstreamtime", "upstreamaddr", "http_user_agent", "https",
-          "site",         "op",           "bucket",          "key_source",
-          "session",      "error",        "request_id",      "backend_request_id",
-          "peer"}) {
+    for (const char* name : {"@source",
+                             "ip",
+                             "client",
+                             "request_method",
+                             "domain",
+                             "referer",
+                             "request",
+                             "args",
+                             "upstreamtime",
+                             "upstreamaddr",
+                             "http_user_agent",
+                             "https",
+                             "site",
+                             "op",
+                             "bucket",
+                             "key_source",
+                             "session",
+                             "error",
+                             "request_id",
+                             "backend_request_id",
+                             "peer",
+                             "upstreamname",
+                             "upstreamstatus",
+                             "upstreamerror",
+                             "upstreamconnect",
+                             "upstreamheader",
+                             "blame",
+                             "stage",
+                             "group",
+                             "access_key"}) {
         EXPECT_EQ(fields.at(name), "-") << name;
     }
     EXPECT_EQ(fields.at("scheme"), "http");
@@ -124,7 +162,7 @@ TEST(AccessLine, AbsentTextsAreDashesAndAbsentNumbersKeepTheirType) {
 }
 
 // Name and type of each field, in order. Log readers rely on all of them: a new field goes to the
-// end and raises kAccessLogVersion; the rest of the list never changes.
+// end, and the release with it raises kAccessLogVersion; the rest of the list never changes.
 using FieldList = std::vector<std::pair<std::string, std::string>>;
 const FieldList kFields = {
     {"@timestamp", "text"},
@@ -160,6 +198,15 @@ const FieldList kFields = {
     {"backend_request_id", "text"},
     {"log_version", "number"},
     {"peer", "text"},
+    {"upstreamname", "text"},
+    {"upstreamstatus", "text"},
+    {"upstreamerror", "text"},
+    {"upstreamconnect", "text"},
+    {"upstreamheader", "text"},
+    {"blame", "text"},
+    {"stage", "text"},
+    {"group", "text"},
+    {"access_key", "text"},
 };
 
 TEST(AccessLine, FieldsAreOnlyEverAdded) {
@@ -237,6 +284,36 @@ TEST(AccessLine, AttemptsBeyondTheArrayAreCountedNotRead) {
     EXPECT_EQ(fields.at("tries"), 40);
 }
 
+// Every list of a line has as many parts as there are attempts, so readers may zip them.
+TEST(AccessLine, ListsOfAttemptsHaveTheSameLength) {
+    RequestRecord record;
+    for (std::size_t attempts = 1; attempts < 4; ++attempts) {
+        record.begin_attempt("n:1", "10.0.0.1:1");
+        const json::object fields = fields_of(record);
+        for (const char* name : {"upstreamtime", "upstreamaddr", "upstreamname", "upstreamstatus",
+                                 "upstreamerror", "upstreamconnect", "upstreamheader"}) {
+            const std::string list(fields.at(name).as_string());
+            EXPECT_EQ(std::count(list.begin(), list.end(), ',') + 1,
+                      static_cast<std::ptrdiff_t>(attempts))
+                << name << ": " << list;
+        }
+    }
+}
+
+TEST(AccessLine, BeyondTheArrayTheLastAttemptIsKept) {
+    RequestRecord record;
+    for (std::size_t i = 0; i < RequestRecord::kMaxAttempts; ++i) {
+        record.begin_attempt("early:1", "10.0.0.1:1");
+        record.attempt().error = "refused";
+    }
+    record.begin_attempt("last:1", "10.0.0.2:1");
+    EXPECT_EQ(record.tries, RequestRecord::kMaxAttempts + 1);
+    EXPECT_EQ(record.attempt_count, RequestRecord::kMaxAttempts);
+    EXPECT_EQ(record.attempt().address, "10.0.0.2:1");
+    EXPECT_EQ(record.attempt().error, "") << "nothing of the attempt before";
+    EXPECT_EQ(record.attempts[0].name, "early:1");
+}
+
 TEST(AccessLine, PlainSitesHaveNoOperationAndNoBucket) {
     RequestRecord record = full_record();
     record.is_s3 = false;
@@ -275,7 +352,7 @@ TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
             }
             return bytes;
         };
-        std::vector<std::string> texts(14);
+        std::vector<std::string> texts(17);
         std::generate(texts.begin(), texts.end(), text);
         RequestRecord record;
         record.site = texts[0];
@@ -286,8 +363,9 @@ TEST(AccessLine, AnyBytesGiveValidJsonAndSurvive) {
         record.user_agent = texts[6];
         record.referer = texts[7];
         record.forwarded_for = texts[8];
-        record.attempts[0] = {texts[9], 3};
-        record.attempt_count = 1;
+        record.begin_attempt(texts[14], texts[9]);
+        record.group = texts[15];
+        record.access_key = texts[16];
         record.session = texts[10];
         record.error = texts[11];
         record.request_id = texts[12];
