@@ -7,15 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/asio/as_tuple.hpp>
-#include <boost/asio/co_spawn.hpp>
-#include <boost/asio/detached.hpp>
-#include <boost/asio/error.hpp>
-#include <boost/asio/local/stream_protocol.hpp>
-#include <boost/asio/steady_timer.hpp>
-#include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
-#include <chrono>
 #include <cstring>
 #include <optional>
 #include <stdexcept>
@@ -23,20 +15,14 @@
 #include <utility>
 
 #include "admin_door.hpp"
-#include "s3gate/base/descriptor.hpp"
 
 namespace s3gate::control {
 
 namespace asio = boost::asio;
-using asio::local::stream_protocol;
-using boost::system::error_code;
 
 namespace {
 
-constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 constexpr mode_t kMode = 0660;
-// Pause in accepting while the process has no descriptor left; other connections may end meanwhile.
-constexpr std::chrono::milliseconds kPause{100};
 
 [[noreturn]] void refuse(const std::string& path, const std::string& reason) {
     throw std::runtime_error("control socket " + path + ": " + reason);
@@ -138,41 +124,25 @@ base::Descriptor listen_at(const std::string& path, std::optional<pid_t> before,
     return out;
 }
 
-bool lacks_descriptors(const error_code& error) {
-    return error == asio::error::no_descriptors || error.value() == ENFILE ||
-           error == asio::error::no_memory || error == asio::error::no_buffer_space;
-}
-
 }  // namespace
-
-struct ControlSocket::Listening {
-    Listening(asio::io_context& context, int socket, Operators operators_, Commands& commands)
-        : acceptor(context, stream_protocol(), socket),
-          pause(context),
-          door(commands),
-          operators(std::move(operators_)) {}
-
-    stream_protocol::acceptor acceptor;
-    asio::steady_timer pause;
-    AdminDoor door;
-    Operators operators;
-};
 
 ControlSocket::ControlSocket(asio::io_context& context, std::string path, Operators operators,
                              Commands& commands, std::optional<pid_t> before)
-    : path_(std::move(path)) {
+    : path_(std::move(path)), operators_(std::make_shared<Operators>(std::move(operators))) {
     struct stat file{};
-    base::Descriptor socket = listen_at(path_, before, file);
+    socket_ = listen_at(path_, before, file);
     device_ = file.st_dev;
     inode_ = file.st_ino;
-    listening_ = std::make_shared<Listening>(context, socket.get(), std::move(operators), commands);
-    socket.release();
-    asio::co_spawn(context, accept(listening_), asio::detached);
+    const auto recognize = [operators = operators_](int socket) -> std::optional<Asker> {
+        const std::optional<ucred> peer = peer_of(socket);
+        return peer ? std::optional(operators->asker_of(peer->uid, peer->pid)) : std::nullopt;
+    };
+    acceptor_.emplace(context, socket_.get(), std::make_shared<AdminDoor>(commands), recognize);
 }
 
 ControlSocket::~ControlSocket() {
-    listening_->acceptor.close();
-    listening_->pause.cancel();
+    acceptor_.reset();
+    socket_.close();
     if (is_in_place()) {
         ::unlink(path_.c_str());
     }
@@ -184,25 +154,7 @@ bool ControlSocket::is_in_place() const {
 }
 
 void ControlSocket::use(Operators operators) {
-    listening_->operators = std::move(operators);
-}
-
-asio::awaitable<void> ControlSocket::accept(std::shared_ptr<Listening> listening) {
-    while (listening->acceptor.is_open()) {
-        // accept() fails for want of a descriptor also where nobody waits. A spare that is closed
-        // before a client is there would go to a worker.
-        co_await listening->acceptor.async_wait(stream_protocol::acceptor::wait_read, kTuple);
-        auto [error, socket] = co_await listening->acceptor.async_accept(kTuple);
-        if (!error) {
-            if (const std::optional<ucred> peer = peer_of(socket.native_handle())) {
-                listening->door.let_in(AdminDoor::Socket(std::move(socket)),
-                                       listening->operators.asker_of(peer->uid, peer->pid));
-            }
-        } else if (lacks_descriptors(error) && !listening->door.make_room()) {
-            listening->pause.expires_after(kPause);
-            co_await listening->pause.async_wait(kTuple);
-        }
-    }
+    *operators_ = std::move(operators);
 }
 
 }  // namespace s3gate::control

@@ -11,8 +11,10 @@
 #include <stdexcept>
 #include <string>
 
+#include "admin_acceptor.hpp"
 #include "commands.hpp"
 #include "operators.hpp"
+#include "s3gate/base/descriptor.hpp"
 
 namespace s3gate::control {
 
@@ -42,13 +44,12 @@ class ControlSocket {
     void use(Operators operators);
 
   private:
-    struct Listening;
-    static boost::asio::awaitable<void> accept(std::shared_ptr<Listening> listening);
-
     std::string path_;
     dev_t device_ = 0;
     ino_t inode_ = 0;
-    std::shared_ptr<Listening> listening_;
+    base::Descriptor socket_;
+    std::shared_ptr<Operators> operators_;
+    std::optional<AdminAcceptor> acceptor_;
 };
 
 }  // namespace s3gate::control
