@@ -768,7 +768,8 @@ void Judge::check_targets() const {
     check_target(config.admin.socket, config.admin.where, "admin.socket", Purpose::socket);
 }
 
-// A socket for each address and worker. Beyond the bound a crash closes them.
+// A socket for each address and worker, and one for each of admin.listen. Beyond the bound a crash
+// closes them.
 void Judge::check_kept_sockets() const {
     const config::Config& config = result_.config;
     std::set<std::string> addresses;
@@ -779,7 +780,7 @@ void Judge::check_kept_sockets() const {
     }
     const std::uint64_t workers =
         config.workers != 0 ? config.workers : std::thread::hardware_concurrency();
-    const std::uint64_t sockets = addresses.size() * workers;
+    const std::uint64_t sockets = addresses.size() * workers + config.admin.listen.size();
     if (unit_.kept_sockets < sockets) {
         warn({unit_.file, 0}, "FileDescriptorStoreMax",
              "is " + std::to_string(unit_.kept_sockets) + " for " + std::to_string(sockets) +

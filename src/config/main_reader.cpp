@@ -123,11 +123,6 @@ void read_admin(const Section& main, std::string_view key, Config& out) {
         main.problem(key,
                      "has nowhere to listen; give listen, socket or both, or write admin: off");
     }
-    if (admin->has("listen")) {
-        admin->warning("listen",
-                       "is checked, but nothing listens there yet: this version serves only "
-                       "admin.socket");
-    }
     if (is_empty_list(*admin, "allow") && !out.admin.listen.empty()) {
         admin->warning("allow", "is empty: nobody may connect to admin.listen");
     }

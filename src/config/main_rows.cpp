@@ -59,8 +59,8 @@ const auto kRows = std::to_array<Row<Config>>({
      "default"},
     {"main.admin.listen",
      custom<&Config::admin, &Admin::listen>("list of addresses", read_admin_listen, print_listen),
-     "HTTP, read-only: `/status`, `/metrics`, `/healthz`. Example `[\"127.0.0.1:9180\"]`. Not "
-     "served yet: the key is checked, nothing listens there, and a warning says so",
+     "HTTP for load balancers, read-only: `/healthz`, `/status`. Example `[\"127.0.0.1:9180\"]`. "
+     "A request whose `Host` or `Origin` is another site's gets 403",
      "none", never},
     {"main.admin.allow",
      custom<&Config::admin, &Admin::allow>("list of address blocks", read_admin_allow,

@@ -21,6 +21,7 @@
 #include <list>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,21 @@ Response response_of(const AdminAnswer& answer, bool is_head) {
         out.body() = answer.body;
     }
     return out;
+}
+
+std::vector<std::string_view> values_of(const http::fields& fields, http::field name) {
+    std::vector<std::string_view> out;
+    const auto [begin, end] = fields.equal_range(name);
+    for (auto field = begin; field != end; ++field) {
+        out.emplace_back(field->value());
+    }
+    return out;
+}
+
+RequestSource source_of(const http::request<http::string_body>& request) {
+    return {.needs_host = request.version() >= 11,
+            .hosts = values_of(request, http::field::host),
+            .origins = values_of(request, http::field::origin)};
 }
 
 // The answer to a request that could not be read; nullopt if the connection ended or timed out.
@@ -170,8 +186,11 @@ asio::awaitable<void> AdminDoor::serve(std::shared_ptr<State> state,
         stream.expires_never();
         const std::string method(request.method_string());
         const std::string target(request.target());
-        result = co_await state->handler.answer(
-            {.method = method, .target = target, .body = request.body()}, connection->asker);
+        const AdminRequest asked{.method = method,
+                                 .target = target,
+                                 .body = request.body(),
+                                 .source = source_of(request)};
+        result = co_await state->handler.answer(asked, connection->asker);
         connection->since = base::Clock::now();
         state->waiting.push_back(connection);
     }

@@ -1,4 +1,4 @@
-// Serves the connections of operators that one listening socket accepted, with one request each.
+// Serves the connections of operators that listening sockets accepted, with one request each.
 // Their number, size and time are bounded, so a client that misbehaves costs only its own
 // connection. Control thread only.
 #pragma once

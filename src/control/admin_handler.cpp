@@ -232,7 +232,25 @@ std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights r
     }
 }
 
+// Anybody can have somebody's browser send such requests, so the lines in the log are few.
+std::optional<AdminAnswer> AdminHandler::refuse_foreign(const AdminRequest& request,
+                                                        const Asker& asker) {
+    const auto refusal =
+        asker.own_names ? find_foreign(request.source, *asker.own_names) : std::nullopt;
+    if (!refusal) {
+        return std::nullopt;
+    }
+    if (const auto count = foreign_warning_.growth(++foreign_, base::Clock::now())) {
+        spdlog::warn("admin.listen: {} request{} refused, the last one by {}: {}", count,
+                     count == 1 ? "" : "s", asker.name, refusal->message);
+    }
+    return admin_error(refusal->status, refusal->message);
+}
+
 asio::awaitable<AdminAnswer> AdminHandler::answer(AdminRequest request, Asker asker) {
+    if (auto refusal = refuse_foreign(request, asker)) {
+        co_return std::move(*refusal);
+    }
     const auto routed = route(request, asker.rights);
     if (const AdminAnswer* const refusal = std::get_if<AdminAnswer>(&routed)) {
         if (refusal->status == 403) {

@@ -1,5 +1,5 @@
 // Answers the requests of operators: paths, methods, rights, JSON. It knows no transport; the
-// control socket is the present one. Control thread only.
+// control socket and the addresses of admin.listen are the present ones. Control thread only.
 #pragma once
 
 #include <boost/asio/awaitable.hpp>
@@ -11,6 +11,8 @@
 #include <variant>
 
 #include "commands.hpp"
+#include "growth_warning.hpp"
+#include "request_source.hpp"
 #include "s3gate/base/clock.hpp"
 
 namespace s3gate::control {
@@ -25,12 +27,15 @@ enum class Rights : std::uint8_t {
 struct Asker {
     Rights rights = Rights::only_look;
     std::string name;
+    // Where a browser can connect: what Host may say. No page reaches a unix socket.
+    std::optional<OwnNames> own_names = {};
 };
 
 struct AdminRequest {
     std::string_view method;
     std::string_view target;
     std::string_view body;
+    RequestSource source = {};
 };
 
 struct AdminAnswer {
@@ -75,13 +80,18 @@ class AdminHandler {
     AdminHandler& operator=(const AdminHandler&) = delete;
 
     // Executes a request and logs every change, and every look at the salts, with the asker's name.
-    // An exception of the commands becomes a 500. The texts that `request` views and this object
+    // An exception of the commands becomes a 500. A request of another site's page is refused, and
+    // that is logged now and then. The texts that `request` views and this object
     // must live until the answer.
     boost::asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker);
 
   private:
+    std::optional<AdminAnswer> refuse_foreign(const AdminRequest& request, const Asker& asker);
+
     Commands& commands_;
     std::size_t slow_ = 0;  // under way
+    std::uint64_t foreign_ = 0;
+    GrowthWarning foreign_warning_;
 };
 
 }  // namespace s3gate::control

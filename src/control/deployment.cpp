@@ -105,7 +105,9 @@ Provision Deployment::provision(GenerationParts parts, const state::Resolution& 
     if (!made.access_log && publication_) {
         made.access_log = publication_->access_log;
     }
-    made.listening = listeners_.provide(*made.snapshot, made.findings);
+    ListenerTable::Provided provided = listeners_.provide(*made.snapshot, made.findings);
+    made.listening = std::move(provided.clients);
+    made.admin = std::move(provided.admin);
     const std::uint64_t carried = carried_connections(parts_.descriptors);
     if (config->limits.connections > carried) {
         made.findings.warnings.push_back(
@@ -129,7 +131,8 @@ ReplacedLogs Deployment::take(Provision provision) {
         publication_, std::make_shared<const proxy::Publication>(proxy::Publication{
                           std::move(provision.snapshot), std::move(provision.listening),
                           std::move(provision.access_log), limits_of(config), ++published_}));
-    listeners_.use(publication_->listening);
+    admin_listeners_ = std::move(provision.admin);
+    listeners_.use(published_listeners());
     parts_.pipes.set_limit(config.limits.pipes);
     ReplacedLogs replaced;
     replaced.log = parts_.log.use(config.log, std::move(provision.log));
@@ -142,6 +145,13 @@ ReplacedLogs Deployment::take(Provision provision) {
     addresses_problem_.clear();
     loaded_at_ = std::chrono::system_clock::now();
     return replaced;
+}
+
+ListenerTable::Listeners Deployment::published_listeners() const {
+    ListenerTable::Listeners out = admin_listeners_;
+    std::ranges::transform(publication_->listening, std::back_inserter(out),
+                           &proxy::Listening::listener);
+    return out;
 }
 
 void Deployment::begin(Provision provision) {
@@ -221,7 +231,7 @@ void Deployment::hold_back_new_peers(const state::Snapshot& before, const Health
 
 void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) {
     kept_logs_ = {};
-    close_later(listeners_.take_unused(publication_->listening), workers);
+    close_later(listeners_.take_unused(published_listeners()), workers);
 }
 
 void Deployment::hand_over(const std::set<std::string>& unused,
@@ -231,6 +241,8 @@ void Deployment::hand_over(const std::set<std::string>& unused,
     for (const proxy::WorkerHandle& worker : workers) {
         worker.post_hand_over(kept);
     }
+    admin_listeners_.clear();
+    close(kept);
     close_later(std::move(leavers), workers);
 }
 
@@ -243,15 +255,25 @@ void Deployment::close_later(ListenerTable::Listeners leavers,
         listener->refuse_handshakes();
     }
     const auto timer = std::make_shared<Timer>(parts_.context, kLastHandshakes);
-    timer->async_wait([timer, leavers = std::move(leavers), workers](const auto& error) {
+    timer->async_wait([this, timer, leavers = std::move(leavers), workers](const auto& error) {
+        if (error) {
+            return;
+        }
         for (const proxy::WorkerHandle& worker : workers) {
             for (const auto& listener : leavers) {
-                if (!error) {
-                    worker.post_close(listener);
-                }
+                worker.post_close(listener);
             }
         }
+        close(leavers);
     });
+}
+
+void Deployment::close(const ListenerTable::Listeners& listeners) const {
+    for (const auto& listener : listeners) {
+        if (parts_.on_close) {
+            parts_.on_close(*listener);
+        }
+    }
 }
 
 void Deployment::refuse_clients() const {

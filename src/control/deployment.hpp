@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -54,6 +55,7 @@ GenerationParts build_parts(std::shared_ptr<const config::Config> config,
 struct Provision {
     std::shared_ptr<const state::Snapshot> snapshot;
     std::vector<proxy::Listening> listening;
+    ListenerTable::Listeners admin;
     std::shared_ptr<observe::LogWriter> access_log;
     std::shared_ptr<observe::LogWriter> log;  // null where the target stays
     ListenerTable::Findings findings;         // with a problem it must not be published
@@ -76,6 +78,9 @@ class Deployment {
         std::uint64_t descriptors = 0;  // RLIMIT_NOFILE
         std::size_t workers = 1;
         SocketStore* store = nullptr;  // null: nobody keeps listening sockets
+        // Called for listeners that are over, of any kind: if the control thread accepts from it,
+        // it has to stop, and to close the sockets.
+        std::function<void(proxy::Listener&)> on_close = {};
     };
 
     explicit Deployment(const Parts& parts);
@@ -105,7 +110,8 @@ class Deployment {
     std::vector<BoundSocket> closing_sockets() const { return listeners_.closing(); }
     // From now on they end with this process. Call it before the workers close them.
     void release_sockets() { listeners_.release(); }
-    // Whoever connects from now on is refused. Call it while the workers' sockets are open.
+    // Clients that connect from now on are refused; operators are not. Call it while the workers'
+    // sockets are open.
     void refuse_clients() const;
     // `checker` checks the peers of the new generation; new servers of a group that was there
     // before are down until their first check.
@@ -116,8 +122,8 @@ class Deployment {
     bool use_addresses(const state::Resolution& resolution,
                        const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker);
     void close_leavers(const std::vector<proxy::WorkerHandle>& workers);
-    // A successor accepts the clients from now on. The workers close the sockets that it has, which
-    // nobody notices. Those of the names in `unused` leave as in a reload.
+    // A successor accepts the clients from now on. Its sockets are closed here, which nobody
+    // notices. Those of the names in `unused` leave as in a reload.
     void hand_over(const std::set<std::string>& unused,
                    const std::vector<proxy::WorkerHandle>& workers);
     // The log writers that publish() kept with Leavers::keep.
@@ -130,6 +136,8 @@ class Deployment {
     void end();
 
     const proxy::Publication& publication() const { return *publication_; }
+    // Those of admin.listen.
+    const ListenerTable::Listeners& admin_listeners() const { return admin_listeners_; }
     const std::shared_ptr<const state::Snapshot>& snapshot() const {
         return publication_->snapshot;
     }
@@ -148,6 +156,7 @@ class Deployment {
 
   private:
     ReplacedLogs take(Provision provision);
+    ListenerTable::Listeners published_listeners() const;
     void announce(const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker,
                   const state::Snapshot& before);
     void hold_back_new_peers(const state::Snapshot& before, const HealthChecker& checker);
@@ -155,11 +164,13 @@ class Deployment {
     void retire(std::shared_ptr<observe::LogWriter> writer);
     void close_later(ListenerTable::Listeners leavers,
                      const std::vector<proxy::WorkerHandle>& workers);
+    void close(const ListenerTable::Listeners& listeners) const;
 
     Parts parts_;
     state::SlotDirectory directory_;
     ListenerTable listeners_;
     std::shared_ptr<const proxy::Publication> publication_;
+    ListenerTable::Listeners admin_listeners_;
     // Log writers of earlier configurations: the workers still hand them their last lines.
     // One that is used again stays here.
     std::vector<std::shared_ptr<observe::LogWriter>> old_writers_;

@@ -110,14 +110,14 @@ InheritedSockets::InheritedSockets(std::vector<PassedSocket> passed, Heritage he
 void InheritedSockets::close_unusable(const state::Snapshot& snapshot) {
     std::map<std::string, Places, std::less<>> usable;
     std::set<std::string> taken;
-    for (const state::Address& address : snapshot.addresses) {
-        auto found = by_address_.extract(listener_name(address.identity));
+    for (const state::ListenAddress* const address : state::listen_addresses_of(snapshot)) {
+        auto found = by_address_.extract(listener_name(address->identity));
         if (!found) {
             continue;
         }
-        close_misfits(found.mapped(), address);
+        close_misfits(found.mapped(), *address);
         if (!found.mapped().empty()) {
-            taken.insert(address.text);
+            taken.insert(address->text);
             usable.insert(std::move(found));
         }
     }
@@ -149,7 +149,7 @@ void InheritedSockets::report(const std::set<std::string>& taken,
     }
 }
 
-void InheritedSockets::close_misfits(Places& places, const state::Address& address) {
+void InheritedSockets::close_misfits(Places& places, const state::ListenAddress& address) {
     std::set<std::string> reasons;
     base::SocketAddress wanted = address.address;
     std::erase_if(places, [&](const auto& item) {
@@ -172,7 +172,7 @@ void InheritedSockets::close_misfits(Places& places, const state::Address& addre
     }
 }
 
-std::vector<base::Descriptor> InheritedSockets::take(const state::Address& address) {
+std::vector<base::Descriptor> InheritedSockets::take(const state::ListenAddress& address) {
     std::vector<base::Descriptor> sockets;
     auto found = by_address_.extract(listener_name(address.identity));
     if (found) {

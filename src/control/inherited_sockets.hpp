@@ -21,7 +21,7 @@
 namespace s3gate::control {
 
 // The name of a listener's socket at a place, for the store. `identity` is that of the listener
-// (state::Address). Different sockets have different names; each has at most 255 printable
+// (state::ListenAddress). Different sockets have different names; each has at most 255 printable
 // characters and no ':', as sd_listen_fds_with_names(3) demands.
 std::string socket_name(std::string_view identity, std::size_t place);
 // The part of that name that all sockets of the listener have.
@@ -58,7 +58,7 @@ class InheritedSockets {
     // not lose a part of an address, so in an upgrade all sockets of an address are of use or none.
     const std::set<std::string>& unused() const { return unused_; }
     // The sockets of an address, by place; empty if there are none. Call close_unusable() before.
-    std::vector<base::Descriptor> take(const state::Address& address);
+    std::vector<base::Descriptor> take(const state::ListenAddress& address);
     // All sockets, also those that are taken or closed here: the store or an earlier process may
     // still be about to close its copy.
     const std::vector<BoundSocket>& bound() const { return bound_; }
@@ -71,7 +71,7 @@ class InheritedSockets {
   private:
     using Places = std::map<std::size_t, base::Descriptor>;
 
-    void close_misfits(Places& places, const state::Address& address);
+    void close_misfits(Places& places, const state::ListenAddress& address);
     void report(const std::set<std::string>& taken, const std::set<std::string>& left);
 
     Heritage heritage_ = Heritage::crash;

@@ -21,10 +21,9 @@ const std::string& name_of_site(const state::Snapshot& snapshot, const state::Ad
 // A process closes its sockets 1.5 s after it has no use for them.
 constexpr base::Duration kEarlierSockets = std::chrono::minutes{1};
 
-std::string cannot_listen(const state::Snapshot& snapshot, const state::Address& address,
+std::string cannot_listen(const state::ListenAddress& address, const std::string& owner,
                           const std::string& reason) {
-    return "cannot listen on " + address.text + " (site " + name_of_site(snapshot, address) +
-           "): " + reason;
+    return "cannot listen on " + address.text + " (" + owner + "): " + reason;
 }
 
 }  // namespace
@@ -32,7 +31,7 @@ std::string cannot_listen(const state::Snapshot& snapshot, const state::Address&
 // With SO_REUSEPORT a second instance would silently take a part of the first one's clients. So no
 // other process may have the address (docs/architecture.md, "Start, drain, stop"). Sockets of our
 // own are no obstacle: a reload may replace a wildcard by one of its addresses.
-ListenerTable::Obstacle ListenerTable::obstacle_of(const state::Address& address) const {
+ListenerTable::Obstacle ListenerTable::obstacle_of(const state::ListenAddress& address) const {
     const std::vector<std::uint64_t> own = overlapping_sockets(address);
     if (own.empty()) {
         const net::ProbeResult probe = net::probe_bind(address.address);
@@ -50,7 +49,8 @@ ListenerTable::Living ListenerTable::living_of(const std::shared_ptr<proxy::List
     return living;
 }
 
-std::vector<std::uint64_t> ListenerTable::overlapping_sockets(const state::Address& address) const {
+std::vector<std::uint64_t> ListenerTable::overlapping_sockets(
+    const state::ListenAddress& address) const {
     std::vector<std::uint64_t> inodes = inherited_.overlapping(address.address);
     std::ranges::copy(overlapping(earlier(), address.address), std::back_inserter(inodes));
     for (const Living& living : living_) {
@@ -72,66 +72,85 @@ std::uint32_t ListenerTable::free_index() {
     return static_cast<std::uint32_t>(place - living_.begin());
 }
 
-std::vector<proxy::Listening> ListenerTable::provide(const state::Snapshot& snapshot,
-                                                     Findings& findings) {
-    inherited_.close_unusable(snapshot);
-    std::ranges::copy(inherited_.warnings(), std::back_inserter(findings.warnings));
-    std::vector<proxy::Listening> listening;
-    std::vector<std::uint32_t> missing;
+std::vector<ListenerTable::Wanted> ListenerTable::addresses_of(const state::Snapshot& snapshot) {
+    std::vector<Wanted> out;
     for (std::uint32_t i = 0; i < snapshot.addresses.size(); ++i) {
         const state::Address& address = snapshot.addresses[i];
+        out.push_back({&address, "site " + name_of_site(snapshot, address), i, nullptr});
+    }
+    for (const state::ListenAddress& address : snapshot.admin_addresses) {
+        out.push_back({&address, "admin", 0, nullptr});
+    }
+    return out;
+}
+
+ListenerTable::Provided ListenerTable::provide(const state::Snapshot& snapshot,
+                                               Findings& findings) {
+    inherited_.close_unusable(snapshot);
+    std::ranges::copy(inherited_.warnings(), std::back_inserter(findings.warnings));
+    std::vector<Wanted> wanted = addresses_of(snapshot);
+    std::erase_if(wanted, [&](Wanted& item) {
+        const state::ListenAddress& address = *item.address;
         if (const auto known = open_.find(address.identity); known != open_.end()) {
-            listening.push_back({known->second, i});
-            continue;
+            item.listener = known->second;
+            return false;
         }
         const Obstacle obstacle = obstacle_of(address);
         if (obstacle.is_no_ipv6) {
-            findings.warnings.push_back("no IPv6 on this host: site " +
-                                        name_of_site(snapshot, address) + " does not listen on " +
-                                        address.text);
+            findings.warnings.push_back("no IPv6 on this host: " + item.owner +
+                                        " does not listen on " + address.text);
         } else if (!obstacle.problem.empty()) {
-            findings.problems.push_back(cannot_listen(snapshot, address, obstacle.problem));
-        } else {
-            missing.push_back(i);
+            findings.problems.push_back(cannot_listen(address, item.owner, obstacle.problem));
+        }
+        return obstacle.is_no_ipv6 || !obstacle.problem.empty();
+    });
+    open(wanted, findings);
+    Provided out;
+    for (Wanted& item : wanted) {
+        if (item.listener && item.address->is_admin) {
+            out.admin.push_back(std::move(item.listener));
+        } else if (item.listener) {
+            out.clients.push_back({std::move(item.listener), item.index});
         }
     }
-    open(snapshot, missing, listening, findings);
-    if (findings.problems.empty() && listening.empty()) {
+    if (findings.problems.empty() && out.clients.empty()) {
         findings.problems.emplace_back("no address to listen on");
     }
-    return listening;
+    return out;
 }
 
 // Nothing listens before all are bound: a client in the queue of one would be reset because of the
 // problem of another.
-void ListenerTable::open(const state::Snapshot& snapshot, const std::vector<std::uint32_t>& missing,
-                         std::vector<proxy::Listening>& listening, Findings& findings) {
+void ListenerTable::open(std::vector<Wanted>& wanted, Findings& findings) {
+    std::vector<Wanted*> missing;
+    for (Wanted& item : wanted) {
+        if (!item.listener) {
+            missing.push_back(&item);
+        }
+    }
     const auto for_each = [&](const auto& step) {
-        for (const std::uint32_t i : missing) {
-            const state::Address& address = snapshot.addresses[i];
+        for (Wanted* const item : missing) {
             if (!findings.problems.empty()) {
                 return;
             }
             try {
-                step(address, i);
+                step(*item);
             } catch (const std::system_error& error) {
                 findings.problems.push_back(
-                    cannot_listen(snapshot, address, error.code().message()));
+                    cannot_listen(*item->address, item->owner, error.code().message()));
             }
         }
     };
-    const auto first = listening.size();
-    for_each([&](const state::Address& address, std::uint32_t i) {
+    for_each([&](Wanted& item) {
         const std::uint32_t index = free_index();
-        listening.push_back(
-            {proxy::bind_listener(index, address, workers_, inherited_.take(address)), i});
-        living_[index] = living_of(listening.back().listener);
+        const std::size_t sockets = item.address->is_admin ? 1 : workers_;
+        item.listener =
+            proxy::bind_listener(index, *item.address, sockets, inherited_.take(*item.address));
+        living_[index] = living_of(item.listener);
     });
-    if (!listens_) {
-        return;
+    if (listens_) {
+        for_each([](const Wanted& item) { item.listener->listen(); });
     }
-    auto next = listening.begin() + static_cast<std::ptrdiff_t>(first);
-    for_each([&](const state::Address&, std::uint32_t) { (next++)->listener->listen(); });
 }
 
 void ListenerTable::listen() {
@@ -186,17 +205,16 @@ std::vector<BoundSocket> ListenerTable::closing() const {
     return out;
 }
 
-void ListenerTable::use(const std::vector<proxy::Listening>& listening) {
+void ListenerTable::use(const Listeners& listeners) {
     remember_inherited();
-    for (const proxy::Listening& item : listening) {
-        open_.emplace(item.listener->identity(), item.listener);
+    for (const auto& listener : listeners) {
+        open_.emplace(listener->identity(), listener);
     }
 }
 
-ListenerTable::Listeners ListenerTable::take_unused(
-    const std::vector<proxy::Listening>& listening) {
+ListenerTable::Listeners ListenerTable::take_unused(const Listeners& listeners) {
     std::map<std::string, std::shared_ptr<proxy::Listener>> unused = std::exchange(open_, {});
-    use(listening);
+    use(listeners);
     Listeners taken;
     for (auto& [identity, listener] : unused) {
         if (!open_.contains(identity)) {
@@ -280,7 +298,9 @@ void ListenerTable::release() {
 
 void ListenerTable::refuse_handshakes() const {
     for (const auto& [identity, listener] : open_) {
-        listener->refuse_handshakes();
+        if (!listener->is_admin()) {
+            listener->refuse_handshakes();
+        }
     }
 }
 
@@ -290,6 +310,14 @@ std::string ListenerTable::describe(const proxy::Publication& publication) {
     for (const proxy::Listening& item : publication.listening) {
         text += (text.empty() ? "" : ", ") + item.listener->address().to_string() + " (" +
                 name_of_site(snapshot, snapshot.addresses[item.address]) + ")";
+    }
+    return text;
+}
+
+std::string ListenerTable::describe(const Listeners& admin) {
+    std::string text;
+    for (const auto& listener : admin) {
+        text += (text.empty() ? "" : ", ") + listener->address().to_string();
     }
     return text;
 }

@@ -27,8 +27,8 @@ namespace s3gate::control {
 
 class ListenerTable {
   public:
-    // Each listener gets one socket for each of `workers`. `store` may be null, and outlives the
-    // table.
+    // Each listener for clients gets one socket for each of `workers`. `store` may be null, and
+    // outlives the table.
     ListenerTable(std::size_t workers, SocketStore* store) : workers_(workers), store_(store) {}
     ListenerTable(const ListenerTable&) = delete;
     ListenerTable& operator=(const ListenerTable&) = delete;
@@ -54,15 +54,19 @@ class ListenerTable {
     std::vector<BoundSocket> closing() const;
     // Inherited sockets that no published listener uses, as InheritedSockets::unused() has them.
     const std::set<std::string>& unused() const { return unused_; }
+    struct Provided {
+        std::vector<proxy::Listening> clients;
+        Listeners admin;
+    };
     // Listeners for the addresses of a snapshot. Open and inherited ones are used again. The others
     // are opened unless `findings` has problems, old or new. An address is left out with a warning
     // if this host lacks its family. New sockets close when the result is dropped without use().
-    std::vector<proxy::Listening> provide(const state::Snapshot& snapshot, Findings& findings);
+    Provided provide(const state::Snapshot& snapshot, Findings& findings);
     // Keeps these listeners, which are published, for later generations.
-    void use(const std::vector<proxy::Listening>& listening);
-    // Removes all other listeners from the table and from the store, and returns them: each worker
-    // still has to close its socket.
-    Listeners take_unused(const std::vector<proxy::Listening>& listening);
+    void use(const Listeners& listeners);
+    // Removes all other listeners from the table and from the store, and returns them: whoever
+    // accepts from a socket still has to close it.
+    Listeners take_unused(const Listeners& listeners);
     // Removes the listeners with these names (listener_name()) as take_unused() does.
     Listeners take_named(const std::set<std::string>& names);
     // Removes all listeners from the table. Their sockets stay in the store: a successor has them.
@@ -79,11 +83,13 @@ class ListenerTable {
     // Takes all sockets out of the store. Call it before they close, for the same reason.
     void release();
 
-    // On all sockets, also on those that stay bound during a trial.
+    // On all sockets for clients, also on those that stay bound during a trial.
     void refuse_handshakes() const;
 
     // "0.0.0.0:9000 (s3), …": every address with the name of its default site.
     static std::string describe(const proxy::Publication& publication);
+    // "127.0.0.1:9180, …"; empty without any.
+    static std::string describe(const Listeners& admin);
 
   private:
     struct Living {
@@ -95,12 +101,19 @@ class ListenerTable {
         std::string problem;  // empty: nothing
         bool is_no_ipv6 = false;
     };
-    // Listens on the addresses with these indices, on all of them or none.
-    void open(const state::Snapshot& snapshot, const std::vector<std::uint32_t>& missing,
-              std::vector<proxy::Listening>& listening, Findings& findings);
-    Obstacle obstacle_of(const state::Address& address) const;
+    // An address of a snapshot that this host can listen on.
+    struct Wanted {
+        const state::ListenAddress* address;
+        std::string owner;        // for the operator
+        std::uint32_t index = 0;  // in Snapshot::addresses, if it is there
+        std::shared_ptr<proxy::Listener> listener;
+    };
+    static std::vector<Wanted> addresses_of(const state::Snapshot& snapshot);
+    // Listens on the addresses that have no listener, on all of them or none.
+    void open(std::vector<Wanted>& wanted, Findings& findings);
+    Obstacle obstacle_of(const state::ListenAddress& address) const;
     // Inodes of our own sockets that share connections with such a one.
-    std::vector<std::uint64_t> overlapping_sockets(const state::Address& address) const;
+    std::vector<std::uint64_t> overlapping_sockets(const state::ListenAddress& address) const;
     // Call it before a worker knows the listener.
     static Living living_of(const std::shared_ptr<proxy::Listener>& listener);
     void remember_inherited();

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "admin_listeners.hpp"
 #include "commands.hpp"
 #include "control_socket.hpp"
 #include "counter_report.hpp"
@@ -60,7 +61,7 @@ struct Server::Impl final : Commands {
 
     int run();
 
-    // What the control socket asks for
+    // What operators ask for
     asio::awaitable<CommandOutcome> reload(std::optional<base::Duration> confirm) override;
     CommandOutcome confirm() override;
     asio::awaitable<CommandOutcome> upgrade() override;
@@ -81,7 +82,7 @@ struct Server::Impl final : Commands {
     void open_control_socket(Operators operators);
     std::string follow_configuration(Operators operators);
     void start_workers();
-    void accept_clients() const;
+    void accept_clients();
     void start_checks();
     void become_ready();
     void tell_service_manager();
@@ -179,6 +180,7 @@ struct Server::Impl final : Commands {
     std::unique_ptr<DaemonStatus> daemon_status;
     std::optional<Operators> first_operators;  // until the command socket is made
     std::unique_ptr<ControlSocket> control_socket;
+    std::unique_ptr<AdminListeners> admin_listeners;
     std::unique_ptr<Succession> succession;
     // Its successor has told it to drain; the service manager may send a signal for the same.
     bool is_drained_by_link = false;

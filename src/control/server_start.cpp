@@ -15,7 +15,6 @@
 
 #include "process_setup.hpp"
 #include "s3gate/config/load.hpp"
-#include "s3gate/net/listen_socket.hpp"
 #include "server_impl.hpp"
 
 namespace s3gate::control {
@@ -63,7 +62,8 @@ void Server::Impl::build_deployment() {
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
     pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
     deployment = std::make_unique<Deployment>(
-        Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count, sockets.store});
+        Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count, sockets.store,
+                          [this](proxy::Listener& over) { admin_listeners->close(over); }});
     const Heritage heritage = lineage.predecessor ? Heritage::upgrade : Heritage::crash;
     inherited = inherited_state(lineage);
     deployment->inherit(
@@ -79,14 +79,6 @@ void Server::Impl::build_deployment() {
 // A second instance must not get this far: its sockets would take clients from the first one.
 Provision Server::Impl::provision_start() {
     GenerationParts parts = build_parts(first_config, nullptr);
-    // The admin listeners are probed with the others so that they fail at the start, not later.
-    for (const config::Listen& listen : first_config->admin.listen) {
-        const net::ProbeResult probe = net::probe_bind(listen.address);
-        if (!probe.error.empty()) {
-            parts.problems.push_back("cannot listen on " + listen.text +
-                                     " (admin): " + probe.error);
-        }
-    }
     Provision provision = deployment->provision(std::move(parts), names->addresses());
     for (const std::string& warning : provision.findings.warnings) {
         spdlog::warn("{}", warning);
@@ -161,6 +153,7 @@ void Server::Impl::build_services() {
     daemon_status = std::make_unique<DaemonStatus>(
         context, DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board,
                                        shared.workers, succession->old_processes()});
+    admin_listeners = std::make_unique<AdminListeners>(context, *this, shared.hostname);
     before = lineage.predecessor ? std::optional(inherited.pid) : std::nullopt;
     if (std::exchange(inherited, {}).is_on_standby) {
         daemon_status->standby();
@@ -196,6 +189,7 @@ void Server::Impl::open_control_socket(Operators operators) {
 // A reload has published another configuration. A socket that cannot be made does not take it back:
 // the socket of before goes on. Returns what the operator must know of that.
 std::string Server::Impl::follow_configuration(Operators operators) {
+    admin_listeners->use(deployment->admin_listeners(), config().admin.allow);
     try {
         open_control_socket(std::move(operators));
     } catch (const std::runtime_error& error) {
@@ -230,10 +224,11 @@ void Server::Impl::start_workers() {
     }
 }
 
-void Server::Impl::accept_clients() const {
+void Server::Impl::accept_clients() {
     for (const proxy::WorkerHandle& worker : shared.workers) {
         worker.post_listen();
     }
+    admin_listeners->use(deployment->admin_listeners(), config().admin.allow);
 }
 
 void Server::Impl::start_checks() {
@@ -259,12 +254,14 @@ void Server::Impl::become_ready() {
     phase = Phase::serving;
     report_groups(base::Clock::now());
     const ServerCount servers = count_servers(*deployment->snapshot(), *board);
+    const std::string admin = ListenerTable::describe(deployment->admin_listeners());
     spdlog::log(servers.up < servers.all ? spdlog::level::warn : spdlog::level::info,
                 "ready: s3gate " S3GATE_VERSION
-                ", {} worker{}, {} connections, {} of {} server{} up, listening on {}",
+                ", {} worker{}, {} connections, {} of {} server{} up, listening on {}{}{}",
                 worker_count, worker_count == 1 ? "" : "s",
                 deployment->publication().limits.connections, servers.up, servers.all,
-                servers.all == 1 ? "" : "s", ListenerTable::describe(deployment->publication()));
+                servers.all == 1 ? "" : "s", ListenerTable::describe(deployment->publication()),
+                admin.empty() ? "" : ", admin on ", admin);
     if (lineage.predecessor) {
         lineage.predecessor->tell_serving(deployment->unused_sockets());
         lineage.predecessor.reset();

@@ -179,6 +179,7 @@ asio::awaitable<void> Server::Impl::await_workers() {
 
 int Server::Impl::end() {
     control_socket.reset();
+    admin_listeners.reset();
     names->stop();
     checker->stop();
     proxy::CutShort cut;

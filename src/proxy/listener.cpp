@@ -11,11 +11,12 @@
 
 namespace s3gate::proxy {
 
-Listener::Listener(std::uint32_t index, const state::Address& address,
+Listener::Listener(std::uint32_t index, const state::ListenAddress& address,
                    const base::SocketAddress& bound, std::size_t workers,
                    std::vector<base::Descriptor> sockets)
     : index_(index),
       identity_(address.identity),
+      is_admin_(address.is_admin),
       address_(bound),
       workers_(workers),
       sockets_(std::move(sockets)),
@@ -47,7 +48,7 @@ void Listener::listen() const {
     net::start_listening(sockets_);
 }
 
-std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::Address& address,
+std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::ListenAddress& address,
                                         std::size_t workers,
                                         std::vector<base::Descriptor> adopted) {
     base::SocketAddress bound = address.address;

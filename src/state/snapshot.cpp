@@ -1,6 +1,7 @@
 #include "s3gate/state/snapshot.hpp"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "s3gate/base/text.hpp"
@@ -146,7 +147,28 @@ void add_addresses(std::vector<Address>& addresses, const Site& site, std::uint3
     }
 }
 
+// No identity of a site begins with a word.
+std::vector<ListenAddress> admin_addresses_of(const config::Admin& admin) {
+    std::vector<ListenAddress> out;
+    for (const config::Listen& listen : admin.listen) {
+        std::string identity = "admin " + listen.address.to_string();
+        if (listen.address.port() == 0) {
+            identity += ' ' + std::to_string(out.size());
+        }
+        out.push_back({listen.address, listen.text, std::move(identity), true});
+    }
+    return out;
+}
+
 }  // namespace
+
+std::vector<const ListenAddress*> listen_addresses_of(const Snapshot& snapshot) {
+    std::vector<const ListenAddress*> out;
+    const auto address_of = [](const ListenAddress& address) { return &address; };
+    std::ranges::transform(snapshot.addresses, std::back_inserter(out), address_of);
+    std::ranges::transform(snapshot.admin_addresses, std::back_inserter(out), address_of);
+    return out;
+}
 
 std::string label_of(std::string_view group, const config::Server& server,
                      std::string_view addresses) {
@@ -198,6 +220,7 @@ std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Con
         snapshot.sites.push_back(build_site(site, resolution, names, std::move(rings.at(index))));
         add_addresses(snapshot.addresses, snapshot.sites.back(), index);
     }
+    snapshot.admin_addresses = admin_addresses_of(config->admin);
     snapshot.config = std::move(config);
     return directory.publish(std::move(snapshot), std::move(names));
 }

@@ -2,8 +2,10 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -14,6 +16,7 @@ from support.checkout import ROOT  # noqa: E402
 from support.config import make_config, make_site  # noqa: E402
 from support.daemon import Daemon, binary  # noqa: E402
 from support.names import NameServer, resolver_prefix  # noqa: E402
+from support.upgrade import Line, adopt_orphans  # noqa: E402
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -93,6 +96,18 @@ def names_fixture(request):
 def prefix_fixture(request, tmp_path):
     """A command that becomes another one for which only the name server at SERVER exists."""
     return resolver_prefix(tmp_path, request.module.SERVER)
+
+
+@pytest.fixture(name="line")
+def line_fixture(start):
+    """Daemons whose binary can be replaced."""
+    adopt_orphans()
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-upgrade-", dir="/tmp"))
+    folder.chmod(0o755)  # also for a daemon that drops to another user
+    line = Line(start, folder)
+    yield line
+    line.finish()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(name="hang")

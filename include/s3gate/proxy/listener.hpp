@@ -1,6 +1,7 @@
 // An address that the daemon listens on: one object for all workers, which lives as long as some
 // generation has the address. Owns one listening socket per worker, or more if an earlier process
-// with more workers left them. Made by the control side; afterwards only close() changes it.
+// with more workers left them. Made by the control side; afterwards only close() changes it. For an
+// address of admin.listen the control thread is the one worker.
 #pragma once
 
 #include <sys/types.h>
@@ -23,14 +24,16 @@ class Listener {
     // Takes over sockets that are bound to `bound`: the first `workers` belong to one worker each,
     // and so on in turn; some of the further ones may be missing. `index` is the listener's
     // place in tables by listener, unique in the process.
-    Listener(std::uint32_t index, const state::Address& address, const base::SocketAddress& bound,
-             std::size_t workers, std::vector<base::Descriptor> sockets);
+    Listener(std::uint32_t index, const state::ListenAddress& address,
+             const base::SocketAddress& bound, std::size_t workers,
+             std::vector<base::Descriptor> sockets);
     Listener(const Listener&) = delete;
     Listener& operator=(const Listener&) = delete;
 
     std::uint32_t index() const { return index_; }
-    // Identity in Snapshot::addresses, in every generation that has the address.
+    // Identity in the snapshot of every generation that has the address.
     const std::string& identity() const { return identity_; }
+    bool is_admin() const { return is_admin_; }
     // The bound address, with the real port.
     const base::SocketAddress& address() const { return address_; }
     // Places of sockets. The places of a worker are its index and every workers() from there.
@@ -55,6 +58,7 @@ class Listener {
   private:
     std::uint32_t index_;
     std::string identity_;
+    bool is_admin_;
     base::SocketAddress address_;
     std::size_t workers_;
     std::vector<base::Descriptor> sockets_;
@@ -64,7 +68,7 @@ class Listener {
 // A listener for `address` with at least one socket for each of `workers`, of which the new ones do
 // not listen yet. `adopted`, by place, are there already; net::adopt_listener() approved of them.
 // Throws std::system_error when a socket cannot be made.
-std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::Address& address,
+std::shared_ptr<Listener> bind_listener(std::uint32_t index, const state::ListenAddress& address,
                                         std::size_t workers,
                                         std::vector<base::Descriptor> adopted = {});
 

@@ -94,14 +94,19 @@ struct Site {
     const Group& default_group() const { return group_of(routes.back()); }
 };
 
-// One address to listen on, which one or more sites share. The site is known only after the head of
-// a request. Until then the settings of the default site apply.
-struct Address {
+// An address that the daemon listens on.
+struct ListenAddress {
     base::SocketAddress address;  // as configured: its port may be 0
     std::string text;             // as written
     // Identifies the address in every generation. Where the port is 0, the site and the position in
-    // its list are part of it.
+    // its list are part of it. An address of admin.listen has another one than a site's.
     std::string identity;
+    bool is_admin = false;  // of admin.listen: the control thread accepts, not the workers
+};
+
+// One for clients, which one or more sites share. The site is known only after the head of a
+// request. Until then the settings of the default site apply.
+struct Address : ListenAddress {
     std::vector<std::uint32_t> sites;  // indices into Snapshot::sites, in the configuration's order
     std::uint32_t default_site = 0;    // one of them
     base::Duration client_head{};
@@ -117,9 +122,13 @@ struct Address {
 
 struct Snapshot {
     std::shared_ptr<const config::Config> config;
-    std::vector<Address> addresses;  // in the order of the configuration
-    std::vector<Site> sites;         // as Config::sites
+    std::vector<Address> addresses;              // in the order of the configuration
+    std::vector<Site> sites;                     // as Config::sites
+    std::vector<ListenAddress> admin_addresses;  // as Config::admin.listen
 };
+
+// All addresses of a snapshot: those of the sites, then those of admin.listen.
+std::vector<const ListenAddress*> listen_addresses_of(const Snapshot& snapshot);
 
 // The groups of all sites, in the order of the configuration.
 inline auto groups_of(const Snapshot& snapshot) {

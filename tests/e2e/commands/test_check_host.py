@@ -235,6 +235,10 @@ def test_a_unit_that_does_not_keep_all_sockets(folder):
     unit.write_text("[Service]\nExecStart=/usr/bin/s3gate\n")
     (message,) = messages(warnings_of(path, "--unit", unit)[0], "FileDescriptorStoreMax")
     assert message.startswith("is 0 for 6 listening sockets: ")
+    admin = {"listen": [dead_address(), dead_address()]}
+    path = write(folder, make_config([site], workers=3, admin=admin))
+    (message,) = messages(warnings_of(path, "--unit", unit)[0], "FileDescriptorStoreMax")
+    assert message.startswith("is 0 for 8 listening sockets: ")
     assert messages(warnings_of(path, "--unit", SHIPPED)[0], "FileDescriptorStoreMax") == []
 
 

@@ -1,25 +1,9 @@
-"""Daemons whose binary can be replaced."""
-
-import pathlib
-import shutil
-import tempfile
+"""Daemons that are upgraded."""
 
 import pytest
 
 from support.config import make_config, make_site
 from support.ctl import ADMIN
-from support.upgrade import Line, adopt_orphans
-
-
-@pytest.fixture(name="line")
-def line_fixture(start):
-    adopt_orphans()
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="s3gate-upgrade-", dir="/tmp"))
-    folder.chmod(0o755)  # also for a daemon that drops to another user
-    line = Line(start, folder)
-    yield line
-    line.finish()
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(name="serve")

@@ -69,17 +69,21 @@ class NotingCommands final : public Commands {
     }
 };
 
-AdminAnswer ask(Commands& commands, const AdminRequest& request, Rights rights) {
+AdminAnswer ask(Commands& commands, const AdminRequest& request, const Asker& asker) {
     boost::asio::io_context context;
     AdminHandler handler(commands);
     std::optional<AdminAnswer> out;
-    boost::asio::co_spawn(context, handler.answer(request, {rights, "root, pid 1"}),
+    boost::asio::co_spawn(context, handler.answer(request, asker),
                           [&](const std::exception_ptr& error, AdminAnswer result) {
                               EXPECT_FALSE(error);
                               out = std::move(result);
                           });
     context.run();
     return out.value();
+}
+
+AdminAnswer ask(Commands& commands, const AdminRequest& request, Rights rights) {
+    return ask(commands, request, Asker{rights, "root, pid 1"});
 }
 
 unsigned status_of(const std::string& method, const std::string& target, Rights rights,
@@ -214,6 +218,21 @@ TEST(AdminAnswer, IsTheVerdictOfHealth) {
     const AdminAnswer answer = ask(commands, {"GET", "/healthz", {}}, Rights::only_look);
     EXPECT_EQ(answer.status, 503U);
     EXPECT_EQ(answer.body, "{\"healthy\":false,\"reason\":\"standby\"}\n");
+}
+
+TEST(AdminAnswer, IsForThisHostWhereABrowserCanAsk) {
+    NotingCommands commands;
+    const Asker browser{Rights::only_look, "10.0.0.9",
+                        OwnNames{*base::IpAddress::parse("10.0.0.5"), "gw1"}};
+    const AdminRequest foreign{"GET", "/status", {}, {.hosts = {"evil.example"}}};
+    const AdminRequest own{"GET", "/status", {}, {.hosts = {"gw1:9180"}}};
+    EXPECT_EQ(ask(commands, foreign, browser).status, 403U);
+    EXPECT_THAT(commands.asked, IsEmpty());
+    EXPECT_EQ(ask(commands, own, browser).status, 200U);
+    EXPECT_EQ(ask(commands, {"GET", "/nowhere", {}, foreign.source}, browser).status, 403U);
+    EXPECT_EQ(ask(commands, {"POST", "/status", {}, own.source}, browser).status, 405U);
+    EXPECT_EQ(ask(commands, foreign, Asker{Rights::only_look, "a user"}).status, 200U)
+        << "no browser reaches a unix socket";
 }
 
 TEST(AdminAnswer, SurvivesACommandThatThrows) {

@@ -89,6 +89,18 @@ TEST_F(Inherited, GoToTheirPlaces) {
     EXPECT_THAT(warnings, ElementsAre(HasSubstr("taken over: " + bound.to_string())));
 }
 
+TEST_F(Inherited, GoToAnAddressOfOperatorsAsToOneOfASite) {
+    pass(socket_name("admin a", 0), 0);
+    state::Snapshot snapshot;
+    snapshot.addresses.push_back(address("a"));
+    snapshot.admin_addresses.push_back(address("admin a"));
+    InheritedSockets inherited(std::move(passed));
+    inherited.close_unusable(snapshot);
+    EXPECT_THAT(inherited.take(snapshot.addresses.front()), IsEmpty());
+    EXPECT_EQ(inherited.take(snapshot.admin_addresses.front()).size(), 1u);
+    EXPECT_THAT(inherited.unused(), IsEmpty());
+}
+
 TEST_F(Inherited, AreNotTakenTwice) {
     pass(socket_name("a", 0), 0);
     state::Snapshot snapshot;

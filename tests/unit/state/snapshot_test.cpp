@@ -203,6 +203,29 @@ TEST(Snapshot, PortZeroIsNoSharedAddress) {
     EXPECT_FALSE(snapshot->addresses[0].limits_clients);
 }
 
+// An address may go from a site to operators and back: its sockets are other ones then.
+TEST(Snapshot, AddressesOfOperatorsHaveIdentitiesOfTheirOwn) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site first = site("admin", {server("10.0.0.1")});
+    first.listen = {listen("127.0.0.1:80"), listen("127.0.0.1:0")};
+    const auto config = config_of({first});
+    config->admin.listen = {listen("127.0.0.1:80"), listen("127.0.0.1:0"), listen("127.0.0.1:0"),
+                            listen("[::1]:80")};
+    const auto snapshot = build_snapshot(config, {}, directory);
+    ASSERT_EQ(snapshot->admin_addresses.size(), 4u);
+    EXPECT_EQ(snapshot->admin_addresses[0].text, "127.0.0.1:80");
+    EXPECT_EQ(snapshot->admin_addresses[3].address.to_string(), "[::1]:80");
+    std::set<std::string> identities;
+    std::size_t operators = 0;
+    for (const ListenAddress* const address : listen_addresses_of(*snapshot)) {
+        identities.insert(address->identity);
+        operators += address->is_admin ? 1 : 0;
+    }
+    EXPECT_EQ(identities.size(), 6u);
+    EXPECT_EQ(operators, 4u);
+}
+
 TEST(Snapshot, GroupsComeInTheOrderOfTheSites) {
     Board board(1);
     SlotDirectory directory(board);
