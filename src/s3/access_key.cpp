@@ -33,7 +33,8 @@ std::string_view id_of_scope(std::string_view text) {
         return {};
     }
     take_last(text);
-    return is_date(take_last(text)) || is_date(take_last(text)) ? text : std::string_view();
+    const std::string_view region_or_date = take_last(text);
+    return is_date(region_or_date) || is_date(take_last(text)) ? text : std::string_view();
 }
 
 // "AWS4-HMAC-SHA256 Credential=…, SignedHeaders=…, Signature=…", or "AWS ID:SIGNATURE".
