@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import pathlib
@@ -40,6 +41,15 @@ def run_command(*arguments, timeout=DEADLINE, env=None):
         check=False,
         env={**os.environ, **(env or {})},
     )
+
+
+@functools.cache
+def patience():
+    """Seconds until a second SIGTERM. A sanitizer works for a while at the end, when the signal
+    would kill the process."""
+    program = pathlib.Path(binary()).read_bytes()
+    is_sanitized = b"__asan_init" in program or b"__tsan_init" in program
+    return (6 if is_sanitized else 1.5) * SCALE
 
 
 class NotifySocket:
@@ -226,7 +236,7 @@ class Daemon:
         if self.process.poll() is None:
             self.signal(signal.SIGTERM)
             try:
-                self.process.wait(1.5 * SCALE)
+                self.process.wait(patience())
             except subprocess.TimeoutExpired:
                 self.signal(signal.SIGTERM)
                 try:

@@ -12,8 +12,8 @@ import subprocess
 import threading
 
 from support.ctl import ctl, socket_of, status_of
-from support.daemon import SANITIZER, binary
-from support.waiting import DEADLINE, SCALE, Timeout, wait_until
+from support.daemon import SANITIZER, binary, patience
+from support.waiting import DEADLINE, Timeout, wait_until
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -94,7 +94,7 @@ class Successor:
             if self.poll() is None:
                 self.signal(signal.SIGTERM)
                 try:
-                    wait_until(lambda: self.poll() is not None, 1.5 * SCALE)
+                    wait_until(lambda: self.poll() is not None, patience())
                 except AssertionError:
                     pass
         return self.wait_exit()
