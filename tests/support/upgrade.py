@@ -3,6 +3,7 @@
 A successor is a child of this test process: it adopts orphans, as a service manager does.
 """
 
+import contextlib
 import ctypes
 import os
 import re
@@ -214,6 +215,7 @@ class Held:
 
     def __init__(self):
         self.go = threading.Event()
+        self.backend = None  # whose handler it is
 
     def __call__(self, exchange):
         if exchange.request.target.startswith("/b/tunnel"):
@@ -235,3 +237,14 @@ class Held:
         while reader.buffer or reader.fill(timeout=30):
             exchange.send(reader.take(len(reader.buffer)))
         exchange.close()
+
+
+@contextlib.contextmanager
+def holding(serve, **more):
+    """A daemon that has answered half of a request: (daemon, its client, Held)."""
+    held = Held()
+    daemon, held.backend = serve(held, **more)
+    with daemon.client() as client:
+        client.send(client.head("GET", "/b/held"))
+        wait_until(lambda: held.backend.requests)
+        yield daemon, client, held

@@ -39,8 +39,8 @@ class WorkerHandle {
     // Connection: close. Ends after the last connection; none is closed for it. Other listeners
     // wait for post_close().
     void post_hand_over(std::vector<std::shared_ptr<Listener>> kept) const;
-    // After post_hand_over(): ends tunnels at once, endless answers and connections without a
-    // request as a drain does. Requests have their time.
+    // After post_hand_over(): ends tunnels at once, and endless answers as a drain does. Requests
+    // have their time, and connections without one stay open.
     void post_hurry() const;
     // Stops accepting, announces Connection: close, ends after the last connection. A connection
     // without a request is closed after one quiet second; an endless answer is ended after two

@@ -8,14 +8,21 @@ import copy
 import os
 import signal
 import threading
-import time
 
 import pytest
 
 from support.client import RawClient, split_address
-from support.config import make_config, make_site
-from support.ctl import ADMIN, ctl, status_of
-from support.upgrade import TUNNELS, UPGRADE, Held, assert_echo, old_of, open_tunnel, pid_of
+from support.ctl import ctl, status_of
+from support.upgrade import (
+    TUNNELS,
+    UPGRADE,
+    Held,
+    assert_echo,
+    holding,
+    old_of,
+    open_tunnel,
+    pid_of,
+)
 from support.waiting import wait_until
 
 
@@ -54,11 +61,7 @@ def test_an_idle_client_is_served_once_more_and_told_to_leave(serve, line):
 
 
 def test_what_is_in_progress_ends_in_the_old_process(serve, line):
-    held = Held()
-    daemon, backend = serve(held)
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve) as (daemon, client, held):
         successor = line.upgrade()
         old = wait_until(lambda: [one for one in old_of(daemon) if one["requests"] == 1])
         assert [one["pid"] for one in old] == [daemon.process.pid]
@@ -192,11 +195,7 @@ def test_a_reload_that_waits_to_be_confirmed_forbids_it(serve, line):
 
 
 def test_a_stop_reaches_the_old_process(serve, line):
-    held = Held()
-    daemon, backend = serve(held)
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve) as (daemon, client, held):
         successor = line.upgrade()
         successor.signal(signal.SIGTERM)
         daemon.wait_stderr(r"draining[^\n]*\n(.*\n)*.*draining")
@@ -208,11 +207,7 @@ def test_a_stop_reaches_the_old_process(serve, line):
 
 
 def test_the_signal_of_the_service_manager_is_no_second_one(serve, line):
-    held = Held()
-    daemon, backend = serve(held)
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve) as (daemon, client, held):
         successor = line.upgrade()
         successor.signal(signal.SIGTERM)
         daemon.wait_stderr(r"draining[^\n]*\n(.*\n)*.*draining")
@@ -224,11 +219,7 @@ def test_the_signal_of_the_service_manager_is_no_second_one(serve, line):
 
 
 def test_two_signals_stop_both_at_once(serve, line):
-    held = Held()
-    daemon, backend = serve(held)
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve) as (daemon, client, held):
         successor = line.upgrade()
         successor.signal(signal.SIGTERM)
         daemon.wait_stderr(r"draining[^\n]*\n(.*\n)*.*draining")
@@ -239,11 +230,7 @@ def test_two_signals_stop_both_at_once(serve, line):
 
 
 def test_upgrade_timeout_ends_the_old_process(serve, line):
-    held = Held()
-    daemon, backend = serve(held, main={"upgrade_timeout": "1s"})
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve, main={"upgrade_timeout": "1s"}) as (daemon, client, held):
         line.upgrade()
         daemon.expected_exit = 3
         assert daemon.wait_exit() == 3
@@ -251,11 +238,7 @@ def test_upgrade_timeout_ends_the_old_process(serve, line):
 
 
 def test_reopened_logs_are_those_of_both(serve, line):
-    held = Held()
-    daemon, backend = serve(held)
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve) as (daemon, client, held):
         successor = line.upgrade()
         daemon.access_log.rename(daemon.dir / "access.1")
         successor.signal(signal.SIGUSR1)

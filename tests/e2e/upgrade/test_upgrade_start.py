@@ -17,7 +17,7 @@ from support.client import RawClient, split_address
 from support.config import dead_address, free_port, make_config, make_site
 from support.ctl import ADMIN, ctl, status_of
 from support.descriptor_store import DescriptorStore
-from support.upgrade import Held, adopt_orphans, pid_of
+from support.upgrade import adopt_orphans, holding, pid_of
 from support.waiting import wait_until
 
 # A new process waits for the first checks, for the timeout and a second more.
@@ -150,17 +150,14 @@ def test_nobody_is_served_by_a_process_that_starts(serve, line):
 
 
 def test_a_crash_after_the_take_over_leaves_the_old_process_to_its_clients(serve, line):
-    held = Held()
-    daemon, backend = serve(held, health={**SHORT, "interval": "100ms"})
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve, health={**SHORT, "interval": "100ms"}) as (daemon, client, held):
         successor = line.upgrade()
         successor.signal(signal.SIGKILL)
         assert successor.wait_exit() == -signal.SIGKILL
         line.successors.clear()
-        checks = len(backend.health.seen)
-        wait_until(lambda: len(backend.health.seen) > checks + 2, what="checks of the old process")
+        seen = held.backend.health.seen
+        checks = len(seen)
+        wait_until(lambda: len(seen) > checks + 2, what="checks of the old process")
         assert daemon.process.poll() is None
         held.go.set()
         assert client.read_response().body.data == b"half whole"
@@ -169,11 +166,7 @@ def test_a_crash_after_the_take_over_leaves_the_old_process_to_its_clients(serve
 
 def test_the_old_process_has_no_listening_socket(serve, line):
     """It would be woken for each client, and a stop of the new process would leave its queue."""
-    held = Held()
-    daemon, backend = serve(held)
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve) as (daemon, client, held):
         line.upgrade()
         port = f"{split_address(daemon.address)[1]:04X}"
 

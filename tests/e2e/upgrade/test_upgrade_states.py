@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from support.ctl import ask, connect, ctl, read_all, socket_of, status_of
-from support.upgrade import Held, pid_of
+from support.upgrade import holding, pid_of
 from support.waiting import wait_until
 
 LONG = {"interval": "60s", "timeout": "15s", "fall": 3, "rise": 1}
@@ -73,11 +73,7 @@ def test_a_crash_while_a_successor_starts_is_no_end(serve, line):
 @pytest.fixture(name="old")
 def old_fixture(serve, line):
     """A process that has handed over and still serves a request: (daemon, client, Held)."""
-    held = Held()
-    daemon, backend = serve(held)
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve) as (daemon, client, held):
         line.upgrade()
         wait_until(lambda: status_of(daemon)["old_processes"])
         yield daemon, client, held
@@ -182,11 +178,7 @@ def test_a_command_in_the_moment_of_the_take_over_is_done(serve, line):
 
 
 def test_an_old_process_that_stands_still_does_not_hold_up_a_stop(serve, line):
-    held = Held()
-    daemon, backend = serve(held, main={"shutdown_timeout": "0"})
-    with daemon.client() as client:
-        client.send(client.head("GET", "/b/held"))
-        wait_until(lambda: backend.requests)
+    with holding(serve, main={"shutdown_timeout": "0"}) as (daemon, client, held):
         successor = line.upgrade()
         with daemon.frozen():
             successor.signal(signal.SIGTERM)
