@@ -138,7 +138,8 @@ class HealthAnswers:
     def __init__(self):
         self.status = 200
         self.fields = []
-        self.mode = "answer"  # answer | hang | close
+        self.mode = "answer"  # answer | hold | hang | close
+        self.released = threading.Event()  # ends "hold": the answer follows
         self.seen = []  # requests
         self.path = "/minio/health/ready"
 
@@ -317,6 +318,9 @@ class ScriptedBackend:
             return False
         if health.mode == "close":
             return False
+        if health.mode == "hold":
+            while connection.open and not health.released.wait(0.05):
+                pass
         Exchange(self, connection, request).respond(health.status, health.fields, reason="Health")
         return connection.open
 

@@ -124,11 +124,11 @@ def test_hanging_clients_lock_nobody_out(daemon):
                 sock.sendall(GOOD[: number % 30])
             except OSError:
                 pass  # had to make room already
-        began = time.monotonic()
         for _ in range(10):
+            began = time.monotonic()
             assert is_well(daemon)
+            assert time.monotonic() - began < 4.5  # no patience had to end for it
             assert ctl(daemon, "health").returncode == 0
-        assert time.monotonic() - began < 4.5 * SCALE  # no patience had to end for it
         assert daemon.descriptors < 200
     finally:
         for sock in hanging:

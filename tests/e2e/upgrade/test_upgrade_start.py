@@ -15,7 +15,7 @@ import pytest
 
 from support.client import RawClient, split_address
 from support.config import dead_address, free_port, make_config, make_site
-from support.ctl import ADMIN, ctl, status_of
+from support.ctl import ADMIN, connect, ctl, read_all, socket_of, status_of
 from support.descriptor_store import DescriptorStore
 from support.upgrade import adopt_orphans, holding, pid_of
 from support.waiting import wait_until
@@ -40,10 +40,11 @@ def is_refused(address):
     return False
 
 
-def begin(line, serve, health=LONG, **more):
-    """An upgrade whose new process waits for an answer to its first check."""
-    daemon, backend = serve(health=health, **more)
-    backend.health.mode = "hang"
+def begin(line, serve, **more):
+    """An upgrade whose new process waits for an answer to its first check: backend.health.released."""
+    daemon, backend = serve(health=LONG, **more)
+    backend.health.released.clear()
+    backend.health.mode = "hold"
     line.begin_upgrade()
     return daemon, backend
 
@@ -74,24 +75,28 @@ def test_a_stop_ends_the_new_process(serve, line, number):
 
 
 def test_commands_during_the_start_are_not_forgotten(serve, line):
-    daemon, _ = begin(line, serve, SHORT)
+    daemon, backend = begin(line, serve)
     assert ctl(daemon, "standby").returncode == 0
+    backend.health.released.set()
     assert line.end_upgrade()[0] == 0
     assert status_of(daemon)["standby"]
+    backend.health.released.clear()
     line.begin_upgrade()
     assert ctl(daemon, "active").returncode == 0
+    backend.health.released.set()
     assert line.end_upgrade()[0] == 0
     assert not status_of(daemon)["standby"]
 
 
 def test_a_rotation_during_the_start_reaches_both(serve, line):
     """The new process may have opened the file before."""
-    daemon, _ = begin(line, serve, SHORT)
+    daemon, backend = begin(line, serve)
     line.starting()
     moved = daemon.dir / "access.log.1"
     daemon.access_log.rename(moved)
     daemon.signal(signal.SIGUSR1)
     daemon.wait_stderr("reopening the logs")
+    backend.health.released.set()
     assert line.end_upgrade()[0] == 0
     with daemon.client() as client:
         client.request(target="/b/later")
@@ -129,10 +134,13 @@ def test_a_new_process_that_fails_at_the_last_moment_resets_nobody(serve, line):
 
 
 def test_a_second_upgrade_during_the_start_is_refused_by_the_old_process(serve, line):
-    daemon, _ = begin(line, serve, SHORT)
-    second = ctl(daemon, "upgrade")
-    assert second.returncode == 1
-    assert "has handed over to another one; ask again" in second.stderr
+    daemon, backend = begin(line, serve)
+    with connect(socket_of(daemon)) as second:
+        second.sendall(b"POST /upgrade HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")
+        backend.health.released.set()
+        answer = read_all(second)
+    assert answer.split()[1] == b"409"
+    assert b"has handed over to another one; ask again" in answer
     assert line.end_upgrade()[0] == 0
     is_served(daemon)
 
