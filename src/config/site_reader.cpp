@@ -5,6 +5,7 @@
 
 #include "addresses.hpp"
 #include "row.hpp"
+#include "s3gate/base/host_name.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::config {
@@ -174,6 +175,33 @@ void read_site_listen(const Section& site, std::string_view key, Site& out) {
                               "is missing; write where the site listens, as [\"0.0.0.0:9000\"]");
     }
     out.listen = read_listen(site, key);
+}
+
+void read_domains(const Section& site, std::string_view key, Site& out) {
+    if (!site.has(key)) {
+        return;
+    }
+    const auto items = site.list(key, "a list such as [s3.example.net]");
+    for (const Item& item : items ? *items : std::vector<Item>()) {
+        const auto text = item_text(item, "a host name", site.report());
+        if (!text) {
+            continue;
+        }
+        std::string name = base::canonical_host_name(*text);
+        if (name.empty()) {
+            site.report().problem(item.node.line, item.path,
+                                  in_quotes(*text) +
+                                      " is not a host name; BUCKET.s3.example.net is a bucket's "
+                                      "host for \"s3.example.net\"");
+        } else if (std::ranges::find(out.domains, name) != out.domains.end()) {
+            site.report().problem(item.node.line, item.path, name + " is listed a second time");
+        } else {
+            out.domains.push_back(std::move(name));
+        }
+    }
+    if (out.type != SiteType::s3 && !out.domains.empty()) {
+        site.warning(key, "has no effect: only sites of type: s3 have buckets");
+    }
 }
 
 void read_balance(const Section& site, std::string_view key, Site& out) {

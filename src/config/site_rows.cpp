@@ -41,6 +41,10 @@ Texts print_reasons(const RetryOn& on) {
     return out;
 }
 
+Texts print_domains(const std::vector<std::string>& domains) {
+    return {domains};
+}
+
 Word print_rate_alone(const RequestRate& rate) {
     RequestRate alone = rate;
     alone.burst = alone.requests;
@@ -101,6 +105,15 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      "peers that begin each connection with a header of the PROXY protocol (version 1 or 2), which "
      "names the client: required from these peers, within 5s, and refused from all others. A block "
      "of all addresses is a warning: any client could call itself what it likes",
+     "`[]`"},
+
+    {"site.domains", custom<&Site::domains>("list of host names", read_domains, print_domains),
+     "a request for the host `BUCKET.DOMAIN` is for that bucket (virtual-host style), and its "
+     "whole "
+     "path is the key: in the log, in the retry table, and for the status page, which hides no "
+     "object "
+     "of such a bucket. Letters of any case; the longest domain decides. Nothing is rewritten: the "
+     "servers need the same domain (`MINIO_DOMAIN`, `rgw_dns_name`). Without `type: s3`: a warning",
      "`[]`"},
 
     {"site.balance", section_of<Site>("mapping", read_balance), "which server gets a request"},
@@ -235,7 +248,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.retry.replay_buffer", size<&Site::retry, &Retry::replay_buffer>({0, kMiB}),
      "how much of a body is kept for another attempt"},
     {"site.retry.unanswered_writes", boolean<&Site::retry, &Retry::unanswered_writes>(),
-     "a PutObject or DeleteObject (path style, unconditional, no copy, body kept whole) that was "
+     "a PutObject or DeleteObject (unconditional, no copy, body kept whole) that was "
      "sent and not answered goes once more, to another server, as nginx does "
      "([docs/migration.md](migration.md), \"Retries and timeouts\"); `type: s3` only"},
 
@@ -336,7 +349,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      switched_section<&Site::status, &StatusPage::enabled>("`off`, `on`, mapping",
                                                            read_status_page),
      "the servers' health as a page of this site; `on` or `{}` is on with the defaults. Hides "
-     "objects of a bucket with the path's first name"},
+     "objects of a bucket with the path's first name, but not of a bucket in the host (`domains`)"},
     {"site.status.path",
      text<&Site::status, &StatusPage::path>("a path", "begins with `/`, plain characters",
                                             check_status_path),

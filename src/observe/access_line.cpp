@@ -302,7 +302,8 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.literal(R"(","site":")");
     out.text(record.site);
     out.literal(R"(","op":")");
-    const s3::Path path = record.is_s3 ? s3::path_of(record.target) : s3::Path();
+    const s3::Path path =
+        record.is_s3 ? s3::path_of(record.target, record.host_bucket) : s3::Path();
     out.plain(record.is_s3 ? s3::operation_of(record.method, path, record.has_copy_source)
                            : kAbsent);
     out.literal(R"(","bucket":")");

@@ -24,8 +24,10 @@ bool lacks_status_slash(const Request& request, const config::StatusPage& status
 
 Dispatch dispatch(ExchangeContext& context, const Request& request) {
     const config::StatusPage& status = context.site.config->status;
-    const bool wants_page = is_for_status_page(request, status);
-    if ((wants_page || lacks_status_slash(request, status)) &&
+    // The path of a request for a bucket's host is the key of an object.
+    const bool is_at_bucket = !context.record.host_bucket.empty();
+    const bool wants_page = !is_at_bucket && is_for_status_page(request, status);
+    if ((wants_page || (!is_at_bucket && lacks_status_slash(request, status))) &&
         context.identity.is_in(status.allow)) {
         return {wants_page ? Dispatch::To::status_page : Dispatch::To::status_redirect};
     }

@@ -159,7 +159,8 @@ inline void Request::find_traits() {
                           !policy::find_argument(meaning_.query, "uploadid").empty() &&
                           !policy::find_argument(meaning_.query, "partnumber").empty();
     if (context_.group.retry->unanswered_writes && context_.is_s3()) {
-        const std::string_view operation = s3::operation_of(head.method, head.target, traits_.copy);
+        const std::string_view operation = s3::operation_of(
+            head.method, s3::path_of(head.target, context_.record.host_bucket), traits_.copy);
         traits_.object_write = (operation == "PutObject" || operation == "DeleteObject") &&
                                !depends_on_state(head, meaning_.query);
     }

@@ -6,6 +6,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "s3gate/s3/path.hpp"
+
 namespace s3gate::proxy {
 namespace {
 
@@ -188,6 +190,9 @@ void Request::understand() {
     record.method = head.method;
     record.target = head.target;
     record.host = meaning_.host;
+    if (context_.is_s3()) {
+        record.host_bucket = s3::bucket_of_host(meaning_.host, context_.site.config->domains);
+    }
     traits_.method = method_class_of(head.method);
     waiting_ = context_.is_s3() ? policy::waiting_of(head.method, meaning_.path, meaning_.query)
                                 : policy::Waiting::no;

@@ -194,13 +194,15 @@ QueryFacts read_query(std::string_view query, std::string_view Subresource::* me
 }
 
 std::string_view service_operation(Method method, std::string_view query) {
+    const QueryFacts facts = read_query(query, &Subresource::bucket_get);
     if (method == Method::get) {
-        return read_query(query, &Subresource::bucket_get).operation == "ListenBucketNotification"
-                   ? "ListenNotification"
-                   : "ListBuckets";
+        if (facts.operation == "ListenBucketNotification") {
+            return "ListenNotification";
+        }
+        return facts.operation.empty() && !facts.is_list_v2 ? "ListBuckets" : kUnknown;
     }
     // The action is in the form of the body, which is not read.
-    return method == Method::post ? "Sts" : kUnknown;
+    return method == Method::post && !facts.is_delete ? "Sts" : kUnknown;
 }
 
 std::string_view bucket_operation(Method method, std::string_view query) {
@@ -281,11 +283,6 @@ std::string_view operation_of(std::string_view method, const Path& parts, bool h
     }
     return parts.key.empty() ? bucket_operation(which, parts.query)
                              : object_operation(which, parts.query, has_copy_source);
-}
-
-std::string_view operation_of(std::string_view method, std::string_view target,
-                              bool has_copy_source) {
-    return operation_of(method, path_of(target), has_copy_source);
 }
 
 }  // namespace s3gate::s3

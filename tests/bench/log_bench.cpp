@@ -56,7 +56,8 @@ BENCHMARK_CAPTURE(
 
 void operation(benchmark::State& state, std::string_view target) {
     for (auto _ : state) {
-        benchmark::DoNotOptimize(s3gate::s3::operation_of("GET", target, false));
+        benchmark::DoNotOptimize(
+            s3gate::s3::operation_of("GET", s3gate::s3::path_of(target), false));
     }
 }
 BENCHMARK_CAPTURE(operation, list, "/bucket?list-type=2&prefix=a%2Fb&delimiter=%2F&max-keys=1000");

@@ -74,5 +74,6 @@ FUZZ_TARGET(input) {
     boost::json::error_code error;
     const boost::json::value decoded = boost::json::parse("\"" + once + "\"", error);
     FUZZ_CHECK(!error && decoded.is_string());
-    s3gate::s3::operation_of(record.method, record.target, input.size() % 2 == 0);
+    s3gate::s3::operation_of(record.method, s3gate::s3::path_of(record.target),
+                             input.size() % 2 == 0);
 }

@@ -201,6 +201,8 @@ struct Site {
     bool enabled = true;
     SiteType type = SiteType::s3;
     std::vector<Listen> listen;
+    // BUCKET.DOMAIN is the host of a bucket. As base::canonical_host_name() makes them.
+    std::vector<std::string> domains;
     Balance balance;
     Backends backends;
     Health health;  // enabled = false for type http unless written

@@ -30,11 +30,12 @@ struct RequestFacts {
     std::string_view site;
     std::string_view local_ip;  // address that the client connected to
     // Texts of addresses, which the line shows as they are.
-    std::string_view client_ip;  // who asked: proxy/client_identity.hpp
-    std::string_view peer_ip;    // other end of the TCP connection
-    std::string_view method;     // "-" if the request line was invalid
-    std::string_view target;     // raw request target
-    std::string_view host;       // Host field as received
+    std::string_view client_ip;    // who asked: proxy/client_identity.hpp
+    std::string_view peer_ip;      // other end of the TCP connection
+    std::string_view method;       // "-" if the request line was invalid
+    std::string_view target;       // raw request target
+    std::string_view host;         // Host field as received
+    std::string_view host_bucket;  // bucket that the host names (s3::bucket_of_host); empty = none
     std::string_view user_agent;
     std::string_view referer;
     std::string_view forwarded_for;  // X-Forwarded-For as received

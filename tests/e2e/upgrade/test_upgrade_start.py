@@ -41,7 +41,7 @@ def is_refused(address):
 
 
 def begin(line, serve, **more):
-    """An upgrade whose new process waits for an answer to its first check: backend.health.released."""
+    """An upgrade whose new process waits for its first check: until backend.health.released."""
     daemon, backend = serve(health=LONG, **more)
     backend.health.released.clear()
     backend.health.mode = "hold"

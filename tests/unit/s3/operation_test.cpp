@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "s3gate/s3/operation.hpp"
@@ -19,6 +21,12 @@ TEST(S3Operation, IsNamedByMethodPathAndQuery) {
         {"GET", "/", "ListBuckets"},
         {"GET", "/?x-id=ListBuckets", "ListBuckets"},
         {"GET", "/?events=s3:ObjectCreated:*", "ListenNotification"},
+        {"GET", "/?prefix=x&max-buckets=3&continuation-token=t", "ListBuckets"},
+        // Requests for a bucket whose host no domain names.
+        {"GET", "/?list-type=2", "-"},
+        {"GET", "/?location", "-"},
+        {"GET", "/?uploads", "-"},
+        {"POST", "/?delete", "-"},
         {"POST", "/", "Sts"},
         {"HEAD", "/", "-"},
         {"PUT", "/b", "CreateBucket"},
@@ -104,16 +112,74 @@ TEST(S3Operation, IsNamedByMethodPathAndQuery) {
         {"get", "/b/k", "-"},
     };
     for (const Row& row : rows) {
-        EXPECT_EQ(operation_of(row.method, row.target, false), row.operation)
+        EXPECT_EQ(operation_of(row.method, path_of(row.target), false), row.operation)
             << row.method << ' ' << row.target;
     }
 }
 
 TEST(S3Operation, OfACopyHasItsOwnName) {
-    EXPECT_EQ(operation_of("PUT", "/b/k", true), "CopyObject");
-    EXPECT_EQ(operation_of("PUT", "/b/k?partNumber=1&uploadId=u", true), "UploadPartCopy");
-    EXPECT_EQ(operation_of("PUT", "/b/k?tagging", true), "PutObjectTagging");
-    EXPECT_EQ(operation_of("GET", "/b/k", true), "GetObject");
+    EXPECT_EQ(operation_of("PUT", path_of("/b/k"), true), "CopyObject");
+    EXPECT_EQ(operation_of("PUT", path_of("/b/k?partNumber=1&uploadId=u"), true), "UploadPartCopy");
+    EXPECT_EQ(operation_of("PUT", path_of("/b/k?tagging"), true), "PutObjectTagging");
+    EXPECT_EQ(operation_of("GET", path_of("/b/k"), true), "GetObject");
+}
+
+TEST(S3Operation, OfABucketInTheHostTakesTheWholePathForTheKey) {
+    const std::vector<Row> rows = {
+        {"GET", "/", "ListObjects"},
+        {"GET", "/?list-type=2", "ListObjectsV2"},
+        {"GET", "/?location", "GetBucketLocation"},
+        {"GET", "/?events=x", "ListenBucketNotification"},
+        {"PUT", "/", "CreateBucket"},
+        {"HEAD", "/", "HeadBucket"},
+        {"DELETE", "/", "DeleteBucket"},
+        {"POST", "/", "PostObject"},
+        {"POST", "/?delete", "DeleteObjects"},
+        {"GET", "/key.txt", "GetObject"},
+        {"PUT", "/key.txt", "PutObject"},
+        {"DELETE", "/key.txt", "DeleteObject"},
+        {"GET", "/a/b/c", "GetObject"},
+        {"GET", "//", "GetObject"},
+        {"GET", "/upstream/health/", "GetObject"},
+        {"PUT", "/key?uploadId=u&partNumber=1", "UploadPart"},
+        {"GET", "/minio", "GetObject"},
+        {"GET", "/minio/file", "GetObject"},
+        {"GET", "/minio/health/live", "HealthLive"},
+        {"GET", "http://mine.s3.lab/key", "GetObject"},
+        {"OPTIONS", "*", "-"},
+    };
+    for (const Row& row : rows) {
+        EXPECT_EQ(operation_of(row.method, path_of(row.target, "mine"), false), row.operation)
+            << row.method << ' ' << row.target;
+    }
+    EXPECT_EQ(path_of("/a/b?c", "mine").bucket, "mine");
+    EXPECT_EQ(path_of("/a/b?c", "mine").key, "a/b");
+}
+
+TEST(S3Path, FindsTheBucketInTheHost) {
+    const std::vector<std::string> domains = {"s3.lab", "eu.s3.lab"};
+    const std::vector<std::pair<const char*, const char*>> rows = {
+        {"mine.s3.lab", "mine"},
+        {"mine.s3.lab:9000", "mine"},
+        {"mine.s3.lab.", "mine"},
+        {"mine.s3.lab.:9000", "mine"},
+        {"Mine.S3.LAB", "Mine"},
+        {"my.dotted.bucket.s3.lab", "my.dotted.bucket"},
+        {"mine.eu.s3.lab", "mine"},
+        {"eu.s3.lab", "eu"},
+        {"s3.lab", ""},
+        {".s3.lab", ""},
+        {"mines3.lab", ""},
+        {"mine.s3.lab.example", ""},
+        {"s3.lab.mine", ""},
+        {"10.0.0.1:9000", ""},
+        {"[::1]:9000", ""},
+        {"", ""},
+    };
+    for (const auto& [host, bucket] : rows) {
+        EXPECT_EQ(bucket_of_host(host, domains), bucket) << host;
+    }
+    EXPECT_EQ(bucket_of_host("mine.s3.lab", {}), "");
 }
 
 }  // namespace

@@ -1,0 +1,18 @@
+// Host names as configuration and requests have them. Pure, any thread.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace s3gate::base {
+
+// The name in a valid Host field (RFC 9110 section 7.2), without its port and the dot at its end. A
+// view into `host`; of an IPv6 address, which no configured name equals, only its beginning.
+std::string_view host_name_of(std::string_view host);
+
+// A name as an operator writes it, in the one form that is compared: lower case, without the dot at
+// its end. Empty if the text is no host name (RFC 1123 section 2.1): labels of one to 63 letters,
+// digits, '-' and '_', 253 bytes in all. An IPv4 address is none.
+std::string canonical_host_name(std::string_view text);
+
+}  // namespace s3gate::base

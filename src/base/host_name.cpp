@@ -1,0 +1,60 @@
+#include "s3gate/base/host_name.hpp"
+
+#include <algorithm>
+#include <cstddef>
+
+#include "s3gate/base/text.hpp"
+
+namespace s3gate::base {
+namespace {
+
+constexpr std::size_t kMostOfName = 253;
+constexpr std::size_t kMostOfLabel = 63;
+
+bool is_digit(char c) {
+    return c >= '0' && c <= '9';
+}
+
+bool is_label(std::string_view text) {
+    return !text.empty() && text.size() <= kMostOfLabel && text.front() != '-' &&
+           text.back() != '-' && std::ranges::all_of(text, [](char c) {
+               const char lower = to_lower(c);
+               return (lower >= 'a' && lower <= 'z') || is_digit(c) || c == '-' || c == '_';
+           });
+}
+
+std::string_view without_final_dot(std::string_view name) {
+    if (name.ends_with('.')) {
+        name.remove_suffix(1);
+    }
+    return name;
+}
+
+}  // namespace
+
+std::string_view host_name_of(std::string_view host) {
+    return without_final_dot(host.substr(0, host.find(':')));
+}
+
+std::string canonical_host_name(std::string_view text) {
+    text = without_final_dot(text);
+    if (text.size() > kMostOfName) {
+        return {};
+    }
+    std::string_view label;
+    for (std::size_t begin = 0; begin <= text.size(); begin += label.size() + 1) {
+        label = text.substr(begin, text.find('.', begin) - begin);
+        if (!is_label(label)) {
+            return {};
+        }
+    }
+    // The last label of an IPv4 address is a number; that of a name never is (RFC 3696 section 2).
+    if (std::ranges::all_of(label, is_digit)) {
+        return {};
+    }
+    std::string name(text);
+    std::ranges::transform(name, name.begin(), to_lower);
+    return name;
+}
+
+}  // namespace s3gate::base
