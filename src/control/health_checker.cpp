@@ -95,7 +95,8 @@ struct Check {
     explicit Check(const GroupChecks& common) : state(common.fall, common.rise) {}
 
     state::CellId id;
-    std::string label;  // for messages
+    std::uint32_t server = 0;  // the cell of its server's figures
+    std::string label;         // for messages
     base::SocketAddress address;
     std::shared_ptr<GroupChecks> group;  // of the present generation
     base::Duration phase{};              // from the first check to the second; at most one interval
@@ -166,6 +167,7 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     void record(Check& check, const ProbeResult& result);
     void take_down(const Check& check, const ProbeResult& result);
     void bring_up(const Check& check);
+    void count_cleared_mark(const Check& check);
     void end_first_round();
 
     asio::io_context& context;
@@ -215,6 +217,7 @@ void HealthChecker::Impl::use_group(const state::Group& group, std::size_t group
         const state::Peer& peer = group.peers[i];
         const std::shared_ptr<Check> check = take_over(peer.id(), *common);
         check->id = peer.id();
+        check->server = group.servers[peer.server].figures.index;
         check->label = state::label_of(group, peer);
         check->address = peer.check_address;
         check->group = common;
@@ -288,6 +291,7 @@ Task<void> HealthChecker::Impl::check_once(Check& check) {
 void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     const bool has_passed = result.end == ProbeEnd::passed;
     state::bump(has_passed ? board.control().passed : board.control().failed);
+    state::bump(board.check_figures(check.server).checks[has_passed ? 0 : 1]);
     if (!has_passed) {
         spdlog::debug("{} failed a check: {}", check.label, result.reason);
     }
@@ -297,7 +301,7 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     check.passed_while_marked = is_marked && has_passed ? check.passed_while_marked + 1 : 0;
     if (check.passed_while_marked >= check.group->rise) {
         check.passed_while_marked = 0;
-        state::bump(board.control().marks_cleared);
+        count_cleared_mark(check);
         board.clear_passive(check.id.index);
         spdlog::info("{} is no longer passively marked: {} passed check{}", check.label,
                      check.group->rise, check.group->rise == 1 ? "" : "s");
@@ -319,9 +323,17 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
     board.set_recovering(check.id.index, has_passed && !check.state.is_up());
 }
 
+void HealthChecker::Impl::count_cleared_mark(const Check& check) {
+    state::bump(board.control().marks_cleared);
+    state::bump(board.check_figures(check.server).marks[1]);
+}
+
 void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& result) {
     board.set_up(check.id.index, false);
     state::bump(board.control().went_down);
+    const auto reason = result.end == ProbeEnd::unreachable ? state::DownReason::unreachable
+                                                            : state::DownReason::failed;
+    state::bump(board.check_figures(check.server).downs[static_cast<std::size_t>(reason)]);
     spdlog::warn("{} is down after {} failed check{}: {}", check.label, check.state.failures(),
                  check.state.failures() == 1 ? "" : "s", result.reason);
     if (on_down) {
@@ -332,11 +344,12 @@ void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& resul
 void HealthChecker::Impl::bring_up(const Check& check) {
     // The marks are older than the recovery and say nothing about the backend now.
     if (policy::is_marked(board.passive(check.id.index))) {
-        state::bump(board.control().marks_cleared);
+        count_cleared_mark(check);
     }
     board.clear_passive(check.id.index);
     board.set_up(check.id.index, true);
     state::bump(board.control().went_up);
+    state::bump(board.check_figures(check.server).ups[0]);
     spdlog::info("{} is up after {} passed check{}", check.label, check.state.successes(),
                  check.state.successes() == 1 ? "" : "s");
 }

@@ -252,6 +252,14 @@ inline void AccessLine::write_outcome(Writer& out, const RequestRecord& record) 
     out.text(record.backend_request_id);
 }
 
+void name_operation(RequestFacts& record) {
+    if (record.is_s3) {
+        const s3::Path path = s3::path_of(record.target, record.host_bucket);
+        record.operation = s3::operation_of(record.method, path, record.has_copy_source);
+        record.bucket = path.bucket;
+    }
+}
+
 AccessLine::AccessLine(std::string hostname) : hostname_(std::move(hostname)) {}
 
 void AccessLine::start_second(std::int64_t second) {
@@ -302,13 +310,10 @@ void AccessLine::write(Writer& out, const RequestRecord& record, std::size_t att
     out.literal(R"(","site":")");
     out.text(record.site);
     out.literal(R"(","op":")");
-    const s3::Path path =
-        record.is_s3 ? s3::path_of(record.target, record.host_bucket) : s3::Path();
-    out.plain(record.is_s3 ? s3::operation_of(record.method, path, record.has_copy_source)
-                           : kAbsent);
+    out.word(record.operation);
     out.literal(R"(","bucket":")");
     // Redacted like a URL: a target may contain its '?' escaped.
-    out.url(path.bucket);
+    out.url(record.bucket);
     out.literal(R"(","key_source":")");
     out.text(record.key_source);
     out.literal(R"(","session":")");

@@ -34,13 +34,29 @@ Attempt::Attempt(ExchangeContext& context, Request& request, Response& response,
       room_(std::move(room)),
       began_(context.worker.reactor.now_point()),
       in_flight_(context.worker, peer.slot),
+      figures_(context.worker.shared.board->server_figures(
+          context.worker.index, context.group.servers[peer.server].figures.index)),
       answer_(context, request, memory.answer),
       lists_(memory.lists),
       may_reuse_(connection == Connection::any) {}
 
 Attempt::~Attempt() {
+    count();
     if (backend_) {
         backend_->stream.close_with_reset();
+    }
+}
+
+// docs/metrics.md says what each figure is. The bytes to the client are those of this attempt: no
+// earlier one has sent any.
+inline void Attempt::count() {
+    state::bump(figures_.attempts[static_cast<std::size_t>(class_)]);
+    state::bump(figures_.bytes[0], tunnelled_ + (up_ ? up_->payload_sent : 0));
+    state::bump(figures_.bytes[1], response_.is_committed() ? context_.record.bytes_out : 0);
+    const bool is_answered =
+        class_ >= policy::AttemptClass::success && class_ <= policy::AttemptClass::server_error;
+    if (is_answered) {
+        figures_.duration.observe(nanoseconds());
     }
 }
 
@@ -51,6 +67,9 @@ net::task<policy::AttemptEnd> Attempt::run() {
         if (end != net::ConnectEnd::connected) {
             co_return connect_failure(end);
         }
+        figures_.connect.observe(nanoseconds());
+    } else {
+        state::bump(figures_.reused[0]);
     }
     context_.record.attempt().connect_ms = is_reused_ ? 0 : milliseconds();
     begin_upload();
@@ -85,6 +104,7 @@ net::task<policy::AttemptEnd> Attempt::run() {
         co_return *failure;
     }
     context_.record.attempt().header_ms = milliseconds();
+    figures_.head.observe(nanoseconds());
     if (answer_.head().status == 503 && is_code_wanted()) {
         co_await await_code();
     }

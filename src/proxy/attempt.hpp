@@ -14,7 +14,9 @@
 #include "request.hpp"
 #include "s3gate/net/backend_pool.hpp"
 #include "s3gate/net/body_relay.hpp"
+#include "s3gate/policy/attempt_class.hpp"
 #include "s3gate/policy/attempt_end.hpp"
+#include "s3gate/state/figures.hpp"
 
 namespace s3gate::proxy {
 
@@ -44,6 +46,12 @@ class Attempt {
     std::int32_t milliseconds() const {
         return static_cast<std::int32_t>(context_.since(began_).count());
     }
+    // How its end counts for its server; the last word counts, when the attempt is destroyed.
+    void count_as(policy::AttemptClass end) { class_ = end; }
+    // Another attempt follows because of this one.
+    void count_retry() { state::bump(figures_.retries[0]); }
+    // Adds bytes that a tunnel took to the server.
+    void add_sent(std::uint64_t bytes) { tunnelled_ += bytes; }
     // Ends the upload.
     net::task<void> end_upload();
 
@@ -84,6 +92,10 @@ class Attempt {
   private:
     enum class Phase : std::uint8_t { connecting, awaiting_head, ended };
 
+    std::uint64_t nanoseconds() const {
+        return static_cast<std::uint64_t>((context_.worker.reactor.now_point() - began_).count());
+    }
+    void count();
     bool take_parked();
     policy::Failure connect_failure(net::ConnectEnd end) const;
     void begin_upload();
@@ -112,6 +124,9 @@ class Attempt {
     ServerRoom room_;
     const base::TimePoint began_;
     InFlightHold in_flight_;
+    state::ServerFigures<state::Counter>& figures_;
+    policy::AttemptClass class_ = policy::AttemptClass::given_up;
+    std::uint64_t tunnelled_ = 0;
     AnswerReader answer_;
     net::RelayMeans::Lists& lists_;
     std::optional<net::BodyRelay> up_;  // set once there is a connection

@@ -129,6 +129,7 @@ inline void Attempts::note(const policy::AttemptEnd& end) {
         observe::AttemptRecord& attempt = context_.record.attempt();
         attempt.status = static_cast<std::uint16_t>(answer->status);
         attempt.error = word_of(*answer);
+        attempt_->count_as(policy::class_of(*answer));
         ++sent_;
         refused_ += answer->not_ready ? 1 : 0;
         if (answer->is_well) {
@@ -146,6 +147,7 @@ void Attempts::note_failure(const Failure& failure) {
     count(failure);
     stage_ = failure.stage;
     context_.record.attempt().error = policy::word_of(failure);
+    attempt_->count_as(policy::class_of(failure));
     if (!failure.error.empty()) {
         context_.record.error = failure.error;
     }
@@ -287,6 +289,10 @@ inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
 // Pays for a retry.
 void Attempts::take_retry(const policy::RetryVerdict& verdict) {
     state::bump(context_.worker.counters.retries);
+    attempt_->count_retry();
+    state::SiteFigures<state::Counter>& site = context_.figures();
+    const std::size_t cause = state::place_of(state::kRetryCauses, context_.record.attempt().error);
+    state::bump(site.retries[site.retry_place(static_cast<std::size_t>(verdict.row), cause)]);
     if (verdict.counts_budget && !retry_hold_) {
         retry_hold_.emplace(context_.worker, context_.group.cell);
     }

@@ -62,6 +62,12 @@ class Attempts {
         }
         retry_hold_.reset();
     }
+    // Notes how the relay of the last attempt's answer ended.
+    void note_relayed(net::RelayEnd end) {
+        if (net::is_end_of_source(end)) {
+            attempt_->count_as(policy::AttemptClass::broken);
+        }
+    }
     // Destroys the last attempt and its answer. Cuts its connection unless it was parked or closed.
     void drop_current() { attempt_.reset(); }
 

@@ -94,6 +94,7 @@ net::task<void> Exchange::finish(Attempts& attempts, Attempts::End end) {
         if (relayed == net::RelayEnd::complete) {
             response_.release_backend(attempts.current());
         } else {
+            attempts.note_relayed(relayed);
             attempts.drop_current();
             co_await response_.end_broken(relayed);
         }

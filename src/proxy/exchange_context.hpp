@@ -123,6 +123,11 @@ class ExchangeContext {
                                                      : "client left";
     }
 
+    // What this worker counts for the request's site.
+    state::SiteFigures<state::Counter>& figures() const {
+        return worker.shared.board->site_figures(worker.index, site.cell.index);
+    }
+
     // Notes whose fault the end of the request is, and where the request was.
     void blame(policy::Side side, policy::Stage stage) const {
         record.blame = policy::to_string(side);

@@ -191,9 +191,7 @@ net::task<net::RelayEnd> Response::relay(Attempt& attempt) {
 
 net::task<void> Response::end_broken(net::RelayEnd end) {
     const policy::Side side = note_broken(end);
-    const bool is_backends_fault = end == net::RelayEnd::source_closed ||
-                                   end == net::RelayEnd::source_timed_out ||
-                                   end == net::RelayEnd::source_malformed;
+    const bool is_backends_fault = net::is_end_of_source(end);
     if (is_backends_fault && !down_->any_sent && !context_.is_abandoned()) {
         // No byte reached the client, so it can still get an error answer.
         co_await reply(answer_to_broken_body(end == net::RelayEnd::source_timed_out,
@@ -252,6 +250,7 @@ net::task<void> Response::tunnel(Attempt& attempt) {
     const std::uint64_t sent = tunnel.bytes_to_client();
     context_.record.bytes_out = sent - std::min<std::uint64_t>(sent, head_bytes);
     request_.body().received = tunnel.bytes_to_backend();
+    attempt.add_sent(tunnel.bytes_to_backend());
     tunnel_.reset();
     if (end == net::TunnelEnd::finished) {
         attempt.close();

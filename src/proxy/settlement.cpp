@@ -3,6 +3,20 @@
 namespace s3gate::proxy {
 namespace {
 
+inline void count(const ExchangeContext& context, const policy::AffinityKey& key) {
+    const observe::RequestRecord& record = context.record;
+    state::SiteFigures<state::Counter>& figures = context.figures();
+    const std::size_t operation =
+        state::place_of_operation(context.is_s3() ? record.operation : "-");
+    state::bump(
+        figures.requests[figures.request_place(operation, policy::class_of_status(record.status))]);
+    state::bump(figures.bytes[0], record.bytes_in);
+    state::bump(figures.bytes[1], record.bytes_out);
+    if (!record.group.empty()) {
+        state::bump(figures.keys[state::place_of(key.source)]);
+    }
+}
+
 inline void write_record(ExchangeContext& context, Request& request, Response& response) {
     observe::RequestRecord& record = context.record;
     ClientConnection& client = context.client;
@@ -23,6 +37,8 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
     }
     record.request_id = response.request_id();
     record.backend_request_id = response.backend_request_id();
+    observe::name_operation(record);
+    count(context, key);
     context.worker.log(record);
 }
 

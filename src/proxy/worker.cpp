@@ -497,6 +497,8 @@ void Worker::backend_down(state::CellId backend) {
 
 void Worker::note_mark(const state::Group& group, const state::Peer& peer, bool marked) {
     state::bump(marked ? counters.passive_marks_set : counters.passive_marks_cleared);
+    const std::uint32_t server = group.servers[peer.server].figures.index;
+    state::bump(shared.board->server_figures(index, server).marks[marked ? 0 : 1]);
     if (marked) {
         const unsigned fails = group.passive.max_fails;
         spdlog::warn("{} is passively marked after {} failure{}", state::label_of(group, peer),

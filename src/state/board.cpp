@@ -3,6 +3,18 @@
 #include <algorithm>
 
 namespace s3gate::state {
+namespace {
+
+template <template <class> class Figures>
+void set_to_zero(Figures<Counter>& figures) {
+    Figures<Counter>::visit(figures, [](auto, std::span<Counter> cells, auto) {
+        for (Counter& cell : cells) {
+            cell.store(0, std::memory_order_relaxed);
+        }
+    });
+}
+
+}  // namespace
 
 Board::Board(std::size_t workers, std::size_t slots, std::size_t groups, std::size_t sites) {
     workers_.reserve(workers);
@@ -51,6 +63,16 @@ std::optional<CellId> Board::add_cell(CellKind kind) {
             if (!grow(sites_, &Row::sites)) {
                 return std::nullopt;
             }
+            for (const auto& row : workers_) {
+                row->site_figures.add();
+            }
+            break;
+        case CellKind::server:
+            index = static_cast<std::uint32_t>(servers_.size());
+            if (!grow(servers_, &Row::servers)) {
+                return std::nullopt;
+            }
+            checks_.add();
             break;
     }
     return CellId{index, 0};
@@ -70,12 +92,35 @@ void Board::clean_group(std::uint32_t index) {
     }
 }
 
+// The last owner's workers have let go of the cell, so this thread may write their rows.
+void Board::clean_site(std::uint32_t index) {
+    for (std::size_t worker = 0; worker < workers_.size(); ++worker) {
+        set_to_zero(site_figures(worker, index));
+    }
+}
+
+void Board::clean_server(std::uint32_t index) {
+    set_to_zero(check_figures(index));
+    for (std::size_t worker = 0; worker < workers_.size(); ++worker) {
+        set_to_zero(server_figures(worker, index));
+    }
+}
+
 CellId Board::renew_cell(CellKind kind, std::uint32_t index) {
     // The in-flight figures are zero already: the cell is at rest.
-    if (kind == CellKind::backend) {
-        clean_slot(index);
-    } else if (kind == CellKind::group) {
-        clean_group(index);
+    switch (kind) {
+        case CellKind::backend:
+            clean_slot(index);
+            break;
+        case CellKind::group:
+            clean_group(index);
+            break;
+        case CellKind::site:
+            clean_site(index);
+            break;
+        case CellKind::server:
+            clean_server(index);
+            break;
     }
     std::atomic<std::uint32_t>& epoch = epoch_of(kind, index);
     const std::uint32_t next = epoch.load(std::memory_order_relaxed) + 1;
@@ -111,6 +156,8 @@ bool Board::is_at_rest(CellKind kind, std::uint32_t index) const {
                    is_zero(&Row::groups, &GroupRow::first_waiting, index);
         case CellKind::site:
             return is_zero(&Row::sites, &SiteRow::connections, index);
+        case CellKind::server:
+            return true;  // nothing is in progress there: its addresses have cells of their own
     }
     return false;
 }

@@ -37,6 +37,13 @@ CellId SlotDirectory::Names::backend(const std::string& group, const std::string
         ->id;
 }
 
+CellId SlotDirectory::Names::server(const std::string& group, const std::string& server) {
+    return cells_
+        .emplace_back(&directory_.obtain(CellKind::server, joined(group, server, {}),
+                                         "server " + server + " of group " + group))
+        ->id;
+}
+
 CellId SlotDirectory::Names::room(const std::string& group, const std::string& server) {
     return cells_
         .emplace_back(

@@ -74,6 +74,7 @@ Group build_group(const config::Site& config, const Resolution& resolution,
     group.servers.resize(config.backends.servers.size());
     for (std::uint32_t i = 0; i < group.servers.size(); ++i) {
         group.servers[i].config = &config.backends.servers[i];
+        group.servers[i].figures = names.server(group.name, group.servers[i].config->text);
         group.has_backups = group.has_backups || config.backends.servers[i].backup;
         add_peers(group, i, resolution, names);
         add_room(group, group.servers[i], names);

@@ -34,6 +34,12 @@ enum class RelayEnd : std::uint8_t {
     interrupted,
 };
 
+// True if the source did not send its whole body as it should.
+constexpr bool is_end_of_source(RelayEnd end) {
+    return end == RelayEnd::source_closed || end == RelayEnd::source_timed_out ||
+           end == RelayEnd::source_malformed;
+}
+
 // A body from the sender's side, as it arrives. Lives as long as the message, across attempts; one
 // object per message.
 struct BodySource {

@@ -18,11 +18,15 @@
 #include "s3gate/policy/passive_fails.hpp"
 #include "s3gate/policy/retry_tokens.hpp"
 #include "s3gate/state/counters.hpp"
+#include "s3gate/state/figures.hpp"
 
 namespace s3gate::state {
 
 // The kind of thing that a cell describes.
-enum class CellKind : std::uint8_t { site, group, backend };
+// A server has a cell of its own beside those of its
+// addresses: what is counted for it outlives an address.
+enum class CellKind : std::uint8_t { site, group, backend, server };
+inline constexpr std::size_t kCellKinds = 4;
 
 // Index and epoch of a cell. The epoch rises when the cell gets another owner, so a late message
 // about the previous owner is recognised.
@@ -38,6 +42,7 @@ class Board {
     static constexpr std::size_t kMostSlots = 262'144;
     static constexpr std::size_t kMostGroups = 65'536;
     static constexpr std::size_t kMostSites = 65'536;
+    static constexpr std::size_t kMostServers = 262'144;
 
     // Starts with these numbers of cells, numbered from 0; add_cell() adds more.
     explicit Board(std::size_t workers, std::size_t slots = 0, std::size_t groups = 0,
@@ -47,12 +52,13 @@ class Board {
     std::size_t slot_count() const { return slots_.size(); }
     std::size_t group_count() const { return groups_.size(); }
     std::size_t site_count() const { return sites_.size(); }
+    std::size_t server_count() const { return servers_.size(); }
     std::size_t worker_count() const { return workers_.size(); }
 
     // Adds a clean cell: nothing in flight, up, no mark, the first retry tokens. nullopt when the
     // board is full. Control thread only; other threads must learn of the cell afterwards.
     std::optional<CellId> add_cell(CellKind kind);
-    // True if every figure of the cell is zero: requests, connections, retries, room, waiting
+    // True if nothing of the cell is in progress: requests, connections, retries, room, waiting
     // requests.
     bool is_at_rest(CellKind kind, std::uint32_t index) const;
     // Resets an unused cell for its next owner and returns its new id. Control thread only.
@@ -162,6 +168,27 @@ class Board {
         slots_.at(slot, &SlotCells::passive).store(0, std::memory_order_relaxed);
     }
 
+    // What is counted for a server and for a site (figures.hpp). The worker writes its own row. The
+    // control thread writes the figures of the checks.
+    ServerFigures<Counter>& server_figures(std::size_t worker, std::uint32_t server) {
+        return workers_[worker]->servers.at(server, &ServerRow::figures);
+    }
+    const ServerFigures<Counter>& server_figures(std::size_t worker, std::uint32_t server) const {
+        return workers_[worker]->servers.at(server, &ServerRow::figures);
+    }
+    ServerFigures<Counter>& check_figures(std::uint32_t server) {
+        return checks_.at(server, &ServerRow::figures);
+    }
+    const ServerFigures<Counter>& check_figures(std::uint32_t server) const {
+        return checks_.at(server, &ServerRow::figures);
+    }
+    SiteFigures<Counter>& site_figures(std::size_t worker, std::uint32_t site) {
+        return workers_[worker]->site_figures.at(site, &SiteFiguresRow::figures);
+    }
+    const SiteFigures<Counter>& site_figures(std::size_t worker, std::uint32_t site) const {
+        return workers_[worker]->site_figures.at(site, &SiteFiguresRow::figures);
+    }
+
     // Clients that other workers handed to this worker and that it has not taken in yet. They count
     // in load_of(). Any worker.
     void add_arriving(std::size_t worker, std::int32_t by) {
@@ -257,22 +284,42 @@ class Board {
         static constexpr std::size_t kCells = SiteCells::kCells;
         Cells<std::int32_t, kCells> connections{};
     };
+    // The figures of one cell begin on a line of their own, so that a request touches few lines.
+    struct ServerRow {
+        static constexpr std::size_t kCells = 32;
+        struct alignas(kLine) Cell : ServerFigures<Counter> {};
+        std::array<Cell, kCells> figures;
+    };
+    struct SiteFiguresRow {
+        static constexpr std::size_t kCells = 4;
+        struct alignas(kLine) Cell : SiteFigures<Counter> {};
+        std::array<Cell, kCells> figures;
+    };
+    struct ServerCells {
+        static constexpr std::size_t kCells = 1024;
+        Cells<std::uint32_t, kCells> epoch{};
+    };
     static constexpr std::size_t kSlotChunks = kMostSlots / SlotCells::kCells;
     static constexpr std::size_t kGroupChunks = kMostGroups / GroupCells::kCells;
     static constexpr std::size_t kSiteChunks = kMostSites / SiteCells::kCells;
+    static constexpr std::size_t kServerChunks = kMostServers / ServerCells::kCells;
+    using ServerRows = Chunked<ServerRow, kMostServers / ServerRow::kCells>;
 
     struct alignas(kLine) Row {
         WorkerCounters counters;
         Chunked<SlotRow, kSlotChunks> slots;
         Chunked<GroupRow, kGroupChunks> groups;
         Chunked<SiteRow, kSiteChunks> sites;
+        Chunked<SiteFiguresRow, kMostSites / SiteFiguresRow::kCells> site_figures;
+        ServerRows servers;
         alignas(kLine) std::atomic<std::int32_t> arriving{0};  // other workers write it
     };
 
     std::atomic<std::uint32_t>& epoch_of(CellKind kind, std::uint32_t index) const {
-        return kind == CellKind::backend ? slots_.at(index, &SlotCells::epoch)
-               : kind == CellKind::group ? groups_.at(index, &GroupCells::epoch)
-                                         : sites_.at(index, &SiteCells::epoch);
+        return kind == CellKind::backend  ? slots_.at(index, &SlotCells::epoch)
+               : kind == CellKind::group  ? groups_.at(index, &GroupCells::epoch)
+               : kind == CellKind::server ? servers_.at(index, &ServerCells::epoch)
+                                          : sites_.at(index, &SiteCells::epoch);
     }
     // Adds a cell to every array; false if there is no room.
     template <class Shared, class OfWorker>
@@ -284,12 +331,16 @@ class Board {
     bool is_zero(OfWorker Row::* chunks, Array array, std::uint32_t index) const;
     void clean_slot(std::uint32_t index);
     void clean_group(std::uint32_t index);
+    void clean_site(std::uint32_t index);
+    void clean_server(std::uint32_t index);
 
     ControlCounters control_;
     std::vector<std::unique_ptr<Row>> workers_;
     Chunked<SlotCells, kSlotChunks> slots_;
     Chunked<GroupCells, kGroupChunks> groups_;
     Chunked<SiteCells, kSiteChunks> sites_;
+    Chunked<ServerCells, kServerChunks> servers_;
+    ServerRows checks_;
 };
 
 }  // namespace s3gate::state

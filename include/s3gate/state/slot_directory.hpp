@@ -1,6 +1,6 @@
 // Maps names to cells of the board. The names survive a reordered configuration: a site's name, a
-// group's name, (group, server text, address) of a backend. A cell whose name is gone becomes free
-// when no thread can use it any more. Control thread only.
+// group's name, (group, server text) of a server, (group, server text, address) of a backend. A
+// cell whose name is gone becomes free when no thread can use it any more. Control thread only.
 #pragma once
 
 #include <array>
@@ -44,7 +44,8 @@ class SlotDirectory {
         CellId group(const std::string& name);
         CellId backend(const std::string& group, const std::string& server,
                        const std::string& address);
-        // The cell that all addresses of a server share.
+        // The cells that all addresses of a server share: for its figures, and for its room.
+        CellId server(const std::string& group, const std::string& server);
         CellId room(const std::string& group, const std::string& server);
 
       private:
@@ -81,9 +82,9 @@ class SlotDirectory {
     void give_back_unnamed();
 
     Board& board_;
-    std::array<std::map<std::string, Cell>, 3> cells_;  // by kind
-    std::array<std::vector<CellId>, 3> free_;           // by kind; clean
-    std::size_t unnamed_ = 0;                           // of cells_
+    std::array<std::map<std::string, Cell>, kCellKinds> cells_;  // by kind
+    std::array<std::vector<CellId>, kCellKinds> free_;           // by kind; clean
+    std::size_t unnamed_ = 0;                                    // of cells_
     std::vector<std::unique_ptr<Live>> generations_;
     std::uint64_t freed_generations_ = 0;
 };

@@ -46,6 +46,7 @@ struct GroupServer {
     std::uint32_t first_peer = 0;  // index into Group::peers; a server's addresses are adjacent
     std::uint32_t peer_count = 0;  // 0 = not resolved
     std::uint32_t max_connections = 0;  // as configured; 0 = off
+    CellId figures;                     // on the board, the same for this text in every generation
     CellId room;                        // on the board; only where max_connections is not 0
 
     // Indices into Group::peers.

@@ -38,7 +38,8 @@ class TimeZone {
     }
 };
 
-std::string line_of(const RequestRecord& record, std::int64_t wall = 1700000000123) {
+std::string line_of(RequestRecord record, std::int64_t wall = 1700000000123) {
+    name_operation(record);
     AccessLine line("host-a");
     std::string out;
     line.append(out, record, at_milliseconds(wall));
