@@ -11,6 +11,7 @@
 #include <exception>
 #include <utility>
 
+#include "metrics_text.hpp"
 #include "s3gate/config/duration.hpp"
 #include "s3gate/control/findings_json.hpp"
 
@@ -36,6 +37,7 @@ struct Path {
 constexpr auto kPaths = std::to_array<Path>({
     {"/status", Kind::status, false},
     {"/healthz", Kind::health, false},
+    {"/metrics", Kind::metrics, false},
     {"/config", Kind::config, true, false},  // it holds the salts
     {"/reload", Kind::reload, true},
     {"/confirm", Kind::confirm, true},
@@ -184,6 +186,13 @@ asio::awaitable<AdminAnswer> carry_out(AdminCall call, Asker asker, Commands& co
     }
     if (call.kind == Kind::health) {
         co_return answer_to(commands.health(call.question));
+    }
+    if (call.kind == Kind::metrics) {
+        std::optional<std::string> text = co_await commands.metrics();
+        if (!text) {
+            co_return admin_error(503, "ask again: the service changes its process, or many ask");
+        }
+        co_return AdminAnswer{.body = std::move(*text), .type = kMetricsType};
     }
     if (call.kind == Kind::config) {
         std::string text = co_await commands.configuration();

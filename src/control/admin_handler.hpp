@@ -53,6 +53,7 @@ struct AdminCall {
     enum class Kind : std::uint8_t {
         status,
         health,
+        metrics,
         config,
         reload,
         confirm,

@@ -66,6 +66,10 @@ class Commands {
     virtual boost::json::object status() = 0;
     virtual HealthVerdict health(HealthQuestion question) = 0;
 
+    // The metrics in Prometheus' text format; nullopt if another process has to be asked, or too
+    // many ask. Changes nothing and does not block.
+    virtual boost::asio::awaitable<std::optional<std::string>> metrics() = 0;
+
     // The configuration that serves, as config::dump() has it: with its salts. Changes nothing and
     // does not block.
     virtual boost::asio::awaitable<std::string> configuration() = 0;

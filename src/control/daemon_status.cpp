@@ -75,6 +75,18 @@ boost::json::object DaemonStatus::status() const {
                      sources_.board);
 }
 
+MetricsFacts DaemonStatus::metrics(std::shared_ptr<const state::Board> board) const {
+    return {
+        .snapshot = sources_.deployment.snapshot(),
+        .board = std::move(board),
+        .generation = generation(),
+        .others = sources_.old_processes.figures(),
+        .old_processes = static_cast<std::int64_t>(sources_.old_processes.size()),
+        .is_healthy = health({}).is_healthy,
+        .is_on_standby = is_on_standby_,
+    };
+}
+
 HealthVerdict DaemonStatus::health(HealthQuestion question) const {
     std::optional<state::ClusterStatus> cluster;
     if (question.is_strict) {

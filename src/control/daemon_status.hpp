@@ -11,6 +11,7 @@
 #include "commands.hpp"
 #include "daemon_health.hpp"
 #include "deployment.hpp"
+#include "metrics_text.hpp"
 #include "old_processes.hpp"
 #include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
@@ -43,6 +44,8 @@ class DaemonStatus {
     bool is_on_standby() const { return is_on_standby_; }
     boost::json::object status() const;
     HealthVerdict health(HealthQuestion question) const;
+    // `board` is the one of the sources.
+    MetricsFacts metrics(std::shared_ptr<const state::Board> board) const;
 
   private:
     void await_look();

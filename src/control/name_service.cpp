@@ -354,6 +354,7 @@ void NameService::accept(const std::string& host, Name& name, const LookupResult
     const bool was_known = name.known.is_known();
     const auto failing_since = name.known.failing_since();
     const std::size_t surplus = name.known.surplus();
+    state::bump(counters_.lookups[0]);
     const policy::AddressChange change = name.known.on_answer(result.addresses, now);
     if (!change.is_empty()) {
         addresses_[host] = name.known.addresses();
@@ -382,6 +383,7 @@ void NameService::accept(const std::string& host, Name& name, const LookupResult
 void NameService::fail(const std::string& host, Name& name, const LookupResult& result,
                        base::TimePoint now) {
     state::bump(counters_.lookups_failed);
+    state::bump(counters_.lookups[1 + static_cast<std::size_t>(result.kind)]);
     const auto last_answer = name.known.last_answer();
     name.reason = result.error;
     if (name.known.on_failure(result.kind, now) && name.is_used()) {

@@ -49,6 +49,13 @@ OldProcessReport report_of(const json::value& object) {
         out.counters = counters->as_object();
     }
     out.room = held_room_of(object.at("room"));
+    if (const json::value* const figures = object.as_object().if_contains("figures")) {
+        out.figures = process_figures_of(*figures);
+        out.has_all_figures = object.at("has_all_figures").as_bool();
+        for (const json::value& ended : object.at("ended").as_array()) {
+            out.ended.push_back(ended.to_number<pid_t>());
+        }
+    }
     return out;
 }
 
@@ -69,6 +76,14 @@ std::string text_of(const OldProcessReport& report) {
     out["requests"] = report.requests;
     out["room"] = json_of(report.room);
     out["counters"] = report.counters;
+    if (report.figures) {
+        out["figures"] = json_of(*report.figures);
+        out["has_all_figures"] = report.has_all_figures;
+        json::array& ended = out["ended"].emplace_array();
+        for (const pid_t pid : report.ended) {
+            ended.emplace_back(pid);
+        }
+    }
     return json::serialize(out);
 }
 
@@ -94,6 +109,8 @@ struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
         stream_protocol::socket socket;
         OldProcessReport report;
         RoomElsewhere room;
+        // It has told this process all its figures; or its version has none.
+        bool has_told_figures = false;
         std::optional<std::vector<HeldRoom>> told;  // kRoom, as this process has sent it
     };
     using Pointer = std::shared_ptr<Process>;
@@ -101,6 +118,8 @@ struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
     void begin_to_follow(const Pointer& process);
     static asio::awaitable<void> follow(std::shared_ptr<Impl> self, Pointer process);
     void take(Process& process, std::string_view line);
+    static void take_report(Process& process, OldProcessReport report);
+    bool is_included(pid_t pid) const;
     void become_main();
     void hurry_oldest();
     void tell_room(Process& process) const;
@@ -108,7 +127,9 @@ struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
 
     Parts parts;
     std::vector<Pointer> processes;  // the oldest first
-    Pointer before;                  // one of them, until it has said who is main
+    // The last reports of those that have ended while this process served.
+    std::vector<OldProcessReport> ended;
+    Pointer before;  // one of them, until it has said who is main
     bool is_closed = false;
 };
 
@@ -142,10 +163,30 @@ void OldProcesses::Impl::take(Process& process, std::string_view line) {
     } else if (line == link_command::kReopenLogs) {
         parts.on_reopen();
     } else if (auto report = read_report(line)) {
-        process.report = std::move(*report);
+        take_report(process, std::move(*report));
         process.room.set(process.report.room);
         tell_room(process);
     }
+}
+
+void OldProcesses::Impl::take_report(Process& process, OldProcessReport report) {
+    process.has_told_figures =
+        process.has_told_figures || report.has_all_figures || !report.figures;
+    if (report.figures && !report.has_all_figures && process.report.figures) {
+        ProcessFigures all = std::move(*process.report.figures);
+        take_changes(all, std::move(*report.figures));
+        report.figures = std::move(all);
+    }
+    process.report = std::move(report);
+}
+
+// True if another process speaks for that one: it ended there before this process was told.
+bool OldProcesses::Impl::is_included(pid_t pid) const {
+    const auto speaks = [pid](const OldProcessReport& report) {
+        return std::ranges::find(report.ended, pid) != report.ended.end();
+    };
+    return std::ranges::any_of(ended, speaks) ||
+           std::ranges::any_of(processes, [&](const Pointer& p) { return speaks(p->report); });
 }
 
 // What it does not know: the room of this process and of the other old ones. So that no line is cut
@@ -194,6 +235,11 @@ void OldProcesses::Impl::end(const Pointer& process) {
         become_main();  // it crashed: nobody else is there
     }
     std::erase(processes, process);
+    process->report.room.clear();
+    if (process->report.figures) {
+        process->report.figures->gauges = {};
+        ended.push_back(process->report);
+    }
     spdlog::info("the old process{} has ended",
                  process->report.pid > 0 ? " " + std::to_string(process->report.pid) : "");
 }
@@ -259,6 +305,37 @@ std::vector<OldProcessReport> OldProcesses::reports() const {
     std::ranges::transform(impl_->processes, std::back_inserter(out),
                            [](const Impl::Pointer& process) { return process->report; });
     return out;
+}
+
+ProcessFigures OldProcesses::ended_figures() const {
+    ProcessFigures out;
+    for (const OldProcessReport& report : impl_->ended) {
+        if (!impl_->is_included(report.pid)) {
+            control::add(out, *report.figures);
+        }
+    }
+    return out;
+}
+
+ProcessFigures OldProcesses::figures() const {
+    ProcessFigures out = ended_figures();
+    for (const Impl::Pointer& process : impl_->processes) {
+        if (process->report.figures && !impl_->is_included(process->report.pid)) {
+            control::add(out, *process->report.figures);
+        }
+    }
+    return out;
+}
+
+std::vector<pid_t> OldProcesses::ended() const {
+    std::vector<pid_t> out;
+    std::ranges::transform(impl_->ended, std::back_inserter(out), &OldProcessReport::pid);
+    return out;
+}
+
+bool OldProcesses::have_told_figures() const {
+    return std::ranges::all_of(
+        impl_->processes, [](const Impl::Pointer& process) { return process->has_told_figures; });
 }
 
 std::vector<base::Descriptor> OldProcesses::copy_links() const {

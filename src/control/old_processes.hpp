@@ -9,10 +9,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "process_figures.hpp"
 #include "room_elsewhere.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/base/descriptor.hpp"
@@ -29,6 +31,10 @@ struct OldProcessReport {
     std::int64_t requests = 0;  // in progress, tunnels included
     std::vector<HeldRoom> room;
     boost::json::object counters = {};  // as /status has them
+    // What it and the processes in `ended` have counted. Most reports have only what has changed.
+    std::optional<ProcessFigures> figures = {};
+    bool has_all_figures = false;
+    std::vector<pid_t> ended = {};
 };
 std::string text_of(const OldProcessReport& report);
 // nullopt for a text that is no report.
@@ -95,6 +101,13 @@ class OldProcesses {
     std::int32_t held_at(state::CellId cell) const;
     // Their last reports, the oldest first. A process that has not reported yet has no number.
     std::vector<OldProcessReport> reports() const;
+    // What all earlier processes have counted, and what those that live still do.
+    ProcessFigures figures() const;
+    // Of them, those that have ended: this process speaks for them from now on.
+    ProcessFigures ended_figures() const;
+    std::vector<pid_t> ended() const;
+    // True once each has told this process, and not only the one before, all that it has counted.
+    bool have_told_figures() const;
     // Copies of the links for a successor, the oldest first.
     std::vector<base::Descriptor> copy_links() const;
 

@@ -115,6 +115,15 @@ HealthVerdict Server::Impl::health(HealthQuestion question) {
     return daemon_status->health(question);
 }
 
+asio::awaitable<std::optional<std::string>> Server::Impl::metrics() {
+    co_await wait_until_main();
+    co_await wait_for_figures();
+    if (phase == Phase::handed_over) {
+        co_return std::nullopt;  // the successor's figures are missing here
+    }
+    co_return co_await metrics_page->text();
+}
+
 asio::awaitable<std::string> Server::Impl::configuration() {
     // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
     const auto print = [config = deployment->snapshot()->config] { return config::dump(*config); };

@@ -29,6 +29,7 @@
 #include "growth_warning.hpp"
 #include "hand_over.hpp"
 #include "health_checker.hpp"
+#include "metrics.hpp"
 #include "name_service.hpp"
 #include "operational_log.hpp"
 #include "operators.hpp"
@@ -69,6 +70,7 @@ struct Server::Impl final : Commands {
     CommandOutcome active() override;
     boost::json::object status() override;
     HealthVerdict health(HealthQuestion question) override;
+    asio::awaitable<std::optional<std::string>> metrics() override;
     asio::awaitable<std::string> configuration() override;
 
     // The start, in this order (server_start.cpp)
@@ -100,6 +102,8 @@ struct Server::Impl final : Commands {
     // In both:
     std::string obstacle_to_upgrade() const;
     asio::awaitable<void> wait_until_main();
+    // Until the earlier processes have told what they counted.
+    asio::awaitable<void> wait_for_figures();
     // False while another process accepts clients from the same sockets.
     bool has_own_sockets() const { return !lineage.predecessor && phase != Phase::handed_over; }
 
@@ -166,7 +170,7 @@ struct Server::Impl final : Commands {
     std::uint64_t descriptors = 0;
     std::size_t worker_count = 1;
 
-    std::unique_ptr<state::Board> board;
+    std::shared_ptr<state::Board> board;  // a rendering of metrics may outlive the loop
     std::unique_ptr<state::ClientTable> clients;
     std::unique_ptr<net::PipeBudget> pipes;
     std::unique_ptr<NameService> names;
@@ -178,6 +182,7 @@ struct Server::Impl final : Commands {
     bool are_running = false;
 
     std::unique_ptr<DaemonStatus> daemon_status;
+    std::unique_ptr<Metrics> metrics_page;
     std::optional<Operators> first_operators;  // until the command socket is made
     std::unique_ptr<ControlSocket> control_socket;
     std::unique_ptr<AdminListeners> admin_listeners;

@@ -58,7 +58,7 @@ void Server::Impl::open_log() {
 
 void Server::Impl::build_deployment() {
     worker_count = first_config->workers == 0 ? automatic_worker_count() : first_config->workers;
-    board = std::make_unique<state::Board>(worker_count);
+    board = std::make_shared<state::Board>(worker_count);
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
     pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
     deployment = std::make_unique<Deployment>(
@@ -153,6 +153,7 @@ void Server::Impl::build_services() {
     daemon_status = std::make_unique<DaemonStatus>(
         context, DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board,
                                        shared.workers, succession->old_processes()});
+    metrics_page = std::make_unique<Metrics>([this] { return daemon_status->metrics(board); });
     admin_listeners = std::make_unique<AdminListeners>(context, *this, shared.hostname);
     before = lineage.predecessor ? std::optional(inherited.pid) : std::nullopt;
     if (std::exchange(inherited, {}).is_on_standby) {

@@ -54,6 +54,17 @@ asio::awaitable<void> Server::Impl::wait_until_main() {
     }
 }
 
+// A scrape before that would see counters fall. Each says so within a second.
+asio::awaitable<void> Server::Impl::wait_for_figures() {
+    Timer pause(context);
+    const base::TimePoint end = base::Clock::now() + kLongestInauguration;
+    while (!succession->old_processes().have_told_figures() && phase == Phase::serving &&
+           base::Clock::now() < end) {
+        pause.expires_after(kMainPoll);
+        co_await pause.async_wait(asio::use_awaitable);
+    }
+}
+
 std::string Server::Impl::obstacle_to_upgrade() const {
     if (phase == Phase::starting) {
         return "this process does not serve yet";

@@ -81,6 +81,8 @@ class Succession {
     std::string find_obstacle() const;
     boost::asio::awaitable<SuccessorPlan> plan();
     OldProcessReport report() const;
+    // The report for the link, which most times has only what has changed.
+    OldProcessReport next_report();
     void hand_over_to(Successor& successor);
     void take_command(std::string_view command);
     void take_room(std::string_view list);
@@ -97,6 +99,9 @@ class Succession {
     bool was_reopened_ = false;      // the logs, since then
     bool has_answer_ = false;        // it is main
     bool has_ended_ = false;         // it, and whoever followed it
+    // For the link: the figures of the last report, and the reports since one had them all.
+    ProcessFigures told_;
+    unsigned told_changes_ = 0;
     std::unique_ptr<SuccessorLink> link_;  // once this process has handed over
 };
 

@@ -62,11 +62,13 @@ void Worker::run() {
     begin();
     reactor.run();
     flush_log();
+    counters.parked.store(0, std::memory_order_relaxed);
     finished_.store(true, std::memory_order_release);
 }
 
 void Worker::begin() {
     access_lines_.set_wall_clock();
+    last_tick_ = base::Clock::now();
     reactor.start(&Worker::on_tick, this);
 }
 
@@ -110,6 +112,7 @@ void Worker::on_tick(void* self) {
 
 void Worker::tick() {
     state::bump(counters.ticks);
+    note_tick();
     count_unasked();
     access_lines_.set_wall_clock();
     flush_log();
@@ -136,6 +139,14 @@ void Worker::tick() {
         end_tunnels();
     }
     check_finished();
+}
+
+void Worker::note_tick() {
+    const base::TimePoint now = reactor.now_point();
+    const auto due = std::exchange(last_tick_, now) + net::kTickLength;
+    const auto late = std::max<std::int64_t>((now - due).count(), 0);
+    counters.tick_late_ns.store(static_cast<std::uint64_t>(late), std::memory_order_relaxed);
+    counters.parked.store(static_cast<std::int64_t>(pool.parked()), std::memory_order_relaxed);
 }
 
 void Worker::use(const Publication& publication) {

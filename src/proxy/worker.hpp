@@ -170,6 +170,7 @@ class Worker {
     void retire_old(const Generation& used);
     static void on_tick(void* self);
     void tick();
+    void note_tick();
     void count_unasked();  // adds what the pool counted since the last call
     // True if the process or the site has as many connections as it may, `own` of them left out.
     // The limit of the site does not hold for a trusted source, which connects for many clients;
@@ -228,6 +229,7 @@ class Worker {
     bool is_listening_ = true;                          // counted in shared.listening
     bool is_finishing_ = false;  // the end is posted, after the hand-overs in the queue
     bool hurries_ = false;       // ends tunnels and endless answers, as a drain does
+    base::TimePoint last_tick_{};
     net::Tick drain_began_ = 0;  // or the hurry
     AccessBuffer access_lines_;
     DateText date_;

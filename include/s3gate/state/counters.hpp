@@ -3,9 +3,13 @@
 // one writing thread each; any thread may read.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
+
+#include "s3gate/policy/known_addresses.hpp"
 
 namespace s3gate::state {
 
@@ -76,6 +80,10 @@ struct alignas(64) WorkerCounters : WorkerCounterCells {
     std::atomic<std::int64_t> old_generations{0};
     std::atomic<std::int64_t> old_generation_users{0};
     std::atomic<std::int64_t> connections{0};  // open client connections; not in the table
+    // Backend connections that are kept for reuse, at the last tick; not in the table.
+    std::atomic<std::int64_t> parked{0};
+    // How late the last tick was, and all of them; not in the table.
+    std::atomic<std::uint64_t> tick_late_ns{0};
     // Listeners that wait for a descriptor or memory before they accept again; not in the table.
     std::atomic<std::int64_t> paused_listeners{0};
 };
@@ -92,7 +100,15 @@ struct ControlCounterCells {
     Counter stalls{0};  // times the process stood still for longer than 2 s
 };
 
-struct alignas(64) ControlCounters : ControlCounterCells {};
+// Outcomes of name look-ups: an answer, or a policy::LookupFailure.
+inline constexpr std::size_t kLookupOutcomes = 1 + policy::kLookupFailures;
+inline std::string_view lookup_outcome(std::size_t place) {
+    return place == 0 ? "answer" : policy::word_of(static_cast<policy::LookupFailure>(place - 1));
+}
+
+struct alignas(64) ControlCounters : ControlCounterCells {
+    std::array<Counter, kLookupOutcomes> lookups{};  // not in the table
+};
 
 enum class CounterLevel : std::uint8_t {
     plain,    // ordinary work, or has a log line of its own: in the totals only

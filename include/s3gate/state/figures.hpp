@@ -40,6 +40,8 @@ struct ServerFigures {
     Histogram<HeadBounds, Cell> head;          // until the head of the answer was complete
     Histogram<DurationBounds, Cell> duration;  // until the answer ended, without tunnels
 
+    bool operator==(const ServerFigures&) const = default;
+
     // Calls use(name, cells, words of their places) for each list, always in this order.
     template <class Self, class Use>
     static void visit(Self& self, const Use& use) {
@@ -74,6 +76,8 @@ struct SiteFigures {
     std::array<Cell, 2> bytes{};  // payload from clients, and to them
     std::array<Cell, kKeySources.size()> keys{};
     std::array<Cell, kRetryRows * kRetryCauses.size()> retries{};
+
+    bool operator==(const SiteFigures&) const = default;
 
     static constexpr std::size_t request_place(std::size_t operation, std::size_t status_class) {
         return operation * policy::kStatusClasses + status_class;

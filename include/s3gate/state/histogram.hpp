@@ -17,7 +17,7 @@ struct ConnectBounds {
     static constexpr std::array<std::uint64_t, 6> kMilliseconds{1, 5, 25, 100, 500, 2500};
 };
 struct HeadBounds {
-    static constexpr std::array<std::uint64_t, 11> kMilliseconds{2,   5,   10,   25,   50,    100,
+    static constexpr std::array<std::uint64_t, 10> kMilliseconds{5,   10,  25,   50,   100,
                                                                  250, 500, 1000, 2500, 10'000};
 };
 struct DurationBounds {
@@ -86,6 +86,8 @@ struct Histogram {
     static constexpr std::size_t kBuckets = BucketTable<Bounds>::kBuckets;
     std::array<Cell, kBuckets> buckets{};
     Cell nanoseconds{};
+
+    bool operator==(const Histogram&) const = default;
 
     void observe(std::uint64_t time)
         requires std::same_as<Cell, Counter>

@@ -48,6 +48,10 @@ class NotingCommands final : public Commands {
              (question.is_live ? " live" : ""));
         return verdict;
     }
+    boost::asio::awaitable<std::optional<std::string>> metrics() override {
+        note("metrics");
+        co_return has_metrics ? std::optional("s3gate_healthy 1\n") : std::nullopt;
+    }
     boost::asio::awaitable<std::string> configuration() override {
         note("configuration");
         co_return "# values\nworkers: auto\n";
@@ -57,6 +61,7 @@ class NotingCommands final : public Commands {
     CommandOutcome outcome;
     HealthVerdict verdict{.is_healthy = true, .reason = "ok"};
     bool is_broken = false;
+    bool has_metrics = true;
     boost::asio::steady_timer* hold = nullptr;  // reloads wait for its end
 
   private:
@@ -94,7 +99,7 @@ unsigned status_of(const std::string& method, const std::string& target, Rights 
 }
 
 TEST(AdminRoute, KnowsItsPathsAndTheirMethods) {
-    for (const char* path : {"/status", "/healthz"}) {
+    for (const char* path : {"/status", "/healthz", "/metrics", "/metrics?a=1&a=1"}) {
         EXPECT_EQ(status_of("GET", path, Rights::look), 200U) << path;
         EXPECT_EQ(status_of("HEAD", path, Rights::only_look), 200U) << path;
         EXPECT_EQ(status_of("POST", path, Rights::command), 405U) << path;
@@ -194,6 +199,16 @@ TEST(AdminAnswer, IsTheConfigurationAsItIsWritten) {
     EXPECT_EQ(answer.body, "# values\nworkers: auto\n");
     commands.is_broken = true;
     EXPECT_EQ(ask(commands, {"GET", "/config", {}}, Rights::command).status, 500U);
+}
+
+TEST(AdminAnswer, IsTheMetricsAsTextOrARefusal) {
+    NotingCommands commands;
+    const AdminAnswer answer = ask(commands, {"GET", "/metrics", {}}, Rights::only_look);
+    EXPECT_EQ(answer.status, 200U);
+    EXPECT_EQ(answer.body, "s3gate_healthy 1\n");
+    EXPECT_EQ(answer.type, "text/plain; version=0.0.4; charset=utf-8");
+    commands.has_metrics = false;
+    EXPECT_EQ(ask(commands, {"GET", "/metrics", {}}, Rights::only_look).status, 503U);
 }
 
 TEST(AdminAnswer, TellsAllProblemsOfWhatIsRefused) {

@@ -136,6 +136,56 @@ TEST_F(OldProcessesTest, RoomThatTheyHoldCounts) {
     EXPECT_EQ(occupied(), 2);
 }
 
+// A report of a process that has counted so many retries, and speaks for these others.
+OldProcessReport counted(pid_t pid, std::uint64_t retries, std::vector<pid_t> ended = {}) {
+    OldProcessReport report;
+    report.pid = pid;
+    report.figures.emplace();
+    report.figures->counters["retries"] = retries;
+    report.figures->gauges.parked = 1;
+    report.has_all_figures = true;
+    report.ended = std::move(ended);
+    return report;
+}
+
+TEST_F(OldProcessesTest, WhatTheyCountedStaysWhenTheyEnd) {
+    add_and_become_main(2);
+    EXPECT_FALSE(processes.have_told_figures());
+    say(ends[0], text_of(counted(1, 3)));
+    say(ends[1], text_of(counted(2, 4)));
+    EXPECT_TRUE(processes.have_told_figures());
+    EXPECT_EQ(processes.figures().counters["retries"], 7u);
+    EXPECT_EQ(processes.figures().gauges.parked, 2);
+    ::close(std::exchange(ends[0], -1));
+    settle();
+    EXPECT_EQ(processes.figures().counters["retries"], 7u);
+    EXPECT_EQ(processes.figures().gauges.parked, 1) << "what is in progress ends with the process";
+    EXPECT_EQ(processes.ended_figures().counters["retries"], 3u);
+    EXPECT_THAT(processes.ended(), ElementsAre(1));
+}
+
+// It ended while this process started: the one before has its last word.
+TEST_F(OldProcessesTest, WhatTheOneBeforeSpeaksForIsCountedOnce) {
+    known = {counted(1, 3), counted(2, 4)};
+    add(2);
+    EXPECT_EQ(processes.figures().counters["retries"], 7u);
+    EXPECT_FALSE(processes.have_told_figures()) << "that was another process' word";
+    ::close(std::exchange(ends[0], -1));
+    say(ends[1], "you-are-main");
+    say(ends[1], text_of(counted(2, 9, {1})));
+    EXPECT_EQ(processes.figures().counters["retries"], 9u);
+    ::close(std::exchange(ends[1], -1));
+    settle();
+    EXPECT_EQ(processes.figures().counters["retries"], 9u);
+}
+
+TEST_F(OldProcessesTest, OneOfAVersionWithoutFiguresTellsNone) {
+    add_and_become_main(1);
+    say_room(ends[0], 1);
+    EXPECT_TRUE(processes.have_told_figures());
+    EXPECT_TRUE(processes.figures().counters.empty());
+}
+
 TEST_F(OldProcessesTest, RoomThatTheOneBeforeKnewCountsAtOnce) {
     known.resize(2);
     known[0].room = {{"group", "127.0.0.1:9000", 2}};
