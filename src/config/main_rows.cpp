@@ -80,6 +80,14 @@ const auto kRows = std::to_array<Row<Config>>({
      "numbers of users. They need the right to connect, too: the socket is its owner's and its "
      "group's (0660)"},
 
+    {"main.metrics", section<&Config::metrics>("a mapping such as {buckets: 100}"),
+     "what `/metrics` of `admin.listen` has beside its figures of servers and sites"},
+    {"main.metrics.buckets",
+     for_a_start(number<&Config::metrics, &Metrics::buckets>({0, 1000, "off"})),
+     "requests and bytes of so many buckets, the first ones with a good answer; those of all "
+     "others "
+     "are counted together"},
+
     {"main.limits", section<&Config::limits>("a mapping such as {replay_memory: 64MiB}"),
      "bounds of the whole process"},
     {"main.limits.connections",

@@ -40,7 +40,7 @@ using Stream = beast::basic_stream<asio::generic::stream_protocol>;
 using Response = http::response<http::string_body>;
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 
-Response response_of(const AdminAnswer& answer, bool is_head) {
+Response response_of(AdminAnswer answer, bool is_head) {
     Response out(http::int_to_status(answer.status), 11);
     out.set(http::field::server, "s3gate");
     out.set(http::field::content_type, answer.type);
@@ -51,7 +51,7 @@ Response response_of(const AdminAnswer& answer, bool is_head) {
     }
     out.content_length(answer.body.size());
     if (!is_head) {
-        out.body() = answer.body;
+        out.body() = std::move(answer.body);
     }
     return out;
 }
@@ -195,7 +195,8 @@ asio::awaitable<void> AdminDoor::serve(std::shared_ptr<State> state,
         state->waiting.push_back(connection);
     }
     if (result) {
-        const Response response = response_of(*result, request.method() == http::verb::head);
+        const Response response =
+            response_of(std::move(*result), request.method() == http::verb::head);
         stream.expires_after(kPatience);
         co_await http::async_write(stream, response, kTuple);
     }

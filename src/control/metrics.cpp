@@ -33,7 +33,8 @@ asio::awaitable<std::optional<std::string>> Metrics::text() {
     if (rendering->has_failed) {
         throw std::runtime_error("the metrics cannot be rendered");
     }
-    co_return rendering->text;
+    // A text of megabytes is not copied where nobody else has it.
+    co_return rendering.use_count() == 1 ? std::move(rendering->text) : rendering->text;
 }
 
 asio::awaitable<void> Metrics::render(std::shared_ptr<Rendering> into) {

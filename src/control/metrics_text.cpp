@@ -26,6 +26,8 @@
 #include "s3gate/policy/ring_digest.hpp"
 #include "s3gate/state/cluster_status.hpp"
 #include "s3gate/state/counters.hpp"
+#include "s3gate/state/histogram.hpp"
+#include "s3gate/state/labels.hpp"
 
 namespace s3gate::control {
 namespace {
@@ -43,6 +45,10 @@ using Labels = std::vector<ClientMetric::Label>;
 Labels operator+(Labels labels, ClientMetric::Label further) {
     labels.push_back(std::move(further));
     return labels;
+}
+
+ClientMetric::Label label(const char* name, std::string_view value) {
+    return {name, std::string(value)};
 }
 
 // A family, and its series as they are added.
@@ -335,9 +341,9 @@ void add_connections(Page& page, const Rows& rows) {
 
 template <class Words>
 void add_list(Family& family, std::span<const std::uint64_t> cells, const Words& words,
-              const Labels& labels, const char* label) {
+              const Labels& labels, const char* name) {
     for (std::size_t i = 0; i < cells.size(); ++i) {
-        family.add(cells[i], labels + ClientMetric::Label{label, std::string(words[i])});
+        family.add(cells[i], labels + label(name, words[i]));
     }
 }
 
@@ -351,12 +357,8 @@ void add_site_requests(Page& page, const Rows& rows) {
                 requests.add(
                     row.totals.requests[i],
                     row.labels +
-                        ClientMetric::Label{
-                            "operation",
-                            std::string(state::kOperations[i / policy::kStatusClasses])} +
-                        ClientMetric::Label{
-                            "class",
-                            std::string(policy::kAttemptClassWords[i % policy::kStatusClasses])});
+                        label("operation", state::kOperations[i / policy::kStatusClasses]) +
+                        label("class", policy::kAttemptClassWords[i % policy::kStatusClasses]));
             }
         }
     }
@@ -371,11 +373,8 @@ void add_site_retries(Page& page, const Rows& rows) {
             if (row.totals.retries[i] > 0) {
                 retries.add(
                     row.totals.retries[i],
-                    row.labels +
-                        ClientMetric::Label{"row", std::to_string(i / state::kRetryCauses.size())} +
-                        ClientMetric::Label{
-                            "cause",
-                            std::string(state::kRetryCauses[i % state::kRetryCauses.size()])});
+                    row.labels + label("row", std::to_string(i / state::kRetryCauses.size())) +
+                        label("cause", state::kRetryCauses[i % state::kRetryCauses.size()]));
             }
         }
     }
@@ -403,6 +402,43 @@ void add_sites(Page& page, const Rows& rows) {
         add_list(keys, row.totals.keys, state::kKeySources, row.labels, "source");
     }
     add_site_retries(page, rows);
+}
+
+// Of sites that are there.
+void add_buckets(Page& page, const MetricsFacts& facts, const Rows& rows) {
+    Family requests = page.counter("s3gate_bucket_requests",
+                                   "Requests that were answered, by bucket, where metrics.buckets "
+                                   "is set.");
+    Family received = page.counter("s3gate_bucket_received_bytes",
+                                   "Payload of requests that clients sent, by bucket.");
+    Family sent =
+        page.counter("s3gate_bucket_sent_bytes", "Payload of answers to clients, by bucket.");
+    if (facts.board->buckets() == nullptr) {
+        return;
+    }
+    const auto add_bucket = [&](const Labels& labels, const state::BucketTotals& totals) {
+        for (std::size_t i = 0; i < totals.requests.size(); ++i) {
+            if (totals.requests[i] > 0) {
+                requests.add(totals.requests[i],
+                             labels + label("class", policy::kAttemptClassWords[i]));
+            }
+        }
+        received.add(totals.bytes[0], labels);
+        sent.add(totals.bytes[1], labels);
+    };
+    std::map<BucketName, state::BucketTotals> buckets = facts.others.buckets;
+    for (const state::BucketFigures::Bucket& own : facts.board->buckets()->totals()) {
+        state::add(buckets[{own.site, own.bucket}], own.totals);
+    }
+    for (const SiteRow& row : rows.sites) {
+        const std::string& site = row.labels.front().value;
+        for (const auto& [name, totals] : buckets) {
+            if (name.site == site) {
+                add_bucket(row.labels + label("bucket", name.bucket), totals);
+            }
+        }
+        add_bucket(row.labels + label("bucket", "other"), row.totals.other_buckets);
+    }
 }
 
 void add_groups(Page& page, const Rows& rows) {
@@ -469,10 +505,9 @@ void add_server_state(Page& page, const Rows& rows) {
     Family flips = page.counter("s3gate_server_flips",
                                 "Changes of the checks' verdict about an address of the server.");
     for (const ServerRow& row : rows.servers) {
-        add_list(flips, row.totals.downs, state::kDownReasons,
-                 row.labels + ClientMetric::Label{"to", "down"}, "reason");
-        flips.add(row.totals.ups[0], row.labels + ClientMetric::Label{"to", "up"} +
-                                         ClientMetric::Label{"reason", "passed"});
+        add_list(flips, row.totals.downs, state::kDownReasons, row.labels + label("to", "down"),
+                 "reason");
+        flips.add(row.totals.ups[0], row.labels + label("to", "up") + label("reason", "passed"));
     }
     add_each(page.counter("s3gate_server_checks_failed", "Health checks that failed."), rows,
              [](const ServerRow& row) { return row.totals.checks[1]; });
@@ -548,6 +583,7 @@ std::string metrics_text(const MetricsFacts& facts) {
     add_counters(page, facts);
     add_connections(page, rows);
     add_sites(page, rows);
+    add_buckets(page, facts, rows);
     add_groups(page, rows);
     add_server_state(page, rows);
     add_server_traffic(page, rows);

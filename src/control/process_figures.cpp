@@ -97,6 +97,12 @@ json::object named(const ServerName& name) {
     out["server"] = json_text(name.server);
     return out;
 }
+json::object named(const BucketName& name) {
+    json::object out;
+    out["site"] = json_text(name.site);
+    out["bucket"] = json_text(name.bucket);
+    return out;
+}
 json::object named(const std::string& name) {
     json::object out;
     out["name"] = json_text(name);
@@ -107,6 +113,9 @@ std::string text_at(const json::value& object, std::string_view key) {
 }
 void read_name(const json::value& object, ServerName& name) {
     name = {text_at(object, "group"), text_at(object, "server")};
+}
+void read_name(const json::value& object, BucketName& name) {
+    name = {text_at(object, "site"), text_at(object, "bucket")};
 }
 void read_name(const json::value& object, std::string& name) {
     name = text_at(object, "name");
@@ -191,6 +200,12 @@ ProcessFigures figures_of(const state::Snapshot& snapshot, const state::Board& b
                                 state::server_totals(board, server.figures.index));
         }
     }
+    if (board.buckets() != nullptr) {
+        for (state::BucketFigures::Bucket& bucket : board.buckets()->totals()) {
+            out.buckets.emplace(BucketName{std::move(bucket.site), std::move(bucket.bucket)},
+                                bucket.totals);
+        }
+    }
     for (std::size_t i = 0; i < board.worker_count(); ++i) {
         const state::WorkerCounters& counters = board.counters(i);
         out.worker_requests.push_back(counters.requests.load(std::memory_order_relaxed));
@@ -213,6 +228,7 @@ ProcessFigures figures_of(const state::Snapshot& snapshot, const state::Board& b
 void add(ProcessFigures& sum, const ProcessFigures& more) {
     add_totals(sum.servers, more.servers);
     add_totals(sum.sites, more.sites);
+    add_totals(sum.buckets, more.buckets);
     add_lists(sum.worker_requests, more.worker_requests);
     add_lists(sum.worker_connections, more.worker_connections);
     add_values(sum.counters, more.counters);
@@ -232,6 +248,7 @@ ProcessFigures changes(const ProcessFigures& before, const ProcessFigures& now) 
     ProcessFigures out;
     out.servers = changed_entries(before.servers, now.servers);
     out.sites = changed_entries(before.sites, now.sites);
+    out.buckets = changed_entries(before.buckets, now.buckets);
     out.worker_requests = now.worker_requests;
     out.worker_connections = now.worker_connections;
     out.counters = now.counters;
@@ -242,6 +259,7 @@ ProcessFigures changes(const ProcessFigures& before, const ProcessFigures& now) 
 void take_changes(ProcessFigures& figures, ProcessFigures changes) {
     changes.servers.merge(figures.servers);  // what is there already stays
     changes.sites.merge(figures.sites);
+    changes.buckets.merge(figures.buckets);
     figures = std::move(changes);
 }
 
@@ -249,6 +267,7 @@ json::object json_of(const ProcessFigures& figures) {
     json::object out;
     out["servers"] = list_of(figures.servers);
     out["sites"] = list_of(figures.sites);
+    out["buckets"] = list_of(figures.buckets);
     out["worker_requests"] = list_of(figures.worker_requests);
     out["worker_connections"] = list_of(figures.worker_connections);
     out["counters"] = list_of(figures.counters);
@@ -266,6 +285,7 @@ ProcessFigures process_figures_of(const json::value& value) {
     ProcessFigures out;
     read_list(in, "servers", out.servers);
     read_list(in, "sites", out.sites);
+    read_list(in, "buckets", out.buckets);
     read_numbers(in, "worker_requests", out.worker_requests);
     read_numbers(in, "worker_connections", out.worker_connections);
     read_list(in, "counters", out.counters);

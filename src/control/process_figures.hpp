@@ -23,6 +23,12 @@ struct ServerName {
     auto operator<=>(const ServerName&) const = default;
 };
 
+struct BucketName {
+    std::string site;
+    std::string bucket;
+    auto operator<=>(const BucketName&) const = default;
+};
+
 // What is in progress now: the end of the process takes it away.
 struct ProcessGauges {
     std::map<ServerName, std::int64_t> in_flight;     // those above 0
@@ -39,6 +45,7 @@ inline constexpr const char* kLookups = "lookups ";
 struct ProcessFigures {
     std::map<ServerName, state::ServerTotals> servers;
     std::map<std::string, state::SiteTotals> sites;
+    std::map<BucketName, state::BucketTotals> buckets;
     // Of workers, by index, and of the process.
     std::vector<std::uint64_t> worker_requests;
     std::vector<std::uint64_t> worker_connections;  // accepted

@@ -59,6 +59,7 @@ void Server::Impl::open_log() {
 void Server::Impl::build_deployment() {
     worker_count = first_config->workers == 0 ? automatic_worker_count() : first_config->workers;
     board = std::make_shared<state::Board>(worker_count);
+    board->count_buckets(first_config->metrics.buckets);
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
     pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
     deployment = std::make_unique<Deployment>(
@@ -116,10 +117,30 @@ void Server::Impl::build_shared() {
     shared.hostname = host_name();
 }
 
+namespace {
+
+// The buckets that the processes before have counted get their places first.
+void restore_buckets(const std::vector<std::string>& processes, state::BucketFigures& buckets) {
+    for (const std::string& text : processes) {
+        const auto report = read_report(text);
+        if (!report || !report->figures) {
+            continue;
+        }
+        for (const auto& [name, totals] : report->figures->buckets) {
+            buckets.add(name.site, name.bucket);
+        }
+    }
+}
+
+}  // namespace
+
 // What the process before knew, before the checks and the workers begin.
 void Server::Impl::use_inherited() {
     restore(inherited.backends, *deployment->snapshot(), *board);
     restore(inherited.buckets, *deployment->snapshot(), *clients);
+    if (board->buckets() != nullptr) {
+        restore_buckets(inherited.processes, *board->buckets());
+    }
     if (!inherited.unit.empty()) {
         lineage.unit = inherited.unit;
     }

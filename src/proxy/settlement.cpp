@@ -1,7 +1,23 @@
 #include "settlement.hpp"
 
+#include "s3gate/state/bucket_figures.hpp"
+#include "s3gate/state/labels.hpp"
+
 namespace s3gate::proxy {
 namespace {
+
+void count_bucket(const ExchangeContext& context, state::BucketFigures& buckets) {
+    const observe::RequestRecord& record = context.record;
+    const state::BucketRequest request{
+        .site = record.site,
+        .bucket = record.bucket,
+        .status_class = policy::class_of_status(record.status),
+        .bytes_in = record.bytes_in,
+        .bytes_out = record.bytes_out,
+    };
+    state::BucketCells<state::Counter>* const cells = buckets.find(context.worker.index, request);
+    state::count(cells != nullptr ? *cells : context.figures().other_buckets, request);
+}
 
 inline void count(const ExchangeContext& context, const policy::AffinityKey& key) {
     const observe::RequestRecord& record = context.record;
@@ -14,6 +30,9 @@ inline void count(const ExchangeContext& context, const policy::AffinityKey& key
     state::bump(figures.bytes[1], record.bytes_out);
     if (!record.group.empty()) {
         state::bump(figures.keys[state::place_of(key.source)]);
+    }
+    if (state::BucketFigures* const buckets = context.worker.shared.board->buckets()) {
+        count_bucket(context, *buckets);
     }
 }
 

@@ -31,6 +31,12 @@ Board::Board(std::size_t workers, std::size_t slots, std::size_t groups, std::si
     add(CellKind::site, sites);
 }
 
+void Board::count_buckets(std::size_t most) {
+    if (most > 0) {
+        buckets_ = std::make_unique<BucketFigures>(workers_.size(), most);
+    }
+}
+
 template <class Shared, class OfWorker>
 bool Board::grow(Shared& shared, OfWorker Row::* of_worker) {
     for (const auto& row : workers_) {

@@ -246,6 +246,11 @@ struct Admin {
     Location where = {};                 // the line of the key; 0 when it was not written
 };
 
+struct Metrics {
+    std::uint64_t buckets = 0;  // that are counted apart; 0 = off
+    Location where = {};        // the line of the key; 0 when it was not written
+};
+
 struct Limits {
     std::uint64_t connections = 0;  // 0 = auto: what RLIMIT_NOFILE allows
     std::uint64_t pipes = 0;        // 0 = auto: what pipe-user-pages-soft allows
@@ -260,6 +265,7 @@ struct Config {
     Log log;
     AccessLog access_log;
     Admin admin;
+    Metrics metrics;
     Limits limits;
     Duration reload_grace{0};    // 0 = no limit
     Duration shutdown_delay{0};  // before the drain

@@ -17,6 +17,7 @@
 
 #include "s3gate/policy/passive_fails.hpp"
 #include "s3gate/policy/retry_tokens.hpp"
+#include "s3gate/state/bucket_figures.hpp"
 #include "s3gate/state/counters.hpp"
 #include "s3gate/state/figures.hpp"
 
@@ -189,6 +190,12 @@ class Board {
         return workers_[worker]->site_figures.at(site, &SiteFiguresRow::figures);
     }
 
+    // Figures of buckets; null where none are counted apart. Call count_buckets() before there are
+    // workers.
+    void count_buckets(std::size_t most);
+    BucketFigures* buckets() { return buckets_.get(); }
+    const BucketFigures* buckets() const { return buckets_.get(); }
+
     // Clients that other workers handed to this worker and that it has not taken in yet. They count
     // in load_of(). Any worker.
     void add_arriving(std::size_t worker, std::int32_t by) {
@@ -341,6 +348,7 @@ class Board {
     Chunked<SiteCells, kSiteChunks> sites_;
     Chunked<ServerCells, kServerChunks> servers_;
     ServerRows checks_;
+    std::unique_ptr<BucketFigures> buckets_;
 };
 
 }  // namespace s3gate::state

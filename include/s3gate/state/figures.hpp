@@ -10,14 +10,12 @@
 #include <string_view>
 
 #include "s3gate/policy/attempt_class.hpp"
+#include "s3gate/state/bucket_figures.hpp"
 #include "s3gate/state/counters.hpp"
 #include "s3gate/state/histogram.hpp"
 #include "s3gate/state/labels.hpp"
 
 namespace s3gate::state {
-
-// Words for the places of a list; null where numbers do.
-using PlaceWord = std::string (*)(std::size_t);
 
 template <const auto& kWords>
 std::string word_at(std::size_t place) {
@@ -76,6 +74,7 @@ struct SiteFigures {
     std::array<Cell, 2> bytes{};  // payload from clients, and to them
     std::array<Cell, kKeySources.size()> keys{};
     std::array<Cell, kRetryRows * kRetryCauses.size()> retries{};
+    BucketCells<Cell> other_buckets;  // where buckets are counted, of those without a place
 
     bool operator==(const SiteFigures&) const = default;
 
@@ -93,6 +92,8 @@ struct SiteFigures {
         use("bytes", std::span(self.bytes), PlaceWord{});
         use("keys", std::span(self.keys), &word_at<kKeySources>);
         use("retries", std::span(self.retries), &word_of_retry);
+        use("other_bucket_requests", std::span(self.other_buckets.requests), PlaceWord{});
+        use("other_bucket_bytes", std::span(self.other_buckets.bytes), PlaceWord{});
     }
 };
 using SiteTotals = SiteFigures<std::uint64_t>;

@@ -12,6 +12,7 @@ cpu_affinity: auto
 log: {level: debug, target: /var/log/x.log}
 access_log: {target: stdout, access_key: true}
 admin: {listen: ["127.0.0.1:9180"], allow: [10.0.0.0/8], socket: /run/x/ctl.sock, operators: [a]}
+metrics: {buckets: 12}
 limits: {connections: 7, pipes: 8, replay_memory: 9MiB}
 reload_grace: 3m
 shutdown_delay: 5s

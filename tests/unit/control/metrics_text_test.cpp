@@ -70,6 +70,9 @@ class MetricsTextTest : public testing::Test {
         });
     }
     void count_everything() {
+        board->count_buckets(3);
+        ASSERT_TRUE(board->buckets()->add(facts.snapshot->sites[0].config->name, "bucket"));
+        fill(*board->buckets()->find(0, {facts.snapshot->sites[0].config->name, "bucket"}));
         const state::Site& site = facts.snapshot->sites[0];
         fill(board->site_figures(0, site.cell.index));
         for (const state::GroupServer& server : site.groups[0].servers) {
@@ -109,6 +112,22 @@ TEST_F(MetricsTextTest, WorkersAreAddedAndEarlierProcessesToo) {
     EXPECT_THAT(text(), HasSubstr("s3gate_retries_total 3\n"));
     EXPECT_THAT(text(), HasSubstr("s3gate_worker_requests_total{worker=\"1\"} 2\n"));
     EXPECT_THAT(text(), Not(HasSubstr("gone:9000"))) << "a server that is gone has no series";
+}
+
+TEST_F(MetricsTextTest, BucketsAndAllOthers) {
+    EXPECT_THAT(text(), Not(HasSubstr("bucket=\"")));
+    board->count_buckets(3);
+    const std::string& site = facts.snapshot->sites[0].config->name;
+    const state::BucketRequest request{site, "photos", 1, 2, 3};
+    state::count(*board->buckets()->find(1, request), request);
+    state::count(board->site_figures(0, facts.snapshot->sites[0].cell.index).other_buckets,
+                 request);
+    facts.others.buckets[{site, "photos"}].requests[1] = 4;
+    facts.others.buckets[{"gone", "photos"}].requests[1] = 4;
+    EXPECT_THAT(text(), HasSubstr(R"(,bucket="photos",class="2xx"} 5)"));
+    EXPECT_THAT(text(), HasSubstr(R"(,bucket="photos"} 3)"));
+    EXPECT_THAT(text(), HasSubstr(R"(,bucket="other",class="2xx"} 1)"));
+    EXPECT_THAT(text(), Not(HasSubstr("site=\"gone\"")));
 }
 
 TEST_F(MetricsTextTest, GaugesAreOfAllProcessesThatServe) {

@@ -19,6 +19,7 @@ ProcessFigures some() {
     state::SiteTotals& site = out.sites["site"];
     site.requests[state::SiteTotals::request_place(0, 1)] = 7;
     site.retries[state::SiteTotals::retry_place(5, 0)] = 1;
+    out.buckets[{"site", "photos"}].requests[1] = 8;
     out.worker_requests = {1, 2};
     out.counters["retries"] = 4;
     out.gauges.in_flight[{"group", "node:9000"}] = 2;
@@ -35,6 +36,7 @@ TEST(ProcessFigures, AreReadAsTheyWereWritten) {
     const ProcessFigures read = passed_on(some());
     EXPECT_EQ(read.servers, some().servers);
     EXPECT_EQ(read.sites, some().sites);
+    EXPECT_EQ(read.buckets, some().buckets);
     EXPECT_EQ(read.worker_requests, some().worker_requests);
     EXPECT_EQ(read.counters, some().counters);
     EXPECT_EQ(read.gauges.in_flight, some().gauges.in_flight);
