@@ -56,10 +56,13 @@ struct RouteOptions {
     std::optional<std::string> ip;  // of the client, for the fingerprint
     std::string user_agent;
     std::string accept_language;
+    bool is_live = false;                // with the state of the running daemon
+    std::string socket;                  // of that daemon; empty = as `file` says
     std::vector<std::string> arguments;  // keys, query strings, URLs
 };
 
-// `s3gate route --config FILE …`: prints the server that requests go to, and the reason.
+// `s3gate route --config FILE …`: prints the server that requests go to, and the reason. With
+// `is_live`, the daemon that serves with `file` is asked for its configuration.
 int run_route(const std::string& file, const RouteOptions& options);
 
 // Exit codes of `s3gate ctl` beside those of control/server.hpp.
@@ -74,9 +77,17 @@ struct CtlOptions {
     std::string confirm;               // of reload: a duration; empty = none
     bool is_strict = false;            // of health, both
     bool is_live = false;
+    std::string client;  // of connections: an address or a block; empty = all
+    std::string limit;   // of connections; empty = the daemon's own
+    std::string level;   // of log-level; empty = show it
+    std::string time;    // of log-level: a duration; empty = until it is taken back
 };
 
 // `s3gate ctl COMMAND`: asks running daemons, one after another. The highest exit code counts.
 int run_ctl(const CtlOptions& options);
+
+// The control socket of the daemon that serves with `file`; of the default one if that is empty.
+// Empty, after a message, if it is not certain.
+std::string daemon_socket(const std::string& file);
 
 }  // namespace s3gate::app

@@ -23,12 +23,15 @@
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
 #include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <system_error>
 #include <utility>
 
+#include "commands.hpp"
 #include "s3gate/base/descriptor.hpp"
 #include "s3gate/config/duration.hpp"
 #include "s3gate/config/load.hpp"
@@ -37,6 +40,7 @@ namespace s3gate::app {
 namespace {
 
 namespace asio = boost::asio;
+namespace json = boost::json;
 namespace beast = boost::beast;
 namespace http = beast::http;
 using asio::local::stream_protocol;
@@ -136,6 +140,19 @@ http::request<http::string_body> message_of(const CtlRequest& request) {
     return out;
 }
 
+// Why the daemon does not show what it is asked for.
+std::string reason_of(const CtlAnswer& answer) {
+    if (answer.status == 404) {
+        return "it is of a version that does not show its configuration";
+    }
+    boost::system::error_code failed;
+    const json::value body = json::parse(answer.body, failed);
+    const json::object* const object = failed ? nullptr : body.if_object();
+    const json::value* const error = object == nullptr ? nullptr : object->if_contains("error");
+    return error != nullptr && error->is_string() ? std::string(error->get_string())
+                                                  : "what answers there is no s3gate";
+}
+
 asio::awaitable<void> exchange(Stream& stream, const CtlRequest& request, CtlAnswer& answer) {
     constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
     const auto message = message_of(request);
@@ -175,6 +192,25 @@ CtlAnswer ask_daemon(const std::string& socket, const CtlRequest& request) {
     asio::co_spawn(context, exchange(stream, request, answer), asio::detached);
     context.run();
     return answer;
+}
+
+std::optional<std::string> get_from_daemon(const std::string& socket, const std::string& target) {
+    CtlAnswer answer =
+        ask_daemon(socket, {.method = "GET", .target = target, .limit = kAnswerLimit});
+    if (answer.status == 0) {
+        complain("cannot reach the daemon at " + socket + ": " + answer.error);
+        return std::nullopt;
+    }
+    if (answer.status != 200) {
+        complain("the daemon at " + socket + ": " + reason_of(answer));
+        return std::nullopt;
+    }
+    return std::move(answer.body);
+}
+
+std::optional<config::LoadResult> load_running(const std::string& socket) {
+    const auto text = get_from_daemon(socket, "/config");
+    return text ? std::optional(config::load_dump(*text, kRunning)) : std::nullopt;
 }
 
 }  // namespace s3gate::app

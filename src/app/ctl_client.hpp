@@ -6,6 +6,7 @@
 #include <string>
 
 #include "s3gate/base/clock.hpp"
+#include "s3gate/config/load.hpp"
 #include "s3gate/config/model.hpp"
 
 namespace s3gate::app {
@@ -31,5 +32,11 @@ struct CtlAnswer {
 std::string socket_of(const config::Admin& admin);
 
 CtlAnswer ask_daemon(const std::string& socket, const CtlRequest& request);
+
+// The answer to GET; nullopt, and said why, if there is none.
+std::optional<std::string> get_from_daemon(const std::string& socket, const std::string& target);
+
+// The configuration that serves there; nullopt as above.
+std::optional<config::LoadResult> load_running(const std::string& socket);
 
 }  // namespace s3gate::app

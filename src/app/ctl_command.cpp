@@ -66,13 +66,30 @@ std::vector<std::string> sockets_of(const CtlOptions& options) {
     if (!options.sockets.empty()) {
         return options.sockets;
     }
-    const std::string one = options.file.empty() ? default_socket() : socket_of_file(options.file);
+    const std::string one = daemon_socket(options.file);
     return one.empty() ? std::vector<std::string>() : std::vector{one};
+}
+
+std::string connections_target(const CtlOptions& options) {
+    std::string out = "/connections";
+    if (!options.client.empty()) {
+        out += "?client=" + options.client;
+    }
+    if (!options.limit.empty()) {
+        out += (options.client.empty() ? "?limit=" : "&limit=") + options.limit;
+    }
+    return out;
 }
 
 CtlRequest request_of(const CtlOptions& options) {
     if (options.command == "status") {
         return {.method = "GET", .target = "/status", .limit = kAnswerLimit};
+    }
+    if (options.command == "connections") {
+        return {.method = "GET", .target = connections_target(options), .limit = kAnswerLimit};
+    }
+    if (options.command == "log-level" && options.level.empty()) {
+        return {.method = "GET", .target = "/log-level", .limit = kAnswerLimit};
     }
     if (options.command == "health") {
         return {.method = "GET",
@@ -81,6 +98,14 @@ CtlRequest request_of(const CtlOptions& options) {
                 .limit = kHealthLimit};
     }
     CtlRequest out{.method = "POST", .target = "/" + options.command, .limit = kAnswerLimit};
+    if (options.command == "log-level") {
+        json::object body;
+        body["level"] = control::json_text(options.level);
+        if (!options.time.empty()) {
+            body["for"] = control::json_text(options.time);
+        }
+        out.body = json::serialize(body);
+    }
     if (options.command == "reload" || options.command == "upgrade") {
         out.limit.reset();  // these may take long; the user may interrupt the wait
         if (!options.confirm.empty()) {
@@ -146,9 +171,12 @@ int Conversation::show(const json::object& body, unsigned status) const {
     if (options_.command == "health") {
         return status == 200 ? control::kExitOk : refuse(text_at(body, "reason"));
     }
-    if (options_.command == "status") {
+    const bool shows_level = options_.command == "log-level" && options_.level.empty();
+    if (options_.command == "status" || options_.command == "connections" || shows_level) {
         std::printf("%s%s", prefix_.empty() ? "" : (prefix_ + "\n").c_str(),
-                    status_text(body).c_str());
+                    shows_level                    ? log_level_text(body).c_str()
+                    : options_.command == "status" ? status_text(body).c_str()
+                                                   : connections_text(body).c_str());
         return control::kExitOk;
     }
     return show_outcome(body, status == 200);
@@ -184,6 +212,10 @@ int Conversation::run(const std::string& socket) const {
 }
 
 }  // namespace
+
+std::string daemon_socket(const std::string& file) {
+    return file.empty() ? default_socket() : socket_of_file(file);
+}
 
 int run_ctl(const CtlOptions& options) {
     const std::vector<std::string> sockets = sockets_of(options);

@@ -5,8 +5,11 @@
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 #include <cstdint>
+#include <cstdio>
 #include <string_view>
 #include <utility>
+
+#include "json_members.hpp"
 
 namespace s3gate::app {
 namespace {
@@ -18,46 +21,6 @@ using Row = std::vector<std::string>;
 std::size_t width_of(std::string_view text) {
     return static_cast<std::size_t>(std::ranges::count_if(
         text, [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; }));
-}
-
-// Null if the object lacks the key, as from a daemon of another version.
-const json::value& at(const json::object& object, std::string_view key) {
-    static const json::value kNothing;
-    const json::value* const value = object.if_contains(key);
-    return value == nullptr ? kNothing : *value;
-}
-
-std::string text_of(const json::value& value) {
-    const json::string* const text = value.if_string();
-    return text != nullptr ? std::string(*text) : json::serialize(value);
-}
-
-std::string text_at(const json::object& object, std::string_view key) {
-    const json::value& value = at(object, key);
-    return value.is_null() ? "?" : text_of(value);
-}
-
-bool is_true(const json::object& object, std::string_view key) {
-    const json::value& value = at(object, key);
-    return value.is_bool() && value.get_bool();
-}
-
-double number_at(const json::object& object, std::string_view key) {
-    boost::system::error_code ignored;
-    const auto number = at(object, key).to_number<double>(ignored);
-    return ignored ? 0 : number;
-}
-
-std::vector<const json::object*> objects_at(const json::object& object, std::string_view key) {
-    std::vector<const json::object*> out;
-    if (const json::array* const list = at(object, key).if_array()) {
-        for (const json::value& item : *list) {
-            if (const json::object* const one = item.if_object()) {
-                out.push_back(one);
-            }
-        }
-    }
-    return out;
 }
 
 std::string counted(const std::string& number, const std::string& what) {
@@ -190,6 +153,37 @@ std::string counters_text(const json::object& counters) {
     return rows.empty() ? "" : "\ncounters\n" + aligned(rows, 2);
 }
 
+// Short times matter here: "120 ms".
+std::string print_time(const json::object& object) {
+    const double milliseconds = number_at(object, "age_ms");
+    return milliseconds < 1000 ? std::to_string(static_cast<int>(milliseconds)) + " ms"
+                               : print_age(milliseconds / 1000);
+}
+
+// A text that clients chose, or "-".
+std::string word_at(const json::object& object, std::string_view key) {
+    const std::string text = printable(text_at(object, key));
+    return text.empty() ? "-" : text;
+}
+
+Row row_of(const json::object& connection) {
+    Row row = {word_at(connection, "client"),   word_at(connection, "peer"),
+               word_at(connection, "site"),     word_at(connection, "listener"),
+               word_at(connection, "worker"),   print_time(connection),
+               word_at(connection, "requests"), word_at(connection, "state")};
+    const json::object* const request = at(connection, "request").if_object();
+    if (request == nullptr) {
+        row.insert(row.end(), 6, "-");
+        return row;
+    }
+    const std::string target = printable(text_at(*request, "target"));
+    row.insert(row.end(),
+               {print_time(*request), word_at(*request, "bytes_in"), word_at(*request, "bytes_out"),
+                word_at(*request, "server"), word_at(*request, "op"),
+                word_at(*request, "method") + (target.empty() ? "" : " " + target)});
+    return row;
+}
+
 }  // namespace
 
 std::string aligned(const std::vector<std::vector<std::string>>& rows, std::size_t indent) {
@@ -208,6 +202,21 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows, std::size
             out += row[i] + (is_last ? "" : std::string(widths[i] - width_of(row[i]) + 2, ' '));
         }
         out += '\n';
+    }
+    return out;
+}
+
+std::string printable(std::string_view text) {
+    std::string out;
+    for (const char c : text) {
+        const auto byte = static_cast<unsigned char>(c);
+        if (byte < 0x20 || byte == 0x7f) {
+            char escaped[8];
+            std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
+            out += escaped;
+        } else {
+            out += c;
+        }
     }
     return out;
 }
@@ -240,6 +249,10 @@ std::string status_text(const json::object& status) {
     if (const json::object* const config = at(status, "config").if_object()) {
         out += config_text(*config);
     }
+    if (const json::object* const level = at(status, "log_level").if_object();
+        level != nullptr && is_true(*level, "changed")) {
+        out += log_level_text(*level);
+    }
     out += traffic_text(status);
     out += old_processes_text(status);
     for (const json::object* const site : objects_at(status, "sites")) {
@@ -249,6 +262,37 @@ std::string status_text(const json::object& status) {
         out += counters_text(*counters);
     }
     return out;
+}
+
+std::string connections_text(const json::object& answer) {
+    std::vector<Row> rows = {{"CLIENT", "PEER", "SITE", "LISTENER", "WORKER", "AGE", "REQUESTS",
+                              "STATE", "FOR", "IN", "OUT", "SERVER", "OPERATION", "REQUEST"}};
+    for (const json::object* const connection : objects_at(answer, "connections")) {
+        rows.push_back(row_of(*connection));
+    }
+    std::string out = rows.size() == 1 ? "no connection\n" : aligned(rows, 0);
+    if (number_at(answer, "more") > 0) {
+        out += text_at(answer, "more") + " more; --limit shows more of them\n";
+    }
+    for (const json::object* const process : objects_at(answer, "old_processes")) {
+        out += text_at(*process, "connections") + " more in the old process " +
+               text_at(*process, "pid") + "\n";
+    }
+    if (const std::string silent = joined(at(answer, "silent_workers")); !silent.empty()) {
+        out += "without an answer of worker " + silent + ", which does not move\n";
+    }
+    return out;
+}
+
+std::string log_level_text(const json::object& answer) {
+    std::string out = "log level " + text_at(answer, "level");
+    if (is_true(answer, "changed")) {
+        out += " by command; log.level says " + text_at(answer, "configured");
+        if (!at(answer, "ends_in_seconds").is_null()) {
+            out += ", again in " + print_age(number_at(answer, "ends_in_seconds"));
+        }
+    }
+    return out + "\n";
 }
 
 }  // namespace s3gate::app

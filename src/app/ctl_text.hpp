@@ -3,6 +3,7 @@
 
 #include <boost/json/object.hpp>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace s3gate::app {
@@ -14,7 +15,13 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows, std::size
 // "45 s", "12 m", "3 h 12 m", "2 d 3 h"
 std::string print_age(double seconds);
 
+// Control bytes escaped: they must not reach the terminal or begin another line.
+std::string printable(std::string_view text);
+
 // /status. What the object lacks is left out.
 std::string status_text(const boost::json::object& status);
+// /connections and /log-level.
+std::string connections_text(const boost::json::object& answer);
+std::string log_level_text(const boost::json::object& answer);
 
 }  // namespace s3gate::app

@@ -1,7 +1,5 @@
 #include <boost/json/object.hpp>
-#include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
-#include <boost/system/error_code.hpp>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -16,34 +14,6 @@ namespace s3gate::app {
 namespace {
 
 namespace json = boost::json;
-
-// Why the daemon does not show its configuration.
-std::string reason_of(const CtlAnswer& answer) {
-    if (answer.status == 404) {
-        return "it is of a version that does not show its configuration";
-    }
-    boost::system::error_code failed;
-    const json::value body = json::parse(answer.body, failed);
-    const json::object* const object = failed ? nullptr : body.if_object();
-    const json::value* const error = object == nullptr ? nullptr : object->if_contains("error");
-    return error != nullptr && error->is_string() ? std::string(error->get_string())
-                                                  : "what answers there is no s3gate";
-}
-
-// The configuration that serves; nullopt, and said why, if the daemon does not give it.
-std::optional<config::LoadResult> load_running(const std::string& socket) {
-    const CtlAnswer answer =
-        ask_daemon(socket, {.method = "GET", .target = "/config", .limit = kAnswerLimit});
-    if (answer.status == 0) {
-        complain("cannot reach the daemon at " + socket + ": " + answer.error);
-        return std::nullopt;
-    }
-    if (answer.status != 200) {
-        complain("the daemon at " + socket + ": " + reason_of(answer));
-        return std::nullopt;
-    }
-    return config::load_dump(answer.body, kRunning);
-}
 
 std::optional<config::LoadResult> load_old(const CheckOptions& options,
                                            const config::LoadResult& present) {

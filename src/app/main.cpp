@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "commands.hpp"
+#include "s3gate/base/address.hpp"
 #include "s3gate/control/server.hpp"
 
 namespace {
@@ -32,6 +33,7 @@ struct CommandLine {
     CLI::Option* check_file = nullptr;
     CLI::Option* diff = nullptr;
     CLI::Option* diff_socket = nullptr;
+    CLI::Option* route_socket = nullptr;
 
     std::vector<std::string> words;  // the whole command line
     std::string file;
@@ -120,6 +122,15 @@ void CommandLine::add_route() {
                      "Accept-Language, for the fingerprint")
         ->type_name("TEXT");
     route
+        ->add_flag("--live", route_options.is_live,
+                   "With the health, marks and drains of the running daemon, and its configuration")
+        ->disable_flag_override();
+    route_socket = route
+                       ->add_option("--socket", route_options.socket,
+                                    "With --live: the daemon's control socket. Default: that of "
+                                    "the --config FILE, or /run/s3gate/ctl.sock")
+                       ->type_name("PATH");
+    route
         ->add_option("ARG", route_options.arguments,
                      "A key, a query string (holds '=' or begins with '?'), or a URL (holds '://' "
                      "or begins with '/')")
@@ -149,6 +160,22 @@ void CommandLine::add_ctl() {
         ->type_name("DURATION");
     add("confirm", "Keep what `reload --confirm` brought");
     add("upgrade", "Hand over to the binary that is installed now; waits until that one serves");
+    CLI::App* const connections = add("connections", "Show what every client connection does");
+    connections
+        ->add_option("--client", ctl_options.client,
+                     "Only clients, or peers, of this address or block")
+        ->type_name("CIDR");
+    connections
+        ->add_option("--limit", ctl_options.limit,
+                     "At most so many: requests that have taken longest first. Default: 1000")
+        ->type_name("N");
+    CLI::App* const level = add("log-level", "Show or set the level of the operational log");
+    level
+        ->add_option("LEVEL", ctl_options.level,
+                     "debug, info, warn, error, or default: what log.level says")
+        ->type_name("");
+    level->add_option("--for", ctl_options.time, "Back to log.level after this time")
+        ->type_name("DURATION");
     add("standby", "Let /healthz answer 503, so that traffic leaves; serve on");
     add("active", "End the standby");
     CLI::App* const health = add("health", "Exit with 0 if this host should get requests");
@@ -256,6 +283,18 @@ std::string find_mistake(const CommandLine& line) {
     if (line.route->parsed() && line.route_options.arguments.empty()) {
         return "route needs a key, a query string or a URL";
     }
+    if (line.route_socket->count() > 0 && !line.route_options.is_live) {
+        return "--socket belongs to --live";
+    }
+    if (!line.ctl_options.time.empty() && line.ctl_options.level.empty()) {
+        return "--for belongs to a LEVEL";
+    }
+    if (!line.ctl_options.client.empty() && !base::Cidr::parse(line.ctl_options.client)) {
+        return "--client takes an address or a block such as 10.0.0.0/8";
+    }
+    if (line.ctl_options.limit.find_first_not_of("0123456789") != std::string::npos) {
+        return "--limit takes a number";
+    }
     if (extras.empty()) {
         return {};
     }
@@ -304,6 +343,9 @@ int run(CommandLine& line) {
     }
     if (line.ctl->parsed()) {
         return run_ctl(line);
+    }
+    if (line.route->parsed() && line.route_options.is_live) {
+        return app::run_route(line.file, line.route_options);
     }
     const std::string file = config_file(line);
     const bool is_check = line.app.get_subcommands().empty() && (line.is_test || line.is_dump);

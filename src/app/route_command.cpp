@@ -1,11 +1,21 @@
 #include <algorithm>
+#include <boost/json/object.hpp>
+#include <boost/json/parse.hpp>
+#include <boost/system/error_code.hpp>
 #include <cstdio>
+#include <memory>
+#include <optional>
 #include <ranges>
 #include <span>
+#include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "commands.hpp"
+#include "ctl_client.hpp"
+#include "ctl_text.hpp"
+#include "live_state.hpp"
 #include "s3gate/base/digest.hpp"
 #include "s3gate/control/server.hpp"
 #include "s3gate/policy/affinity_key.hpp"
@@ -15,23 +25,6 @@
 
 namespace s3gate::app {
 namespace {
-
-// Keys come decoded and may hold control bytes, which must not reach the terminal or begin another
-// line.
-std::string printable(const std::string& text) {
-    std::string out;
-    for (const char c : text) {
-        const auto byte = static_cast<unsigned char>(c);
-        if (byte < 0x20 || byte == 0x7f) {
-            char escaped[8];
-            std::snprintf(escaped, sizeof escaped, "\\x%02x", byte);
-            out += escaped;
-        } else {
-            out += c;
-        }
-    }
-    return out;
-}
 
 void print(const char* label, const std::string& value) {
     std::printf("%-10s %s\n", label, printable(value).c_str());
@@ -136,10 +129,58 @@ class GroupAsConfigured {
     std::span<policy::SmoothWeight> weights_;
 };
 
+// A group with the state that a running daemon reports.
+class GroupLive {
+  public:
+    // `state` has the group's servers, in their order.
+    GroupLive(const state::Group& group, std::span<const LiveServer* const> servers,
+              std::span<policy::SmoothWeight> weights)
+        : group_(&group), servers_(servers), weights_(weights) {}
+
+    config::BalanceMethod method() const { return group_->balance->method; }
+    config::AllDown when_all_down() const { return group_->when_all_down; }
+    const policy::KetamaRing& ring() const { return group_->ring; }
+    std::size_t address_count() const { return group_->peers.size(); }
+    auto addresses_of(std::uint32_t server) const { return group_->servers[server].peers(); }
+    std::uint32_t server_of(std::uint32_t address) const { return group_->peers[address].server; }
+    unsigned weight_of(std::uint32_t server) const {
+        return group_->servers[server].config->weight;
+    }
+    bool is_backup(std::uint32_t server) const { return group_->servers[server].config->backup; }
+    bool is_out(std::uint32_t address) const { return servers_[server_of(address)]->is_out; }
+    bool is_well(std::uint32_t address) const {
+        const LiveServer::Address state = state_of(address);
+        return state.is_up && !state.is_marked;
+    }
+    bool may_be_recovering(std::uint32_t address) const {
+        const LiveServer::Address state = state_of(address);
+        return state.is_up || state.is_recovering;
+    }
+    bool has_room(std::uint32_t server) const { return servers_[server]->has_room; }
+    std::int64_t in_flight(std::uint32_t address) const { return state_of(address).in_flight; }
+    std::span<policy::SmoothWeight> weights() const { return weights_; }
+    std::uint64_t random() const { return 0; }
+
+  private:
+    LiveServer::Address state_of(std::uint32_t address) const {
+        const auto& known = servers_[server_of(address)]->addresses;
+        const auto found = known.find(group_->peers[address].address_text);
+        return found == known.end() ? LiveServer::Address{} : found->second;
+    }
+
+    const state::Group* group_;
+    std::span<const LiveServer* const> servers_;
+    std::span<policy::SmoothWeight> weights_;
+};
+
 // The server that a request goes to next; the selection then continues after it.
-std::string next_server(const state::Group& group,
-                        policy::Selection<GroupAsConfigured>& selection) {
+template <class Group>
+std::string next_server(const state::Group& group, const Group& view,
+                        policy::Selection<Group>& selection) {
     const policy::Selected next = selection.select(policy::Sent::nothing);
+    if (next.result == policy::Selected::Result::full) {
+        return "none now: no usable server has room, and the request waits";
+    }
     if (next.result != policy::Selected::Result::found) {
         return "none: no other server is left";
     }
@@ -149,27 +190,69 @@ std::string next_server(const state::Group& group,
                " ring points in a row were unusable)";
     }
     selection.note_tried(next.address);
-    return group.servers[next.address].config->text;
+    return group.servers[view.server_of(next.address)].config->text;
 }
 
-void print_ring(const state::Group& group, const std::string& key) {
+template <class Group>
+void print_servers(const state::Group& group, const Group& view, std::uint32_t hash) {
+    policy::SelectionMemory memory;
+    policy::Selection<Group> selection(view, hash, memory);
+    print("server", next_server(group, view, selection));
+    print("if down", next_server(group, view, selection));
+}
+
+// The group's servers as the daemon has them, in their order.
+std::vector<const LiveServer*> servers_of(const state::Group& group, const LiveState& live) {
+    static const LiveServer kUnknown{.reason = "unknown to the daemon"};
+    std::vector<const LiveServer*> out;
+    for (const state::GroupServer& server : group.servers) {
+        const LiveServer* const found = live.find(group.name, server.config->text);
+        out.push_back(found == nullptr ? &kUnknown : found);
+    }
+    return out;
+}
+
+std::string with_reason(const config::Server& server, const LiveServer& live) {
+    return server.text + (live.reason.empty() ? "" : " (" + live.reason + ")");
+}
+
+// The servers that get nothing now, and why.
+void print_absent(const state::Group& group, const std::vector<const LiveServer*>& servers) {
+    bool is_any_well = false;
+    for (std::size_t i = 0; i < servers.size(); ++i) {
+        is_any_well = is_any_well || servers[i]->reason.empty();
+        if (!servers[i]->reason.empty()) {
+            print("not now", with_reason(*group.servers[i].config, *servers[i]));
+        }
+    }
+    if (!is_any_well && group.when_all_down == config::AllDown::try_anyway) {
+        print("note", "no server is usable, so checks and marks are ignored (when_all_down: try)");
+    }
+}
+
+void print_ring(const state::Group& group, const std::string& key, const LiveState* live) {
     const std::uint32_t hash = base::crc32(key);
     const policy::KetamaRing::Point& first = group.ring.points()[group.ring.lookup(hash)];
     print("crc32", hex(hash));
     print("point", hex(first.hash));
     const config::Server& owner = *group.servers[first.server].config;
-    if (is_out(owner)) {
-        print("owner", owner.text + state_of(owner));
+    if (live == nullptr) {
+        if (is_out(owner)) {
+            print("owner", owner.text + state_of(owner));
+        }
+        std::vector<policy::SmoothWeight> weights(group.servers.size());
+        print_servers(group, GroupAsConfigured(group, weights), hash);
+        return;
     }
-    std::vector<policy::SmoothWeight> weights(group.servers.size());
-    policy::SelectionMemory memory;
-    policy::Selection<GroupAsConfigured> selection({group, weights}, hash, memory);
-    print("server", next_server(group, selection));
-    print("if down", next_server(group, selection));
+    const std::vector<const LiveServer*> servers = servers_of(group, *live);
+    print("owner", with_reason(owner, *servers[first.server]));
+    print_absent(group, servers);
+    std::vector<policy::SmoothWeight> weights(group.peers.size());
+    print_servers(group, GroupLive(group, servers, weights), hash);
 }
 
 void print_route(const state::Site& site, const std::optional<Key>& key,
-                 const std::string& argument) {
+                 const std::string& argument, const LiveState* live) {
     const config::Site& config = *site.config;
     print("argument", argument);
     print("site", config.name);
@@ -177,18 +260,23 @@ void print_route(const state::Site& site, const std::optional<Key>& key,
         print("server", config.balance.method == config::BalanceMethod::least_conn
                             ? "any: least_conn picks the one with the fewest requests in progress"
                             : "any: round_robin takes them in turn");
+        if (live != nullptr) {
+            print_absent(site.default_group(), servers_of(site.default_group(), *live));
+        }
         return;
     }
     print("source", key->source);
     if (!key->text.empty()) {
         print("key", key->text);
-        print_ring(site.default_group(), key->text);
+        print_ring(site.default_group(), key->text, live);
+    } else if (live != nullptr) {
+        print_absent(site.default_group(), servers_of(site.default_group(), *live));
     }
 }
 
 // Prints the answer, or the error to standard error.
 bool answer(const state::Site& site, const RouteOptions& options, const std::string& argument,
-            bool is_first) {
+            bool is_first, const LiveState* live) {
     const config::Site& config = *site.config;
     std::optional<Key> key;  // none without a ring
     if (config.balance.method == config::BalanceMethod::ketama) {
@@ -201,17 +289,67 @@ bool answer(const state::Site& site, const RouteOptions& options, const std::str
         return false;
     }
     std::fputs(is_first ? "" : "\n", stdout);
-    print_route(site, key, argument);
+    print_route(site, key, argument, live);
     return true;
+}
+
+struct Running {
+    std::shared_ptr<const config::Config> config;
+    std::optional<LiveState> state;
+};
+
+// What a daemon serves with, and the state of its servers, of one moment; nullopt, and said why, if
+// it does not say.
+std::optional<Running> ask_running(const std::string& socket) {
+    constexpr int kMostReloads = 16;  // between the two answers
+    for (int i = 0; i < kMostReloads; ++i) {
+        const auto first = get_from_daemon(socket, "/status");
+        auto read = first ? load_running(socket) : std::nullopt;
+        const auto last = read ? get_from_daemon(socket, "/status") : std::nullopt;
+        if (!last) {
+            return std::nullopt;
+        }
+        boost::system::error_code error;
+        const auto before = boost::json::parse(*first, error);
+        const auto after = boost::json::parse(*last, error);
+        if (error || !before.is_object() || !after.is_object() || !read->ok()) {
+            complain("what answers at " + socket + " is no s3gate of this version");
+            return std::nullopt;
+        }
+        LiveState state(after.get_object());
+        if (LiveState(before.get_object()).generation() == state.generation()) {
+            return Running{std::make_shared<const config::Config>(std::move(read->config)),
+                           std::move(state)};
+        }
+    }
+    complain("the daemon at " + socket + " is reloading all the time");
+    return std::nullopt;
+}
+
+// Says why where it returns another code than kExitOk.
+int find_config(const std::string& file, const RouteOptions& options, Running& out) {
+    if (!options.is_live) {
+        out.config = load_or_report(file, stderr);
+        return out.config ? control::kExitOk : control::kExitConfig;
+    }
+    const std::string socket = options.socket.empty() ? daemon_socket(file) : options.socket;
+    auto running = socket.empty() ? std::nullopt : ask_running(socket);
+    if (!running) {
+        return kExitUnreachable;
+    }
+    out = std::move(*running);
+    return control::kExitOk;
 }
 
 }  // namespace
 
 int run_route(const std::string& file, const RouteOptions& options) {
-    const std::shared_ptr<const config::Config> config = load_or_report(file, stderr);
-    if (!config) {
-        return control::kExitConfig;
+    Running running;
+    if (const int code = find_config(file, options, running); code != control::kExitOk) {
+        return code;
     }
+    const std::shared_ptr<const config::Config>& config = running.config;
+    const LiveState* const live = running.state ? &*running.state : nullptr;
     if (options.ip && !base::IpAddress::parse(*options.ip)) {
         complain("--ip " + *options.ip + " is no address");
         return control::kExitFailure;
@@ -226,7 +364,8 @@ int run_route(const std::string& file, const RouteOptions& options) {
     // Builds the same rings as the daemon; they need no name resolution.
     state::Board board(1);
     state::SlotDirectory directory(board);
-    const auto snapshot = state::build_snapshot(config, {}, directory);
+    const auto snapshot = state::build_snapshot(
+        config, live == nullptr ? state::Resolution() : live->names(), directory);
     std::size_t answers = 0;
     bool are_all_answered = true;
     for (const std::string& argument : options.arguments) {
@@ -234,7 +373,7 @@ int run_route(const std::string& file, const RouteOptions& options) {
             if (!is_wanted(*site.config)) {
                 continue;
             }
-            if (answer(site, options, argument, answers == 0)) {
+            if (answer(site, options, argument, answers == 0, live)) {
                 ++answers;
             } else {
                 are_all_answered = false;

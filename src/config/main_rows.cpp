@@ -3,6 +3,7 @@
 
 #include "main_reader.hpp"
 #include "row.hpp"
+#include "s3gate/config/log_level.hpp"
 
 namespace s3gate::config {
 
@@ -29,13 +30,9 @@ const auto kRows = std::to_array<Row<Config>>({
     {"main.log", section<&Config::log>("a mapping such as {level: info}"),
      "messages of the daemon about itself"},
     {"main.log.level",
-     unless(is_above_error,
-            choice<&Config::log, &Log::level>(
-                {{"debug", LogLevel::debug},
-                 {"info", LogLevel::info},
-                 {"warn", LogLevel::warn},
-                 {"error", LogLevel::error}},
-                {{"warning", "warn"}, {"err", "error"}, {"notice", "info"}, {"trace", "debug"}})),
+     unless(is_above_error, choice<&Config::log, &Log::level>(
+                                {kLogLevels.begin(), kLogLevels.end()},
+                                {kLogLevelSynonyms.begin(), kLogLevelSynonyms.end()})),
      "the least important message that is written. Words of syslog and nginx are taken: `warning` "
      "is `warn`, `err` is `error`, `notice` is `info`"},
     {"main.log.target",

@@ -9,10 +9,14 @@
 #include <boost/json/serialize.hpp>
 #include <boost/system/error_code.hpp>
 #include <exception>
+#include <span>
 #include <utility>
 
+#include "client_surveys.hpp"
 #include "metrics_text.hpp"
+#include "s3gate/base/text.hpp"
 #include "s3gate/config/duration.hpp"
+#include "s3gate/config/log_level.hpp"
 #include "s3gate/control/findings_json.hpp"
 
 namespace s3gate::control {
@@ -22,33 +26,57 @@ namespace asio = boost::asio;
 namespace json = boost::json;
 using Kind = AdminCall::Kind;
 
-// Bounds of reload's `confirm`: an operator needs time to confirm, and must still remember the
-// reload.
-constexpr base::Duration kShortestConfirm = std::chrono::seconds{1};
-constexpr base::Duration kLongestConfirm = std::chrono::hours{24};
+// Bounds of reload's `confirm` and log-level's `for`: an operator needs time to confirm or to look,
+// and must still remember the command.
+constexpr base::Duration kShortestTime = std::chrono::seconds{1};
+constexpr base::Duration kLongestTime = std::chrono::hours{24};
+
+// Ends a change of the level.
+constexpr std::string_view kDefaultLevel = "default";
+
+enum class Who : std::uint8_t {
+    anybody,    // also at admin.listen
+    of_socket,  // who may connect to the control socket
+    operators,  // those of them who may command
+};
+
+enum class Method : std::uint8_t { get, post };
 
 struct Path {
     std::string_view name;
     Kind kind;
-    bool is_command;  // for those that may command only
-    bool takes_post = is_command;
+    Who who;
+    Method method = who == Who::operators ? Method::post : Method::get;
 };
 
+// The rows of a name that has several follow each other.
 constexpr auto kPaths = std::to_array<Path>({
-    {"/status", Kind::status, false},
-    {"/healthz", Kind::health, false},
-    {"/metrics", Kind::metrics, false},
-    {"/config", Kind::config, true, false},  // it holds the salts
-    {"/reload", Kind::reload, true},
-    {"/confirm", Kind::confirm, true},
-    {"/upgrade", Kind::upgrade, true},
-    {"/standby", Kind::standby, true},
-    {"/active", Kind::active, true},
+    {"/status", Kind::status, Who::anybody},
+    {"/healthz", Kind::health, Who::anybody},
+    {"/metrics", Kind::metrics, Who::anybody},
+    {"/connections", Kind::connections, Who::of_socket},  // it holds addresses and names of objects
+    {"/log-level", Kind::log_level, Who::of_socket},
+    {"/log-level", Kind::set_log_level, Who::operators},
+    {"/config", Kind::config, Who::operators, Method::get},  // it holds the salts
+    {"/reload", Kind::reload, Who::operators},
+    {"/confirm", Kind::confirm, Who::operators},
+    {"/upgrade", Kind::upgrade, Who::operators},
+    {"/standby", Kind::standby, Who::operators},
+    {"/active", Kind::active, Who::operators},
 });
+using Rows = std::span<const Path>;
+
+Rows rows_of(std::string_view name) {
+    const auto* const begin = std::ranges::find(kPaths, name, &Path::name);
+    const auto* const end =
+        std::find_if(begin, kPaths.end(), [name](const Path& path) { return path.name != name; });
+    return {begin, end};
+}
 
 // True if its answer may take long.
 bool is_slow(Kind kind) {
-    return kind == Kind::reload || kind == Kind::upgrade || kind == Kind::config;
+    return kind == Kind::reload || kind == Kind::upgrade || kind == Kind::config ||
+           kind == Kind::connections;
 }
 
 // True for a command that takes long and logs its own outcome.
@@ -60,11 +88,17 @@ std::string line_of(const json::object& object) {
     return json::serialize(object) + "\n";
 }
 
-AdminAnswer refuse_method(const Path& path, Rights rights) {
-    const bool takes_post = path.takes_post && rights != Rights::only_look;
-    AdminAnswer out = admin_error(
-        405, std::string(path.name) + " takes " + (takes_post ? "POST" : "GET and HEAD"));
-    out.allow = takes_post ? "POST" : "GET, HEAD";
+AdminAnswer refuse_method(Rows rows, Rights rights) {
+    const auto takes = [&](Method method) {
+        return std::ranges::find(rows, method, &Path::method) != rows.end();
+    };
+    const bool takes_post = rights != Rights::only_look && takes(Method::post);
+    const bool takes_get = takes(Method::get);
+    const char* const words = !takes_post ? "GET and HEAD"
+                              : takes_get ? "GET, HEAD and POST"
+                                          : "POST";
+    AdminAnswer out = admin_error(405, std::string(rows.front().name) + " takes " + words);
+    out.allow = !takes_post ? "GET, HEAD" : takes_get ? "GET, HEAD, POST" : "POST";
     return out;
 }
 
@@ -97,6 +131,79 @@ std::variant<AdminCall, AdminAnswer> health_call(std::string_view query) {
     return call;
 }
 
+std::variant<AdminCall, AdminAnswer> connections_call(std::string_view query) {
+    constexpr std::string_view kClient = "client=";
+    constexpr std::string_view kLimit = "limit=";
+    AdminCall call{.kind = Kind::connections, .clients = {.limit = ClientSurveys::kUsualLimit}};
+    while (!query.empty()) {
+        const std::string_view parameter = query.substr(0, query.find('&'));
+        query.remove_prefix(std::min(parameter.size() + 1, query.size()));
+        if (parameter.starts_with(kClient)) {
+            call.clients.clients = base::Cidr::parse(parameter.substr(kClient.size()));
+            if (!call.clients.clients) {
+                return admin_error(400, "client takes an address or a block such as 10.0.0.0/8");
+            }
+        } else if (parameter.starts_with(kLimit)) {
+            const auto limit = base::parse_decimal(parameter.substr(kLimit.size()));
+            if (!limit || *limit == 0 || *limit > ClientSurveys::kMostReports) {
+                return admin_error(400,
+                                   "limit takes 1…" + std::to_string(ClientSurveys::kMostReports));
+            }
+            call.clients.limit = static_cast<std::size_t>(*limit);
+        } else {
+            return admin_error(400, "/connections takes client=CIDR and limit=N");
+        }
+    }
+    return call;
+}
+
+// A time within the bounds, or why it is none.
+std::variant<base::Duration, AdminAnswer> time_of(const std::string& name, std::string_view text,
+                                                  base::Duration shortest, base::Duration longest) {
+    const auto parsed = config::parse_duration(text);
+    if (!parsed.value) {
+        return admin_error(400, name + ": " + parsed.error);
+    }
+    if (*parsed.value < shortest || *parsed.value > longest) {
+        return admin_error(400, name + ": " + std::string(text) + " is not within " +
+                                    config::print_duration(shortest) + "…" +
+                                    config::print_duration(longest));
+    }
+    return *parsed.value;
+}
+
+std::variant<AdminCall, AdminAnswer> log_level_call(std::string_view body) {
+    constexpr const char* kForm = R"(/log-level takes {"level": "debug"} or {"level": "debug", )"
+                                  R"("for": "10m"})";
+    AdminCall call{.kind = Kind::set_log_level};
+    boost::system::error_code error;
+    const json::value value = json::parse(body, error);
+    const json::object* const object = error ? nullptr : value.if_object();
+    const json::value* const level = object == nullptr ? nullptr : object->if_contains("level");
+    const json::value* const time = object == nullptr ? nullptr : object->if_contains("for");
+    if (level == nullptr || !level->is_string() || (time != nullptr && !time->is_string()) ||
+        object->size() != (time == nullptr ? 1 : 2)) {
+        return admin_error(400, kForm);
+    }
+    const std::string_view word = level->get_string();
+    call.level.level = config::parse_log_level(word);
+    if (!call.level.level && word != kDefaultLevel) {
+        return admin_error(400, "the level is debug, info, warn, error or default");
+    }
+    if (time == nullptr) {
+        return call;
+    }
+    if (!call.level.level) {
+        return admin_error(400, "for belongs to a level, not to default");
+    }
+    const auto limit = time_of("for", time->get_string(), kShortestTime, kLongestTime);
+    if (const auto* const refusal = std::get_if<AdminAnswer>(&limit)) {
+        return *refusal;
+    }
+    call.level.time = std::get<base::Duration>(limit);
+    return call;
+}
+
 std::variant<AdminCall, AdminAnswer> reload_call(std::string_view body) {
     constexpr const char* kForm = R"(/reload takes nothing or {"confirm": "60s"})";
     AdminCall call{.kind = Kind::reload};
@@ -117,16 +224,11 @@ std::variant<AdminCall, AdminAnswer> reload_call(std::string_view body) {
     if (text == nullptr) {
         return admin_error(400, kForm);
     }
-    const auto parsed = config::parse_duration(*text);
-    if (!parsed.value) {
-        return admin_error(400, "confirm: " + parsed.error);
+    const auto limit = time_of("confirm", *text, kShortestTime, kLongestTime);
+    if (const auto* const refusal = std::get_if<AdminAnswer>(&limit)) {
+        return *refusal;
     }
-    if (*parsed.value < kShortestConfirm || *parsed.value > kLongestConfirm) {
-        return admin_error(400, "confirm: " + std::string(*text) + " is not within " +
-                                    config::print_duration(kShortestConfirm) + "…" +
-                                    config::print_duration(kLongestConfirm));
-    }
-    call.confirm_in = parsed.value;
+    call.confirm_in = std::get<base::Duration>(limit);
     return call;
 }
 
@@ -180,6 +282,16 @@ asio::awaitable<AdminAnswer> command(AdminCall call, Asker asker, Commands& comm
     co_return answer_to(outcome);
 }
 
+// What is done logs itself, whatever the new level is.
+AdminAnswer set_log_level(LogLevelChange change, const Asker& asker, Commands& commands) {
+    change.asker = asker.name;
+    const CommandOutcome outcome = commands.set_log_level(change);
+    if (!outcome.is_done) {
+        spdlog::warn("{} (asked by {})", outcome.message, asker.name);
+    }
+    return answer_to(outcome);
+}
+
 asio::awaitable<AdminAnswer> carry_out(AdminCall call, Asker asker, Commands& commands) {
     if (call.kind == Kind::status) {
         co_return AdminAnswer{.body = line_of(commands.status())};
@@ -199,6 +311,16 @@ asio::awaitable<AdminAnswer> carry_out(AdminCall call, Asker asker, Commands& co
         spdlog::info("the configuration that serves is shown (asked by {})", asker.name);
         co_return AdminAnswer{.body = std::move(text), .type = "application/yaml"};
     }
+    if (call.kind == Kind::connections) {
+        std::string text = co_await commands.connections(call.clients);
+        co_return AdminAnswer{.body = std::move(text)};
+    }
+    if (call.kind == Kind::log_level) {
+        co_return AdminAnswer{.body = line_of(commands.log_level())};
+    }
+    if (call.kind == Kind::set_log_level) {
+        co_return set_log_level(std::move(call.level), asker, commands);
+    }
     co_return co_await command(call, std::move(asker), commands);
 }
 
@@ -213,25 +335,32 @@ AdminAnswer admin_error(unsigned status, std::string_view message) {
 std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights rights) {
     const std::size_t mark = std::min(request.target.find('?'), request.target.size());
     const std::string_view query = request.target.substr(std::min(mark + 1, request.target.size()));
-    const auto* const path = std::ranges::find(kPaths, request.target.substr(0, mark), &Path::name);
-    if (path == kPaths.end()) {
+    const Rows rows = rows_of(request.target.substr(0, mark));
+    if (rows.empty()) {
         return admin_error(404, "there is no such path");
     }
     const bool is_look = request.method == "GET" || request.method == "HEAD";
-    const bool is_allowed =
-        path->takes_post ? request.method == "POST" && rights != Rights::only_look : is_look;
-    if (path->is_command && rights == Rights::only_look && is_look) {
-        return admin_error(404, std::string(path->name) + " is for the control socket only");
+    if (rows.front().who != Who::anybody && rights == Rights::only_look && is_look) {
+        return admin_error(404, std::string(rows.front().name) + " is for the control socket only");
     }
-    if (!is_allowed) {
-        return refuse_method(*path, rights);
+    const auto path = std::ranges::find_if(rows, [&](const Path& row) {
+        return row.method == Method::get ? is_look
+                                         : request.method == "POST" && rights != Rights::only_look;
+    });
+    if (path == rows.end()) {
+        return refuse_method(rows, rights);
     }
-    if (path->is_command && rights != Rights::command) {
-        return admin_error(403, std::string(path->takes_post ? "commands are taken from"
-                                                             : "the configuration is shown to") +
-                                    " root, the daemon's user and admin.operators only");
+    if (path->who == Who::operators && rights != Rights::command) {
+        return admin_error(
+            403, std::string(path->method == Method::post ? "commands are taken from"
+                                                          : "the configuration is shown to") +
+                     " root, the daemon's user and admin.operators only");
     }
     switch (path->kind) {
+        case Kind::connections:
+            return connections_call(query);
+        case Kind::set_log_level:
+            return log_level_call(request.body);
         case Kind::health:
             return health_call(query);
         case Kind::reload:

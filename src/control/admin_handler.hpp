@@ -54,6 +54,9 @@ struct AdminCall {
         status,
         health,
         metrics,
+        connections,
+        log_level,
+        set_log_level,
         config,
         reload,
         confirm,
@@ -64,6 +67,8 @@ struct AdminCall {
     Kind kind = Kind::status;
     HealthQuestion question = {};                   // of health
     std::optional<base::Duration> confirm_in = {};  // of reload
+    proxy::ClientSurvey::Question clients = {};     // of connections
+    LogLevelChange level = {};                      // of set_log_level
 };
 
 // What the request asks for, or the answer that refuses it.
@@ -71,8 +76,8 @@ std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights r
 
 class AdminHandler {
   public:
-    // Reloads and looks at the configuration under way at a time; one more gets 503. All other
-    // requests are answered at once, so their number needs no bound.
+    // Reloads and looks at the configuration or the clients under way at a time; one more gets 503.
+    // All other requests are answered at once, so their number needs no bound.
     static constexpr std::size_t kMostSlow = 64;
 
     // `commands` must outlive the answers.

@@ -10,6 +10,7 @@
 
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
+#include "s3gate/proxy/client_survey.hpp"
 
 namespace s3gate::control {
 
@@ -40,6 +41,13 @@ struct HealthQuestion {
     bool is_live = false;
 };
 
+// A change of the level of the operational log.
+struct LogLevelChange {
+    std::optional<config::LogLevel> level;    // nullopt: the configuration's again
+    std::optional<base::Duration> time = {};  // afterwards the configuration's again
+    std::string asker;                        // for the log
+};
+
 class Commands {
   public:
     Commands() = default;
@@ -62,9 +70,13 @@ class Commands {
     // once it serves. Returns the outcome and logs it. Must not block.
     virtual boost::asio::awaitable<CommandOutcome> upgrade() = 0;
 
+    // Returns the outcome and logs it.
+    virtual CommandOutcome set_log_level(const LogLevelChange& change) = 0;
+
     // These change nothing and return at once.
     virtual boost::json::object status() = 0;
     virtual HealthVerdict health(HealthQuestion question) = 0;
+    virtual boost::json::object log_level() = 0;
 
     // The metrics in Prometheus' text format; nullopt if another process has to be asked, or too
     // many ask. Changes nothing and does not block.
@@ -73,6 +85,10 @@ class Commands {
     // The configuration that serves, as config::dump() has it: with its salts. Changes nothing and
     // does not block.
     virtual boost::asio::awaitable<std::string> configuration() = 0;
+    // The clients of all workers, as docs/operations.md has them. Changes nothing and does not
+    // block.
+    virtual boost::asio::awaitable<std::string> connections(
+        proxy::ClientSurvey::Question question) = 0;
 };
 
 }  // namespace s3gate::control

@@ -67,6 +67,7 @@ boost::json::object DaemonStatus::status() const {
         .generation = generation(),
         .names = sources_.names.status(base::Clock::now()),
         .old_processes = sources_.old_processes.reports(),
+        .log_level = sources_.log_level.status(),
         .uptime = std::chrono::duration_cast<base::Duration>(base::Clock::now() - started_at_),
         .now = std::chrono::system_clock::now(),
     };

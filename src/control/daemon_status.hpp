@@ -11,6 +11,7 @@
 #include "commands.hpp"
 #include "daemon_health.hpp"
 #include "deployment.hpp"
+#include "log_level.hpp"
 #include "metrics_text.hpp"
 #include "old_processes.hpp"
 #include "reloader.hpp"
@@ -33,6 +34,7 @@ class DaemonStatus {
         const state::Board& board;
         const std::vector<proxy::WorkerHandle>& workers;
         const OldProcesses& old_processes;
+        const LogLevelSwitch& log_level;
     };
 
     // Begins to call LifeSigns::look() regularly.

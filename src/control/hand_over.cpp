@@ -83,6 +83,15 @@ HandOver::Bucket bucket_of(const json::value& object) {
             object.at("full_at_ns").to_number<std::uint64_t>()};
 }
 
+HandOver::LogLevel log_level_of(const json::value& object) {
+    HandOver::LogLevel out{text_at(object, "level"), text_at(object, "configured"), {}};
+    if (!object.at("left_ms").is_null()) {
+        out.left = base::Duration(
+            std::max<std::int64_t>(object.at("left_ms").to_number<std::int64_t>(), 0));
+    }
+    return out;
+}
+
 BoundSocket socket_of(const json::value& object) {
     const auto address = base::SocketAddress::parse(text_at(object, "address"));
     return {address.value(), object.at("inode").to_number<std::uint64_t>()};
@@ -105,6 +114,8 @@ bool take(const json::object& line, HandOver& state) {
         }
     } else if (const json::value* const standby = line.if_contains("standby")) {
         state.is_on_standby = standby->as_bool();
+    } else if (const json::value* const level = line.if_contains("log_level")) {
+        state.log_level = log_level_of(*level);
     } else if (const json::value* const closing = line.if_contains("closing")) {
         state.closing.push_back(socket_of(*closing));
     } else if (const json::value* const pid = line.if_contains("pid")) {
@@ -135,6 +146,14 @@ std::string text_of(const HandOver& state) {
     append_line(text, "pid", state.pid);
     append_line(text, "unit", json_text(state.unit));
     append_line(text, "standby", state.is_on_standby);
+    if (state.log_level) {
+        const auto& left = state.log_level->left;
+        json::object level;
+        level["level"] = json_text(state.log_level->level);
+        level["configured"] = json_text(state.log_level->configured);
+        level["left_ms"] = left ? json::value(left->count()) : json::value();
+        append_line(text, "log_level", std::move(level));
+    }
     for (const auto& [host, addresses] : state.names) {
         json::object name;
         name["host"] = json_text(host);

@@ -38,6 +38,14 @@ struct HandOver {
         bool operator==(const Bucket&) const = default;
     };
 
+    // The level of the operational log that an operator has set.
+    struct LogLevel {
+        std::string level;
+        std::string configured;              // log.level
+        std::optional<base::Duration> left;  // nullopt: it does not end by itself
+        bool operator==(const LogLevel&) const = default;
+    };
+
     std::string version;
     pid_t pid = 0;
     // The settings of the unit in which the service was started, as Lineage::unit has them.
@@ -48,6 +56,7 @@ struct HandOver {
     std::vector<std::string> processes;
     state::Resolution names;
     bool is_on_standby = false;
+    std::optional<LogLevel> log_level;
     // Listening sockets without use, here or in an earlier process, which close soon.
     std::vector<BoundSocket> closing;
 };

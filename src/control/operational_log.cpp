@@ -14,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "s3gate/config/log_level.hpp"
 #include "s3gate/observe/access_log.hpp"
 #include "s3gate/observe/journal.hpp"
 
@@ -159,9 +160,11 @@ class OperationalLog::Sink final : public spdlog::sinks::base_sink<std::mutex> {
 };
 
 OperationalLog::OperationalLog(const config::Log& config)
-    : target_(config.target), sink_(std::make_shared<Sink>(open_log_target(config.target))) {
+    : target_(config.target),
+      configured_(config.level),
+      sink_(std::make_shared<Sink>(open_log_target(config.target))) {
     spdlog::set_default_logger(std::make_shared<spdlog::logger>("s3gate", sink_));
-    apply(config);
+    apply();
 }
 
 OperationalLog::~OperationalLog() {
@@ -169,9 +172,18 @@ OperationalLog::~OperationalLog() {
 }
 
 // The logger stays the same object: other threads use it without a lock.
-void OperationalLog::apply(const config::Log& config) const {
+void OperationalLog::apply() const {
     spdlog::set_pattern(sink_->is_journal() ? kJournalPattern : kPattern);
-    spdlog::set_level(level_of(config.level));
+    spdlog::set_level(level_of(overridden_.value_or(configured_)));
+}
+
+void OperationalLog::override_level(std::optional<config::LogLevel> level) {
+    overridden_ = level;
+    apply();
+}
+
+void OperationalLog::announce(const std::string& message) {
+    sink_->log({"s3gate", spdlog::level::info, message});
 }
 
 void OperationalLog::reopen() {
@@ -185,7 +197,16 @@ std::shared_ptr<observe::LogWriter> OperationalLog::use(
         target_ = config.target;
         old = sink_->exchange_writer(std::move(writer));
     }
-    apply(config);
+    const bool is_over = overridden_ && config.level != configured_;
+    configured_ = config.level;
+    if (is_over) {
+        overridden_.reset();
+    }
+    apply();
+    if (is_over) {
+        announce("log level " + std::string(config::word_of(configured_)) +
+                 ": the configuration has another log.level now, which ends `log-level`");
+    }
     return old;
 }
 

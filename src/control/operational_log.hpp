@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "s3gate/config/model.hpp"
@@ -34,11 +35,21 @@ class OperationalLog {
     std::shared_ptr<observe::LogWriter> use(const config::Log& config,
                                             std::shared_ptr<observe::LogWriter> writer);
 
+    // While a level is set, it holds in place of the configuration's. A configuration with another
+    // level than before ends that. Control thread, as use().
+    void override_level(std::optional<config::LogLevel> level);
+    std::optional<config::LogLevel> overridden() const { return overridden_; }
+    config::LogLevel configured() const { return configured_; }
+    // Writes an `info` message, whatever the level.
+    void announce(const std::string& message);
+
   private:
     class Sink;
-    void apply(const config::Log& config) const;
+    void apply() const;
 
     std::string target_;
+    config::LogLevel configured_;
+    std::optional<config::LogLevel> overridden_;
     std::shared_ptr<Sink> sink_;
 };
 

@@ -107,6 +107,21 @@ CommandOutcome Server::Impl::active() {
     return phase == Phase::handed_over ? ask_again() : daemon_status->active();
 }
 
+// A successor that starts has been told of the level already.
+CommandOutcome Server::Impl::set_log_level(const LogLevelChange& change) {
+    if (phase == Phase::handed_over) {
+        return ask_again();
+    }
+    if (reloader->running() == "upgrade") {
+        return {.is_done = false, .message = "log level refused: an upgrade is running; ask again"};
+    }
+    return log_level_switch->change(change);
+}
+
+boost::json::object Server::Impl::log_level() {
+    return log_level_switch->status();
+}
+
 boost::json::object Server::Impl::status() {
     return daemon_status->status();
 }
@@ -128,6 +143,10 @@ asio::awaitable<std::string> Server::Impl::configuration() {
     // Named: GCC 12 destroys a temporary with captures twice within co_await (PR 99576).
     const auto print = [config = deployment->snapshot()->config] { return config::dump(*config); };
     co_return co_await in_background(print);
+}
+
+asio::awaitable<std::string> Server::Impl::connections(proxy::ClientSurvey::Question question) {
+    return client_surveys->ask(std::move(question));
 }
 
 Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks, Sockets sockets,

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "admin_listeners.hpp"
+#include "client_surveys.hpp"
 #include "commands.hpp"
 #include "control_socket.hpp"
 #include "counter_report.hpp"
@@ -29,6 +30,7 @@
 #include "growth_warning.hpp"
 #include "hand_over.hpp"
 #include "health_checker.hpp"
+#include "log_level.hpp"
 #include "metrics.hpp"
 #include "name_service.hpp"
 #include "operational_log.hpp"
@@ -68,10 +70,13 @@ struct Server::Impl final : Commands {
     asio::awaitable<CommandOutcome> upgrade() override;
     CommandOutcome standby() override;
     CommandOutcome active() override;
+    CommandOutcome set_log_level(const LogLevelChange& change) override;
     boost::json::object status() override;
     HealthVerdict health(HealthQuestion question) override;
     asio::awaitable<std::optional<std::string>> metrics() override;
+    boost::json::object log_level() override;
     asio::awaitable<std::string> configuration() override;
+    asio::awaitable<std::string> connections(proxy::ClientSurvey::Question question) override;
 
     // The start, in this order (server_start.cpp)
     void open_log();
@@ -181,6 +186,8 @@ struct Server::Impl final : Commands {
     std::vector<std::unique_ptr<proxy::WorkerThread>> workers;
     bool are_running = false;
 
+    std::unique_ptr<LogLevelSwitch> log_level_switch;
+    std::unique_ptr<ClientSurveys> client_surveys;
     std::unique_ptr<DaemonStatus> daemon_status;
     std::unique_ptr<Metrics> metrics_page;
     std::optional<Operators> first_operators;  // until the command socket is made

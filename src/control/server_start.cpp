@@ -164,16 +164,22 @@ void Server::Impl::build_services() {
         Succession::Parts{
             context, lineage, *board, *clients, *deployment, *names,
             [this] { return obstacle_to_upgrade(); },
-            [this] { return daemon_status->is_on_standby(); }, [this] { become_main(); },
+            [this] { return daemon_status->is_on_standby(); },
+            [this] { return log_level_switch->hand_over(); }, [this] { become_main(); },
             [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
             [this] { deployment->reopen_logs(); },
             [this](int pid, const std::set<std::string>& unused) { hand_over_to(pid, unused); },
             [this](std::string_view command) { on_link_command(command); },
             [this] { lose_successor(); }},
         inherited.processes);
+    log_level_switch = std::make_unique<LogLevelSwitch>(context, *log);
+    log_level_switch->restore(inherited.log_level);
+    client_surveys =
+        std::make_unique<ClientSurveys>(context, shared.workers, succession->old_processes());
     daemon_status = std::make_unique<DaemonStatus>(
-        context, DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board,
-                                       shared.workers, succession->old_processes()});
+        context,
+        DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers,
+                              succession->old_processes(), *log_level_switch});
     metrics_page = std::make_unique<Metrics>([this] { return daemon_status->metrics(board); });
     admin_listeners = std::make_unique<AdminListeners>(context, *this, shared.hostname);
     before = lineage.predecessor ? std::optional(inherited.pid) : std::nullopt;

@@ -228,6 +228,7 @@ json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& clu
     out["connections"] = board.connections();
     out["workers"] = workers_of(board);
     out["old_processes"] = json_of(facts.old_processes);
+    out["log_level"] = facts.log_level;
     out["names"] = names_of(facts.names);
     out["sites"] = json_of(cluster);
     out["counters"] = counters_of(board);

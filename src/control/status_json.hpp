@@ -43,6 +43,7 @@ struct DaemonFacts {
     GenerationFacts generation = {};
     std::vector<NameStatus> names = {};
     std::vector<OldProcessReport> old_processes = {};
+    boost::json::object log_level = {};  // as LogLevelSwitch::status() has it
     base::Duration uptime{};
     std::chrono::system_clock::time_point now{};
 };

@@ -299,6 +299,7 @@ asio::awaitable<SuccessorPlan> Succession::plan() {
     state.unit = parts_.lineage.unit;
     state.names = parts_.names.addresses();
     state.is_on_standby = was_on_standby_;
+    state.log_level = parts_.log_level();
     state.closing = parts_.deployment.closing_sockets();
     for (const OldProcessReport& old : old_processes_.reports()) {
         state.processes.push_back(text_of(old));

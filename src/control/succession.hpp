@@ -44,6 +44,7 @@ class Succession {
         // The reason why no upgrade is possible now; empty if one is.
         std::function<std::string()> obstacle;
         std::function<bool()> is_on_standby;
+        std::function<std::optional<HandOver::LogLevel>()> log_level;
         // The service manager takes this process for its own.
         std::function<void()> on_main;
         // An operator's last command to the process before.

@@ -68,6 +68,13 @@ class Attempts {
             attempt_->count_as(policy::AttemptClass::broken);
         }
     }
+    // True while the request waits for room at a server.
+    bool is_queued() const { return waiter_.has_value(); }
+    bool is_at_backend() const { return attempt_.has_value(); }
+    // True while bytes of the request go to the backend.
+    bool is_uploading() const {
+        return attempt_ && attempt_->is_uploading() && !attempt_->is_expect_pending();
+    }
     // Destroys the last attempt and its answer. Cuts its connection unless it was parked or closed.
     void drop_current() { attempt_.reset(); }
 

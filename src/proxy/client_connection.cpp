@@ -63,6 +63,7 @@ ClientConnection::ClientConnection(Worker& owner, const base::SocketAddress& pee
       peer(peer_address),
       source(peer_address),
       acceptor(came_through),
+      came(owner.reactor.now_point()),
       peer_ip(peer_address.ip()),
       source_ip(peer_ip) {}
 

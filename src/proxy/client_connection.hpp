@@ -15,6 +15,8 @@
 
 namespace s3gate::proxy {
 
+class Exchange;
+
 struct ClientConnection : ClientHook {
     ClientConnection(Worker& owner, const base::SocketAddress& peer_address,
                      Acceptor& came_through);
@@ -24,6 +26,8 @@ struct ClientConnection : ClientHook {
     const base::SocketAddress peer;  // other end of the TCP connection
     base::SocketAddress source;      // who connected: the peer, or whom the peer's header names
     Acceptor& acceptor;              // of the worker; lives as long as its clients
+    const base::TimePoint came;      // it was taken in
+    Exchange* exchange = nullptr;    // of its request in progress
     std::uint32_t requests = 0;
     std::uint32_t generation = 0;  // number of the one that let it in
     net::Tick idle_since = 0;      // set with awaits_request

@@ -11,10 +11,12 @@ Exchange::Exchange(Worker& worker, ClientConnection& client, base::TimePoint ask
       request_(context_, memory.request),
       response_(context_, request_, memory.response) {
     client.stream.set_observer(this);
+    client.exchange = this;
 }
 
 Exchange::~Exchange() {
     context_.client.stream.set_observer(nullptr);
+    context_.client.exchange = nullptr;
 }
 
 net::task<ClientFate> Exchange::run() {
@@ -121,6 +123,27 @@ void Exchange::on_stream_event() {
         // its whole timeout.
         context_.client.stream.interrupt_write();
     }
+}
+
+ClientState Exchange::state() const {
+    if (response_.is_tunnelling()) {
+        return ClientState::tunnel;
+    }
+    if (!is_serving_) {
+        return ClientState::reading_head;
+    }
+    if (response_.is_committed() || context_.record.status != 0) {
+        return ClientState::download;  // also of an answer of our own
+    }
+    if (attempts_ && attempts_->is_queued()) {
+        return ClientState::queued;
+    }
+    return attempts_ && attempts_->is_uploading() ? ClientState::upload
+                                                  : ClientState::waiting_for_backend;
+}
+
+bool Exchange::is_at_backend() const {
+    return attempts_ && attempts_->is_at_backend();
 }
 
 void Exchange::on_backend_down(std::uint32_t slot) {

@@ -11,6 +11,7 @@
 #include "exchange_context.hpp"
 #include "request.hpp"
 #include "response.hpp"
+#include "s3gate/proxy/client_survey.hpp"
 #include "source_header.hpp"
 
 namespace s3gate::proxy {
@@ -57,6 +58,20 @@ class Exchange final : public net::StreamObserver, public ActiveHook {
     bool is_serving() const { return is_serving_; }
     // True for a tunnel, which may never end by itself.
     bool is_tunnelling() const { return response_.is_tunnelling(); }
+
+    // For an operator who looks (survey_walk.hpp).
+    ClientState state() const;
+    // Complete but for what the end of the request adds.
+    const observe::RequestRecord& record() const { return context_.record; }
+    std::string_view client_text() const { return context_.identity.text(); }
+    // True while an attempt is made, or its answer is relayed.
+    bool is_at_backend() const;
+    // Bytes from and to the client so far, without heads.
+    struct Transfer {
+        std::uint64_t in = 0;
+        std::uint64_t out = 0;
+    };
+    Transfer transfer() const { return {response_.bytes_in(), response_.bytes_out()}; }
 
   private:
     Dispatch take_request();

@@ -50,6 +50,15 @@ class Response {
     // True if no retry may follow.
     bool is_committed() const { return is_committed_; }
     bool is_tunnelling() const { return tunnel_.has_value(); }
+    // Bytes of bodies, or in a tunnel, that came from the client and went to it so far.
+    std::uint64_t bytes_in() const {
+        return tunnel_ ? tunnel_->bytes_to_backend() : request_.body_received();
+    }
+    std::uint64_t bytes_out() const {
+        return tunnel_ ? tunnel_->bytes_to_client()
+               : down_ ? down_->payload_sent
+                       : context_.record.bytes_out;
+    }
     // For the log and our own answers; made on first use.
     std::string_view request_id();
     std::string_view backend_request_id() const { return memory_.backend_request_id; }

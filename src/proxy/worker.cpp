@@ -14,6 +14,7 @@
 #include "exchange.hpp"
 #include "s3gate/base/digest.hpp"
 #include "s3gate/policy/client_identity.hpp"
+#include "survey_walk.hpp"
 
 namespace s3gate::proxy {
 namespace {
@@ -486,7 +487,27 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Accep
     }
 }
 
+void Worker::answer(std::shared_ptr<ClientSurvey> survey) {
+    const bool is_walking = survey_ != nullptr;
+    survey_ = std::make_unique<SurveyWalk>(*this, std::move(survey));
+    if (!is_walking) {
+        continue_survey();
+    }
+}
+
+// A step in each round of the loop: requests go on in between.
+void Worker::continue_survey() {
+    if (survey_->step()) {
+        reactor.submit([this] { continue_survey(); });
+    } else {
+        survey_.reset();
+    }
+}
+
 void Worker::remove_client(ClientConnection& client) {
+    if (survey_) {
+        survey_->leave(client);
+    }
     clients_.erase(clients_.iterator_to(client));
     count_out(client);
     --client.acceptor.clients;

@@ -31,7 +31,9 @@
 namespace s3gate::proxy {
 
 struct ClientConnection;
+class ClientSurvey;
 class RoomWaiter;
+class SurveyWalk;
 
 // In the worker's list of all clients.
 using ClientHook = boost::intrusive::list_base_hook<boost::intrusive::tag<struct ClientTag>>;
@@ -45,6 +47,9 @@ inline constexpr net::Tick kDrainWaiting = 8;
 
 class Worker {
   public:
+    using Clients =
+        boost::intrusive::list<ClientConnection, boost::intrusive::base_hook<ClientHook>>;
+
     Worker(std::size_t worker_index, Shared& shared_state, const Publication& publication);
     ~Worker();
     Worker(const Worker&) = delete;
@@ -67,6 +72,8 @@ class Worker {
     void hurry();
     void drain();
     void stop();
+    // The answer to an earlier survey ends with this call.
+    void answer(std::shared_ptr<ClientSurvey> survey);
     // Any thread.
     bool is_finished() const { return finished_.load(std::memory_order_acquire); }
 
@@ -120,6 +127,7 @@ class Worker {
 
     // Figures for the end of the worker and for tests.
     std::size_t client_count() const { return clients_.size(); }
+    Clients& clients() { return clients_; }  // the last that came is the first
     std::size_t active_count() const { return exchanges_.active_count(); }
     std::size_t waiting_count() const { return waiting_count_; }
     std::size_t generation_users() const { return generation_->users; }
@@ -214,6 +222,7 @@ class Worker {
     // True if this worker accepts no more clients, so that it ends after the last one.
     bool is_at_end() const { return draining || handed_over; }
     void check_finished();
+    void continue_survey();
 
     WorkerLimits limits_;
     bool shows_access_keys_ = false;
@@ -221,7 +230,8 @@ class Worker {
     std::uint32_t bound_fell_in_ = 0;  // number of the generation that lowered limits_.connections
     std::unique_ptr<Generation> generation_;                    // the current one
     std::vector<std::unique_ptr<Generation>> old_generations_;  // those that still have users
-    boost::intrusive::list<ClientConnection, boost::intrusive::base_hook<ClientHook>> clients_;
+    Clients clients_;
+    std::unique_ptr<SurveyWalk> survey_;
     std::deque<WaitingQueue> waiting_;  // by cell of the group
     std::size_t waiting_count_ = 0;
     ExchangePool exchanges_{*this};

@@ -38,6 +38,11 @@ void WorkerHandle::post_room(state::CellId group, state::CellId room, std::size_
         [worker = worker_, group, room, hops] { worker->receive_room(group, room, hops); });
 }
 
+void WorkerHandle::post_survey(std::shared_ptr<ClientSurvey> survey) const {
+    worker_->reactor.submit(
+        [worker = worker_, survey = std::move(survey)] { worker->answer(survey); });
+}
+
 void WorkerHandle::post_announce_close() const {
     worker_->reactor.submit([worker = worker_] { worker->announce_close(); });
 }

@@ -16,7 +16,8 @@ void set_to_zero(Figures<Counter>& figures) {
 
 }  // namespace
 
-Board::Board(std::size_t workers, std::size_t slots, std::size_t groups, std::size_t sites) {
+Board::Board(std::size_t workers, std::size_t slots, std::size_t groups, std::size_t sites,
+             std::size_t servers) {
     workers_.reserve(workers);
     for (std::size_t i = 0; i < workers; ++i) {
         workers_.push_back(std::make_unique<Row>());
@@ -29,6 +30,7 @@ Board::Board(std::size_t workers, std::size_t slots, std::size_t groups, std::si
     add(CellKind::backend, slots);
     add(CellKind::group, groups);
     add(CellKind::site, sites);
+    add(CellKind::server, servers);
 }
 
 void Board::count_buckets(std::size_t most) {

@@ -44,7 +44,7 @@ struct SimulatedWorker::Parts {
 
     net::PipeBudget pipes{kPipes};
     state::ClientTable clients{1};
-    state::Board board{1, kSlots, kGroups, kSites};
+    state::Board board{1, kSlots, kGroups, kSites, kServers};
     proxy::Shared shared;
     std::unique_ptr<proxy::Worker> worker;
 };

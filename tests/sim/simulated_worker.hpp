@@ -35,6 +35,7 @@ class SimulatedWorker {
     static constexpr std::size_t kSlots = 32;
     static constexpr std::size_t kGroups = 2;
     static constexpr std::size_t kSites = 2;
+    static constexpr std::size_t kServers = kSlots;
 
     SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot, const WorkerSetup& setup);
     ~SimulatedWorker();  // checks that every descriptor and pipe was given back

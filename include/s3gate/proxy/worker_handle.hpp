@@ -12,6 +12,7 @@
 
 namespace s3gate::proxy {
 
+class ClientSurvey;
 class Listener;
 class Worker;
 struct Publication;
@@ -33,6 +34,9 @@ class WorkerHandle {
     // Hands over room at a server that another worker gave up; the room is still occupied. If no
     // request here can use it, the room passes on to up to `hops` further workers.
     void post_room(state::CellId group, state::CellId room, std::size_t hops) const;
+    // Fills the worker's part of the survey, some clients in each round of the loop. A survey that
+    // the worker has not finished yet gets no answer from it any more.
+    void post_survey(std::shared_ptr<ClientSurvey> survey) const;
     // Announces Connection: close in every answer from now on.
     void post_announce_close() const;
     // Stops accepting from `kept`, because a successor has these sockets too, and announces

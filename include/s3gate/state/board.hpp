@@ -47,7 +47,7 @@ class Board {
 
     // Starts with these numbers of cells, numbered from 0; add_cell() adds more.
     explicit Board(std::size_t workers, std::size_t slots = 0, std::size_t groups = 0,
-                   std::size_t sites = 0);
+                   std::size_t sites = 0, std::size_t servers = 0);
 
     // Number of cells. A slot is a backend's cell. Control thread only.
     std::size_t slot_count() const { return slots_.size(); }

@@ -269,6 +269,32 @@ def test_marks_and_standby_are_handed_over(serve, line):
     assert status["sites"][0]["groups"][0]["servers"][0]["addresses"][0]["marked"]
 
 
+def test_the_log_level_is_handed_over(serve, line):
+    """With the rest of its time, and not where log.level is another one now."""
+    daemon, _ = serve()
+    assert ctl(daemon, "log-level", "debug", "--for", "1h").returncode == 0
+    line.upgrade()
+    level = status_of(daemon)["log_level"]
+    assert level["level"] == "debug" and 3500 < level["ends_in_seconds"] <= 3600
+    daemon.write({**daemon.config, "log": {"level": "warn"}})
+    line.upgrade()
+    level = status_of(daemon)["log_level"]
+    assert level["level"] == "warn" and not level["changed"]
+
+
+def test_clients_of_old_processes_are_counted(serve, line):
+    daemon, _ = serve()
+    with daemon.client() as client:
+        client.request()
+        old = line.present
+        line.upgrade()
+        with daemon.client() as other:
+            other.request()
+            done = ctl(daemon, "connections")
+            assert f"1 more in the old process {old}" in done.stdout
+            assert len(done.stdout.splitlines()) == 3, done.stdout
+
+
 def test_a_client_has_no_second_burst(serve, line):
     """Its rate goes on with what it has used."""
     daemon, _ = serve(limits={"requests_per_client": {"rate": "1/m", "burst": 2}})

@@ -81,6 +81,44 @@ TEST(StatusText, IsMadeOfAlignedColumns) {
               "  requests  99\n");
 }
 
+TEST(ConnectionsText, IsOneTable) {
+    const json::object answer = json::parse(R"({
+      "more": 2, "silent_workers": [1], "old_processes": [{"pid": 123, "connections": 3}],
+      "connections": [
+        {"client": "192.0.2.7", "peer": "10.0.0.9:4711", "site": "s3", "listener": "0.0.0.0:9000",
+         "worker": 1, "age_ms": 61000, "requests": 12, "state": "download",
+         "request": {"age_ms": 120, "bytes_in": 0, "bytes_out": 400, "server": "n1:9000",
+                     "op": "GetObject", "method": "GET", "target": "/b/k\u001b[31m"}},
+        {"client": "192.0.2.8", "peer": "192.0.2.8:99", "site": "s3", "listener": "0.0.0.0:9000",
+         "worker": 0, "age_ms": 5, "requests": 0, "state": "idle", "request": null}]})")
+                                    .as_object();
+    EXPECT_EQ(connections_text(answer),
+              "CLIENT     PEER           SITE  LISTENER      WORKER  AGE   REQUESTS  STATE     FOR "
+              "    IN  "
+              "OUT  SERVER   OPERATION  REQUEST\n"
+              "192.0.2.7  10.0.0.9:4711  s3    0.0.0.0:9000  1       1 m   12        download  120 "
+              "ms  0   "
+              "400  n1:9000  GetObject  GET /b/k\\x1b[31m\n"
+              "192.0.2.8  192.0.2.8:99   s3    0.0.0.0:9000  0       5 ms  0         idle      -   "
+              "    -   "
+              "-    -        -          -\n"
+              "2 more; --limit shows more of them\n"
+              "3 more in the old process 123\n"
+              "without an answer of worker 1, which does not move\n");
+    EXPECT_THAT(connections_text({}), HasSubstr("no connection"));
+}
+
+TEST(LogLevelText, SaysWhatTheConfigurationSays) {
+    const auto text = [](const char* answer) {
+        return log_level_text(json::parse(answer).as_object());
+    };
+    EXPECT_EQ(text(R"({"level": "info", "configured": "info", "changed": false})"),
+              "log level info\n");
+    EXPECT_EQ(text(R"({"level": "debug", "configured": "info", "changed": true,
+                       "ends_in_seconds": 540})"),
+              "log level debug by command; log.level says info, again in 9 m\n");
+}
+
 // Another version of the daemon answers less, or something else.
 TEST(StatusText, TakesWhateverAnObjectHolds) {
     EXPECT_THAT(status_text({}), HasSubstr("s3gate ?"));

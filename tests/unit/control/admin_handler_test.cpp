@@ -39,6 +39,18 @@ class NotingCommands final : public Commands {
     boost::asio::awaitable<CommandOutcome> upgrade() override { co_return note("upgrade"); }
     CommandOutcome standby() override { return note("standby"); }
     CommandOutcome active() override { return note("active"); }
+    CommandOutcome set_log_level(const LogLevelChange& change) override {
+        return note("level " + std::to_string(static_cast<int>(change.level.value())) + " for " +
+                    (change.time ? std::to_string(change.time->count()) : "-") + " by " +
+                    change.asker);
+    }
+    boost::json::object log_level() override { return {{"level", "info"}}; }
+    boost::asio::awaitable<std::string> connections(
+        proxy::ClientSurvey::Question question) override {
+        note("connections " + std::to_string(question.limit) + " of " +
+             (question.clients ? question.clients->to_string() : "all"));
+        co_return "{}\n";
+    }
     boost::json::object status() override {
         note("status");
         return {{"phase", "serving"}};
@@ -144,6 +156,49 @@ TEST(AdminRoute, ShowsTheSaltsToThoseWhoMayCommandOnly) {
     EXPECT_EQ(std::get<AdminAnswer>(refused).allow, "GET, HEAD");
 }
 
+// The addresses of clients and the names of their objects are not for whoever may ask for a check.
+TEST(AdminRoute, ShowsTheClientsAtTheSocketOnly) {
+    EXPECT_EQ(status_of("GET", "/connections", Rights::look), 200U);
+    EXPECT_EQ(status_of("GET", "/connections", Rights::only_look), 404U);
+    EXPECT_EQ(status_of("POST", "/connections", Rights::command), 405U);
+    for (const char* query : {"?limit=0", "?limit=20001", "?limit=1x", "?limit=", "?client=",
+                              "?client=10.0.0.1/8", "?clients=10.0.0.1", "?limit=5&x"}) {
+        EXPECT_EQ(status_of("GET", std::string("/connections") + query, Rights::look), 400U)
+            << query;
+    }
+}
+
+TEST(AdminRoute, KnowsAPathWithAQuestionAndACommand) {
+    const auto status = [](const char* method, Rights rights) {
+        return status_of(method, "/log-level", rights, R"({"level": "debug"})");
+    };
+    EXPECT_EQ(status("GET", Rights::look), 200U);
+    EXPECT_EQ(status("HEAD", Rights::look), 200U);
+    EXPECT_EQ(status("POST", Rights::look), 403U);
+    EXPECT_EQ(status("POST", Rights::command), 200U);
+    EXPECT_EQ(status("GET", Rights::only_look), 404U);
+    EXPECT_EQ(status("POST", Rights::only_look), 405U);
+    const auto refused = route({"PUT", "/log-level", {}}, Rights::command);
+    EXPECT_EQ(std::get<AdminAnswer>(refused).allow, "GET, HEAD, POST");
+}
+
+TEST(AdminRoute, ReadsTheLevelAndItsTime) {
+    const auto change_of = [](const std::string& body) {
+        return std::get<AdminCall>(route({"POST", "/log-level", body}, Rights::command)).level;
+    };
+    EXPECT_EQ(change_of(R"({"level": "debug"})").level, config::LogLevel::debug);
+    EXPECT_EQ(change_of(R"({"level": "warning"})").level, config::LogLevel::warn);
+    EXPECT_EQ(change_of(R"({"level": "default"})").level, std::nullopt);
+    EXPECT_EQ(change_of(R"({"level": "info", "for": "10m"})").time, seconds{600});
+    for (const char* body :
+         {"", "{}", "[]", R"({"level": 1})", R"({"level": "loud"})", R"({"level": ""})",
+          R"({"for": "1m"})", R"({"level": "info", "for": 1})", R"({"level": "info", "for": "0"})",
+          R"({"level": "info", "for": "25h"})", R"({"level": "default", "for": "1m"})",
+          R"({"level": "info", "until": "1m"})"}) {
+        EXPECT_EQ(status_of("POST", "/log-level", Rights::command, body), 400U) << body;
+    }
+}
+
 TEST(AdminRoute, ReadsTheQuestionOfHealth) {
     const auto question_of = [](const std::string& query) {
         const auto routed = route({"GET", "/healthz" + query, {}}, Rights::look);
@@ -189,6 +244,23 @@ TEST(AdminAnswer, DoesWhatIsAsked) {
     EXPECT_EQ(ask(commands, {"GET", "/healthz?strict=1&live=1", {}}, Rights::look).status, 200U);
     EXPECT_THAT(commands.asked, ElementsAre("reload -", "confirm", "standby", "active", "status",
                                             "health strict live"));
+}
+
+TEST(AdminAnswer, TellsTheAskerToWhatLogsItself) {
+    NotingCommands commands;
+    EXPECT_EQ(
+        ask(commands, {"GET", "/connections?client=10.0.0.0/8&limit=7", {}}, Rights::look).body,
+        "{}\n");
+    EXPECT_EQ(ask(commands, {"GET", "/connections", {}}, Rights::look).status, 200U);
+    EXPECT_EQ(ask(commands, {"GET", "/log-level", {}}, Rights::look).body,
+              "{\"level\":\"info\"}\n");
+    const AdminRequest change{"POST", "/log-level", R"({"level": "debug", "for": "2s"})"};
+    EXPECT_EQ(ask(commands, change, Rights::command).status, 200U);
+    EXPECT_THAT(commands.asked,
+                ElementsAre("connections 7 of 10.0.0.0/8", "connections 1000 of all",
+                            "level 0 for 2000 by root, pid 1"));
+    commands.outcome.is_done = false;
+    EXPECT_EQ(ask(commands, change, Rights::command).status, 409U);
 }
 
 TEST(AdminAnswer, IsTheConfigurationAsItIsWritten) {

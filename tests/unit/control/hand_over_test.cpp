@@ -19,6 +19,7 @@ HandOver example() {
     HandOver state;
     state.version = "0.1.0";
     state.is_on_standby = true;
+    state.log_level = {"debug", "info", milliseconds{1500}};
     state.names["node1.lab"] = {*base::IpAddress::parse("10.0.0.1"),
                                 *base::IpAddress::parse("2001:db8::1")};
     state.closing.push_back({*base::SocketAddress::parse("[::1]:9000"), 4711});
@@ -36,6 +37,7 @@ TEST(HandOver, IsReadAsItWasWritten) {
     EXPECT_EQ(ignored, 0u);
     EXPECT_EQ(state.version, "0.1.0");
     EXPECT_TRUE(state.is_on_standby);
+    EXPECT_EQ(state.log_level, example().log_level);
     EXPECT_EQ(state.names, example().names);
     EXPECT_EQ(state.closing, example().closing);
     EXPECT_EQ(state.buckets, example().buckets);
