@@ -252,7 +252,8 @@ inline void AccessLine::write_outcome(Writer& out, const RequestRecord& record) 
     out.text(record.backend_request_id);
 }
 
-void name_operation(RequestFacts& record) {
+void name_operation(RequestRecord& record) {
+    record.operation = record.bucket = {};
     if (record.is_s3) {
         const s3::Path path = s3::path_of(record.target, record.host_bucket);
         record.operation = s3::operation_of(record.method, path, record.has_copy_source);

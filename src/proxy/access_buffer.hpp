@@ -21,6 +21,7 @@ class AccessBuffer {
     // does.
     std::uint64_t use(std::shared_ptr<observe::LogWriter> writer);
 
+    bool is_wanted() const { return writer_->enabled(); }
     // Adds a line, unless the log is off. `now` is the time of the current round. Returns the
     // number of dropped lines, usually 0.
     std::uint64_t add(const observe::RequestRecord& record, base::TimePoint now);

@@ -1,5 +1,8 @@
 #include "settlement.hpp"
 
+#include <array>
+
+#include "s3gate/s3/operation.hpp"
 #include "s3gate/state/bucket_figures.hpp"
 #include "s3gate/state/labels.hpp"
 
@@ -19,19 +22,40 @@ void count_bucket(const ExchangeContext& context, state::BucketFigures& buckets)
     state::count(cells != nullptr ? *cells : context.figures().other_buckets, request);
 }
 
-inline void count(const ExchangeContext& context, const policy::AffinityKey& key) {
+// The place of the operation. Where nobody needs the name, most requests do not need it either.
+inline std::size_t find_operation(ExchangeContext& context, const Request& request,
+                                  bool needs_name) {
+    constexpr std::size_t kUnknown = state::place_of_operation("-");
+    constexpr std::size_t kNone = state::kOtherOperation;
+    // By policy::MethodClass.
+    constexpr std::array<std::size_t, 6> kPlain{
+        state::place_of_operation("GetObject"), state::place_of_operation("HeadObject"),   kNone,
+        state::place_of_operation("PutObject"), state::place_of_operation("DeleteObject"), kNone};
+    observe::RequestRecord& record = context.record;
+    if (!needs_name && context.is_s3() && record.host_bucket.empty() && !record.has_copy_source) {
+        const std::size_t plain = kPlain[static_cast<std::size_t>(request.method())];
+        const http::RequestMeaning& meaning = request.meaning();
+        if (plain != kNone && s3::is_plain_object(meaning.path, meaning.query)) {
+            return plain;
+        }
+    }
+    observe::name_operation(record);
+    return context.is_s3() ? state::place_of_operation(record.operation) : kUnknown;
+}
+
+inline void count(ExchangeContext& context, const Request& request, bool is_logged) {
+    state::BucketFigures* const buckets = context.worker.shared.board->buckets();
+    const std::size_t operation = find_operation(context, request, is_logged || buckets != nullptr);
     const observe::RequestRecord& record = context.record;
     state::SiteFigures<state::Counter>& figures = context.figures();
-    const std::size_t operation =
-        state::place_of_operation(context.is_s3() ? record.operation : "-");
     state::bump(
         figures.requests[figures.request_place(operation, policy::class_of_status(record.status))]);
     state::bump(figures.bytes[0], record.bytes_in);
     state::bump(figures.bytes[1], record.bytes_out);
     if (!record.group.empty()) {
-        state::bump(figures.keys[state::place_of(key.source)]);
+        state::bump(figures.keys[state::place_of(request.key().source)]);
     }
-    if (state::BucketFigures* const buckets = context.worker.shared.board->buckets()) {
+    if (buckets != nullptr) {
         count_bucket(context, *buckets);
     }
 }
@@ -43,7 +67,6 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
     record.local_ip = client.local->ip.view();
     record.client_ip = context.identity.text();
     record.peer_ip = client.peer_ip.view();
-    record.bytes_in = request.body_received();
     record.duration = context.since(context.started);
     const policy::AffinityKey& key = request.key();
     if (key.source != nullptr) {
@@ -56,8 +79,6 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
     }
     record.request_id = response.request_id();
     record.backend_request_id = response.backend_request_id();
-    observe::name_operation(record);
-    count(context, key);
     context.worker.log(record);
 }
 
@@ -75,7 +96,12 @@ void settle(ExchangeContext& context, Request& request, Response& response) {
         response.set_fate(ClientFate::reset);
     }
     if (context.record.status != 0) {
-        write_record(context, request, response);
+        const bool is_logged = context.worker.is_logging();
+        context.record.bytes_in = request.body_received();
+        count(context, request, is_logged);
+        if (is_logged) {
+            write_record(context, request, response);
+        }
     }
 }
 

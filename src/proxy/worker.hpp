@@ -115,6 +115,8 @@ class Worker {
 
     // Writes one operational log line about a passive mark that was set or cleared.
     void note_mark(const state::Group& group, const state::Peer& peer, bool marked);
+    // False if no line is wanted.
+    bool is_logging() const { return access_lines_.is_wanted(); }
     void log(const observe::RequestRecord& record);
     void flush_log();
     const std::string& date() { return date_.now(); }

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <string_view>
 
 #include "minio_paths.hpp"
@@ -152,6 +154,27 @@ static_assert(std::is_sorted(kSubresources.begin(), kSubresources.end(),
 
 constexpr base::NameFilter kSubresourceNames(kSubresources);
 
+// For each first letter (its low five bits) a bit for each length of a subresource's name.
+constexpr auto kLengths = [] {
+    std::array<std::uint32_t, 32> out{};
+    for (const Subresource& row : kSubresources) {
+        out[row.name.front() & 31] |= 1U << row.name.size();
+    }
+    return out;
+}();
+
+// False only if the first argument is none. The end of a name is looked for where a name could end.
+inline bool may_begin_with_subresource(std::string_view query) {
+    for (std::uint32_t lengths = kLengths[query.front() & 31]; lengths != 0;
+         lengths &= lengths - 1) {
+        const auto length = static_cast<std::size_t>(std::countr_zero(lengths));
+        if (query.size() <= length || query[length] == '=' || query[length] == '&') {
+            return true;
+        }
+    }
+    return false;
+}
+
 const Subresource* find_subresource(std::string_view name) {
     if (!kSubresourceNames.may_hold(name)) {
         return nullptr;  // true of most arguments; a presigned URL has many
@@ -263,6 +286,22 @@ std::string_view object_operation(Method method, std::string_view query, bool ha
 }
 
 }  // namespace
+
+bool is_plain_object(std::string_view path, std::string_view query) {
+    const std::size_t slash = path.find('/', 1);
+    if (slash == std::string_view::npos || slash + 1 >= path.size() || slash == 1 ||
+        path.starts_with("/minio/")) {
+        return false;
+    }
+    while (!query.empty()) {
+        if (may_begin_with_subresource(query)) {
+            return false;
+        }
+        const std::size_t end = query.find('&');
+        query.remove_prefix(end == std::string_view::npos ? query.size() : end + 1);
+    }
+    return true;
+}
 
 std::string_view operation_of(std::string_view method, const Path& parts, bool has_copy_source) {
     if (parts.path.empty()) {

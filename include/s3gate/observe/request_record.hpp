@@ -61,9 +61,6 @@ struct RequestFacts {
     std::string_view stage;       // progress of the request when it failed
     std::string_view group;       // of servers; empty = refused before a server was chosen
     std::string_view access_key;  // id only; empty = none, or not wanted
-    // As name_operation() finds them.
-    std::string_view operation;  // of S3; empty on sites of type http
-    std::string_view bucket;     // raw; empty = none
 };
 
 struct RequestRecord : RequestFacts {
@@ -80,9 +77,12 @@ struct RequestRecord : RequestFacts {
     AttemptRecord& attempt() { return attempts[attempt_count - 1]; }
 
     std::array<AttemptRecord, kMaxAttempts> attempts;  // valid up to attempt_count
+    // As name_operation() finds them; clear() leaves them.
+    std::string_view operation;  // of S3; empty on sites of type http
+    std::string_view bucket;     // raw; empty = none
 };
 
 // Finds the operation and the bucket from method and target. Once for each record.
-void name_operation(RequestFacts& record);
+void name_operation(RequestRecord& record);
 
 }  // namespace s3gate::observe

@@ -14,4 +14,10 @@ namespace s3gate::s3 {
 // that no domain of the site names.
 std::string_view operation_of(std::string_view method, const Path& parts, bool has_copy_source);
 
+// A first look that most requests pass, and that costs less than the operation: true if the path
+// is that of an object in path style, and nothing in the query asks for another operation than
+// GetObject, HeadObject, PutObject (or CopyObject) and DeleteObject, by the method. False may be
+// wrong.
+bool is_plain_object(std::string_view path, std::string_view query);
+
 }  // namespace s3gate::s3

@@ -40,7 +40,7 @@ def test_exchanges_allocate_nothing(counter, gate, method):
     backend = Backend()
     daemon = gate(
         [backend],
-        top={"workers": 1},
+        top={"workers": 1, "metrics": {"buckets": 10}},
         daemon={"env": environment},
         backends={"keepalive": 64},
         balance={"salt": "x"},

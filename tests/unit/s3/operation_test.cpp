@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <map>
+#include <string_view>
+
 #include <string>
 #include <string_view>
 #include <utility>
@@ -114,7 +117,22 @@ TEST(S3Operation, IsNamedByMethodPathAndQuery) {
     for (const Row& row : rows) {
         EXPECT_EQ(operation_of(row.method, path_of(row.target), false), row.operation)
             << row.method << ' ' << row.target;
+        const Path parts = path_of(row.target);
+        if (is_plain_object(parts.path, parts.query)) {
+            static const std::map<std::string_view, std::string_view> kPlain{
+                {"GET", "GetObject"},
+                {"HEAD", "HeadObject"},
+                {"PUT", "PutObject"},
+                {"DELETE", "DeleteObject"}};
+            const auto plain = kPlain.find(row.method);
+            EXPECT_TRUE(plain == kPlain.end() || plain->second == row.operation)
+                << row.method << ' ' << row.target;
+        }
     }
+    EXPECT_TRUE(is_plain_object("/b/k", "sessionid=1&x-id=GetObject"));
+    EXPECT_FALSE(is_plain_object("/b/k", "x=1&tagging"));
+    EXPECT_FALSE(is_plain_object("/b/", ""));
+    EXPECT_FALSE(is_plain_object("//k", ""));
 }
 
 TEST(S3Operation, OfACopyHasItsOwnName) {
