@@ -253,6 +253,10 @@ std::string status_text(const json::object& status) {
         level != nullptr && is_true(*level, "changed")) {
         out += log_level_text(*level);
     }
+    for (const json::object* const alarm : objects_at(status, "alarms")) {
+        out += "alarm for " + print_age(number_at(*alarm, "age_seconds")) + ": " +
+               printable(text_at(*alarm, "text")) + "\n";
+    }
     out += traffic_text(status);
     out += old_processes_text(status);
     for (const json::object* const site : objects_at(status, "sites")) {

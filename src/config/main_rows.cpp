@@ -38,6 +38,8 @@ const auto kRows = std::to_array<Row<Config>>({
     {"main.log.target",
      custom<&Config::log, &Log::target>("`stderr`, a path", read_log_target, print_text),
      "where the messages go"},
+    {"main.log.alarms", boolean<&Config::log, &Log::alarms>(),
+     "names servers whose answers, or whose failures, are out of line with their group's"},
 
     {"main.access_log", section_of<Config>("`off`, mapping", read_access_log),
      "one JSON object for every request"},

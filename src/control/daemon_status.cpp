@@ -68,6 +68,7 @@ boost::json::object DaemonStatus::status() const {
         .names = sources_.names.status(base::Clock::now()),
         .old_processes = sources_.old_processes.reports(),
         .log_level = sources_.log_level.status(),
+        .alarms = sources_.alarms.alarms(base::Clock::now()),
         .uptime = std::chrono::duration_cast<base::Duration>(base::Clock::now() - started_at_),
         .now = std::chrono::system_clock::now(),
     };

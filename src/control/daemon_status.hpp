@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "alarm_watch.hpp"
 #include "commands.hpp"
 #include "daemon_health.hpp"
 #include "deployment.hpp"
@@ -35,6 +36,7 @@ class DaemonStatus {
         const std::vector<proxy::WorkerHandle>& workers;
         const OldProcesses& old_processes;
         const LogLevelSwitch& log_level;
+        const AlarmWatch& alarms;
     };
 
     // Begins to call LifeSigns::look() regularly.

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "admin_listeners.hpp"
+#include "alarm_watch.hpp"
 #include "client_surveys.hpp"
 #include "commands.hpp"
 #include "control_socket.hpp"
@@ -121,6 +122,7 @@ struct Server::Impl final : Commands {
     void on_tick(base::TimePoint due);
     void feed_watchdog();
     void report_groups(base::TimePoint now);
+    void report_alarms(base::TimePoint now);
     void report_losses(base::TimePoint now);
     void report_counters(std::optional<CounterReport::Line> line) const;
     bool use_addresses(const state::Resolution& addresses);
@@ -205,6 +207,7 @@ struct Server::Impl final : Commands {
     std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
     std::unique_ptr<CounterReport> counter_report;
     GroupWatch group_watch;
+    AlarmWatch alarm_watch;
     GrowthWarning dropped_lines;
     GrowthWarning discarded_checks;
     GrowthWarning shared_entries;

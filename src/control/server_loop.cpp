@@ -111,8 +111,9 @@ void Server::Impl::on_tick(base::TimePoint due) {
         release_free_memory();
     }
     report_groups(now);
+    report_alarms(now);
     report_losses(now);
-    report_counters(counter_report->tick(now));
+    report_counters(counter_report->tick(now, *deployment->snapshot()));
 }
 
 // Life signs stop when any worker's loop has not moved since the last tick, so the watchdog
@@ -132,6 +133,12 @@ void Server::Impl::feed_watchdog() {
 void Server::Impl::report_groups(base::TimePoint now) {
     if (phase != Phase::stopping) {
         group_watch.look(*deployment->snapshot(), *board, now);
+    }
+}
+
+void Server::Impl::report_alarms(base::TimePoint now) {
+    if (phase != Phase::stopping) {
+        alarm_watch.look(*deployment->snapshot(), *board, now);
     }
 }
 

@@ -179,7 +179,7 @@ void Server::Impl::build_services() {
     daemon_status = std::make_unique<DaemonStatus>(
         context,
         DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers,
-                              succession->old_processes(), *log_level_switch});
+                              succession->old_processes(), *log_level_switch, alarm_watch});
     metrics_page = std::make_unique<Metrics>([this] { return daemon_status->metrics(board); });
     admin_listeners = std::make_unique<AdminListeners>(context, *this, shared.hostname);
     before = lineage.predecessor ? std::optional(inherited.pid) : std::nullopt;

@@ -193,8 +193,9 @@ int Server::Impl::end() {
     succession->end();
     shared.workers.clear();
     workers.clear();
+    const auto snapshot = deployment->snapshot();
     deployment->end();  // the access log writes the queued lines
-    report_counters(counter_report->rest(base::Clock::now()));
+    report_counters(counter_report->rest(base::Clock::now(), *snapshot));
     spdlog::info("{}", counter_report->totals());
     const int code = report_end(cut);
     return is_orphan ? kExitFailure : code;

@@ -188,6 +188,28 @@ json::array json_of(const std::vector<OldProcessReport>& processes) {
     return out;
 }
 
+json::object json_of(const policy::AlarmShare& share) {
+    return {{"bad", share.bad}, {"all", share.all}};
+}
+
+json::array json_of(const std::vector<AlarmStatus>& alarms) {
+    json::array out;
+    for (const AlarmStatus& status : alarms) {
+        json::object one;
+        one["group"] = json_text(status.group);
+        one["server"] =
+            status.server.empty() ? json::value() : json::value(json_text(status.server));
+        one["kind"] = status.kind;
+        one["text"] = json_text(status.text);
+        one["age_seconds"] = status.since;
+        one["window"] = json_of(status.alarm.window);
+        one["others"] = json_of(status.alarm.others);
+        one["since"] = json_of(status.alarm.since);
+        out.push_back(std::move(one));
+    }
+    return out;
+}
+
 json::array workers_of(const state::Board& board) {
     json::array out;
     for (std::size_t i = 0; i < board.worker_count(); ++i) {
@@ -229,6 +251,7 @@ json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& clu
     out["workers"] = workers_of(board);
     out["old_processes"] = json_of(facts.old_processes);
     out["log_level"] = facts.log_level;
+    out["alarms"] = json_of(facts.alarms);
     out["names"] = names_of(facts.names);
     out["sites"] = json_of(cluster);
     out["counters"] = counters_of(board);

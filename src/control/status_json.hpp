@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "alarm_watch.hpp"
 #include "commands.hpp"
 #include "daemon_health.hpp"
 #include "name_service.hpp"
@@ -44,6 +45,7 @@ struct DaemonFacts {
     std::vector<NameStatus> names = {};
     std::vector<OldProcessReport> old_processes = {};
     boost::json::object log_level = {};  // as LogLevelSwitch::status() has it
+    std::vector<AlarmStatus> alarms = {};
     base::Duration uptime{};
     std::chrono::system_clock::time_point now{};
 };

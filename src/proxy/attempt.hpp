@@ -48,6 +48,10 @@ class Attempt {
     }
     // How its end counts for its server; the last word counts, when the attempt is destroyed.
     void count_as(policy::AttemptClass end) { class_ = end; }
+    void count_fault(state::ServerFault fault) {
+        state::bump(figures_.faults[static_cast<std::size_t>(fault)]);
+    }
+    void count_load(int status) { state::bump(figures_.load[status >= 500 ? 0 : 1]); }
     // Another attempt follows because of this one.
     void count_retry() { state::bump(figures_.retries[0]); }
     // Adds bytes that a tunnel took to the server.

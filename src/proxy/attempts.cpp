@@ -12,6 +12,7 @@ using policy::Cause;
 using policy::Failure;
 using policy::Outcome;
 using policy::RetryAction;
+using state::ServerFault;
 
 template <class Change>
 void Attempts::change_tokens(const Change& change) {
@@ -130,6 +131,9 @@ inline void Attempts::note(const policy::AttemptEnd& end) {
         attempt.status = static_cast<std::uint16_t>(answer->status);
         attempt.error = word_of(*answer);
         attempt_->count_as(policy::class_of(*answer));
+        if (answer->is_load) {
+            attempt_->count_load(answer->status);
+        }
         ++sent_;
         refused_ += answer->not_ready ? 1 : 0;
         if (answer->is_well) {
@@ -173,34 +177,55 @@ void Attempts::note_failure(const Failure& failure) {
     }
 }
 
+// Of the process, and of the server.
+void Attempts::count(ServerFault fault) {
+    state::bump(context_.worker.counters.*
+                state::kServerFaultCounters[static_cast<std::size_t>(fault)]);
+    attempt_->count_fault(fault);
+}
+
+// The counters of the process are in Response::note_broken(), which needs no attempt.
+void Attempts::note_relayed(net::RelayEnd end) {
+    if (!net::is_end_of_source(end)) {
+        return;
+    }
+    attempt_->count_as(policy::AttemptClass::broken);
+    attempt_->count_fault(end == net::RelayEnd::source_closed      ? ServerFault::cut
+                          : end == net::RelayEnd::source_timed_out ? ServerFault::body_timeout
+                                                                   : ServerFault::malformed);
+}
+
 void Attempts::count(const Failure& failure) {
     state::WorkerCounters& counters = context_.worker.counters;
     switch (failure.cause) {
         case Cause::refused:
-            state::bump(counters.connects_refused);
+            count(ServerFault::refused);
             break;
         case Cause::connect_timeout:
-            state::bump(counters.connect_timeouts);
+            count(ServerFault::connect_timeout);
             break;
         case Cause::no_descriptor:
             state::bump(counters.connects_lacking);
             break;
         case Cause::dead:
         case Cause::closed:
-            state::bump(policy::is_stale(failure) ? counters.backend_stale
-                                                  : counters.backend_broken);
+            if (policy::is_stale(failure)) {
+                state::bump(counters.backend_stale);
+            } else {
+                count(ServerFault::broken);
+            }
             break;
         case Cause::malformed:
-            state::bump(counters.backend_malformed);
+            count(ServerFault::malformed);
             break;
         case Cause::no_answer:
-            state::bump(counters.backend_head_timeouts);
+            count(ServerFault::head_timeout);
             break;
         case Cause::stopped_reading:
-            state::bump(counters.backend_write_timeouts);
+            count(ServerFault::write_timeout);
             break;
         case Cause::went_down:
-            state::bump(counters.backend_taken_down);
+            count(ServerFault::taken_down);
             break;
         case Cause::client_stalled:
             state::bump(counters.client_body_timeouts);

@@ -63,11 +63,7 @@ class Attempts {
         retry_hold_.reset();
     }
     // Notes how the relay of the last attempt's answer ended.
-    void note_relayed(net::RelayEnd end) {
-        if (net::is_end_of_source(end)) {
-            attempt_->count_as(policy::AttemptClass::broken);
-        }
-    }
+    void note_relayed(net::RelayEnd end);
     // True while the request waits for room at a server.
     bool is_queued() const { return waiter_.has_value(); }
     bool is_at_backend() const { return attempt_.has_value(); }
@@ -96,6 +92,7 @@ class Attempts {
     void note(const policy::AttemptEnd& end);
     void note_failure(const policy::Failure& failure);
     void count(const policy::Failure& failure);
+    void count(state::ServerFault fault);
     bool counts_as_fail(const policy::Failure& failure) const;
     policy::RetryVerdict decide(const policy::AttemptEnd& end);
     policy::RetryMeans means_after(const policy::AttemptEnd& end);

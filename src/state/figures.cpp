@@ -41,6 +41,12 @@ std::string word_of_request(std::size_t place) {
            std::string(policy::kAttemptClassWords[place % policy::kStatusClasses]);
 }
 
+std::string word_of_fault(std::size_t place) {
+    const auto* const row =
+        std::ranges::find(kWorkerCounters, kServerFaultCounters[place], &WorkerCounterRow::cell);
+    return row->text.name;
+}
+
 std::string word_of_retry(std::size_t place) {
     return std::to_string(place / kRetryCauses.size()) + ' ' +
            std::string(kRetryCauses[place % kRetryCauses.size()]);

@@ -227,6 +227,7 @@ struct Site {
 
 struct Log {
     LogLevel level = LogLevel::info;
+    bool alarms = true;             // servers that are out of line are named
     std::string target = "stderr";  // or an absolute path
     Location where = {};            // the line of the key; 0 when it was not written
 };

@@ -72,6 +72,28 @@ struct WorkerCounterCells {
     Counter ticks{0};  // life sign for the watchdog; not in the table
 };
 
+// The faults that are counted for each server as well, and their counters, in the order of
+// ServerFault.
+enum class ServerFault : std::uint8_t {
+    refused,
+    connect_timeout,
+    head_timeout,
+    body_timeout,
+    write_timeout,
+    broken,
+    cut,
+    malformed,
+    taken_down,
+};
+inline constexpr std::size_t kServerFaults = 9;
+inline constexpr Counter WorkerCounterCells::* kServerFaultCounters[kServerFaults] = {
+    &WorkerCounterCells::connects_refused,       &WorkerCounterCells::connect_timeouts,
+    &WorkerCounterCells::backend_head_timeouts,  &WorkerCounterCells::backend_body_timeouts,
+    &WorkerCounterCells::backend_write_timeouts, &WorkerCounterCells::backend_broken,
+    &WorkerCounterCells::backend_cut_responses,  &WorkerCounterCells::backend_malformed,
+    &WorkerCounterCells::backend_taken_down,
+};
+
 // On cache lines of its own, so workers do not slow each other's counting.
 struct alignas(64) WorkerCounters : WorkerCounterCells {
     // The last publication that the worker took over; not in the table.

@@ -22,16 +22,22 @@ std::string word_at(std::size_t place) {
     return std::string(kWords[place]);
 }
 
+// The name of the fault's counter.
+std::string word_of_fault(std::size_t place);
+
 // Of a configured server: its addresses share it. The checks' figures are in the control thread's
 // row, all others in those of workers. `Cell` is Counter in a row, std::uint64_t in a sum.
 template <class Cell>
 struct ServerFigures {
     std::array<Cell, policy::kAttemptClasses> attempts{};  // by policy::AttemptClass
-    std::array<Cell, 2> bytes{};    // payload to the server, and from it to clients
-    std::array<Cell, 1> reused{};   // attempts on a kept connection
-    std::array<Cell, 1> retries{};  // made elsewhere because of it
-    std::array<Cell, 2> marks{};    // passive marks set, cleared
-    std::array<Cell, 2> checks{};   // passed, failed
+    // Of those, answers that refuse for load: 503 and above, and others (429).
+    std::array<Cell, 2> load{};
+    std::array<Cell, kServerFaults> faults{};  // by ServerFault
+    std::array<Cell, 2> bytes{};               // payload to the server, and from it to clients
+    std::array<Cell, 1> reused{};              // attempts on a kept connection
+    std::array<Cell, 1> retries{};             // made elsewhere because of it
+    std::array<Cell, 2> marks{};               // passive marks set, cleared
+    std::array<Cell, 2> checks{};              // passed, failed
     std::array<Cell, kDownReasons.size()> downs{};
     std::array<Cell, 1> ups{};
     Histogram<ConnectBounds, Cell> connect;    // of new connections
@@ -44,6 +50,8 @@ struct ServerFigures {
     template <class Self, class Use>
     static void visit(Self& self, const Use& use) {
         use("attempts", std::span(self.attempts), &word_at<policy::kAttemptClassWords>);
+        use("load", std::span(self.load), PlaceWord{});
+        use("faults", std::span(self.faults), &word_of_fault);
         use("bytes", std::span(self.bytes), PlaceWord{});
         use("reused", std::span(self.reused), PlaceWord{});
         use("retries", std::span(self.retries), PlaceWord{});

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "s3gate/policy/head_bounds.hpp"
 #include "s3gate/state/counters.hpp"
 
 namespace s3gate::state {
@@ -16,10 +17,7 @@ namespace s3gate::state {
 struct ConnectBounds {
     static constexpr std::array<std::uint64_t, 6> kMilliseconds{1, 5, 25, 100, 500, 2500};
 };
-struct HeadBounds {
-    static constexpr std::array<std::uint64_t, 10> kMilliseconds{5,   10,  25,   50,   100,
-                                                                 250, 500, 1000, 2500, 10'000};
-};
+using policy::HeadBounds;
 struct DurationBounds {
     static constexpr std::array<std::uint64_t, 9> kMilliseconds{5,    25,     100,    250,    1000,
                                                                 2500, 10'000, 30'000, 120'000};

@@ -9,7 +9,7 @@ namespace s3gate::config {
 inline constexpr std::string_view kNothingIsDefault = R"(
 workers: 3
 cpu_affinity: auto
-log: {level: debug, target: /var/log/x.log}
+log: {level: debug, target: /var/log/x.log, alarms: false}
 access_log: {target: stdout, access_key: true}
 admin: {listen: ["127.0.0.1:9180"], allow: [10.0.0.0/8], socket: /run/x/ctl.sock, operators: [a]}
 metrics: {buckets: 12}

@@ -23,6 +23,7 @@ class CounterReportTest : public testing::Test {
     base::TimePoint start = base::Clock::now();
     state::Board board{2, 1, 1};
     CounterReport report{board, start};
+    const state::Snapshot none;  // without a server
 };
 
 TEST_F(CounterReportTest, SaysNothingWhileNothingFails) {
@@ -30,17 +31,17 @@ TEST_F(CounterReportTest, SaysNothingWhileNothingFails) {
     state::bump(board.counters(1).requests);
     state::bump(board.counters(1).ticks);
     state::bump(board.control().passed);
-    EXPECT_FALSE(report.tick(at(1)));
-    EXPECT_FALSE(report.tick(at(100)));
-    EXPECT_FALSE(report.rest(at(101)));
+    EXPECT_FALSE(report.tick(at(1), none));
+    EXPECT_FALSE(report.tick(at(100), none));
+    EXPECT_FALSE(report.rest(at(101), none));
 }
 
 TEST_F(CounterReportTest, AddsTheWorkersAndWordsTheNumber) {
-    EXPECT_FALSE(report.tick(at(1)));
+    EXPECT_FALSE(report.tick(at(1), none));
     state::bump(board.counters(0).client_head_timeouts);
     state::bump<std::uint64_t>(board.counters(1).client_head_timeouts, 11);
     state::bump(board.counters(1).connects_refused);
-    const auto line = report.tick(at(2));
+    const auto line = report.tick(at(2), none);
     ASSERT_TRUE(line);
     EXPECT_EQ(line->text, "in the last 1 s: 12 client head timeouts, 1 connect refused");
     EXPECT_EQ(line->level, state::CounterLevel::trouble);
@@ -48,7 +49,7 @@ TEST_F(CounterReportTest, AddsTheWorkersAndWordsTheNumber) {
 
 TEST_F(CounterReportTest, IsQuietAboutHarmlessThings) {
     state::bump(board.counters(0).client_idle_closed);
-    const auto line = report.tick(at(1));
+    const auto line = report.tick(at(1), none);
     ASSERT_TRUE(line);
     EXPECT_EQ(line->level, state::CounterLevel::note);
     EXPECT_EQ(line->text, "in the last 1 s: 1 idle client connection closed");
@@ -56,30 +57,30 @@ TEST_F(CounterReportTest, IsQuietAboutHarmlessThings) {
 
 TEST_F(CounterReportTest, AtMostOneLineAMinuteWithAllThatCameMeanwhile) {
     state::bump(board.counters(0).retries);
-    EXPECT_TRUE(report.tick(at(1)));
+    EXPECT_TRUE(report.tick(at(1), none));
     for (int second = 2; second < 61; ++second) {
         state::bump(board.counters(0).retries);
-        EXPECT_FALSE(report.tick(at(second))) << second;
+        EXPECT_FALSE(report.tick(at(second), none)) << second;
     }
-    EXPECT_EQ(text(report.tick(at(61))), "in the last 60 s: 59 retries");
-    EXPECT_FALSE(report.tick(at(121)));
+    EXPECT_EQ(text(report.tick(at(61), none)), "in the last 60 s: 59 retries");
+    EXPECT_FALSE(report.tick(at(121), none));
 }
 
 TEST_F(CounterReportTest, TimeOfQuietIsNotCounted) {
     state::bump(board.counters(0).retries);
-    EXPECT_TRUE(report.tick(at(1)));
-    EXPECT_FALSE(report.tick(at(3600)));
+    EXPECT_TRUE(report.tick(at(1), none));
+    EXPECT_FALSE(report.tick(at(3600), none));
     state::bump(board.counters(0).retries);
-    EXPECT_EQ(text(report.tick(at(3601))), "in the last 1 s: 1 retry");
+    EXPECT_EQ(text(report.tick(at(3601), none)), "in the last 1 s: 1 retry");
 }
 
 TEST_F(CounterReportTest, TheRestComesAtTheEndHoweverSoon) {
     state::bump(board.counters(0).retries);
-    EXPECT_TRUE(report.tick(at(1)));
+    EXPECT_TRUE(report.tick(at(1), none));
     state::bump(board.control().lookups_failed);
-    EXPECT_FALSE(report.tick(at(2)));
-    EXPECT_EQ(text(report.rest(at(4))), "in the last 3 s: 1 name lookup failed");
-    EXPECT_FALSE(report.rest(at(5)));
+    EXPECT_FALSE(report.tick(at(2), none));
+    EXPECT_EQ(text(report.rest(at(4), none)), "in the last 3 s: 1 name lookup failed");
+    EXPECT_FALSE(report.rest(at(5), none));
 }
 
 TEST_F(CounterReportTest, TotalsNameEverythingThatIsNotZero) {
@@ -133,6 +134,36 @@ TEST(Counters, WorkersShareNoCacheLine) {
         EXPECT_FALSE(lines.contains(line_of(&(board.counters(1).*row.cell)))) << row.text.name;
         EXPECT_FALSE(lines.contains(line_of(&(board.control().*state::kControlCounters[0].cell))));
     }
+}
+
+// "Backend head timeouts" alone do not say where to look.
+TEST_F(CounterReportTest, NamesTheServersOfAFault) {
+    config::Server one;
+    config::Server three;
+    one.text = "minio1:9000";
+    three.text = "minio3:9000";
+    state::Snapshot snapshot;
+    state::Group& group = snapshot.sites.emplace_back().groups.emplace_back();
+    for (const config::Server* const server : {&one, &three}) {
+        state::GroupServer& added = group.servers.emplace_back();
+        added.config = server;
+        added.figures = *board.add_cell(state::CellKind::server);
+    }
+    const auto fail = [&](std::size_t worker, std::size_t server, std::uint64_t times) {
+        constexpr auto kFault = static_cast<std::size_t>(state::ServerFault::head_timeout);
+        state::bump(board.counters(worker).backend_head_timeouts, times);
+        state::bump(
+            board.server_figures(worker, group.servers[server].figures.index).faults[kFault],
+            times);
+    };
+    fail(0, 0, 1);
+    fail(0, 1, 5);
+    fail(1, 1, 6);
+    EXPECT_EQ(text(report.tick(at(1), snapshot)),
+              "in the last 1 s: 12 backend head timeouts (minio3:9000 11, minio1:9000 1)");
+    fail(1, 0, 2);
+    EXPECT_EQ(text(report.rest(at(2), snapshot)),
+              "in the last 1 s: 2 backend head timeouts (minio1:9000 2)");
 }
 
 }  // namespace
