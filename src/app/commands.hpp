@@ -68,6 +68,7 @@ int run_route(const std::string& file, const RouteOptions& options);
 // Exit codes of `s3gate ctl` beside those of control/server.hpp.
 inline constexpr int kExitUsage = 2;
 inline constexpr int kExitUnreachable = 4;
+inline constexpr int kExitStillBusy = 5;  // `maintain` has waited for --timeout
 
 struct CtlOptions {
     std::string command;               // "reload", "status", …
@@ -81,6 +82,14 @@ struct CtlOptions {
     std::string limit;   // of connections; empty = the daemon's own
     std::string level;   // of log-level; empty = show it
     std::string time;    // of log-level: a duration; empty = until it is taken back
+
+    // Of drain, undrain, down, up and maintain.
+    std::string server;
+    std::string site;  // empty = every site that has the server
+    bool keeps_sessions = false;
+    bool is_forced = false;
+    bool is_done = false;  // the end of the maintenance
+    std::string timeout;   // of maintain: a duration; empty = as long as it takes
 };
 
 // `s3gate ctl COMMAND`: asks running daemons, one after another. The highest exit code counts.

@@ -1,18 +1,25 @@
 #include <algorithm>
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <boost/system/error_code.hpp>
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "commands.hpp"
 #include "ctl_client.hpp"
 #include "ctl_text.hpp"
+#include "s3gate/config/duration.hpp"
 #include "s3gate/control/findings_json.hpp"
 #include "s3gate/control/server.hpp"
 
@@ -24,6 +31,19 @@ using std::chrono::milliseconds;
 
 // Below the two seconds and more that keepalived's sample gives its check.
 constexpr milliseconds kHealthLimit{1500};
+
+// A node has ten seconds for each of its addresses to say whether the cluster can do without it.
+constexpr std::chrono::minutes kOrderLimit{5};
+// Between two looks at the requests in progress.
+constexpr milliseconds kLookEvery{250};
+// Looks without an answer in a row, as while a daemon restarts.
+constexpr int kMostSilentLooks = 20;
+
+// At once, also where the output is a pipe.
+void say(const std::string& message) {
+    std::puts(message.c_str());
+    std::fflush(stdout);
+}
 
 void note(const std::string& message) {
     std::fprintf(stderr, "note: %s\n", message.c_str());
@@ -81,6 +101,31 @@ std::string connections_target(const CtlOptions& options) {
     return out;
 }
 
+bool is_order(const CtlOptions& options) {
+    return !options.server.empty();
+}
+
+// True for `maintain` without --done, which waits for the requests in progress.
+bool waits_for_requests(const CtlOptions& options) {
+    return options.command == "maintain" && !options.is_done;
+}
+
+std::string order_of(const CtlOptions& options) {
+    json::object body;
+    body["server"] = control::json_text(options.server);
+    if (!options.site.empty()) {
+        body["site"] = control::json_text(options.site);
+    }
+    for (const auto& [name, is_set] : {std::pair{"sessions", options.keeps_sessions},
+                                       {"force", options.is_forced},
+                                       {"done", options.is_done}}) {
+        if (is_set) {
+            body[name] = true;
+        }
+    }
+    return json::serialize(body);
+}
+
 CtlRequest request_of(const CtlOptions& options) {
     if (options.command == "status") {
         return {.method = "GET", .target = "/status", .limit = kAnswerLimit};
@@ -105,6 +150,10 @@ CtlRequest request_of(const CtlOptions& options) {
             body["for"] = control::json_text(options.time);
         }
         out.body = json::serialize(body);
+    }
+    if (is_order(options)) {
+        out.body = order_of(options);
+        out.limit = options.command == "maintain" ? kOrderLimit : kAnswerLimit;
     }
     if (options.command == "reload" || options.command == "upgrade") {
         out.limit.reset();  // these may take long; the user may interrupt the wait
@@ -136,8 +185,20 @@ class Conversation {
         : options_(options), prefix_(std::move(prefix)) {}
 
     int run(const std::string& socket) const;
+    // Of `maintain`, after run(): returns once no request is in progress at the server, or at
+    // `end`.
+    int wait_for_requests(const std::string& socket, base::TimePoint end) const;
 
   private:
+    // What is in progress at the servers of the order; nullopt where the daemon does not answer.
+    struct Progress {
+        bool is_in_maintenance = false;
+        std::int64_t requests = 0;
+        std::int64_t in_old_processes = 0;
+        std::string text() const;
+    };
+    std::optional<Progress> look(const std::string& socket) const;
+
     int refuse(const std::string& reason, int code = control::kExitFailure) const {
         complain(prefix_ + options_.command + ": " + reason);
         return code;
@@ -182,6 +243,71 @@ int Conversation::show(const json::object& body, unsigned status) const {
     return show_outcome(body, status == 200);
 }
 
+std::string Conversation::Progress::text() const {
+    return std::to_string(requests + in_old_processes) + " requests in progress" +
+           (in_old_processes > 0
+                ? " (" + std::to_string(in_old_processes) + " of them in old processes)"
+                : "");
+}
+
+std::optional<Conversation::Progress> Conversation::look(const std::string& socket) const {
+    const CtlAnswer answer =
+        ask_daemon(socket, {.method = "GET", .target = "/overrides", .limit = kAnswerLimit});
+    boost::system::error_code error;
+    const json::value body = json::parse(answer.body, error);
+    if (error || answer.status != 200) {
+        return std::nullopt;
+    }
+    Progress out;
+    try {
+        for (const json::value& item : body.at("overrides").as_array()) {
+            if (item.at("server").as_string() == options_.server &&
+                (options_.site.empty() || item.at("site").as_string() == options_.site) &&
+                item.at("state").as_string() == "maintenance") {
+                out.is_in_maintenance = true;
+                out.requests += item.at("requests").to_number<std::int64_t>();
+                out.in_old_processes +=
+                    item.at("requests_in_old_processes").to_number<std::int64_t>();
+            }
+        }
+    } catch (const std::exception&) {
+        return std::nullopt;
+    }
+    return out;
+}
+
+int Conversation::wait_for_requests(const std::string& socket, base::TimePoint end) const {
+    std::string told;
+    int silent = 0;
+    for (;;) {
+        const std::optional<Progress> now = look(socket);
+        silent = now ? 0 : silent + 1;
+        if (silent > kMostSilentLooks) {
+            complain("cannot reach the daemon at " + socket + " any more");
+            return kExitUnreachable;
+        }
+        if (now && !now->is_in_maintenance) {
+            return refuse(options_.server +
+                          " is no longer in maintenance: its configuration "
+                          "changed, the daemon restarted, or somebody ended it");
+        }
+        if (now && now->requests + now->in_old_processes == 0) {
+            say(prefix_ + "maintain: nothing is in progress at " + options_.server +
+                "; it stays out until `s3gate ctl maintain " + options_.server + " --done`");
+            return control::kExitOk;
+        }
+        if (base::Clock::now() >= end) {
+            return refuse(options_.server + " stays in maintenance, after --timeout with " +
+                              (now ? now->text() : "an unknown number of requests in progress"),
+                          kExitStillBusy);
+        }
+        if (now && std::exchange(told, now->text()) != now->text()) {
+            say(prefix_ + "maintain: waiting for " + now->text() + " at " + options_.server);
+        }
+        std::this_thread::sleep_for(kLookEvery);
+    }
+}
+
 // Asks again where the answer comes from a process that has handed over to another one meanwhile.
 CtlAnswer Conversation::ask(const std::string& socket) const {
     CtlAnswer answer = ask_daemon(socket, request_of(options_));
@@ -218,11 +344,32 @@ std::string daemon_socket(const std::string& file) {
 }
 
 int run_ctl(const CtlOptions& options) {
+    base::TimePoint end = base::TimePoint::max();
+    if (!options.timeout.empty()) {
+        const auto timeout = config::parse_duration(options.timeout);
+        if (!timeout.value || options.is_done) {
+            complain(options.is_done ? "--timeout does not go with --done"
+                                     : "--timeout: " + timeout.error);
+            return kExitUsage;
+        }
+        end = base::Clock::now() + *timeout.value;
+    }
     const std::vector<std::string> sockets = sockets_of(options);
     int code = sockets.empty() ? kExitUnreachable : control::kExitOk;
+    std::vector<std::string> waiting;
+    const auto converse = [&](const std::string& socket) {
+        return Conversation(options, sockets.size() == 1 ? "" : socket + ": ");
+    };
     for (const std::string& socket : sockets) {
-        const Conversation conversation(options, sockets.size() == 1 ? "" : socket + ": ");
-        code = std::max(code, conversation.run(socket));
+        const int result = converse(socket).run(socket);
+        code = std::max(code, result);
+        if (result == control::kExitOk && waits_for_requests(options)) {
+            waiting.push_back(socket);
+        }
+    }
+    // Every host has begun before the first one is waited for.
+    for (const std::string& socket : waiting) {
+        code = std::max(code, converse(socket).wait_for_requests(socket, end));
     }
     return code;
 }

@@ -27,6 +27,17 @@ std::string counted(const std::string& number, const std::string& what) {
     return number + " " + what + (number == "1" ? "" : "s");
 }
 
+// What an operator has commanded, behind the verdict of the checks.
+std::string text_of_command(const json::object& server) {
+    const json::string* const command = at(server, "override").if_string();
+    if (command == nullptr) {
+        return {};
+    }
+    return *command == "sessions" ? ", drained (sessions stay)"
+           : *command == "down"   ? ", taken down"
+                                  : ", " + std::string(*command);
+}
+
 std::string state_of(const json::object& server, const json::object* address) {
     if (is_true(server, "down") || is_true(server, "drained")) {
         return is_true(server, "down") ? "out (down)" : "out (drained)";
@@ -34,10 +45,11 @@ std::string state_of(const json::object& server, const json::object* address) {
     if (address == nullptr) {
         return "unresolved";
     }
+    const std::string command = text_of_command(server);
     if (!is_true(*address, "up")) {
-        return is_true(*address, "recovering") ? "down, recovering" : "down";
+        return (is_true(*address, "recovering") ? "down, recovering" : "down") + command;
     }
-    return is_true(*address, "marked") ? "up, marked" : "up";
+    return (is_true(*address, "marked") ? "up, marked" : "up") + command;
 }
 
 void add_rows(std::vector<Row>& rows, const json::object& server) {
@@ -94,6 +106,9 @@ std::string config_text(const json::object& config) {
                       text_at(config, "generation") + ", loaded " +
                       print_age(number_at(config, "age_seconds")) + " ago (" +
                       text_at(config, "loaded_at") + ")\n";
+    if (const json::string* const digest = at(config, "ring_digest").if_string()) {
+        out += "ring digest " + std::string(*digest) + "\n";
+    }
     if (number_at(config, "old_generations") > 0) {
         out += counted(text_at(config, "old_generations"), "old generation") + " still in use";
         if (config.contains("old_generation_users")) {
@@ -139,6 +154,21 @@ std::string old_processes_text(const json::object& status) {
         out += "old process " + text_at(*process, "pid") + " (" + text_at(*process, "version") +
                "): " + counted(text_at(*process, "requests"), "request") + " in progress, " +
                counted(text_at(*process, "connections"), "connection") + "\n";
+    }
+    return out;
+}
+
+std::string overrides_text(const json::object& status) {
+    std::string out;
+    for (const json::object* const one : objects_at(status, "overrides")) {
+        const double old = number_at(*one, "requests_in_old_processes");
+        out += "by command: " + text_at(*one, "group") + ": " + text_at(*one, "server") + ": " +
+               text_at(*one, "state") + " since " + text_at(*one, "since") + " by " +
+               text_at(*one, "by") + ", " + counted(text_at(*one, "requests"), "request") +
+               " in progress" +
+               (old > 0 ? " and " + text_at(*one, "requests_in_old_processes") + " in old processes"
+                        : "") +
+               "\n";
     }
     return out;
 }
@@ -259,6 +289,7 @@ std::string status_text(const json::object& status) {
     }
     out += traffic_text(status);
     out += old_processes_text(status);
+    out += overrides_text(status);
     for (const json::object* const site : objects_at(status, "sites")) {
         out += site_text(*site);
     }

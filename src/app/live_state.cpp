@@ -17,9 +17,19 @@ LiveServer::Address address_of(const json::object& address) {
             .in_flight = static_cast<std::int64_t>(number_at(address, "in_flight"))};
 }
 
+// What an operator has commanded for it; empty for nothing.
+std::string command_for(const json::object& server) {
+    const json::value& command = at(server, "override");
+    return command.is_string() ? text_of(command) : std::string();
+}
+
 std::string reason_of(const json::object& server, const LiveServer& live) {
     if (is_true(server, "down") || is_true(server, "drained")) {
         return is_true(server, "down") ? "down in the configuration" : "drained";
+    }
+    if (const std::string command = command_for(server); !command.empty()) {
+        return command == "sessions" ? "drained by a command, its sessions stay"
+                                     : command + " by a command";
     }
     if (live.addresses.empty()) {
         return "its name is not resolved";
@@ -43,7 +53,9 @@ LiveServer server_of(const json::object& server) {
         out.addresses.emplace(text_at(*address, "address"), address_of(*address));
     }
     const double most = number_at(server, "max_connections");
-    out.is_out = is_true(server, "down") || is_true(server, "drained");
+    const std::string command = command_for(server);
+    out.keeps_uploads = command == "sessions";
+    out.is_out = is_true(server, "down") || is_true(server, "drained") || !command.empty();
     out.has_room = most == 0 || number_at(server, "occupied") < most;
     out.reason = reason_of(server, out);
     return out;

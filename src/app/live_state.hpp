@@ -22,6 +22,7 @@ struct LiveServer {
     };
     std::map<std::string, Address> addresses = {};  // by "ip:port"
     bool is_out = false;
+    bool keeps_uploads = false;  // out by `drain --sessions`, but not for requests of an upload
     bool has_room = true;
     // Why it gets no request now, for people; empty where it may get one.
     std::string reason;

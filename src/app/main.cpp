@@ -53,6 +53,7 @@ struct CommandLine {
     void add_diff();
     void add_route();
     void add_ctl();
+    void add_ctl_servers();
 };
 
 CommandLine::CommandLine() {
@@ -185,6 +186,46 @@ void CommandLine::add_ctl() {
         ->disable_flag_override();
     health->add_flag("--live", ctl_options.is_live, "Standby and a drain are none")
         ->disable_flag_override();
+    add_ctl_servers();
+}
+
+void CommandLine::add_ctl_servers() {
+    const auto add = [this](const char* name, const char* what) {
+        CLI::App* const command = ctl->add_subcommand(name, what);
+        command->fallthrough();
+        command->add_option("SERVER", ctl_options.server, "The server, as it is configured")
+            ->type_name("")
+            ->required();
+        command
+            ->add_option("--site", ctl_options.site,
+                         "Only in this site. Default: in every site that has the server")
+            ->type_name("NAME");
+        return command;
+    };
+    const auto add_force = [this](CLI::App* command, const char* what) {
+        command->add_flag("--force", ctl_options.is_forced, what)->disable_flag_override();
+    };
+    constexpr const char* kForce = "Also if no usable server is left";
+    CLI::App* const drain = add("drain", "Send a server no further requests; those it has go on");
+    drain
+        ->add_flag("--sessions", ctl_options.keeps_sessions,
+                   "Requests of sessions that it has, and of uploads, still go there")
+        ->disable_flag_override();
+    add_force(drain, kForce);
+    add("undrain", "End the drain");
+    add_force(add("down", "Send a server nothing at all; requests that it has go on"), kForce);
+    add("up", "End the down: its checks decide again");
+    CLI::App* const maintain =
+        add("maintain",
+            "Ask a node whether the cluster can do without it, drain it, and wait until no request "
+            "is in progress there");
+    maintain
+        ->add_option("--timeout", ctl_options.timeout,
+                     "Wait no longer than this; the node stays in maintenance")
+        ->type_name("DURATION");
+    maintain->add_flag("--done", ctl_options.is_done, "End the maintenance")
+        ->disable_flag_override();
+    add_force(maintain, "Do not ask the node; also if no usable server is left");
 }
 
 // nginx's `-t` and `-T` become the commands check and check --dump, in any order of the options.

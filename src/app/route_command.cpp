@@ -117,6 +117,7 @@ class GroupAsConfigured {
     bool may_be_recovering(std::uint32_t) const { return true; }
     bool has_room(std::uint32_t) const { return true; }
     std::int64_t in_flight(std::uint32_t) const { return 0; }
+    unsigned share_of(std::uint32_t) const { return policy::kFullShare; }
     std::span<policy::SmoothWeight> weights() const { return weights_; }
     std::uint64_t random() const { return 0; }
 
@@ -132,10 +133,10 @@ class GroupAsConfigured {
 // A group with the state that a running daemon reports.
 class GroupLive {
   public:
-    // `state` has the group's servers, in their order.
-    GroupLive(const state::Group& group, std::span<const LiveServer* const> servers,
+    // `servers` are the group's, in their order. `is_upload`: the request has an uploadId.
+    GroupLive(const state::Group& group, std::span<const LiveServer* const> servers, bool is_upload,
               std::span<policy::SmoothWeight> weights)
-        : group_(&group), servers_(servers), weights_(weights) {}
+        : group_(&group), servers_(servers), is_upload_(is_upload), weights_(weights) {}
 
     config::BalanceMethod method() const { return group_->balance->method; }
     config::AllDown when_all_down() const { return group_->when_all_down; }
@@ -147,7 +148,10 @@ class GroupLive {
         return group_->servers[server].config->weight;
     }
     bool is_backup(std::uint32_t server) const { return group_->servers[server].config->backup; }
-    bool is_out(std::uint32_t address) const { return servers_[server_of(address)]->is_out; }
+    bool is_out(std::uint32_t address) const {
+        const LiveServer& server = *servers_[server_of(address)];
+        return server.is_out && !(server.keeps_uploads && is_upload_);
+    }
     bool is_well(std::uint32_t address) const {
         const LiveServer::Address state = state_of(address);
         return state.is_up && !state.is_marked;
@@ -158,6 +162,8 @@ class GroupLive {
     }
     bool has_room(std::uint32_t server) const { return servers_[server]->has_room; }
     std::int64_t in_flight(std::uint32_t address) const { return state_of(address).in_flight; }
+    // Only the turns of requests without a key depend on it.
+    unsigned share_of(std::uint32_t) const { return policy::kFullShare; }
     std::span<policy::SmoothWeight> weights() const { return weights_; }
     std::uint64_t random() const { return 0; }
 
@@ -170,6 +176,7 @@ class GroupLive {
 
     const state::Group* group_;
     std::span<const LiveServer* const> servers_;
+    bool is_upload_;
     std::span<policy::SmoothWeight> weights_;
 };
 
@@ -230,8 +237,8 @@ void print_absent(const state::Group& group, const std::vector<const LiveServer*
     }
 }
 
-void print_ring(const state::Group& group, const std::string& key, const LiveState* live) {
-    const std::uint32_t hash = base::crc32(key);
+void print_ring(const state::Group& group, const Key& key, const LiveState* live) {
+    const std::uint32_t hash = base::crc32(key.text);
     const policy::KetamaRing::Point& first = group.ring.points()[group.ring.lookup(hash)];
     print("crc32", hex(hash));
     print("point", hex(first.hash));
@@ -248,7 +255,7 @@ void print_ring(const state::Group& group, const std::string& key, const LiveSta
     print("owner", with_reason(owner, *servers[first.server]));
     print_absent(group, servers);
     std::vector<policy::SmoothWeight> weights(group.peers.size());
-    print_servers(group, GroupLive(group, servers, weights), hash);
+    print_servers(group, GroupLive(group, servers, key.source == "uploadid", weights), hash);
 }
 
 void print_route(const state::Site& site, const std::optional<Key>& key,
@@ -268,7 +275,7 @@ void print_route(const state::Site& site, const std::optional<Key>& key,
     print("source", key->source);
     if (!key->text.empty()) {
         print("key", key->text);
-        print_ring(site.default_group(), key->text, live);
+        print_ring(site.default_group(), *key, live);
     } else if (live != nullptr) {
         print_absent(site.default_group(), servers_of(site.default_group(), *live));
     }

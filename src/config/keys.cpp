@@ -17,7 +17,6 @@ constexpr auto kLater = std::to_array<std::string_view>({
     "site.listen[].tls",
     "site.balance.bound",
     "site.backends.tls",
-    "site.backends.slow_start",
 });
 
 template <class Model>

@@ -212,7 +212,7 @@ void read_balance(const Section& site, std::string_view key, Site& out) {
     out.balance.where = site.location_of(key);
     read_keys(*balance, out);
     if (out.balance.method != BalanceMethod::ketama) {
-        for (const std::string_view unused : {"key", "salt"}) {
+        for (const std::string_view unused : {"key", "salt", "session_ttl"}) {
             if (balance->has(unused)) {
                 balance->warning(unused, std::string(kNoKeys));
             }

@@ -15,6 +15,7 @@ using std::chrono::minutes;
 // Limit on a server's requests in progress; off for none.
 constexpr NumberRule kMaxConnections{1, 1'000'000, "off"};
 constexpr DurationRule kUpToADay{Duration{1}, hours{24}};
+constexpr DurationRule kSessionTtl{seconds{1}, hours{24}};
 constexpr DurationRule kUpToAWeek{Duration{1}, hours{24 * 7}};
 
 Texts print_key_sources(const std::vector<KeySource>& sources) {
@@ -138,6 +139,13 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      {},
      uses_keys},
 
+    {"site.balance.session_ttl",
+     duration<&Site::balance, &Balance::session_ttl>(kSessionTtl),
+     "how long a session counts as present at a server after its last request, at least: "
+     "`s3gate ctl drain --sessions` leaves it there until then. Without `ketama`: a warning",
+     {},
+     uses_keys},
+
     {"site.backends", section_of<Site>("mapping", read_backends), "the servers of the site",
      "required"},
     {"site.backends.name",
@@ -179,6 +187,12 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      "how long one waits before it gets 503 `SlowDown`",
      {},
      may_queue},
+
+    {"site.backends.slow_start",
+     duration<&Site::backends, &Backends::slow_start>({Duration{0}, hours{1}}),
+     "how long the share of a server grows that comes back: by its checks, or by `ctl undrain`, "
+     "`ctl up` or the end of its maintenance; 0 is off. With `ketama` it is for requests without a "
+     "key only, and a warning where each has one: keys would move twice"},
 
     {"site.health",
      switched_section<&Site::health, &Health::enabled>("`off`, `on`, mapping", read_health),

@@ -104,8 +104,14 @@ void check_balance(const Site& site, LoadResult& result) {
     const auto is_fingerprint = [](const KeySource& s) {
         return s.kind == KeySource::Kind::fingerprint;
     };
-    if (site.balance.method == BalanceMethod::ketama && site.balance.salt.empty() &&
-        std::ranges::any_of(site.balance.key, is_fingerprint)) {
+    const bool uses_fingerprints = site.balance.method == BalanceMethod::ketama &&
+                                   std::ranges::any_of(site.balance.key, is_fingerprint);
+    if (uses_fingerprints && site.backends.slow_start > Duration::zero()) {
+        result.warnings.push_back(
+            {place_of(site.backends.where, site), key_of(site, "backends.slow_start"),
+             "has no effect: every request has a key, and its place on the ring does not move"});
+    }
+    if (uses_fingerprints && site.balance.salt.empty()) {
         result.warnings.push_back(
             {place_of(site.balance.where, site), key_of(site, "balance.salt"),
              "is empty: anybody can compute which server a fingerprint leads to; "

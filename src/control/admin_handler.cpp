@@ -63,6 +63,12 @@ constexpr auto kPaths = std::to_array<Path>({
     {"/upgrade", Kind::upgrade, Who::operators},
     {"/standby", Kind::standby, Who::operators},
     {"/active", Kind::active, Who::operators},
+    {"/overrides", Kind::overrides, Who::anybody},
+    {"/drain", Kind::order, Who::operators},
+    {"/undrain", Kind::order, Who::operators},
+    {"/down", Kind::order, Who::operators},
+    {"/up", Kind::order, Who::operators},
+    {"/maintain", Kind::order, Who::operators},
 });
 using Rows = std::span<const Path>;
 
@@ -76,7 +82,7 @@ Rows rows_of(std::string_view name) {
 // True if its answer may take long.
 bool is_slow(Kind kind) {
     return kind == Kind::reload || kind == Kind::upgrade || kind == Kind::config ||
-           kind == Kind::connections;
+           kind == Kind::connections || kind == Kind::order;
 }
 
 // True for a command that takes long and logs its own outcome.
@@ -232,6 +238,60 @@ std::variant<AdminCall, AdminAnswer> reload_call(std::string_view body) {
     return call;
 }
 
+ServerOrder::Kind order_kind_of(std::string_view path, bool is_done) {
+    using Order = ServerOrder::Kind;
+    return path == "/drain"     ? Order::drain
+           : path == "/undrain" ? Order::undrain
+           : path == "/down"    ? Order::down
+           : path == "/up"      ? Order::up
+           : is_done            ? Order::end_maintenance
+                                : Order::maintain;
+}
+
+// The members that a body may have beside the server, by path.
+bool may_have(std::string_view path, std::string_view member) {
+    if (member == "site") {
+        return true;
+    }
+    return (member == "sessions" && path == "/drain") ||
+           (member == "force" && (path == "/drain" || path == "/down" || path == "/maintain")) ||
+           (member == "done" && path == "/maintain");
+}
+
+// A member that it does not know is refused: an order that misses half of its meaning is another
+// one.
+std::variant<AdminCall, AdminAnswer> order_call(std::string_view path, std::string_view body) {
+    AdminCall call{.kind = Kind::order};
+    boost::system::error_code error;
+    const json::value value = json::parse(body, error);
+    const json::object* const object = error ? nullptr : value.if_object();
+    bool is_good = object != nullptr && object->contains("server");
+    bool is_done = false;
+    for (const auto& [name, member] : object != nullptr ? *object : json::object()) {
+        const bool is_text = name == "server" || name == "site";
+        is_good = is_good && (name == "server" || may_have(path, name)) &&
+                  (is_text ? member.is_string() : member.is_bool());
+        if (!is_good) {
+            break;
+        }
+        if (is_text) {
+            (name == "site" ? call.order.site : call.order.server) = member.get_string();
+        } else {
+            (name == "sessions" ? call.order.keeps_sessions
+             : name == "force"  ? call.order.is_forced
+                                : is_done) = member.get_bool();
+        }
+    }
+    if (!is_good || call.order.server.empty() || (is_done && call.order.is_forced)) {
+        return admin_error(400, std::string(path) + R"( takes {"server": "HOST:PORT"}, "site")" +
+                                    (may_have(path, "sessions") ? R"(, "sessions": true)" : "") +
+                                    (may_have(path, "done") ? R"(, "done": true)" : "") +
+                                    (may_have(path, "force") ? R"(, "force": true)" : ""));
+    }
+    call.order.kind = order_kind_of(path, is_done);
+    return call;
+}
+
 AdminAnswer answer_to(const CommandOutcome& outcome) {
     json::object body;
     body["done"] = outcome.is_done;
@@ -259,6 +319,8 @@ asio::awaitable<CommandOutcome> run(AdminCall call, Commands& commands) {
             co_return co_await commands.upgrade();
         case Kind::standby:
             co_return commands.standby();
+        case Kind::order:
+            co_return co_await commands.order(std::move(call.order));
         default:
             co_return commands.active();
     }
@@ -274,6 +336,7 @@ asio::awaitable<AdminAnswer> command(AdminCall call, Asker asker, Commands& comm
                          : "",
                      asker.name);
     }
+    call.order.asker = asker.name;
     const CommandOutcome outcome = co_await run(call, commands);
     if (!logs_itself(call.kind)) {
         spdlog::log(outcome.is_done ? spdlog::level::info : spdlog::level::warn, "{} (asked by {})",
@@ -295,6 +358,9 @@ AdminAnswer set_log_level(LogLevelChange change, const Asker& asker, Commands& c
 asio::awaitable<AdminAnswer> carry_out(AdminCall call, Asker asker, Commands& commands) {
     if (call.kind == Kind::status) {
         co_return AdminAnswer{.body = line_of(commands.status())};
+    }
+    if (call.kind == Kind::overrides) {
+        co_return AdminAnswer{.body = line_of(commands.overrides())};
     }
     if (call.kind == Kind::health) {
         co_return answer_to(commands.health(call.question));
@@ -321,7 +387,7 @@ asio::awaitable<AdminAnswer> carry_out(AdminCall call, Asker asker, Commands& co
     if (call.kind == Kind::set_log_level) {
         co_return set_log_level(std::move(call.level), asker, commands);
     }
-    co_return co_await command(call, std::move(asker), commands);
+    co_return co_await command(std::move(call), std::move(asker), commands);
 }
 
 }  // namespace
@@ -365,6 +431,8 @@ std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights r
             return health_call(query);
         case Kind::reload:
             return reload_call(request.body);
+        case Kind::order:
+            return order_call(path->name, request.body);
         default:
             return AdminCall{.kind = path->kind};
     }

@@ -63,12 +63,15 @@ struct AdminCall {
         upgrade,
         standby,
         active,
+        overrides,
+        order,
     };
     Kind kind = Kind::status;
     HealthQuestion question = {};                   // of health
     std::optional<base::Duration> confirm_in = {};  // of reload
     proxy::ClientSurvey::Question clients = {};     // of connections
     LogLevelChange level = {};                      // of set_log_level
+    ServerOrder order = {};                         // its asker is added later
 };
 
 // What the request asks for, or the answer that refuses it.

@@ -4,6 +4,7 @@
 
 #include <boost/asio/awaitable.hpp>
 #include <boost/json/object.hpp>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -48,6 +49,17 @@ struct LogLevelChange {
     std::string asker;                        // for the log
 };
 
+// What an operator wants for a server.
+struct ServerOrder {
+    enum class Kind : std::uint8_t { drain, undrain, down, up, maintain, end_maintenance };
+    Kind kind = Kind::drain;
+    std::string server;           // as configured
+    std::string site = {};        // empty: in every site that has it
+    bool keeps_sessions = false;  // of drain
+    bool is_forced = false;       // of drain, down and maintain
+    std::string asker = {};
+};
+
 class Commands {
   public:
     Commands() = default;
@@ -73,8 +85,13 @@ class Commands {
     // Returns the outcome and logs it.
     virtual CommandOutcome set_log_level(const LogLevelChange& change) = 0;
 
+    // Takes a server out of service or gives it back. Must not block.
+    virtual boost::asio::awaitable<CommandOutcome> order(ServerOrder order) = 0;
+
     // These change nothing and return at once.
     virtual boost::json::object status() = 0;
+    // What order() has commanded, and the requests that are still in progress there.
+    virtual boost::json::object overrides() = 0;
     virtual HealthVerdict health(HealthQuestion question) = 0;
     virtual boost::json::object log_level() = 0;
 

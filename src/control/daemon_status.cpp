@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "s3gate/policy/ring_digest.hpp"
 #include "s3gate/state/cluster_status.hpp"
 
 namespace s3gate::control {
@@ -58,6 +59,19 @@ GenerationFacts DaemonStatus::generation() const {
     };
 }
 
+const std::string& DaemonStatus::ring_digest() const {
+    const auto& config = sources_.deployment.snapshot()->config;
+    const std::uint64_t version = sources_.overrides.version();
+    if (digest_.config != config || digest_.overrides != version) {
+        policy::ServerCommands commands;
+        for (const auto& [server, record] : sources_.overrides.all()) {
+            commands[{server.group, server.server}] = word_of(record.command);
+        }
+        digest_ = {config, version, policy::ring_digest(*config, commands)};
+    }
+    return digest_.text;
+}
+
 boost::json::object DaemonStatus::status() const {
     const DaemonFacts facts{
         .phase = sources_.phase,
@@ -65,6 +79,8 @@ boost::json::object DaemonStatus::status() const {
         .health = health({}),
         .config_file = sources_.deployment.config().file,
         .generation = generation(),
+        .ring_digest = ring_digest(),
+        .overrides = sources_.orders.to_json(),
         .names = sources_.names.status(base::Clock::now()),
         .old_processes = sources_.old_processes.reports(),
         .log_level = sources_.log_level.status(),

@@ -15,10 +15,12 @@
 #include "log_level.hpp"
 #include "metrics_text.hpp"
 #include "old_processes.hpp"
+#include "overrides.hpp"
 #include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/proxy/worker_handle.hpp"
 #include "s3gate/state/board.hpp"
+#include "server_orders.hpp"
 #include "status_json.hpp"
 #include "timer.hpp"
 
@@ -37,6 +39,8 @@ class DaemonStatus {
         const OldProcesses& old_processes;
         const LogLevelSwitch& log_level;
         const AlarmWatch& alarms;
+        const Overrides& overrides;
+        const ServerOrders& orders;
     };
 
     // Begins to call LifeSigns::look() regularly.
@@ -54,8 +58,17 @@ class DaemonStatus {
   private:
     void await_look();
     GenerationFacts generation() const;
+    const std::string& ring_digest() const;
+
+    // Rings take a while to build, so the digest is kept.
+    struct Digest {
+        std::shared_ptr<const config::Config> config;
+        std::uint64_t overrides = 0;  // their version
+        std::string text;
+    };
 
     Sources sources_;
+    mutable Digest digest_;
     base::TimePoint started_at_ = base::Clock::now();
     bool is_on_standby_ = false;
     LifeSigns life_signs_;

@@ -197,6 +197,9 @@ bool Deployment::use_addresses(const state::Resolution& resolution,
 
 void Deployment::announce(const std::vector<proxy::WorkerHandle>& workers, HealthChecker& checker,
                           const state::Snapshot& before) {
+    if (parts_.on_snapshot) {
+        parts_.on_snapshot(*snapshot());
+    }
     hold_back_new_peers(before, checker);
     for (const proxy::WorkerHandle& worker : workers) {
         worker.post_publication(publication_);

@@ -81,6 +81,8 @@ class Deployment {
         // Called for listeners that are over, of any kind: if the control thread accepts from it,
         // it has to stop, and to close the sockets.
         std::function<void(proxy::Listener&)> on_close = {};
+        // Called with each generation before the workers learn of it.
+        std::function<void(const state::Snapshot&)> on_snapshot = {};
     };
 
     explicit Deployment(const Parts& parts);

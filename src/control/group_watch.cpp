@@ -18,11 +18,12 @@ bool has_usable(const state::Group& group, const state::Board& board) {
 }
 
 // The fate of requests in a group without a usable server. They are refused if every server is
-// unknown or taken out by the configuration.
-const char* consequence_for(const state::Group& group) {
-    const bool may_try =
-        group.when_all_down == config::AllDown::try_anyway &&
-        std::ranges::any_of(group.peers, [](const state::Peer& peer) { return !peer.is_out; });
+// unknown or taken out, by the configuration or by an operator.
+const char* consequence_for(const state::Group& group, const state::Board& board) {
+    const bool may_try = group.when_all_down == config::AllDown::try_anyway &&
+                         std::ranges::any_of(group.peers, [&](const state::Peer& peer) {
+                             return !state::is_out(board, peer);
+                         });
     return may_try ? "trying all" : "refusing";
 }
 
@@ -64,7 +65,8 @@ std::optional<GroupWatch::Outage> GroupWatch::look(const state::Group& group,
                                                    base::TimePoint now) {
     if (!has_usable(group, board)) {
         if (!outage) {
-            spdlog::error("No server of {} is usable: {}", group.name, consequence_for(group));
+            spdlog::error("No server of {} is usable: {}", group.name,
+                          consequence_for(group, board));
             return Outage{now};
         }
         return Outage{outage->since};

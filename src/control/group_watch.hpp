@@ -13,9 +13,9 @@
 
 namespace s3gate::control {
 
-// Servers of all sites, without those that the configuration takes out (`down`, `drained`). A
-// server is up when requests go to one of its addresses. A server whose name did not resolve has no
-// address.
+// Servers of all sites, without those that the configuration takes out (`down`, `drained`), or an
+// operator. A server is up when requests go to one of its addresses. A server whose name did not
+// resolve has no address.
 struct ServerCount {
     std::size_t up = 0;
     std::size_t all = 0;

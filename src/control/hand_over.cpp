@@ -46,6 +46,9 @@ json::object object_of(const HandOver::Backend& backend) {
     out["marked"] = backend.is_marked;
     out["failures"] = backend.failures;
     out["failing_for_ms"] = backend.failing_for.count();
+    if (backend.back_for) {
+        out["back_for_ms"] = backend.back_for->count();
+    }
     return out;
 }
 
@@ -65,6 +68,9 @@ HandOver::Backend backend_of(const json::value& object) {
         object.at("failures").to_number<std::int64_t>(), 0, kMostFailures));
     out.failing_for = base::Duration(
         std::max<std::int64_t>(object.at("failing_for_ms").to_number<std::int64_t>(), 0));
+    if (const json::value* const back = object.as_object().if_contains("back_for_ms")) {
+        out.back_for = base::Duration(std::max<std::int64_t>(back->to_number<std::int64_t>(), 0));
+    }
     return out;
 }
 
@@ -92,6 +98,27 @@ HandOver::LogLevel log_level_of(const json::value& object) {
     return out;
 }
 
+json::object object_of(const HandOver::Sessions& sessions) {
+    json::object out;
+    out["group"] = json_text(sessions.group);
+    json::array& words = out["words"].emplace_array();
+    for (const auto& [word, bits] : sessions.words) {
+        words.emplace_back(word);
+        words.emplace_back(bits);
+    }
+    return out;
+}
+
+HandOver::Sessions sessions_of(const json::value& object) {
+    HandOver::Sessions out{text_at(object, "group"), {}};
+    const json::array& words = object.at("words").as_array();
+    for (std::size_t i = 0; i + 1 < words.size(); i += 2) {
+        out.words.emplace_back(words[i].to_number<std::size_t>(),
+                               words[i + 1].to_number<std::uint64_t>());
+    }
+    return out;
+}
+
 BoundSocket socket_of(const json::value& object) {
     const auto address = base::SocketAddress::parse(text_at(object, "address"));
     return {address.value(), object.at("inode").to_number<std::uint64_t>()};
@@ -105,6 +132,10 @@ bool take(const json::object& line, HandOver& state) {
         state.backends.push_back(backend_of(*backend));
     } else if (const json::value* const bucket = line.if_contains("bucket")) {
         state.buckets.push_back(bucket_of(*bucket));
+    } else if (const json::value* const sessions = line.if_contains("sessions")) {
+        state.sessions.push_back(sessions_of(*sessions));
+    } else if (const json::value* const override = line.if_contains("override")) {
+        state.overrides.push_back(*override);
     } else if (const json::value* const process = line.if_contains("process")) {
         state.processes.emplace_back(process->as_string());
     } else if (const json::value* const name = line.if_contains("name")) {
@@ -178,6 +209,12 @@ std::string text_of(const HandOver& state) {
         item["client"] = bucket.client.to_string();
         item["full_at_ns"] = bucket.full_at;
         append_line(text, "bucket", std::move(item));
+    }
+    for (const json::value& override : state.overrides) {
+        append_line(text, "override", override);
+    }
+    for (const HandOver::Sessions& sessions : state.sessions) {
+        append_line(text, "sessions", object_of(sessions));
     }
     for (const HandOver::Backend& backend : state.backends) {
         append_line(text, "backend", object_of(backend));

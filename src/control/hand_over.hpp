@@ -5,10 +5,13 @@
 
 #include <sys/types.h>
 
+#include <boost/json/array.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "inherited_sockets.hpp"
@@ -28,6 +31,8 @@ struct HandOver {
         bool is_marked = false;
         unsigned failures = 0;         // passively counted, at most 255
         base::Duration failing_for{};  // since the last of them
+        // Since it came back, for backends.slow_start; nullopt where that is long ago.
+        std::optional<base::Duration> back_for = {};
     };
 
     // state::ClientTable::Bucket with the name of the site.
@@ -46,12 +51,20 @@ struct HandOver {
         bool operator==(const LogLevel&) const = default;
     };
 
+    // state::SeenKeys of all workers of a group, a word that is not zero with its number.
+    struct Sessions {
+        std::string group;
+        std::vector<std::pair<std::size_t, std::uint64_t>> words;
+    };
+
     std::string version;
     pid_t pid = 0;
     // The settings of the unit in which the service was started, as Lineage::unit has them.
     std::string unit;
     std::vector<Backend> backends;
     std::vector<Bucket> buckets;
+    std::vector<Sessions> sessions;
+    boost::json::array overrides;  // as Overrides::to_json() lists them
     // Of the old processes, the oldest first, and of the process before: OldProcessReport as text.
     std::vector<std::string> processes;
     state::Resolution names;

@@ -166,6 +166,7 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     Task<void> check_once(Check& check);
     void record(Check& check, const ProbeResult& result);
     void take_down(const Check& check, const ProbeResult& result);
+    void let_in(const Check& check);
     void bring_up(const Check& check);
     void count_cleared_mark(const Check& check);
     void end_first_round();
@@ -307,7 +308,7 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
                      check.group->rise, check.group->rise == 1 ? "" : "s");
     }
     if (has_passed && !check.state.is_checked() && !board.is_up(check.id.index)) {
-        board.set_up(check.id.index, true);  // it joined a group in service
+        let_in(check);  // it joined a group in service
         spdlog::info("{} is up: its first check passed", check.label);
     }
     switch (check.state.on_check(has_passed)) {
@@ -341,13 +342,19 @@ void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& resul
     }
 }
 
+// Its share grows from now on (backends.slow_start).
+void HealthChecker::Impl::let_in(const Check& check) {
+    board.set_back_since(check.id.index, base::milliseconds_of(base::Clock::now()));
+    board.set_up(check.id.index, true);
+}
+
 void HealthChecker::Impl::bring_up(const Check& check) {
     // The marks are older than the recovery and say nothing about the backend now.
     if (policy::is_marked(board.passive(check.id.index))) {
         count_cleared_mark(check);
     }
     board.clear_passive(check.id.index);
-    board.set_up(check.id.index, true);
+    let_in(check);
     state::bump(board.control().went_up);
     state::bump(board.check_figures(check.server).ups[0]);
     spdlog::info("{} is up after {} passed check{}", check.label, check.state.successes(),

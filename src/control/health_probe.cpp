@@ -112,7 +112,7 @@ ProbeResult broke_off(const error_code& error, const ProbePlan& plan, std::size_
 
 ProbeResult judge(const ProbePlan& plan, const http::ResponseHead& answer) {
     if (std::ranges::find(plan.expect_status, answer.status) == plan.expect_status.end()) {
-        return failed("status " + std::to_string(answer.status));
+        return {ProbeEnd::failed, "status " + std::to_string(answer.status), answer.status};
     }
     for (const http::Field& field : answer.fields) {
         for (const auto& [rejected, pattern] : plan.reject_headers) {
@@ -122,7 +122,7 @@ ProbeResult judge(const ProbePlan& plan, const http::ResponseHead& answer) {
             }
         }
     }
-    return {ProbeEnd::passed, {}};
+    return {ProbeEnd::passed, {}, answer.status};
 }
 
 // Judges the answer while it arrives. The relay reads answers with the same parser, so both refuse

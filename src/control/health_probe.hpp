@@ -46,6 +46,7 @@ enum class ProbeEnd {
 struct ProbeResult {
     ProbeEnd end = ProbeEnd::inconclusive;
     std::string reason;  // one printable line; empty when passed
+    int status = 0;      // of the answer; 0 where there is none
 };
 
 // Ends within the plan's timeout and closes the connection. No network event makes it throw. When

@@ -56,6 +56,9 @@ OldProcessReport report_of(const json::value& object) {
             out.ended.push_back(ended.to_number<pid_t>());
         }
     }
+    if (const json::value* const servers = object.as_object().if_contains("servers")) {
+        out.at_servers = held_room_of(*servers);
+    }
     return out;
 }
 
@@ -84,7 +87,21 @@ std::string text_of(const OldProcessReport& report) {
             ended.emplace_back(pid);
         }
     }
+    if (report.at_servers) {
+        out["servers"] = json_of(*report.at_servers);
+    }
     return json::serialize(out);
+}
+
+std::int64_t OldProcessReport::requests_at(const ServerKey& server) const {
+    if (!at_servers) {
+        return requests;
+    }
+    std::int64_t out = 0;
+    for (const HeldRoom& held : *at_servers) {
+        out += held.group == server.group && held.server == server.server ? held.requests : 0;
+    }
+    return out;
 }
 
 std::optional<OldProcessReport> read_report(std::string_view text) {
@@ -120,6 +137,7 @@ struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
     void take(Process& process, std::string_view line);
     static void take_report(Process& process, OldProcessReport report);
     bool is_included(pid_t pid) const;
+    void take_overrides(std::string_view list) const;
     void become_main();
     void hurry_oldest();
     void tell_room(Process& process) const;
@@ -162,6 +180,8 @@ void OldProcesses::Impl::take(Process& process, std::string_view line) {
         parts.on_standby(line == link_command::kStandby);
     } else if (line == link_command::kReopenLogs) {
         parts.on_reopen();
+    } else if (line.starts_with(link_command::kOverrides)) {
+        take_overrides(line.substr(link_command::kOverrides.size()));
     } else if (auto report = read_report(line)) {
         take_report(process, std::move(*report));
         process.room.set(process.report.room);
@@ -187,6 +207,14 @@ bool OldProcesses::Impl::is_included(pid_t pid) const {
     };
     return std::ranges::any_of(ended, speaks) ||
            std::ranges::any_of(processes, [&](const Pointer& p) { return speaks(p->report); });
+}
+
+void OldProcesses::Impl::take_overrides(std::string_view list) const {
+    boost::system::error_code error;
+    const json::value overrides = json::parse(list, error);
+    if (!error && overrides.is_array()) {  // else another version says something else
+        parts.on_overrides(overrides.get_array());
+    }
 }
 
 // What it does not know: the room of this process and of the other old ones. So that no line is cut

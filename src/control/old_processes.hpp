@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "overrides.hpp"
 #include "process_figures.hpp"
 #include "room_elsewhere.hpp"
 #include "s3gate/base/clock.hpp"
@@ -30,11 +31,16 @@ struct OldProcessReport {
     std::int64_t connections = 0;
     std::int64_t requests = 0;  // in progress, tunnels included
     std::vector<HeldRoom> room;
+    // In progress at each server that has some; nullopt from a version that does not say.
+    std::optional<std::vector<HeldRoom>> at_servers = {};
     boost::json::object counters = {};  // as /status has them
     // What it and the processes in `ended` have counted. Most reports have only what has changed.
     std::optional<ProcessFigures> figures = {};
     bool has_all_figures = false;
     std::vector<pid_t> ended = {};
+
+    // In progress at that server. All of them, where it does not say.
+    std::int64_t requests_at(const ServerKey& server) const;
 };
 std::string text_of(const OldProcessReport& report);
 // nullopt for a text that is no report.
@@ -52,10 +58,14 @@ inline constexpr std::string_view kHurry = "hurry";
 inline constexpr std::string_view kIAmMain = "i-am-main";
 // With a list as json_of(HeldRoom) makes it: the room that all other processes hold.
 inline constexpr std::string_view kRoom = "room ";
+// With a command for a server, as text_of(ServerKey) makes it: an operator's, for this process too.
+inline constexpr std::string_view kOrder = "order ";
 // The other way, before the reports. What an operator commanded while the successor started, with
 // kReopenLogs:
 inline constexpr std::string_view kStandby = "standby";
 inline constexpr std::string_view kActive = "active";
+// With all commands for servers, as Overrides::to_json() lists them.
+inline constexpr std::string_view kOverrides = "overrides ";
 // At last: the service manager takes the successor for its own now.
 inline constexpr std::string_view kYouAreMain = "you-are-main";
 }  // namespace link_command
@@ -79,6 +89,8 @@ class OldProcesses {
         std::function<void()> on_main;
         // An operator's last command to the process before.
         std::function<void(bool is_on_standby)> on_standby;
+        // The commands for servers have changed while this process started.
+        std::function<void(const boost::json::array& overrides)> on_overrides;
         // Logs were opened anew while this process started, with files that it may have missed.
         std::function<void()> on_reopen;
     };

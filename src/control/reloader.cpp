@@ -258,6 +258,9 @@ CommandOutcome Reloader::use(Draft draft, const state::Resolution& resolution,
     }
     std::ranges::move(fixed_keys(*first_, *config), std::back_inserter(outcome.warnings));
     std::shared_ptr<const config::Config> before = parts_.deployment.snapshot()->config;
+    if (confirm) {
+        parts_.overrides.begin_trial();
+    }
     if (const std::string warning = publish(std::move(provision), std::move(draft.operators),
                                             confirm ? Leavers::keep : Leavers::close);
         !warning.empty()) {
@@ -296,6 +299,7 @@ CommandOutcome Reloader::confirm() {
     }
     trial_end_.cancel();
     trial_.reset();
+    parts_.overrides.end_trial();
     parts_.deployment.close_leavers(parts_.workers);
     parts_.names.forget_unused();
     return {.message = "confirmed: generation " + std::to_string(parts_.deployment.number())};
@@ -344,6 +348,7 @@ asio::awaitable<void> Reloader::undo(const Trial& trial) {
     if (!provision.findings.problems.empty()) {
         throw std::runtime_error(boost::algorithm::join(provision.findings.problems, "; "));
     }
+    parts_.overrides.undo_trial();
     if (const std::string warning =
             publish(std::move(provision), std::move(draft.operators), Leavers::close);
         !warning.empty()) {

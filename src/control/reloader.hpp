@@ -17,6 +17,7 @@
 #include "health_checker.hpp"
 #include "name_service.hpp"
 #include "operators.hpp"
+#include "overrides.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
 #include "s3gate/proxy/worker_handle.hpp"
@@ -31,6 +32,7 @@ class Reloader {
         Deployment& deployment;
         NameService& names;
         HealthChecker& checker;
+        Overrides& overrides;
         const std::vector<proxy::WorkerHandle>& workers;
         // The reason why no reload is possible now; empty if one is. Called more than once for a
         // reload.

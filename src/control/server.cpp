@@ -122,6 +122,22 @@ boost::json::object Server::Impl::log_level() {
     return log_level_switch->status();
 }
 
+asio::awaitable<CommandOutcome> Server::Impl::order(ServerOrder order) {
+    co_await wait_until_main();
+    if (phase == Phase::handed_over) {
+        co_return ask_again();
+    }
+    CommandOutcome outcome = co_await server_orders->carry_out(std::move(order));
+    report_groups(base::Clock::now());
+    co_return outcome;
+}
+
+boost::json::object Server::Impl::overrides() {
+    boost::json::object out;
+    out["overrides"] = server_orders->to_json();
+    return out;
+}
+
 boost::json::object Server::Impl::status() {
     return daemon_status->status();
 }

@@ -36,6 +36,7 @@
 #include "name_service.hpp"
 #include "operational_log.hpp"
 #include "operators.hpp"
+#include "overrides.hpp"
 #include "reloader.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/control/server.hpp"
@@ -46,6 +47,7 @@
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/client_table.hpp"
 #include "s3gate/state/snapshot.hpp"
+#include "server_orders.hpp"
 #include "succession.hpp"
 #include "timer.hpp"
 
@@ -72,7 +74,9 @@ struct Server::Impl final : Commands {
     CommandOutcome standby() override;
     CommandOutcome active() override;
     CommandOutcome set_log_level(const LogLevelChange& change) override;
+    asio::awaitable<CommandOutcome> order(ServerOrder order) override;
     boost::json::object status() override;
+    boost::json::object overrides() override;
     HealthVerdict health(HealthQuestion question) override;
     asio::awaitable<std::optional<std::string>> metrics() override;
     boost::json::object log_level() override;
@@ -106,6 +110,7 @@ struct Server::Impl final : Commands {
     void on_link_command(std::string_view command);
     void lose_successor();
     // In both:
+    void tell_old_processes(const ServerKey& server, state::Override command);
     std::string obstacle_to_upgrade() const;
     asio::awaitable<void> wait_until_main();
     // Until the earlier processes have told what they counted.
@@ -181,6 +186,7 @@ struct Server::Impl final : Commands {
     std::unique_ptr<state::ClientTable> clients;
     std::unique_ptr<net::PipeBudget> pipes;
     std::unique_ptr<NameService> names;
+    std::unique_ptr<Overrides> server_overrides;
     std::unique_ptr<Deployment> deployment;
     std::unique_ptr<HealthChecker> checker;
     std::unique_ptr<Reloader> reloader;
@@ -196,6 +202,7 @@ struct Server::Impl final : Commands {
     std::unique_ptr<ControlSocket> control_socket;
     std::unique_ptr<AdminListeners> admin_listeners;
     std::unique_ptr<Succession> succession;
+    std::unique_ptr<ServerOrders> server_orders;
     // Its successor has told it to drain; the service manager may send a signal for the same.
     bool is_drained_by_link = false;
     bool is_dismissed = false;  // it has told it to end, in whatever phase

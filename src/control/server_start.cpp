@@ -62,9 +62,14 @@ void Server::Impl::build_deployment() {
     board->count_buckets(first_config->metrics.buckets);
     counter_report = std::make_unique<CounterReport>(*board, base::Clock::now());
     pipes = std::make_unique<net::PipeBudget>(first_config->limits.pipes, worker_count);
-    deployment = std::make_unique<Deployment>(
-        Deployment::Parts{context, *board, *pipes, *log, descriptors, worker_count, sockets.store,
-                          [this](proxy::Listener& over) { admin_listeners->close(over); }});
+    server_overrides = std::make_unique<Overrides>(
+        *board, [this](const ServerKey& server, state::Override command) {
+            tell_old_processes(server, command);
+        });
+    deployment = std::make_unique<Deployment>(Deployment::Parts{
+        context, *board, *pipes, *log, descriptors, worker_count, sockets.store,
+        [this](proxy::Listener& over) { admin_listeners->close(over); },
+        [this](const state::Snapshot& snapshot) { server_overrides->follow(snapshot); }});
     const Heritage heritage = lineage.predecessor ? Heritage::upgrade : Heritage::crash;
     inherited = inherited_state(lineage);
     deployment->inherit(
@@ -141,6 +146,9 @@ void Server::Impl::use_inherited() {
     if (board->buckets() != nullptr) {
         restore_buckets(inherited.processes, *board->buckets());
     }
+    restore(inherited.sessions, *deployment->snapshot(), *board);
+    server_overrides->replace(inherited.overrides);
+    server_overrides->follow(*deployment->snapshot());
     if (!inherited.unit.empty()) {
         lineage.unit = inherited.unit;
     }
@@ -157,21 +165,29 @@ void Server::Impl::build_services() {
             }
         });
     reloader = std::make_unique<Reloader>(Reloader::Parts{
-        context, *deployment, *names, *checker, shared.workers,
+        context, *deployment, *names, *checker, *server_overrides, shared.workers,
         [this] { return obstacle_to_reload(); },
         [this](Operators operators) { return follow_configuration(std::move(operators)); }});
     succession = std::make_unique<Succession>(
         Succession::Parts{
-            context, lineage, *board, *clients, *deployment, *names,
+            context, lineage, *board, *clients, *deployment, *server_overrides, *names,
             [this] { return obstacle_to_upgrade(); },
             [this] { return daemon_status->is_on_standby(); },
             [this] { return log_level_switch->hand_over(); }, [this] { become_main(); },
             [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
+            [this](const boost::json::array& list) {
+                server_overrides->replace(list);
+                server_overrides->follow(*deployment->snapshot());
+            },
             [this] { deployment->reopen_logs(); },
             [this](int pid, const std::set<std::string>& unused) { hand_over_to(pid, unused); },
             [this](std::string_view command) { on_link_command(command); },
             [this] { lose_successor(); }},
         inherited.processes);
+    server_orders = std::make_unique<ServerOrders>(ServerOrders::Parts{
+        context, *board, *server_overrides, [this] { return deployment->snapshot(); },
+        shared.workers, [this] { return succession->old_processes().reports(); },
+        [this] { return phase == Phase::handed_over; }});
     log_level_switch = std::make_unique<LogLevelSwitch>(context, *log);
     log_level_switch->restore(inherited.log_level);
     client_surveys =
@@ -179,7 +195,8 @@ void Server::Impl::build_services() {
     daemon_status = std::make_unique<DaemonStatus>(
         context,
         DaemonStatus::Sources{phase, *deployment, *reloader, *names, *board, shared.workers,
-                              succession->old_processes(), *log_level_switch, alarm_watch});
+                              succession->old_processes(), *log_level_switch, alarm_watch,
+                              *server_overrides, *server_orders});
     metrics_page = std::make_unique<Metrics>([this] { return daemon_status->metrics(board); });
     admin_listeners = std::make_unique<AdminListeners>(context, *this, shared.hostname);
     before = lineage.predecessor ? std::optional(inherited.pid) : std::nullopt;

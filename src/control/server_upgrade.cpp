@@ -131,6 +131,14 @@ void Server::Impl::end_command_socket() {
     });
 }
 
+// What an operator commands for a server holds in the old processes too.
+void Server::Impl::tell_old_processes(const ServerKey& server, state::Override command) {
+    if (succession) {
+        succession->old_processes().tell_all(std::string(link_command::kOrder) +
+                                             text_of(server, command));
+    }
+}
+
 void Server::Impl::on_link_command(std::string_view command) {
     if (command == link_command::kReopenLogs) {
         deployment->reopen_logs();
@@ -138,6 +146,10 @@ void Server::Impl::on_link_command(std::string_view command) {
         spdlog::info("many upgrades: tunnels end now, requests go on");
         for (const proxy::WorkerHandle& worker : shared.workers) {
             worker.post_hurry();
+        }
+    } else if (command.starts_with(link_command::kOrder)) {
+        if (const auto order = read_linked_order(command.substr(link_command::kOrder.size()))) {
+            server_orders->follow(order->server, order->command);
         }
     } else if (command == link_command::kDrain) {
         is_dismissed = true;

@@ -21,15 +21,6 @@ std::int64_t seconds_of(base::Duration duration) {
     return std::chrono::duration_cast<std::chrono::seconds>(duration).count();
 }
 
-std::string iso_time(std::chrono::system_clock::time_point at) {
-    const std::time_t seconds = std::chrono::system_clock::to_time_t(at);
-    std::tm parts{};
-    ::gmtime_r(&seconds, &parts);
-    std::array<char, 32> text{};
-    std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text.data();
-}
-
 const char* name_of(Phase phase, bool is_on_standby) {
     switch (phase) {
         case Phase::starting:
@@ -71,6 +62,9 @@ json::object json_of(const state::ServerStatus& server) {
     out["backup"] = server.is_backup;
     out["down"] = server.is_down;
     out["drained"] = server.is_drained;
+    out["override"] = server.override == state::Override::none
+                          ? json::value()
+                          : json::value(word_of(server.override));
     out["max_connections"] = server.max_connections;
     out["occupied"] = server.occupied;
     out["addresses"] = std::move(addresses);
@@ -129,6 +123,7 @@ json::object config_of(const DaemonFacts& facts) {
     }
     out["pending_restart"] = std::move(keys);
     out["addresses_problem"] = json_text(generation.addresses_problem);
+    out["ring_digest"] = json_text(facts.ring_digest);
     return out;
 }
 
@@ -222,6 +217,15 @@ json::array workers_of(const state::Board& board) {
 
 }  // namespace
 
+std::string iso_time(std::chrono::system_clock::time_point at) {
+    const std::time_t seconds = std::chrono::system_clock::to_time_t(at);
+    std::tm parts{};
+    ::gmtime_r(&seconds, &parts);
+    std::array<char, 32> text{};
+    std::strftime(text.data(), text.size(), "%Y-%m-%dT%H:%M:%SZ", &parts);
+    return text.data();
+}
+
 json::object counters_of(const state::Board& board) {
     json::object out;
     for (const state::WorkerCounterRow& row : state::kWorkerCounters) {
@@ -252,6 +256,7 @@ json::object status_of(const DaemonFacts& facts, const state::ClusterStatus& clu
     out["old_processes"] = json_of(facts.old_processes);
     out["log_level"] = facts.log_level;
     out["alarms"] = json_of(facts.alarms);
+    out["overrides"] = facts.overrides;
     out["names"] = names_of(facts.names);
     out["sites"] = json_of(cluster);
     out["counters"] = counters_of(board);

@@ -1,6 +1,7 @@
 // The JSON of /status, as a function of facts. Control thread only.
 #pragma once
 
+#include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 #include <chrono>
 #include <cstddef>
@@ -42,6 +43,8 @@ struct DaemonFacts {
     HealthVerdict health = {};
     std::string config_file = {};
     GenerationFacts generation = {};
+    std::string ring_digest = {};       // with the commands for servers
+    boost::json::array overrides = {};  // as ServerOrders::to_json() lists them
     std::vector<NameStatus> names = {};
     std::vector<OldProcessReport> old_processes = {};
     boost::json::object log_level = {};  // as LogLevelSwitch::status() has it
@@ -49,6 +52,9 @@ struct DaemonFacts {
     base::Duration uptime{};
     std::chrono::system_clock::time_point now{};
 };
+
+// "2026-01-31T12:00:00Z"
+std::string iso_time(std::chrono::system_clock::time_point at);
 
 // All counters of the process by name.
 boost::json::object counters_of(const state::Board& board);

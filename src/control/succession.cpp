@@ -7,6 +7,7 @@
 #include <array>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/json/parse.hpp>
+#include <boost/json/serialize.hpp>
 #include <cstdlib>
 #include <exception>
 #include <fstream>
@@ -29,9 +30,7 @@ constexpr base::Duration kAnswerPoll{1};
 
 // The clock of passive marks (net::Reactor::now_ms).
 std::uint64_t now_ms() {
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(base::Clock::now().time_since_epoch())
-            .count());
+    return base::milliseconds_of(base::Clock::now());
 }
 
 // The clock of buckets (Worker::now_ns).
@@ -42,6 +41,33 @@ std::uint64_t now_ns() {
 
 std::uint64_t before(std::uint64_t now, std::uint64_t then) {
     return now > then ? now - then : 0;
+}
+
+// Since when the backend's share grows; nullopt if it has its whole share.
+std::optional<base::Duration> ramp_of(const state::Group& group, const state::Peer& peer,
+                                      const state::Board& board) {
+    const std::uint64_t since = board.back_since(peer.slot);
+    const base::Duration back_for(before(now_ms(), since));
+    return since != 0 && back_for < group.backends->slow_start ? std::optional(back_for)
+                                                               : std::nullopt;
+}
+
+std::vector<HeldRoom> requests_at_servers(const state::Snapshot& snapshot,
+                                          const state::Board& board) {
+    std::vector<HeldRoom> out;
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        for (const state::GroupServer& server : group.servers) {
+            std::int64_t requests = 0;
+            for (const std::uint32_t peer : server.peers()) {
+                requests += board.in_flight(group.peers[peer].slot);
+            }
+            if (requests > 0) {
+                out.push_back(
+                    {group.name, server.config->text, static_cast<std::int32_t>(requests)});
+            }
+        }
+    }
+    return out;
 }
 
 CommandOutcome failure(std::string reason) {
@@ -92,16 +118,57 @@ std::vector<HandOver::Backend> backends_of(const state::Snapshot& snapshot,
     for (const state::Group& group : state::groups_of(snapshot)) {
         for (const state::Peer& peer : group.peers) {
             const policy::PassiveState passive = board.passive(peer.slot);
-            if (board.is_up(peer.slot) && passive == policy::PassiveState{}) {
+            const std::optional<base::Duration> back_for = ramp_of(group, peer, board);
+            if (board.is_up(peer.slot) && passive == policy::PassiveState{} && !back_for) {
                 continue;
             }
             const policy::PassiveFacts facts = policy::facts_of(passive);
             out.push_back({group.name, group.servers[peer.server].config->text, peer.address_text,
                            board.is_up(peer.slot), facts.is_marked, facts.fails,
-                           base::Duration(before(now_ms(), facts.since_ms))});
+                           base::Duration(before(now_ms(), facts.since_ms)), back_for});
         }
     }
     return out;
+}
+
+std::vector<HandOver::Sessions> sessions_of(const state::Snapshot& snapshot,
+                                            const state::Board& board) {
+    std::vector<HandOver::Sessions> out;
+    std::vector<std::uint64_t> sum;
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        sum.assign(state::SeenKeys::kWords, 0);
+        for (std::size_t worker = 0; worker < board.worker_count(); ++worker) {
+            if (const state::SeenKeys* const seen = board.seen_keys(worker, group.cell)) {
+                seen->add_to(sum);
+            }
+        }
+        HandOver::Sessions sessions{group.name, {}};
+        for (std::size_t i = 0; i < sum.size(); ++i) {
+            if (sum[i] != 0) {
+                sessions.words.emplace_back(i, sum[i]);
+            }
+        }
+        if (!sessions.words.empty()) {
+            out.push_back(std::move(sessions));
+        }
+    }
+    return out;
+}
+
+void restore(const std::vector<HandOver::Sessions>& sessions, const state::Snapshot& snapshot,
+             state::Board& board) {
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        const auto found = std::ranges::find(sessions, group.name, &HandOver::Sessions::group);
+        state::SeenKeys* const seen = board.seen_keys(0, group.cell);
+        if (found == sessions.end() || seen == nullptr) {
+            continue;
+        }
+        for (const auto& [word, bits] : found->words) {
+            if (word < state::SeenKeys::kWords) {
+                seen->take_in(word, bits);
+            }
+        }
+    }
 }
 
 std::vector<HandOver::Bucket> buckets_of(const state::Snapshot& snapshot,
@@ -151,6 +218,11 @@ void restore(const std::vector<HandOver::Backend>& backends, const state::Snapsh
             const HandOver::Backend& backend = *found->second;
             const auto ago = static_cast<std::uint64_t>(backend.failing_for.count());
             board.set_up(peer.slot, backend.is_up);
+            if (backend.back_for) {
+                const auto back_for = static_cast<std::uint64_t>(backend.back_for->count());
+                board.set_back_since(peer.slot,
+                                     std::max<std::uint64_t>(before(now_ms(), back_for), 1));
+            }
             board.replace_passive(
                 peer.slot, {},
                 policy::state_of({backend.failures, backend.is_marked, before(now_ms(), ago)}));
@@ -161,10 +233,11 @@ void restore(const std::vector<HandOver::Backend>& backends, const state::Snapsh
 Succession::Succession(Parts parts, const std::vector<std::string>& processes)
     : parts_(std::move(parts)),
       snapshot_([this] { return parts_.deployment.snapshot(); }),
-      old_processes_(
-          OldProcesses::Parts{parts_.context, parts_.board, snapshot_, [this] { parts_.on_main(); },
-                              [this](bool is_on_standby) { parts_.on_standby(is_on_standby); },
-                              [this] { parts_.on_reopen(); }}),
+      old_processes_(OldProcesses::Parts{
+          parts_.context, parts_.board, snapshot_, [this] { parts_.on_main(); },
+          [this](bool is_on_standby) { parts_.on_standby(is_on_standby); },
+          [this](const boost::json::array& overrides) { parts_.on_overrides(overrides); },
+          [this] { parts_.on_reopen(); }}),
       others_(parts_.board, snapshot_) {
     if (parts_.lineage.predecessor) {
         std::vector<OldProcessReport> reports;
@@ -186,6 +259,7 @@ OldProcessReport Succession::report() const {
     add(*out.figures, old_processes_.ended_figures());
     out.has_all_figures = true;
     out.ended = old_processes_.ended();
+    out.at_servers = requests_at_servers(snapshot, parts_.board);
     for (const state::Group& group : state::groups_of(snapshot)) {
         out.requests += parts_.board.group_requests(group.cell);
     }
@@ -259,6 +333,7 @@ asio::awaitable<CommandOutcome> Succession::start_successor() {
     spdlog::info("upgrade: starting {}", parts_.lineage.program);
     was_on_standby_ = parts_.is_on_standby();
     was_reopened_ = false;
+    overrides_then_ = parts_.overrides.version();
     SuccessorPlan with = co_await plan();
     if (const std::string obstacle = parts_.obstacle(); !obstacle.empty()) {  // meanwhile
         co_return failure(obstacle);
@@ -301,11 +376,13 @@ asio::awaitable<SuccessorPlan> Succession::plan() {
     state.is_on_standby = was_on_standby_;
     state.log_level = parts_.log_level();
     state.closing = parts_.deployment.closing_sockets();
+    state.overrides = parts_.overrides.to_json();
     for (const OldProcessReport& old : old_processes_.reports()) {
         state.processes.push_back(text_of(old));
     }
     state.processes.push_back(text_of(report()));
     state.backends = backends_of(*parts_.deployment.snapshot(), parts_.board);
+    state.sessions = sessions_of(*parts_.deployment.snapshot(), parts_.board);
     state.buckets = buckets_of(*parts_.deployment.snapshot(), parts_.clients);
     // A hundred thousand clients take a moment.
     const auto write = [state = std::move(state)] { return sealed_file(text_of(state)); };
@@ -325,6 +402,10 @@ void Succession::hand_over_to(Successor& successor) {
     const auto say = [&](std::string_view line) { (first += line) += '\n'; };
     if (is_on_standby != was_on_standby_) {
         say(is_on_standby ? link_command::kStandby : link_command::kActive);
+    }
+    if (parts_.overrides.version() != overrides_then_) {
+        say(std::string(link_command::kOverrides) +
+            boost::json::serialize(parts_.overrides.to_json()));
     }
     if (was_reopened_) {
         say(link_command::kReopenLogs);

@@ -40,6 +40,7 @@ class Succession {
         state::Board& board;
         state::ClientTable& clients;
         Deployment& deployment;
+        Overrides& overrides;
         const NameService& names;
         // The reason why no upgrade is possible now; empty if one is.
         std::function<std::string()> obstacle;
@@ -49,6 +50,8 @@ class Succession {
         std::function<void()> on_main;
         // An operator's last command to the process before.
         std::function<void(bool is_on_standby)> on_standby;
+        // The commands for servers have changed while this process started.
+        std::function<void(const boost::json::array& overrides)> on_overrides;
         // Logs were opened anew while this process started.
         std::function<void()> on_reopen;
         // The process with that number accepts the clients from now on, but not those of the
@@ -97,9 +100,10 @@ class Succession {
     RoomElsewhere others_;           // room of the successor and of other old processes, as it says
     Successor* starting_ = nullptr;  // while one starts
     bool was_on_standby_ = false;    // when it was started
-    bool was_reopened_ = false;      // the logs, since then
-    bool has_answer_ = false;        // it is main
-    bool has_ended_ = false;         // it, and whoever followed it
+    std::uint64_t overrides_then_ = 0;  // their version at that time
+    bool was_reopened_ = false;         // the logs, since then
+    bool has_answer_ = false;           // it is main
+    bool has_ended_ = false;            // it, and whoever followed it
     // For the link: the figures of the last report, and the reports since one had them all.
     ProcessFigures told_;
     unsigned told_changes_ = 0;
@@ -113,6 +117,12 @@ HandOver inherited_state(const Server::Lineage& lineage);
 // The backends that are not as fresh ones.
 std::vector<HandOver::Backend> backends_of(const state::Snapshot& snapshot,
                                            const state::Board& board);
+// Of groups that had requests with keys.
+std::vector<HandOver::Sessions> sessions_of(const state::Snapshot& snapshot,
+                                            const state::Board& board);
+// Gives them to the first worker, before it runs. The others find them there.
+void restore(const std::vector<HandOver::Sessions>& sessions, const state::Snapshot& snapshot,
+             state::Board& board);
 // Those that are not full.
 std::vector<HandOver::Bucket> buckets_of(const state::Snapshot& snapshot,
                                          state::ClientTable& clients);

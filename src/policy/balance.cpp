@@ -1,5 +1,6 @@
 #include "s3gate/policy/balance.hpp"
 
+#include <algorithm>
 #include <cstddef>
 
 namespace s3gate::policy {
@@ -73,6 +74,14 @@ std::size_t scale(std::uint64_t bits32, std::size_t count) {
 }
 
 }  // namespace
+
+unsigned slow_start_share(base::Duration back_for, base::Duration slow_start) {
+    if (back_for >= slow_start) {
+        return kFullShare;
+    }
+    const auto share = back_for * kFullShare / slow_start;
+    return std::max(static_cast<unsigned>(std::max<base::Duration::rep>(share, 0)), kLeastShare);
+}
 
 std::optional<std::uint32_t> pick_round_robin(std::span<const Candidate> candidates,
                                               std::span<SmoothWeight> state) {

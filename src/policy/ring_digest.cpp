@@ -76,7 +76,7 @@ std::string_view method_name(config::BalanceMethod method) {
 
 }  // namespace
 
-std::string ring_digest(const config::Site& site) {
+std::string ring_digest(const config::Site& site, const ServerCommands& commands) {
     const auto sorted = sorted_servers(site);
     std::string text;
     add_text(text, "method", method_name(site.balance.method));
@@ -84,6 +84,10 @@ std::string ring_digest(const config::Site& site) {
         add_text(text, "server", server->text);
         text += "weight " + std::to_string(server->weight) + (server->down ? " down" : "") +
                 (server->drained ? " drained" : "") + (server->backup ? " backup" : "") + '\n';
+        if (const auto command = commands.find({site.backends.name, server->text});
+            command != commands.end()) {
+            add_text(text, "command", command->second);
+        }
     }
     if (site.balance.method == config::BalanceMethod::ketama) {
         add_key_sources(text, site.balance);
@@ -92,12 +96,12 @@ std::string ring_digest(const config::Site& site) {
     return base::md5_hex({text});
 }
 
-std::string ring_digest(const config::Config& config) {
+std::string ring_digest(const config::Config& config, const ServerCommands& commands) {
     std::vector<std::string> sites;
     for (const config::Site& site : config.sites) {
         std::string text;
         add_text(text, "site", site.name);
-        sites.push_back(text + ring_digest(site));
+        sites.push_back(text + ring_digest(site, commands));
     }
     std::ranges::sort(sites);
     std::string text;

@@ -83,8 +83,13 @@ class Attempt {
                request_.may_start_over();
     }
 
-    // Gives the connection to the pool.
+    // Gives the connection to the pool, or closes it where the server gets no further request.
     void park() {
+        const state::Override command = context_.worker.shared.board->override_of(peer_.slot);
+        if (command > state::Override::keeps_sessions) {
+            close();
+            return;
+        }
         context_.worker.pool.park(std::move(backend_), context_.group.backends->keepalive,
                                   context_.group_state.pool_idle);
     }

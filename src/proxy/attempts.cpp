@@ -29,8 +29,7 @@ Attempts::Attempts(ExchangeContext& context, Request& request, Response& respons
       memory_(memory),
       began_(context.worker.reactor.now_point()),
       request_hold_(context.worker, context.group.cell),
-      choice_(context.worker, context.group, context.group_state, request.key().place(),
-              memory.selection) {
+      choice_(context.worker, context.group, context.group_state, request, memory.selection) {
     // Each client request pays in a part of a token (policy/retry_tokens).
     change_tokens(
         [this](std::int32_t balance) { return policy::after_deposit(balance, most_tokens()); });
@@ -113,7 +112,9 @@ LocalAnswer Attempts::own_answer(End end) const {
 // True if the operator took every server out.
 bool Attempts::is_all_out() const {
     return !context_.group.peers.empty() &&
-           std::ranges::all_of(context_.group.peers, &state::Peer::is_out);
+           std::ranges::all_of(context_.group.peers, [this](const state::Peer& peer) {
+               return state::is_out(*context_.worker.shared.board, peer);
+           });
 }
 
 inline void Attempts::begin_attempt() {

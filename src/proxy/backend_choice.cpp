@@ -2,9 +2,17 @@
 
 #include <algorithm>
 
+#include "s3gate/state/seen_keys.hpp"
+
 namespace s3gate::proxy {
 
 using policy::Selected;
+
+bool GroupNow::is_at_home(const state::Peer& peer) const {
+    const std::optional<std::uint32_t> key = request_->key().place();
+    return key && (board().has_seen(group_->cell, *key, peer.server_hash) ||
+                   !policy::find_argument(request_->meaning().query, "uploadid").empty());
+}
 
 Pick BackendChoice::pick(policy::Sent sent) {
     for (;;) {
@@ -60,6 +68,9 @@ inline bool BackendChoice::claim(std::uint32_t address) {
         policy::verdict(state, group_.passive, now) == policy::PassiveVerdict::trial &&
         !board.replace_passive(slot, state, policy::after_trial_pick(state, group_.passive, now))) {
         return false;
+    }
+    if (key_) {
+        board.seen_keys(worker_.index, group_.cell)->note(*key_, group_.peers[address].server_hash);
     }
     selection_.note_tried(address);
     address_ = address;

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "holds.hpp"
+#include "request.hpp"
 #include "s3gate/policy/selection.hpp"
 #include "s3gate/state/passive_marks.hpp"
 #include "s3gate/state/snapshot.hpp"
@@ -19,8 +20,9 @@ namespace s3gate::proxy {
 // A group as a worker sees it: configuration, board, clock. See policy::SelectableGroup.
 class GroupNow {
   public:
-    GroupNow(Worker& worker, const state::Group& group, GroupState& state)
-        : worker_(&worker), group_(&group), state_(&state) {}
+    // `request` has its key.
+    GroupNow(Worker& worker, const state::Group& group, GroupState& state, const Request& request)
+        : worker_(&worker), group_(&group), state_(&state), request_(&request) {}
 
     config::BalanceMethod method() const { return group_->balance->method; }
     config::AllDown when_all_down() const { return group_->when_all_down; }
@@ -32,7 +34,12 @@ class GroupNow {
         return group_->servers[server].config->weight;
     }
     bool is_backup(std::uint32_t server) const { return group_->servers[server].config->backup; }
-    bool is_out(std::uint32_t address) const { return group_->peers[address].is_out; }
+    bool is_out(std::uint32_t address) const {
+        const state::Peer& peer = group_->peers[address];
+        const state::Override command = board().override_of(peer.slot);
+        return peer.is_out || (command != state::Override::none &&
+                               !(command == state::Override::keeps_sessions && is_at_home(peer)));
+    }
 
     bool is_well(std::uint32_t address) const {
         const std::uint32_t slot = group_->peers[address].slot;
@@ -51,15 +58,28 @@ class GroupNow {
     std::int64_t in_flight(std::uint32_t address) const {
         return board().in_flight(group_->peers[address].slot);
     }
+    unsigned share_of(std::uint32_t address) const {
+        const base::Duration slow_start = group_->backends->slow_start;
+        const std::uint64_t since = slow_start == base::Duration::zero()
+                                        ? 0
+                                        : board().back_since(group_->peers[address].slot);
+        return since == 0 ? policy::kFullShare
+                          : policy::slow_start_share(
+                                base::Duration(worker_->reactor.now_ms() - since), slow_start);
+    }
     std::span<policy::SmoothWeight> weights() const { return state_->weights; }
     std::uint64_t random() const { return worker_->next_random(); }
 
   private:
     const state::Board& board() const { return *worker_->shared.board; }
+    // True if the request belongs to a session that is present at the server, or to an upload,
+    // whose parts must not be spread.
+    bool is_at_home(const state::Peer& peer) const;
 
     Worker* worker_;
     const state::Group* group_;
     GroupState* state_;
+    const Request* request_;
 };
 
 // The result of a choice.
@@ -74,10 +94,14 @@ enum class Pick : std::uint8_t {
 
 class BackendChoice {
   public:
-    // `key` and `memory` as in policy::Selection. The generation of `group` is borrowed.
+    // `request` has its key. `memory` as in policy::Selection. The generation of `group` is
+    // borrowed.
     BackendChoice(Worker& worker, const state::Group& group, GroupState& state,
-                  std::optional<std::uint32_t> key, policy::SelectionMemory& memory)
-        : worker_(worker), group_(group), selection_({worker, group, state}, key, memory) {}
+                  const Request& request, policy::SelectionMemory& memory)
+        : worker_(worker),
+          group_(group),
+          key_(request.key().place()),
+          selection_({worker, group, state, request}, key_, memory) {}
 
     // Chooses the backend of the next attempt: found, full or none. Room of an earlier attempt must
     // have been released.
@@ -106,6 +130,7 @@ class BackendChoice {
 
     Worker& worker_;
     const state::Group& group_;
+    const std::optional<std::uint32_t> key_;
     policy::Selection<GroupNow> selection_;
     std::uint32_t address_ = 0;
     ServerRoom room_;

@@ -125,6 +125,7 @@ void Worker::tick() {
     forget_listeners();
     end_overdue_requests();
     report_generations();
+    forget_sessions();
     look_for_room();
     exchanges_.on_tick();
     if (is_at_end()) {
@@ -524,6 +525,23 @@ void Worker::backend_down(state::CellId backend) {
     pool.drop(backend.index);
     for (Exchange& exchange : exchanges_.active()) {
         exchange.on_backend_down(backend.index);
+    }
+}
+
+void Worker::forget_parked(state::CellId backend) {
+    if (shared.board->is_current(state::CellKind::backend, backend)) {
+        pool.drop(backend.index);
+    }
+}
+
+// A key is forgotten where its session had no request for balance.session_ttl.
+void Worker::forget_sessions() {
+    const std::uint64_t now = reactor.now_ms();
+    for (const state::Group& group : state::groups_of(generation_->snapshot())) {
+        state::SeenKeys* const seen = shared.board->seen_keys(index, group.cell);
+        if (seen != nullptr) {
+            seen->turn_after(now, static_cast<std::uint64_t>(group.balance->session_ttl.count()));
+        }
     }
 }
 

@@ -65,6 +65,7 @@ class Worker {
     void listen();
     void close_listener(const Listener& listener);
     void backend_down(state::CellId backend);
+    void forget_parked(state::CellId backend);
     void receive_client(int descriptor, const Listener& listener);
     void receive_room(state::CellId group, state::CellId room, std::size_t hops);
     void announce_close() { announces_close = true; }
@@ -200,6 +201,8 @@ class Worker {
                                               const base::IpAddress& source);
     // The same for a client that is there, whose source is known.
     void enter_table(ClientConnection& client, const AddressState& at);
+    // Forgets keys of sessions that are over.
+    void forget_sessions();
     // Waiting requests look for room again: a server may have come up, which causes no other event.
     void look_for_room();
     // For a drain: end the clients and answers whose time is over.

@@ -24,6 +24,10 @@ void WorkerHandle::post_backend_down(state::CellId backend) const {
     worker_->reactor.submit([worker = worker_, backend] { worker->backend_down(backend); });
 }
 
+void WorkerHandle::post_forget_parked(state::CellId backend) const {
+    worker_->reactor.submit([worker = worker_, backend] { worker->forget_parked(backend); });
+}
+
 void WorkerHandle::post_client(int descriptor, std::shared_ptr<const Listener> listener) const {
     // Counted at once: a worker that is late with its messages would else be given too many.
     worker_->shared.board->add_arriving(worker_->index, 1);

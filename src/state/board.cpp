@@ -90,6 +90,8 @@ std::optional<CellId> Board::add_cell(CellKind kind) {
 void Board::clean_slot(std::uint32_t index) {
     slots_.at(index, &SlotCells::up).store(true, std::memory_order_relaxed);
     slots_.at(index, &SlotCells::recovering).store(false, std::memory_order_relaxed);
+    set_override(index, Override::none);
+    set_back_since(index, 0);
     slots_.at(index, &SlotCells::passive).store(0, std::memory_order_relaxed);
 }
 
@@ -97,6 +99,9 @@ void Board::clean_group(std::uint32_t index) {
     for (const auto& row : workers_) {
         row->groups.at(index, &GroupRow::retry_tokens)
             .store(policy::initial_tokens(workers_.size()), std::memory_order_relaxed);
+        if (const auto& seen = row->groups.at(index, &GroupRow::seen_keys)) {
+            seen->clear();
+        }
     }
 }
 
@@ -112,6 +117,22 @@ void Board::clean_server(std::uint32_t index) {
     for (std::size_t worker = 0; worker < workers_.size(); ++worker) {
         set_to_zero(server_figures(worker, index));
     }
+}
+
+void Board::keep_seen_keys(std::uint32_t group) {
+    for (const auto& row : workers_) {
+        auto& seen = row->groups.at(group, &GroupRow::seen_keys);
+        if (!seen) {
+            seen = std::make_unique<SeenKeys>();
+        }
+    }
+}
+
+bool Board::has_seen(std::uint32_t group, std::uint32_t key, std::uint32_t server) const {
+    return std::ranges::any_of(workers_, [&](const auto& row) {
+        const auto& seen = row->groups.at(group, &GroupRow::seen_keys);
+        return seen && seen->has(key, server);
+    });
 }
 
 CellId Board::renew_cell(CellKind kind, std::uint32_t index) {

@@ -25,6 +25,8 @@ ServerStatus status_of(const Group& group, const GroupServer& server, const Boar
         .is_backup = server.config->backup,
         .is_down = server.config->down,
         .is_drained = server.config->drained,
+        .override = server.peer_count > 0 ? board.override_of(group.peers[server.first_peer].slot)
+                                          : Override::none,
         .max_connections = server.max_connections,
         .occupied = server.max_connections > 0 ? board.occupied(server.room.index) : 0,
         .addresses = {},

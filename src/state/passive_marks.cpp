@@ -18,7 +18,8 @@ std::size_t marked_in(const Board& board, std::span<const Peer> group) {
 }  // namespace
 
 bool is_usable(const Board& board, const Peer& peer) {
-    return !peer.is_out && board.is_up(peer.slot) && !policy::is_marked(board.passive(peer.slot));
+    return !is_out(board, peer) && board.is_up(peer.slot) &&
+           !policy::is_marked(board.passive(peer.slot));
 }
 
 MarkChange count_failure(Board& board, std::span<const Peer> group, std::uint32_t slot,

@@ -24,8 +24,13 @@ CellId SlotDirectory::Names::site(const std::string& name) {
     return cells_.emplace_back(&directory_.obtain(CellKind::site, name, "site " + name))->id;
 }
 
-CellId SlotDirectory::Names::group(const std::string& name) {
-    return cells_.emplace_back(&directory_.obtain(CellKind::group, name, "group " + name))->id;
+CellId SlotDirectory::Names::group(const std::string& name, bool has_keys) {
+    const CellId cell =
+        cells_.emplace_back(&directory_.obtain(CellKind::group, name, "group " + name))->id;
+    if (has_keys) {
+        directory_.board_.keep_seen_keys(cell.index);
+    }
+    return cell;
 }
 
 CellId SlotDirectory::Names::backend(const std::string& group, const std::string& server,

@@ -4,6 +4,7 @@
 #include <iterator>
 #include <utility>
 
+#include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
 #include "s3gate/policy/affinity_key.hpp"
 #include "s3gate/state/slot_directory.hpp"
@@ -38,7 +39,8 @@ void add_peers(Group& group, std::uint32_t server_index, const Resolution& resol
         const CellId cell = names.backend(group.name, server.config->text, text);
         ++server.peer_count;
         const bool is_out = server.config->down || server.config->drained;
-        group.peers.push_back({cell.index, cell.epoch, server_index, is_out, address, text,
+        group.peers.push_back({cell.index, cell.epoch, server_index, is_out,
+                               base::crc32(server.config->text), address, text,
                                base::SocketAddress(ip, check_port)});
     }
 }
@@ -63,7 +65,8 @@ Group build_group(const config::Site& config, const Resolution& resolution,
                   SlotDirectory::Names& names, policy::KetamaRing ring) {
     Group group;
     group.name = config.backends.name;
-    const CellId cell = names.group(group.name);
+    const bool has_keys = config.balance.method == config::BalanceMethod::ketama;
+    const CellId cell = names.group(group.name, has_keys);
     group.cell = cell.index;
     group.epoch = cell.epoch;
     group.balance = &config.balance;

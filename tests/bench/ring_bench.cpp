@@ -77,6 +77,7 @@ class BenchGroup {
     bool may_be_recovering(std::uint32_t) const { return false; }
     bool has_room(std::uint32_t) const { return true; }
     std::int64_t in_flight(std::uint32_t) const { return 0; }
+    unsigned share_of(std::uint32_t) const { return kFullShare; }
     std::span<SmoothWeight> weights() const { return weights_; }
     std::uint64_t random() const { return 0; }
 

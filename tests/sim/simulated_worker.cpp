@@ -55,6 +55,9 @@ SimulatedWorker::SimulatedWorker(std::shared_ptr<const state::Snapshot> snapshot
     spdlog::set_level(spdlog::level::off);
     proxy::Shared& shared = parts_->shared;
     shared.board = &parts_->board;
+    for (std::uint32_t group = 0; group < kGroups; ++group) {
+        parts_->board.keep_seen_keys(group);
+    }
     shared.pipes = &parts_->pipes;
     shared.hostname = setup.hostname;
     shared.clients = &parts_->clients;
@@ -105,6 +108,13 @@ void SimulatedWorker::close_listener() {
 
 void SimulatedWorker::set_up(std::size_t slot, bool up) {
     parts_->board.set_up(static_cast<std::uint32_t>(slot), up);
+}
+
+void SimulatedWorker::command(state::CellId backend, state::Override what) {
+    parts_->board.set_override(backend.index, what);
+    if (what > state::Override::keeps_sessions) {
+        parts_->worker->forget_parked(backend);
+    }
 }
 
 void SimulatedWorker::take_down(state::CellId backend) {

@@ -55,6 +55,8 @@ class SimulatedWorker {
     // `slot` is the backend's cell on the board.
     void set_up(std::size_t slot, bool up);
     void take_down(state::CellId backend);
+    // What an operator commands for a server, as the control thread passes it on.
+    void command(state::CellId backend, state::Override what);
     // Passes on room that another worker held; held_room() is the held number there.
     void hold_room(state::CellId room);
     void receive_room(state::CellId group, state::CellId room);

@@ -330,6 +330,11 @@ void Stage::take_down(char name) {
     settle();
 }
 
+void Stage::command(char name, state::Override what) {
+    worker_->command(backend(name), what);
+    settle();
+}
+
 void Stage::drain() {
     worker_->drain();
     settle();

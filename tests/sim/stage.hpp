@@ -148,6 +148,8 @@ class Stage {
     // A node's health by the checks; `take_down` also wakes the requests that wait for it.
     void set_up(char name, bool up);
     void take_down(char name);
+    // What an operator commands for a node.
+    void command(char name, state::Override what);
     bool is_marked(char name) const { return worker_->is_marked(slot_of(name)); }
     void drain();
     void stop();

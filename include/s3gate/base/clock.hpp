@@ -3,11 +3,18 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 
 namespace s3gate::base {
 
 using Clock = std::chrono::steady_clock;
 using TimePoint = Clock::time_point;
 using Duration = std::chrono::milliseconds;
+
+// The clock of net::Reactor::now_ms.
+inline std::uint64_t milliseconds_of(TimePoint time) {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<Duration>(time.time_since_epoch()).count());
+}
 
 }  // namespace s3gate::base

@@ -87,6 +87,7 @@ struct Balance {
                                   {KeySource::Kind::uploadid, {}},
                                   {KeySource::Kind::fingerprint, {}}};
     std::string salt;
+    Duration session_ttl = std::chrono::minutes{10};  // how long a session lives without a request
     Location where = {};  // the line of the key; 0 when it was not written
 };
 
@@ -99,6 +100,7 @@ struct Backends {
     unsigned max_connections = 0;  // default of each server; 0 = off
     unsigned queue = 1024;         // limit on waiting requests of the group
     Duration queue_timeout = seconds{1};
+    Duration slow_start{0};  // until a server that came back has its whole share; 0 = off
     // True if a configured server has a problem and is missing in `servers`; rules that count
     // servers are skipped then.
     bool is_partial = false;

@@ -6,12 +6,23 @@
 #include <optional>
 #include <span>
 
+#include "s3gate/base/clock.hpp"
+
 namespace s3gate::policy {
 
 // State of nginx's smooth weighted round robin, one per peer, initially zero.
 struct SmoothWeight {
     std::int64_t current = 0;
 };
+
+// Shares of a server's weight, in thousandths.
+inline constexpr unsigned kFullShare = 1000;
+inline constexpr unsigned kLeastShare = 10;  // so that no server starves
+
+// The share of a server to which requests have gone again for `back_for`. It grows evenly with
+// time, up to the whole weight after `slow_start`. Servers that came back together have equal
+// shares.
+unsigned slow_start_share(base::Duration back_for, base::Duration slow_start);
 
 struct Candidate {
     std::uint32_t peer =

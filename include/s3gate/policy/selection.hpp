@@ -32,14 +32,16 @@ concept SelectableGroup = std::copyable<Group> && requires(const Group& group, s
     { group.server_of(address) } -> std::same_as<std::uint32_t>;
     { group.weight_of(server) } -> std::same_as<unsigned>;
     { group.is_backup(server) } -> std::same_as<bool>;
-    { group.is_out(address) } -> std::same_as<bool>;  // down or drained
     // Current state.
+    // Down or drained, by the configuration or by an operator: this request must not go there.
+    { group.is_out(address) } -> std::same_as<bool>;
     { group.is_well(address) } -> std::same_as<bool>;  // up by the checks and not marked
     // Called for an address that is not well. True if it may serve nevertheless: it is up and only
     // marked, or its last check passed.
     { group.may_be_recovering(address) } -> std::same_as<bool>;
     { group.has_room(server) } -> std::same_as<bool>;  // below max_connections
     { group.in_flight(address) } -> std::convertible_to<std::int64_t>;
+    { group.share_of(address) } -> std::same_as<unsigned>;  // of its weight: see slow_start_share()
     // The caller's round robin state, one per address.
     { group.weights() } -> std::same_as<std::span<SmoothWeight>>;
     { group.random() } -> std::same_as<std::uint64_t>;  // any 64 bits
@@ -226,7 +228,7 @@ std::optional<std::uint32_t> Selection<Group>::by_turn(Health health) {
         for (const std::uint32_t address : addresses()) {
             const std::uint32_t server = group_.server_of(address);
             if (group_.is_backup(server) == backups && is_open(address, health)) {
-                candidates.push_back({address, group_.weight_of(server),
+                candidates.push_back({address, group_.weight_of(server) * group_.share_of(address),
                                       is_least_conn ? group_.in_flight(address) : 0});
             }
         }

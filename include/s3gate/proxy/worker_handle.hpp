@@ -29,6 +29,8 @@ class WorkerHandle {
     void post_close(std::shared_ptr<const Listener> listener) const;
     // The checks took a backend down because of a connect failure or a timeout.
     void post_backend_down(state::CellId backend) const;
+    // The backend gets no further request: closes its parked connections.
+    void post_forget_parked(state::CellId backend) const;
     // Hands over a client that another worker accepted. This worker owns `descriptor` from now on.
     void post_client(int descriptor, std::shared_ptr<const Listener> listener) const;
     // Hands over room at a server that another worker gave up; the room is still occupied. If no

@@ -20,6 +20,7 @@
 #include "s3gate/state/bucket_figures.hpp"
 #include "s3gate/state/counters.hpp"
 #include "s3gate/state/figures.hpp"
+#include "s3gate/state/seen_keys.hpp"
 
 namespace s3gate::state {
 
@@ -35,6 +36,15 @@ struct CellId {
     std::uint32_t index = 0;
     std::uint32_t epoch = 0;
     auto operator<=>(const CellId&) const = default;
+};
+
+// What an operator has commanded for a server, beside its configuration.
+enum class Override : std::uint8_t {
+    none,
+    keeps_sessions,  // drained, but for the requests of sessions that it has
+    drained,         // gets no further request
+    down,            // likewise
+    maintained,      // likewise
 };
 
 class Board {
@@ -84,6 +94,32 @@ class Board {
     void set_recovering(std::uint32_t slot, bool recovering) {
         slots_.at(slot, &SlotCells::recovering).store(recovering, std::memory_order_relaxed);
     }
+
+    // An operator's command for the backend's server. Written by the control thread.
+    Override override_of(std::uint32_t slot) const {
+        return slots_.at(slot, &SlotCells::override).load(std::memory_order_relaxed);
+    }
+    void set_override(std::uint32_t slot, Override command) {
+        slots_.at(slot, &SlotCells::override).store(command, std::memory_order_relaxed);
+    }
+    // Time in milliseconds (the clock of Reactor::now_ms) since when requests go to the backend
+    // again; 0: it was never away. Written by the control thread.
+    std::uint64_t back_since(std::uint32_t slot) const {
+        return slots_.at(slot, &SlotCells::back_since).load(std::memory_order_relaxed);
+    }
+    void set_back_since(std::uint32_t slot, std::uint64_t since) {
+        slots_.at(slot, &SlotCells::back_since).store(since, std::memory_order_relaxed);
+    }
+
+    // From now on the workers can note the keys of the group's requests. Control thread, before
+    // others learn that the group has keys.
+    void keep_seen_keys(std::uint32_t group);
+    // Those that the worker has noted; null before keep_seen_keys(). The worker itself writes.
+    SeenKeys* seen_keys(std::size_t worker, std::uint32_t group) const {
+        return workers_[worker]->groups.at(group, &GroupRow::seen_keys).get();
+    }
+    // True if a worker has noted the key at that server. Any thread.
+    bool has_seen(std::uint32_t group, std::uint32_t key, std::uint32_t server) const;
 
     // In-flight figures. A backend's are requests and tunnels; a group's are client requests, and
     // the retries among them. Each worker writes its own row.
@@ -262,6 +298,8 @@ class Board {
         static constexpr std::size_t kCells = 1024;
         Cells<bool, kCells> up{};
         Cells<bool, kCells> recovering{};
+        Cells<Override, kCells> override{};
+        Cells<std::uint64_t, kCells> back_since{};
         Cells<std::uint64_t, kCells> passive{};
         Cells<std::int32_t, kCells> occupied{};
         Cells<std::uint32_t, kCells> epoch{};
@@ -286,6 +324,7 @@ class Board {
         Cells<std::int32_t, kCells> retries{};
         Cells<std::int32_t, kCells> retry_tokens{};
         Cells<std::uint64_t, kCells> first_waiting{};
+        std::array<std::unique_ptr<SeenKeys>, kCells> seen_keys{};
     };
     struct alignas(kLine) SiteRow {
         static constexpr std::size_t kCells = SiteCells::kCells;

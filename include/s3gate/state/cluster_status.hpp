@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "s3gate/state/board.hpp"
+
 namespace s3gate::state {
 
 // One resolved address of a server.
@@ -26,12 +28,13 @@ struct ServerStatus {
     bool is_backup = false;
     bool is_down = false;                  // in the configuration
     bool is_drained = false;               // likewise
+    Override override = Override::none;    // by a command of an operator
     std::uint32_t max_connections = 0;     // 0 = off
     std::int32_t occupied = 0;             // requests that hold room of max_connections
     std::vector<AddressStatus> addresses;  // empty = not resolved
 
-    // True if the configuration takes the server out of service.
-    bool is_out() const { return is_down || is_drained; }
+    // True if the configuration or an operator takes the server out of service.
+    bool is_out() const { return is_down || is_drained || override != Override::none; }
     bool is_usable() const { return std::ranges::any_of(addresses, &AddressStatus::is_usable); }
 };
 
@@ -53,7 +56,6 @@ struct ClusterStatus {
     std::vector<SiteStatus> sites;  // configuration order
 };
 
-class Board;
 struct Snapshot;
 
 // Any thread. Allocates: not for requests that go to a backend.

@@ -10,8 +10,14 @@
 
 namespace s3gate::state {
 
-// True if requests go to this backend: the checks see it up, it has no mark, and the configuration
-// does not take it out. A mark whose trial is due still counts: its outcome is open.
+// True if the configuration or a command of an operator takes the backend out. One that keeps its
+// sessions is out too: it gets no other request.
+inline bool is_out(const Board& board, const Peer& peer) {
+    return peer.is_out || board.override_of(peer.slot) != Override::none;
+}
+
+// True if requests go to this backend: the checks see it up, it has no mark, and it is not out. A
+// mark whose trial is due still counts: its outcome is open.
 bool is_usable(const Board& board, const Peer& peer);
 
 enum class MarkChange : std::uint8_t { none, set, cleared };

@@ -41,7 +41,8 @@ class SlotDirectory {
         // Return the cell that an earlier generation had, or a clean one. Throw std::length_error,
         // which names the cell's owner, when the board has no room.
         CellId site(const std::string& name);
-        CellId group(const std::string& name);
+        // `has_keys`: workers can note the keys of its requests.
+        CellId group(const std::string& name, bool has_keys = false);
         CellId backend(const std::string& group, const std::string& server,
                        const std::string& address);
         // The cells that all addresses of a server share: for its figures, and for its room.

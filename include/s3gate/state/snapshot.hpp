@@ -32,7 +32,10 @@ struct alignas(64) Peer {
     std::uint32_t slot = 0;
     std::uint32_t epoch = 0;
     std::uint32_t server = 0;  // index into Group::servers
-    bool is_out = false;       // `down` or `drained` in the configuration
+    // `down` or `drained` in the configuration. What operators command is on the board: see
+    // state::is_out().
+    bool is_out = false;
+    std::uint32_t server_hash = 0;  // of the server's text: what SeenKeys knows it by
     base::SocketAddress address;
     std::string address_text;           // "ip:port", for logs and the status page
     base::SocketAddress check_address;  // where active checks go (health.port)

@@ -81,6 +81,31 @@ def test_a_drained_server_says_so(make_backend, gate):
     assert value(text, "server") not in (owner, None)
 
 
+@pytest.mark.parametrize(
+    "words, reason",
+    [
+        (["drain"], "drained by a command"),
+        (["drain", "--sessions"], "drained by a command, its sessions stay"),
+        (["down"], "down by a command"),
+    ],
+)
+def test_a_command_is_a_reason(cluster, words, reason):
+    daemon, _ = cluster
+    owner = value(route(daemon, KEY), "server")
+    assert ctl(daemon, words[0], owner, *words[1:]).returncode == 0
+    text = route(daemon, KEY)
+    assert value(text, "owner") == f"{owner} ({reason})"
+    second = value(text, "server")
+    assert second != owner and reached(daemon) == second
+    upload = next(
+        target
+        for target in (f"/b/k?uploadId={number}" for number in range(1000))
+        if value(route(daemon, target), "owner").startswith(owner)
+    )
+    stays = "--sessions" in words
+    assert (value(route(daemon, upload), "server") == owner) == stays
+
+
 def test_when_all_are_down_checks_are_ignored(cluster):
     daemon, backends = cluster
     owner = value(route(daemon, KEY), "server")

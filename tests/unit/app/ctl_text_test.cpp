@@ -37,16 +37,24 @@ constexpr const char* kStatus = R"({
   "config": {"file": "/etc/s3gate/s3gate.yaml", "generation": 3,
              "loaded_at": "2026-01-31T12:00:00Z", "age_seconds": 65, "old_generations": 1,
              "differs_from_disk": true, "confirm_within_seconds": 40, "reload_running": true,
-             "pending_restart": ["workers", "user"], "addresses_problem": "no room"},
+             "pending_restart": ["workers", "user"], "addresses_problem": "no room",
+             "ring_digest": "885e12797b180b458bf91da0abb45fdc"},
+  "overrides": [
+    {"group": "minio", "server": "n1:9000", "state": "sessions", "since": "2026-01-31T12:01:00Z",
+     "by": "root, pid 7", "requests": 12, "requests_in_old_processes": 0},
+    {"group": "minio", "server": "n2:9000", "state": "maintenance", "by": "root, pid 8",
+     "since": "2026-01-31T12:02:00Z", "requests": 1, "requests_in_old_processes": 3}],
   "requests": 12, "connections": 3, "workers": [{"connections": 1}, {"connections": 2}],
   "sites": [{"name": "s3", "connections": 3, "groups": [
     {"name": "minio", "checks": true, "requests": 12, "waiting": 2, "servers": [
-      {"server": "n1:9000", "backup": false, "down": false, "drained": false, "addresses": [
+      {"server": "n1:9000", "backup": false, "down": false, "drained": false,
+       "override": "sessions", "addresses": [
         {"address": "10.0.0.1:9000", "up": true, "recovering": false, "marked": false,
          "in_flight": 7},
         {"address": "10.0.0.2:9000", "up": true, "recovering": false, "marked": true,
          "in_flight": 5}]},
-      {"server": "n2:9000", "backup": true, "down": false, "drained": false, "addresses": [
+      {"server": "n2:9000", "backup": true, "down": false, "drained": false,
+       "override": "maintenance", "addresses": [
         {"address": "10.0.0.3:9000", "up": false, "recovering": true, "marked": false,
          "in_flight": 0}]},
       {"server": "n3:9000", "backup": false, "down": false, "drained": true, "addresses": []},
@@ -55,30 +63,36 @@ constexpr const char* kStatus = R"({
 })";
 
 TEST(StatusText, IsMadeOfAlignedColumns) {
-    EXPECT_EQ(status_text(json::parse(kStatus).as_object()),
-              "s3gate 0.1.0, pid 42, up 3 h 12 m: standby\n"
-              "/healthz answers 503: standby\n"
-              "configuration /etc/s3gate/s3gate.yaml, generation 3, loaded 1 m ago "
-              "(2026-01-31T12:00:00Z)\n"
-              "1 old generation still in use\n"
-              "to be confirmed within 40 s: s3gate ctl confirm\n"
-              "running differs from disk\n"
-              "a reload is running\n"
-              "a restart is pending: workers, user\n"
-              "new addresses of names are not used: no room\n"
-              "12 requests in progress, 3 connections (by worker: 1 2)\n"
-              "\n"
-              "site s3: 3 connections\n"
-              "  group minio: 12 requests in progress, 2 of them waiting for room\n"
-              "    SERVER            ADDRESS        STATE             IN FLIGHT\n"
-              "    n1:9000           10.0.0.1:9000  up                7\n"
-              "    n1:9000           10.0.0.2:9000  up, marked        5\n"
-              "    n2:9000 (backup)  10.0.0.3:9000  down, recovering  0\n"
-              "    n3:9000           -              out (drained)     -\n"
-              "    n4:9000           -              unresolved        -\n"
-              "\n"
-              "counters\n"
-              "  requests  99\n");
+    EXPECT_EQ(
+        status_text(json::parse(kStatus).as_object()),
+        "s3gate 0.1.0, pid 42, up 3 h 12 m: standby\n"
+        "/healthz answers 503: standby\n"
+        "configuration /etc/s3gate/s3gate.yaml, generation 3, loaded 1 m ago "
+        "(2026-01-31T12:00:00Z)\n"
+        "ring digest 885e12797b180b458bf91da0abb45fdc\n"
+        "1 old generation still in use\n"
+        "to be confirmed within 40 s: s3gate ctl confirm\n"
+        "running differs from disk\n"
+        "a reload is running\n"
+        "a restart is pending: workers, user\n"
+        "new addresses of names are not used: no room\n"
+        "12 requests in progress, 3 connections (by worker: 1 2)\n"
+        "by command: minio: n1:9000: sessions since 2026-01-31T12:01:00Z by root, pid 7, "
+        "12 requests in progress\n"
+        "by command: minio: n2:9000: maintenance since 2026-01-31T12:02:00Z by root, pid 8, "
+        "1 request in progress and 3 in old processes\n"
+        "\n"
+        "site s3: 3 connections\n"
+        "  group minio: 12 requests in progress, 2 of them waiting for room\n"
+        "    SERVER            ADDRESS        STATE                                IN FLIGHT\n"
+        "    n1:9000           10.0.0.1:9000  up, drained (sessions stay)          7\n"
+        "    n1:9000           10.0.0.2:9000  up, marked, drained (sessions stay)  5\n"
+        "    n2:9000 (backup)  10.0.0.3:9000  down, recovering, maintenance        0\n"
+        "    n3:9000           -              out (drained)                        -\n"
+        "    n4:9000           -              unresolved                           -\n"
+        "\n"
+        "counters\n"
+        "  requests  99\n");
 }
 
 TEST(ConnectionsText, IsOneTable) {

@@ -23,6 +23,9 @@ const char* const kStatus = R"({
     {"server": "n4", "addresses": []},
     {"server": "n5", "down": true, "addresses": [{"address": "10.0.0.5:80", "up": true}]},
     {"server": "n6", "drained": true, "addresses": [{"address": "10.0.0.6:80", "up": true}]},
+    {"server": "n8", "override": "drained", "addresses": [{"address": "10.0.0.8:80", "up": true}]},
+    {"server": "n9", "override": "sessions", "addresses": [{"address": "10.0.0.9:80", "up": true}]},
+    {"server": "n10", "override": null, "addresses": [{"address": "10.0.0.10:80", "up": true}]},
     {"server": "n7", "max_connections": 4, "occupied": 4,
      "addresses": [{"address": "10.0.0.7:80", "up": true}]}]}]}]
 })";
@@ -40,6 +43,9 @@ TEST_F(LiveStateTest, NamesTheReasonWhyAServerGetsNothing) {
     EXPECT_EQ(of("n4").reason, "its name is not resolved");
     EXPECT_EQ(of("n5").reason, "down in the configuration");
     EXPECT_EQ(of("n6").reason, "drained");
+    EXPECT_EQ(of("n8").reason, "drained by a command");
+    EXPECT_EQ(of("n9").reason, "drained by a command, its sessions stay");
+    EXPECT_EQ(of("n10").reason, "");
     EXPECT_EQ(of("n7").reason, "no room: 4 of 4 requests");
 }
 
@@ -52,10 +58,13 @@ TEST_F(LiveStateTest, HasWhatASelectionAsksFor) {
     EXPECT_EQ(server.addresses.at("[2001:db8::1]:9000").in_flight, 3);
     EXPECT_TRUE(of("n5").is_out);
     EXPECT_TRUE(of("n6").is_out);
+    EXPECT_TRUE(of("n8").is_out && !of("n8").keeps_uploads);
+    EXPECT_TRUE(of("n9").is_out && of("n9").keeps_uploads);
+    EXPECT_FALSE(of("n10").is_out);
     EXPECT_FALSE(of("n7").has_room);
     EXPECT_EQ(state.names().at("n1.lab").size(), 2U);
     EXPECT_EQ(state.generation(), 7);
-    EXPECT_EQ(state.find("minio", "n8"), nullptr);
+    EXPECT_EQ(state.find("minio", "n11"), nullptr);
     EXPECT_EQ(state.find("other", "n1.lab:9000"), nullptr);
 }
 

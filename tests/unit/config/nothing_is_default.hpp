@@ -28,6 +28,7 @@ sites:
       method: least_conn
       key: [uploadid, "cookie:c", "header:X-H"]
       salt: "s $${X} \" \\ : # é"
+      session_ttl: 3m
     backends:
       name: group
       servers:
@@ -44,6 +45,7 @@ sites:
       max_connections: 6
       queue: off
       queue_timeout: 7s
+      slow_start: 8s
     health:
       path: "/p?q=1"
       method: HEAD

@@ -51,6 +51,14 @@ class NotingCommands final : public Commands {
              (question.clients ? question.clients->to_string() : "all"));
         co_return "{}\n";
     }
+    boost::asio::awaitable<CommandOutcome> order(ServerOrder order) override {
+        orders.push_back(std::move(order));
+        co_return note("order");
+    }
+    boost::json::object overrides() override {
+        note("overrides");
+        return {{"overrides", boost::json::array()}};
+    }
     boost::json::object status() override {
         note("status");
         return {{"phase", "serving"}};
@@ -70,6 +78,7 @@ class NotingCommands final : public Commands {
     }
 
     std::vector<std::string> asked;
+    std::vector<ServerOrder> orders;
     CommandOutcome outcome;
     HealthVerdict verdict{.is_healthy = true, .reason = "ok"};
     bool is_broken = false;
@@ -111,7 +120,7 @@ unsigned status_of(const std::string& method, const std::string& target, Rights 
 }
 
 TEST(AdminRoute, KnowsItsPathsAndTheirMethods) {
-    for (const char* path : {"/status", "/healthz", "/metrics", "/metrics?a=1&a=1"}) {
+    for (const char* path : {"/status", "/healthz", "/overrides", "/metrics", "/metrics?a=1&a=1"}) {
         EXPECT_EQ(status_of("GET", path, Rights::look), 200U) << path;
         EXPECT_EQ(status_of("HEAD", path, Rights::only_look), 200U) << path;
         EXPECT_EQ(status_of("POST", path, Rights::command), 405U) << path;
@@ -216,6 +225,53 @@ TEST(AdminRoute, ReadsTheQuestionOfHealth) {
     for (const char* query : {"?strickt=1", "?strict=yes", "?strict=", "?live=1&x", "?Strict=1"}) {
         EXPECT_EQ(question_of(query), "refused") << query;
     }
+}
+
+TEST(AdminRoute, ReadsAnOrder) {
+    using Order = ServerOrder::Kind;
+    const auto order_of = [](const std::string& path, const std::string& body) {
+        const auto routed = route({"POST", path, body}, Rights::command);
+        const auto* const call = std::get_if<AdminCall>(&routed);
+        return call == nullptr ? std::nullopt : std::optional(call->order);
+    };
+    const auto drain =
+        order_of("/drain", R"({"server":"n:1","site":"s","sessions":true,"force":true})");
+    ASSERT_TRUE(drain);
+    EXPECT_EQ(drain->kind, Order::drain);
+    EXPECT_EQ(drain->server, "n:1");
+    EXPECT_EQ(drain->site, "s");
+    EXPECT_TRUE(drain->keeps_sessions && drain->is_forced);
+    const std::string plain = R"({"server":"n:1"})";
+    EXPECT_EQ(order_of("/undrain", plain)->kind, Order::undrain);
+    EXPECT_EQ(order_of("/down", plain)->kind, Order::down);
+    EXPECT_EQ(order_of("/up", plain)->kind, Order::up);
+    EXPECT_EQ(order_of("/maintain", plain)->kind, Order::maintain);
+    EXPECT_FALSE(order_of("/maintain", plain)->is_forced);
+    EXPECT_EQ(order_of("/maintain", R"({"server":"n:1","done":true})")->kind,
+              Order::end_maintenance);
+    EXPECT_EQ(order_of("/maintain", R"({"server":"n:1","done":false})")->kind, Order::maintain);
+    for (const char* body :
+         {"", "{}", "[]", "x", R"({"server":""})", R"({"server":1})", R"({"site":"s"})",
+          R"({"server":"n:1","site":true})", R"({"server":"n:1","sessions":1})",
+          R"({"server":"n:1","done":true})", R"({"server":"n:1","colour":"red"})"}) {
+        EXPECT_FALSE(order_of("/drain", body)) << body;
+    }
+    EXPECT_FALSE(order_of("/undrain", R"({"server":"n:1","force":true})"));
+    EXPECT_FALSE(order_of("/down", R"({"server":"n:1","sessions":true})"));
+    EXPECT_FALSE(order_of("/maintain", R"({"server":"n:1","done":true,"force":true})"));
+    for (const char* path : {"/drain", "/undrain", "/down", "/up", "/maintain"}) {
+        EXPECT_EQ(status_of("POST", path, Rights::look, plain), 403U) << path;
+        EXPECT_EQ(status_of("POST", path, Rights::only_look, plain), 405U) << path;
+        EXPECT_EQ(status_of("GET", path, Rights::command), 405U) << path;
+    }
+}
+
+TEST(AdminHandler, TellsWhoGaveAnOrder) {
+    NotingCommands commands;
+    const AdminRequest request{"POST", "/drain", R"({"server":"n:1"})"};
+    EXPECT_EQ(ask(commands, request, Rights::command).status, 200U);
+    ASSERT_EQ(commands.orders.size(), 1U);
+    EXPECT_EQ(commands.orders.front().asker, "root, pid 1");
 }
 
 TEST(AdminRoute, ReadsTheTimeOfAReload) {

@@ -28,6 +28,9 @@ HandOver example() {
     state.buckets.push_back(
         {"site \"b\"", *base::IpAddress::parse("2001:db8::"), 1'800'000'000'000});
     state.processes = {"{\"pid\": 1}", "of another version"};
+    state.backends.back().back_for = milliseconds{2500};
+    state.sessions.push_back({"minio / \"x\"", {{7, 0xffff'ffff'ffff'ffffULL}, {4095, 1}}});
+    state.overrides.push_back({{"group", "g"}, {"server", "n:1"}, {"state", "drained"}});
     return state;
 }
 
@@ -51,6 +54,11 @@ TEST(HandOver, IsReadAsItWasWritten) {
     EXPECT_TRUE(backend.is_marked);
     EXPECT_EQ(backend.failures, 3u);
     EXPECT_EQ(backend.failing_for, milliseconds{1500});
+    EXPECT_EQ(backend.back_for, milliseconds{2500});
+    ASSERT_THAT(state.sessions, SizeIs(1));
+    EXPECT_EQ(state.sessions.front().group, example().sessions.front().group);
+    EXPECT_EQ(state.sessions.front().words, example().sessions.front().words);
+    EXPECT_EQ(state.overrides, example().overrides);
 }
 
 TEST(HandOver, OfAnotherVersionGivesWhatIsKnown) {

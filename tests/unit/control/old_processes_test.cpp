@@ -38,6 +38,14 @@ TEST(OldProcessReport, IsReadAsItWasWritten) {
     EXPECT_EQ(read->requests, 2);
     ASSERT_THAT(read->room, SizeIs(1));
     EXPECT_EQ(read->room.front().server, "node:9000");
+    EXPECT_EQ(read->requests_at({"group", "node:9000"}), 2)
+        << "an earlier version does not say where: each of them may be there";
+
+    report.at_servers = {{"group", "node:9000", 1}};
+    const auto exact = read_report(text_of(report));
+    ASSERT_TRUE(exact);
+    EXPECT_EQ(exact->requests_at({"group", "node:9000"}), 1);
+    EXPECT_EQ(exact->requests_at({"other", "node:9000"}), 0);
 }
 
 TEST(OldProcessReport, OfGarbageIsNone) {
@@ -120,9 +128,11 @@ class OldProcessesTest : public testing::Test {
     int main_calls = 0;
     OldProcesses processes{{context, board, [this] { return snapshot; }, [this] { ++main_calls; },
                             [this](bool is_on_standby) { standby = is_on_standby; },
+                            [this](const boost::json::array& list) { overrides = list; },
                             [this] { ++reopen_calls; }}};
     int reopen_calls = 0;
     std::optional<bool> standby;
+    std::optional<boost::json::array> overrides;
     std::vector<OldProcessReport> known;  // of the process before
     std::vector<int> ends;
 };
@@ -294,6 +304,12 @@ TEST_F(OldProcessesTest, TheOneBeforePassesOnWhatAnOperatorCommanded) {
     EXPECT_EQ(standby, true);
     say(ends[0], "active");
     EXPECT_EQ(standby, false);
+    say(ends[0], R"(overrides {"no": "list"})");
+    say(ends[0], "overrides garbage");
+    EXPECT_FALSE(overrides);
+    say(ends[0], R"(overrides [{"group": "g"}])");
+    ASSERT_TRUE(overrides);
+    EXPECT_EQ(overrides->size(), 1U);
 }
 
 TEST_F(OldProcessesTest, TheOneBeforeSaysThatLogsWereReopened) {

@@ -33,6 +33,17 @@ TEST(RoundRobin, IsNginxsSmoothOrder) {
     EXPECT_TRUE(std::ranges::all_of(state, [](const auto& s) { return s.current == 0; }));
 }
 
+TEST(SlowStart, ShareGrowsEvenlyToTheWhole) {
+    using std::chrono::seconds;
+    EXPECT_EQ(slow_start_share(seconds{0}, seconds{30}), kLeastShare);
+    EXPECT_EQ(slow_start_share(seconds{3}, seconds{30}), 100U);
+    EXPECT_EQ(slow_start_share(seconds{15}, seconds{30}), 500U);
+    EXPECT_EQ(slow_start_share(seconds{30}, seconds{30}), kFullShare);
+    EXPECT_EQ(slow_start_share(seconds{31}, seconds{30}), kFullShare);
+    EXPECT_EQ(slow_start_share(seconds{5}, seconds{0}), kFullShare) << "off";
+    EXPECT_EQ(slow_start_share(-seconds{5}, seconds{30}), kLeastShare) << "a clock that is behind";
+}
+
 TEST(RoundRobin, NoCandidate) {
     EXPECT_FALSE(pick_round_robin({}, {}));
 }

@@ -120,5 +120,20 @@ TEST(RingDigest, KnowsTheOrderWhereItDecides) {
     EXPECT_NE(ring_digest(make_site("a", servers)), one_way);
 }
 
+TEST(RingDigest, KnowsWhatOperatorsHaveCommanded) {
+    Site site = make_site("a", kServers);
+    site.backends.name = "group";
+    const auto with = [&](const char* server, const char* word) {
+        return ring_digest(site, {{{"group", server}, word}});
+    };
+    const std::string plain = ring_digest(site);
+    EXPECT_NE(with("n1:9000", "drained"), plain);
+    EXPECT_NE(with("n1:9000", "drained"), with("n2:9000", "drained"));
+    EXPECT_NE(with("n1:9000", "drained"), with("n1:9000", "sessions"));
+    EXPECT_EQ(with("n9:9000", "drained"), plain);
+    EXPECT_EQ(ring_digest(site, {{{"other", "n1:9000"}, "drained"}}), plain);
+    EXPECT_EQ(ring_digest(site, {}), plain);
+}
+
 }  // namespace
 }  // namespace s3gate::policy

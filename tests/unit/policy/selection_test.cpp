@@ -30,6 +30,7 @@ struct TestAddress {
     bool is_well = true;
     bool may_be_recovering = false;
     std::int64_t in_flight = 0;
+    unsigned share = kFullShare;
 };
 
 struct TestGroup {
@@ -91,6 +92,7 @@ class View {
     std::int64_t in_flight(std::uint32_t address) const {
         return group_->addresses[address].in_flight;
     }
+    unsigned share_of(std::uint32_t address) const { return group_->addresses[address].share; }
     std::span<SmoothWeight> weights() const { return group_->weights; }
     std::uint64_t random() const { return group_->random_bits; }
 
@@ -520,6 +522,54 @@ TEST(SelectionProperties, EachUsableAddressOnceAndNoOther) {
         const auto tried = Request(group, static_cast<std::uint32_t>(random())).rest();
         EXPECT_EQ(std::set(tried.begin(), tried.end()), usable) << "seed " << seed;
         EXPECT_EQ(tried.size(), usable.size()) << "seed " << seed;
+    }
+}
+
+// backends.slow_start: the share counts like a part of the weight.
+TEST(SlowStart, LessGoesToAServerThatCameBack) {
+    for (const BalanceMethod method : {BalanceMethod::round_robin, BalanceMethod::least_conn}) {
+        TestGroup group = in_turn(2, method);
+        group.addresses[0].share = 100;
+        std::map<std::uint32_t, int> counts;
+        for (int i = 0; i < 1100; ++i) {
+            ++counts[Request(group).next().value()];
+        }
+        EXPECT_EQ(counts[0], 100);
+        EXPECT_EQ(counts[1], 1000);
+    }
+}
+
+TEST(SlowStart, LeastConnFollowsTheShareUnderLoad) {
+    TestGroup group = in_turn(2, BalanceMethod::least_conn);
+    group.addresses[0].share = 250;
+    for (int i = 0; i < 100; ++i) {
+        ++group.addresses[Request(group).next().value()].in_flight;
+    }
+    EXPECT_EQ(group.addresses[0].in_flight, 20);
+    EXPECT_EQ(group.addresses[1].in_flight, 80);
+}
+
+TEST(SlowStart, ServersThatAllCameBackShareEvenly) {
+    TestGroup group = in_turn(3);
+    for (TestAddress& address : group.addresses) {
+        address.share = kLeastShare;
+    }
+    std::map<std::uint32_t, int> counts;
+    for (int i = 0; i < 300; ++i) {
+        ++counts[Request(group).next().value()];
+    }
+    EXPECT_EQ(counts, (std::map<std::uint32_t, int>{{0, 100}, {1, 100}, {2, 100}}));
+}
+
+TEST(SlowStart, DoesNotMoveKeys) {
+    TestGroup group = ring_of(3);
+    std::vector<std::uint32_t> before;
+    for (int key = 0; key < 100; ++key) {
+        before.push_back(Request(group, hash_of(key)).next().value());
+    }
+    group.addresses[1].share = kLeastShare;
+    for (int key = 0; key < 100; ++key) {
+        EXPECT_EQ(Request(group, hash_of(key)).next().value(), before[key]);
     }
 }
 

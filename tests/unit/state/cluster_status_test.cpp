@@ -128,5 +128,20 @@ TEST_F(ClusterStatusTest, CountsOverAllWorkers) {
     EXPECT_EQ(address(0).in_flight, 4);
 }
 
+TEST_F(ClusterStatusTest, TellsWhatAnOperatorCommanded) {
+    config::Site& site = add_site("a");
+    add_server(site, "10.0.0.1");
+    add_server(site, "10.0.0.2");
+    build();
+    board.set_override(slot(0), Override::keeps_sessions);
+    const std::vector<ServerStatus> servers = status().sites.at(0).groups.at(0).servers;
+    EXPECT_EQ(servers[0].override, Override::keeps_sessions);
+    EXPECT_TRUE(servers[0].is_out());
+    EXPECT_FALSE(servers[0].is_usable()) << "for the requests of others";
+    EXPECT_TRUE(servers[0].addresses.at(0).is_up) << "the checks go on";
+    EXPECT_EQ(servers[1].override, Override::none);
+    EXPECT_TRUE(servers[1].is_usable());
+}
+
 }  // namespace
 }  // namespace s3gate::state
