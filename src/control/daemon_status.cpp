@@ -100,6 +100,7 @@ MetricsFacts DaemonStatus::metrics(std::shared_ptr<const state::Board> board) co
         .generation = generation(),
         .others = sources_.old_processes.figures(),
         .old_processes = static_cast<std::int64_t>(sources_.old_processes.size()),
+        .alarms = sources_.alarms.alarms(base::Clock::now()),
         .is_healthy = health({}).is_healthy,
         .is_on_standby = is_on_standby_,
     };

@@ -21,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "overrides.hpp"
 #include "s3gate/policy/retry_rule.hpp"
 #include "s3gate/policy/retry_tokens.hpp"
 #include "s3gate/policy/ring_digest.hpp"
@@ -487,8 +488,15 @@ void add_server_state(Page& page, const Rows& rows) {
                                               &state::AddressStatus::is_marked);
              });
     add_each(page.gauge("s3gate_server_out",
-                        "1 where the configuration takes the server out (down, drained)."),
+                        "1 where the configuration or a command takes the server out."),
              rows, [](const ServerRow& row) { return row.status.is_out(); });
+    Family commands = page.gauge("s3gate_server_override",
+                                 "1 while a command of an operator holds for the server.");
+    for (const ServerRow& row : rows.servers) {
+        if (row.status.override != state::Override::none) {
+            commands.add(1, row.labels + label("state", word_of(row.status.override)));
+        }
+    }
     Family room = page.gauge("s3gate_server_room", "max_connections, on servers that have it.");
     Family occupied =
         page.gauge("s3gate_server_room_occupied", "Requests that hold room of max_connections.");
@@ -515,6 +523,15 @@ void add_server_state(Page& page, const Rows& rows) {
     constexpr std::array<std::string_view, 2> kChanges{"set", "cleared"};
     for (const ServerRow& row : rows.servers) {
         add_list(marks, row.totals.marks, kChanges, row.labels, "change");
+    }
+}
+
+void add_alarms(Page& page, const MetricsFacts& facts) {
+    Family alarms = page.gauge("s3gate_alarm",
+                               "1 while a server, or a group where it is empty, is out of line.");
+    for (const AlarmStatus& status : facts.alarms) {
+        alarms.add(1, {label("group", status.group), label("server", status.server),
+                       label("kind", status.kind)});
     }
 }
 
@@ -586,6 +603,7 @@ std::string metrics_text(const MetricsFacts& facts) {
     add_buckets(page, facts, rows);
     add_groups(page, rows);
     add_server_state(page, rows);
+    add_alarms(page, facts);
     add_server_traffic(page, rows);
     add_workers(page, facts);
     return page.text();

@@ -5,7 +5,9 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "alarm_watch.hpp"
 #include "process_figures.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/snapshot.hpp"
@@ -26,6 +28,7 @@ struct MetricsFacts {
     GenerationFacts generation = {};
     ProcessFigures others = {};  // of earlier processes, see OldProcesses::figures()
     std::int64_t old_processes = 0;
+    std::vector<AlarmStatus> alarms = {};
     bool is_healthy = true;
     bool is_on_standby = false;
     std::shared_ptr<RingDigest> digest = std::make_shared<RingDigest>();

@@ -142,6 +142,22 @@ TEST_F(MetricsTextTest, GaugesAreOfAllProcessesThatServe) {
     board->add_in_flight(1, group.peers[0].slot, -2);
 }
 
+TEST_F(MetricsTextTest, CommandsAndAlarmsHaveSeriesWhileTheyLast) {
+    EXPECT_EQ(series_with("s3gate_server_override{"), 0u);
+    EXPECT_EQ(series_with("s3gate_alarm{"), 0u);
+    const std::uint32_t slot = facts.snapshot->sites[0].groups[0].peers[0].slot;
+    board->set_override(slot, state::Override::maintained);
+    facts.alarms.emplace_back().group = "group";
+    facts.alarms.back().kind = "errors";
+    EXPECT_THAT(text(), HasSubstr("s3gate_server_override{group=\"group\",server=\"10.0.0.1:9000\","
+                                  "state=\"maintenance\"} 1\n"));
+    EXPECT_THAT(text(),
+                HasSubstr("s3gate_server_out{group=\"group\",server=\"10.0.0.1:9000\"} 1\n"));
+    EXPECT_THAT(text(), HasSubstr("s3gate_alarm{group=\"group\",server=\"\",kind=\"errors\"} 1\n"));
+    board->set_override(slot, state::Override::none);
+    EXPECT_EQ(series_with("s3gate_server_override{"), 0u);
+}
+
 TEST_F(MetricsTextTest, BucketsRiseAndEndWithTheCount) {
     const std::uint32_t cell = facts.snapshot->sites[0].groups[0].servers[0].figures.index;
     board->server_figures(0, cell).connect.observe(3'000'000);
