@@ -53,6 +53,7 @@ int run_diff(const CheckOptions& options);
 
 struct RouteOptions {
     std::string site;               // empty = every site
+    std::string host;               // of requests whose argument has none; empty = any
     std::optional<std::string> ip;  // of the client, for the fingerprint
     std::string user_agent;
     std::string accept_language;

@@ -114,6 +114,8 @@ void CommandLine::add_route() {
     route = app.add_subcommand("route", "Say which backend requests go to, and why");
     route->fallthrough();
     route->add_option("-s,--site", route_options.site, "Only this site")->type_name("NAME");
+    route->add_option("--host", route_options.host, "Host of the requests, where no URL has one")
+        ->type_name("HOST");
     route->add_option("--ip", route_options.ip, "Client address; the fingerprint needs it")
         ->type_name("IP");
     route->add_option("--user-agent", route_options.user_agent, "User-Agent, for the fingerprint")

@@ -42,6 +42,20 @@ struct Request {
     std::string key;  // set if the argument is itself a key
 };
 
+// The host of a URL with an authority (RFC 3986 section 3.2); else that of the options, which may
+// be empty.
+std::string host_of(const std::string& argument, const RouteOptions& options) {
+    const std::size_t scheme = argument.find("://");
+    const bool is_url = scheme < argument.find_first_of("/?=");
+    if (!is_url) {
+        return options.host;
+    }
+    const std::size_t begin = scheme + 3;
+    const std::string authority =
+        argument.substr(begin, argument.find_first_of("/?#", begin) - begin);
+    return authority.substr(authority.rfind('@') + 1);
+}
+
 Request parse_argument(const std::string& argument) {
     if (argument.starts_with('/') || argument.find("://") != std::string::npos) {
         const std::size_t question = argument.find('?');
@@ -61,6 +75,13 @@ Request parse_argument(const std::string& argument) {
     }
     return {{}, argument};
 }
+
+// An argument, the host of its request, and why the site takes that.
+struct Asked {
+    const std::string& argument;
+    std::string host = {};  // empty = any
+    std::string reason = {};
+};
 
 struct Key {
     std::string text;
@@ -258,11 +279,27 @@ void print_ring(const state::Group& group, const Key& key, const LiveState* live
     print_servers(group, GroupLive(group, servers, key.source == "uploadid", weights), hash);
 }
 
-void print_route(const state::Site& site, const std::optional<Key>& key,
-                 const std::string& argument, const LiveState* live) {
+// Why a site takes a host that it takes; empty if it takes none of it.
+std::string reason_to_take(const state::Snapshot& snapshot, std::uint32_t site,
+                           const std::string& host) {
+    const auto takes = [&](const state::Address& address) { return address.site_of(host) == site; };
+    const auto found = std::ranges::find_if(snapshot.addresses, takes);
+    if (found == snapshot.addresses.end()) {
+        return {};
+    }
+    return found->hosts.empty()      ? "the site takes every host"
+           : found->hosts.find(host) ? "one of the site's hosts"
+                                     : "no site names it, and this one takes the rest";
+}
+
+void print_route(const state::Site& site, const std::optional<Key>& key, const Asked& asked,
+                 const LiveState* live) {
     const config::Site& config = *site.config;
-    print("argument", argument);
+    print("argument", asked.argument);
     print("site", config.name);
+    if (!asked.host.empty()) {
+        print("host", asked.host + " (" + asked.reason + ")");
+    }
     if (!key) {
         print("server", config.balance.method == config::BalanceMethod::least_conn
                             ? "any: least_conn picks the one with the fewest requests in progress"
@@ -282,8 +319,9 @@ void print_route(const state::Site& site, const std::optional<Key>& key,
 }
 
 // Prints the answer, or the error to standard error.
-bool answer(const state::Site& site, const RouteOptions& options, const std::string& argument,
-            bool is_first, const LiveState* live) {
+bool answer(const state::Site& site, const RouteOptions& options, const Asked& asked, bool is_first,
+            const LiveState* live) {
+    const std::string& argument = asked.argument;
     const config::Site& config = *site.config;
     std::optional<Key> key;  // none without a ring
     if (config.balance.method == config::BalanceMethod::ketama) {
@@ -296,8 +334,38 @@ bool answer(const state::Site& site, const RouteOptions& options, const std::str
         return false;
     }
     std::fputs(is_first ? "" : "\n", stdout);
-    print_route(site, key, argument, live);
+    print_route(site, key, asked, live);
     return true;
+}
+
+// Answers for every wanted site that takes the request's host. False, and said why, if one cannot
+// be answered, or there is none.
+bool answer_all(const state::Snapshot& snapshot, const RouteOptions& options,
+                const std::string& argument, bool is_first, const LiveState* live) {
+    Asked asked{.argument = argument, .host = host_of(argument, options)};
+    std::size_t sites = 0;
+    bool are_all_answered = true;
+    for (std::uint32_t index = 0; index < snapshot.sites.size(); ++index) {
+        const state::Site& site = snapshot.sites[index];
+        if (!options.site.empty() && site.config->name != options.site) {
+            continue;
+        }
+        if (!asked.host.empty()) {
+            asked.reason = reason_to_take(snapshot, index, asked.host);
+            if (asked.reason.empty()) {
+                continue;
+            }
+        }
+        are_all_answered =
+            answer(site, options, asked, is_first && sites == 0, live) && are_all_answered;
+        ++sites;
+    }
+    if (sites == 0) {
+        const std::string taker =
+            options.site.empty() ? "no site takes" : "site " + options.site + " does not take";
+        complain(printable(argument) + ": " + taker + " the host " + printable(asked.host));
+    }
+    return are_all_answered && sites > 0;
 }
 
 struct Running {
@@ -373,19 +441,11 @@ int run_route(const std::string& file, const RouteOptions& options) {
     state::SlotDirectory directory(board);
     const auto snapshot = state::build_snapshot(
         config, live == nullptr ? state::Resolution() : live->names(), directory);
-    std::size_t answers = 0;
     bool are_all_answered = true;
     for (const std::string& argument : options.arguments) {
-        for (const state::Site& site : snapshot->sites) {
-            if (!is_wanted(*site.config)) {
-                continue;
-            }
-            if (answer(site, options, argument, answers == 0, live)) {
-                ++answers;
-            } else {
-                are_all_answered = false;
-            }
-        }
+        const bool is_first = argument.data() == options.arguments.front().data();
+        are_all_answered =
+            answer_all(*snapshot, options, argument, is_first, live) && are_all_answered;
     }
     return are_all_answered ? control::kExitOk : control::kExitFailure;
 }

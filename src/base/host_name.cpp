@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "s3gate/base/address.hpp"
 #include "s3gate/base/text.hpp"
 
 namespace s3gate::base {
@@ -34,6 +35,33 @@ std::string_view without_final_dot(std::string_view name) {
 
 std::string_view host_name_of(std::string_view host) {
     return without_final_dot(host.substr(0, host.find(':')));
+}
+
+CanonicalHost::CanonicalHost(std::string_view host) {
+    if (host.starts_with('[')) {
+        const std::size_t end = std::min(host.find(']'), host.size());
+        if (const auto ip = IpAddress::parse(host.substr(1, end - 1)); ip && end < host.size()) {
+            const IpText text(*ip);
+            std::ranges::copy(text.view(), text_.begin());
+            length_ = text.view().size();
+        }
+        return;
+    }
+    const std::string_view name = host_name_of(host);
+    if (name.size() <= text_.size()) {
+        std::ranges::transform(name, text_.begin(), to_lower);
+        length_ = name.size();
+    }
+}
+
+std::string canonical_host_pattern(std::string_view text) {
+    if (text.starts_with("*.")) {
+        const std::string name = canonical_host_name(text.substr(2));
+        return name.empty() ? name : "*." + name;
+    }
+    const bool has_brackets = text.starts_with('[') && text.ends_with(']');
+    const auto ip = IpAddress::parse(has_brackets ? text.substr(1, text.size() - 2) : text);
+    return ip ? ip->to_string() : canonical_host_name(text);
 }
 
 std::string canonical_host_name(std::string_view text) {

@@ -177,6 +177,31 @@ void read_site_listen(const Section& site, std::string_view key, Site& out) {
     out.listen = read_listen(site, key);
 }
 
+void read_hosts(const Section& site, std::string_view key, Site& out) {
+    if (!site.has(key)) {
+        return;
+    }
+    out.hosts_where = site.location_of(key);
+    const auto items = site.list(key, "a list such as [s3.example.net]");
+    for (const Item& item : items ? *items : std::vector<Item>()) {
+        const auto text = item_text(item, "a host name", site.report());
+        if (!text) {
+            continue;
+        }
+        std::string pattern = base::canonical_host_pattern(*text);
+        if (pattern.empty()) {
+            site.report().problem(item.node.line, item.path,
+                                  in_quotes(*text) +
+                                      " is not a host; write a name, an address without a port, or "
+                                      "\"*.example.net\" for all names below one");
+        } else if (std::ranges::find(out.hosts, pattern) != out.hosts.end()) {
+            site.report().problem(item.node.line, item.path, pattern + " is listed a second time");
+        } else {
+            out.hosts.push_back(std::move(pattern));
+        }
+    }
+}
+
 void read_domains(const Section& site, std::string_view key, Site& out) {
     if (!site.has(key)) {
         return;

@@ -22,6 +22,7 @@ Site read_site(const Section& section);
 
 void read_name(const Section& site, std::string_view key, Site& out);
 void read_site_listen(const Section& site, std::string_view key, Site& out);
+void read_hosts(const Section& site, std::string_view key, Site& out);
 void read_domains(const Section& site, std::string_view key, Site& out);
 void read_balance(const Section& site, std::string_view key, Site& out);
 void read_key_sources(const Section& balance, std::string_view key, Site& out);

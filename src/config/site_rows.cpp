@@ -42,8 +42,8 @@ Texts print_reasons(const RetryOn& on) {
     return out;
 }
 
-Texts print_domains(const std::vector<std::string>& domains) {
-    return {domains};
+Texts print_names(const std::vector<std::string>& names) {
+    return {names};
 }
 
 Word print_rate_alone(const RequestRate& rate) {
@@ -108,13 +108,20 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      "of all addresses is a warning: any client could call itself what it likes",
      "`[]`"},
 
-    {"site.domains", custom<&Site::domains>("list of host names", read_domains, print_domains),
+    {"site.hosts", custom<&Site::hosts>("list of hosts", read_hosts, print_names),
+     "hosts that the site takes where sites share an address: a name, an address, or `*.NAME` for "
+     "all names below it. A name beats `*.NAME`, a longer `*.NAME` a shorter one. See "
+     "[Sites by host](#sites-by-host)",
+     "`[]`"},
+
+    {"site.domains", custom<&Site::domains>("list of host names", read_domains, print_names),
      "a request for the host `BUCKET.DOMAIN` is for that bucket (virtual-host style), and its "
      "whole "
      "path is the key: in the log, in the retry table, and for the status page, which hides no "
      "object "
      "of such a bucket. Letters of any case; the longest domain decides. Nothing is rewritten: the "
-     "servers need the same domain (`MINIO_DOMAIN`, `rgw_dns_name`). Without `type: s3`: a warning",
+     "servers need the same domain (`MINIO_DOMAIN`, `rgw_dns_name`). The domain and `*.DOMAIN` are "
+     "hosts of the site, too. Without `type: s3`: a warning",
      "`[]`"},
 
     {"site.balance", section_of<Site>("mapping", read_balance), "which server gets a request"},

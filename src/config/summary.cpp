@@ -1,6 +1,7 @@
 #include <sstream>
 #include <string>
 
+#include "s3gate/config/hosts.hpp"
 #include "s3gate/config/load.hpp"
 #include "values.hpp"
 
@@ -94,6 +95,14 @@ std::string print_listen(const std::vector<Listen>& listen) {
     });
 }
 
+// A line; none for a site that takes every host.
+std::string print_hosts(const Site& site) {
+    const std::vector<std::string> patterns = host_patterns_of(site);
+    return patterns.empty()
+               ? ""
+               : "  hosts     " + joined(patterns, [](const auto& p) { return p; }) + "\n";
+}
+
 std::string print_admin(const Admin& admin) {
     std::string out;
     if (!admin.listen.empty()) {
@@ -108,7 +117,7 @@ std::string print_admin(const Admin& admin) {
 void print_site(std::ostream& out, const Site& site) {
     out << "site " << site.name << (site.type == SiteType::s3 ? " (s3)" : " (http)") << '\n'
         << "  listen    " << print_listen(site.listen) << '\n'
-        << "  balance   " << print_balance(site) << '\n'
+        << print_hosts(site) << "  balance   " << print_balance(site) << '\n'
         << "  backends  " << site.backends.name << ": "
         << count(site.backends.servers.size(), "server")
         << (site.backends.send_proxy == SendProxy::v2 ? ", with PROXY v2" : "") << '\n';

@@ -5,6 +5,7 @@
 
 #include "rules.hpp"
 #include "s3gate/base/text.hpp"
+#include "s3gate/config/hosts.hpp"
 #include "values.hpp"
 
 namespace s3gate::config {
@@ -209,6 +210,7 @@ struct Listener {
     const Listen* listen;
     std::string key;
     std::string owner;
+    const Site* site = nullptr;  // null for admin.listen
 };
 
 std::vector<Listener> listeners_of(const Config& config) {
@@ -218,10 +220,15 @@ std::vector<Listener> listeners_of(const Config& config) {
     }
     for (const Site& site : config.sites) {
         for (const Listen& listen : site.listen) {
-            out.push_back({&listen, key_of(site, "listen"), "site " + site.name});
+            out.push_back({&listen, key_of(site, "listen"), "site " + site.name, &site});
         }
     }
     return out;
+}
+
+// Sites share an address by their hosts; see check_shared_addresses().
+bool may_share(const Listener& a, const Listener& b) {
+    return a.site != nullptr && b.site != nullptr && a.site != b.site;
 }
 
 void check_listeners(const Config& config, LoadResult& result) {
@@ -233,6 +240,9 @@ void check_listeners(const Config& config, LoadResult& result) {
         }
         for (std::size_t j = 0; j < i; ++j) {
             const Listener& other = all[j];
+            if (other.listen->address == address && may_share(all[i], other)) {
+                continue;
+            }
             if (other.listen->address == address) {
                 result.problems.push_back({all[i].listen->where, all[i].key,
                                            all[i].listen->text + " is taken by " + other.owner +
@@ -246,6 +256,99 @@ void check_listeners(const Config& config, LoadResult& result) {
                                                place(other.listen->where)});
             }
         }
+    }
+}
+
+// An address of several sites.
+struct SharedAddress {
+    std::vector<const Listener*> listeners;  // one of each site, in the order of the configuration
+    std::vector<const Site*> sites;          // theirs
+};
+
+// Whose the address is was told by check_listeners().
+std::vector<SharedAddress> shared_addresses_of(const std::vector<Listener>& all) {
+    std::map<std::string, SharedAddress> by_address;
+    for (const Listener& listener : all) {
+        if (listener.site == nullptr || listener.listen->address.port() == 0) {
+            continue;
+        }
+        SharedAddress& shared = by_address[listener.listen->address.to_string()];
+        if (shared.sites.empty() || shared.sites.back() != listener.site) {
+            shared.listeners.push_back(&listener);
+            shared.sites.push_back(listener.site);
+        }
+    }
+    std::vector<SharedAddress> out;
+    for (auto& [address, shared] : by_address) {
+        if (shared.sites.size() > 1) {
+            out.push_back(std::move(shared));
+        }
+    }
+    return out;
+}
+
+void add_to_listener(std::vector<Problem>& problems, const Listener& listener,
+                     const std::string& message) {
+    problems.push_back({listener.listen->where, listener.key, listener.listen->text + message});
+}
+
+// Until a head is read nobody knows the site, so the address has these settings of its own.
+void check_settings_of_address(const SharedAddress& shared, LoadResult& result) {
+    const std::size_t leading = default_of(shared.sites).value_or(0);
+    const Listener& leader = *shared.listeners[leading];
+    const Site& of = *leader.site;
+    const std::string whose = leader.owner + " in " + place(leader.listen->where);
+    for (const Listener* const listener : shared.listeners) {
+        const Site& site = *listener->site;
+        if (listener->listen->accept_proxy != leader.listen->accept_proxy) {
+            add_to_listener(result.problems, *listener,
+                            " has another accept_proxy than at " + whose +
+                                ": an address has one, because nobody knows the site that early");
+        }
+        if (site.timeouts.client_head != of.timeouts.client_head ||
+            site.timeouts.client_idle != of.timeouts.client_idle ||
+            site.limits.head != of.limits.head) {
+            add_to_listener(result.warnings, *listener,
+                            " is shared: timeouts.client_head, timeouts.client_idle and "
+                            "limits.head are there as at " +
+                                whose);
+        }
+    }
+}
+
+void check_hosts_of_address(const SharedAddress& shared, LoadResult& result) {
+    std::map<std::string, const Listener*> takers;
+    const Listener* rest = nullptr;
+    for (const Listener* const listener : shared.listeners) {
+        const std::vector<std::string> patterns = host_patterns_of(*listener->site);
+        if (patterns.empty() && rest != nullptr) {
+            add_to_listener(
+                result.problems, *listener,
+                " is taken by " + rest->owner + " in " + place(rest->listen->where) +
+                    "; sites share an address only by their hosts, and neither has any");
+        } else if (patterns.empty()) {
+            rest = listener;
+        }
+        for (const std::string& pattern : patterns) {
+            const auto [taker, is_new] = takers.emplace(pattern, listener);
+            if (!is_new) {
+                const Site& site = *listener->site;
+                const bool is_host = std::ranges::find(site.hosts, pattern) != site.hosts.end();
+                result.problems.push_back(
+                    {place_of(site.hosts_where, site), key_of(site, is_host ? "hosts" : "domains"),
+                     pattern + " at " + listener->listen->text + " is taken by " +
+                         taker->second->owner + " in " +
+                         place(place_of(taker->second->site->hosts_where, *taker->second->site))});
+            }
+        }
+    }
+}
+
+void check_shared_addresses(const Config& config, LoadResult& result) {
+    const std::vector<Listener> all = listeners_of(config);
+    for (const SharedAddress& shared : shared_addresses_of(all)) {
+        check_hosts_of_address(shared, result);
+        check_settings_of_address(shared, result);
     }
 }
 
@@ -313,6 +416,7 @@ void check_site(const Site& site, LoadResult& result) {
 
 void check_between_sites(const Config& config, LoadResult& result) {
     check_listeners(config, result);
+    check_shared_addresses(config, result);
     check_names(config, result);
     check_replay_memory(config, result);
     check_own_servers(config, result);

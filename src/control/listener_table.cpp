@@ -14,8 +14,13 @@
 namespace s3gate::control {
 namespace {
 
-const std::string& name_of_site(const state::Snapshot& snapshot, const state::Address& address) {
-    return snapshot.sites[address.default_site].config->name;
+// With commas between them.
+std::string names_of_sites(const state::Snapshot& snapshot, const state::Address& address) {
+    std::string names;
+    for (const std::uint32_t site : address.sites) {
+        names += (names.empty() ? "" : ", ") + snapshot.sites[site].config->name;
+    }
+    return names;
 }
 
 // A process closes its sockets 1.5 s after it has no use for them.
@@ -76,7 +81,7 @@ std::vector<ListenerTable::Wanted> ListenerTable::addresses_of(const state::Snap
     std::vector<Wanted> out;
     for (std::uint32_t i = 0; i < snapshot.addresses.size(); ++i) {
         const state::Address& address = snapshot.addresses[i];
-        out.push_back({&address, "site " + name_of_site(snapshot, address), i, nullptr});
+        out.push_back({&address, "site " + names_of_sites(snapshot, address), i, nullptr});
     }
     for (const state::ListenAddress& address : snapshot.admin_addresses) {
         out.push_back({&address, "admin", 0, nullptr});
@@ -309,7 +314,7 @@ std::string ListenerTable::describe(const proxy::Publication& publication) {
     std::string text;
     for (const proxy::Listening& item : publication.listening) {
         text += (text.empty() ? "" : ", ") + item.listener->address().to_string() + " (" +
-                name_of_site(snapshot, snapshot.addresses[item.address]) + ")";
+                names_of_sites(snapshot, snapshot.addresses[item.address]) + ")";
     }
     return text;
 }

@@ -48,8 +48,8 @@ bool Acceptor::open() {
 }
 
 void Acceptor::use(Generation& generation, const AddressState& address) {
-    if (address_ != nullptr &&
-        is_lower(address.address->connections, address_->address->connections)) {
+    if (address_ != nullptr && is_lower(address.leading.site->config->limits.connections,
+                                        address_->leading.site->config->limits.connections)) {
         bound_fell_in_ = generation.number();
     }
     stay();

@@ -57,7 +57,7 @@ AnswerHead AnswerReader::scan(bool is_uploading) {
         return AnswerHead::pending;
     }
     const std::size_t limit =
-        std::min<std::size_t>(context_.site.config->limits.response_head, net::Buffer::size());
+        std::min<std::size_t>(context_.site().config->limits.response_head, net::Buffer::size());
     const std::string_view bytes = rest();
     const http::HeadScanner::State state = scanner_.scan(bytes, memory_.head);
     if (state == http::HeadScanner::State::incomplete) {

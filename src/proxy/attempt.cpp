@@ -35,7 +35,7 @@ Attempt::Attempt(ExchangeContext& context, Request& request, Response& response,
       began_(context.worker.reactor.now_point()),
       in_flight_(context.worker, peer.slot),
       figures_(context.worker.shared.board->server_figures(
-          context.worker.index, context.group.servers[peer.server].figures.index)),
+          context.worker.index, context.group().servers[peer.server].figures.index)),
       answer_(context, request, memory.answer),
       lists_(memory.lists),
       may_reuse_(connection == Connection::any) {}
@@ -286,7 +286,7 @@ bool Attempt::is_code_wanted() const {
     if (!context_.is_s3()) {
         return false;
     }
-    const bool may_repeat = context_.group.retry->on.http_503 && request_.is_in_hand() &&
+    const bool may_repeat = context_.group().retry->on.http_503 && request_.is_in_hand() &&
                             policy::may_follow_503(request_.traits());
     return may_repeat || policy::is_marked(context_.worker.shared.board->passive(peer_.slot));
 }

@@ -90,8 +90,8 @@ class Attempt {
             close();
             return;
         }
-        context_.worker.pool.park(std::move(backend_), context_.group.backends->keepalive,
-                                  context_.group_state.pool_idle);
+        context_.worker.pool.park(std::move(backend_), context_.group().backends->keepalive,
+                                  context_.group_state().pool_idle);
     }
     // Closes the connection without a reset.
     void close();

@@ -18,7 +18,7 @@ template <class Change>
 void Attempts::change_tokens(const Change& change) {
     state::Board& board = *context_.worker.shared.board;
     const std::size_t worker = context_.worker.index;
-    const std::uint32_t group = context_.group.cell;
+    const std::uint32_t group = context_.group().cell;
     board.set_retry_tokens(worker, group, change(board.retry_tokens(worker, group)));
 }
 
@@ -28,8 +28,8 @@ Attempts::Attempts(ExchangeContext& context, Request& request, Response& respons
       response_(response),
       memory_(memory),
       began_(context.worker.reactor.now_point()),
-      request_hold_(context.worker, context.group.cell),
-      choice_(context.worker, context.group, context.group_state, request, memory.selection) {
+      request_hold_(context.worker, context.group().cell),
+      choice_(context.worker, context.group(), context.group_state(), request, memory.selection) {
     // Each client request pays in a part of a token (policy/retry_tokens).
     change_tokens(
         [this](std::int32_t balance) { return policy::after_deposit(balance, most_tokens()); });
@@ -111,15 +111,15 @@ LocalAnswer Attempts::own_answer(End end) const {
 
 // True if the operator took every server out.
 bool Attempts::is_all_out() const {
-    return !context_.group.peers.empty() &&
-           std::ranges::all_of(context_.group.peers, [this](const state::Peer& peer) {
+    return !context_.group().peers.empty() &&
+           std::ranges::all_of(context_.group().peers, [this](const state::Peer& peer) {
                return state::is_out(*context_.worker.shared.board, peer);
            });
 }
 
 inline void Attempts::begin_attempt() {
     const state::Peer& peer = choice_.peer();
-    context_.record.begin_attempt(context_.group.servers[peer.server].config->text,
+    context_.record.begin_attempt(context_.group().servers[peer.server].config->text,
                                   peer.address_text);
     attempt_.emplace(context_, request_, response_, memory_.attempt, choice_.peer(),
                      std::move(choice_.room()),
@@ -277,7 +277,7 @@ inline policy::RetryVerdict Attempts::decide(const policy::AttemptEnd& end) {
                                      attempt_->is_expect_pending(),
                                      context_.is_abandoned(),
                                      response_.is_committed()};
-    const policy::RetryVerdict verdict = policy::retry_rule(facts, *context_.group.retry);
+    const policy::RetryVerdict verdict = policy::retry_rule(facts, *context_.group().retry);
     if (verdict.budget_spent) {
         state::bump(context_.worker.counters.budget_spent);
     }
@@ -303,7 +303,7 @@ inline policy::RetryMeans Attempts::means_after(const policy::AttemptEnd& end) {
     means.candidate_left =
         answer != nullptr ? choice_.has_left_with_room(sent()) : choice_.has_left(sent());
     const state::Board& board = *context_.worker.shared.board;
-    const std::uint32_t group = context_.group.cell;
+    const std::uint32_t group = context_.group().cell;
     const std::int64_t least =
         answer != nullptr ? policy::kLeastStatusRetries : policy::kLeastRetries;
     means.budget_left = retry_hold_ || board.group_retries(group) <
@@ -320,7 +320,7 @@ void Attempts::take_retry(const policy::RetryVerdict& verdict) {
     const std::size_t cause = state::place_of(state::kRetryCauses, context_.record.attempt().error);
     state::bump(site.retries[site.retry_place(static_cast<std::size_t>(verdict.row), cause)]);
     if (verdict.counts_budget && !retry_hold_) {
-        retry_hold_.emplace(context_.worker, context_.group.cell);
+        retry_hold_.emplace(context_.worker, context_.group().cell);
     }
     if (verdict.takes_token) {
         ++tokens_taken_;
@@ -352,7 +352,7 @@ inline std::int32_t Attempts::most_tokens() const {
     const state::Board& board = *context_.worker.shared.board;
     return policy::most_tokens(
         policy::initial_tokens(board.worker_count()),
-        board.own_group_requests(context_.worker.index, context_.group.cell));
+        board.own_group_requests(context_.worker.index, context_.group().cell));
 }
 
 void Attempts::on_backend_down(std::uint32_t slot) {

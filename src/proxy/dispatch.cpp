@@ -22,8 +22,14 @@ bool lacks_status_slash(const Request& request, const config::StatusPage& status
 
 }  // namespace
 
+Dispatch refuse_host(ExchangeContext& context) {
+    state::bump(context.worker.counters.unknown_hosts);
+    context.record.site = {};  // the request is of none
+    return {Dispatch::To::refusal, &kUnknownHost};
+}
+
 Dispatch dispatch(ExchangeContext& context, const Request& request) {
-    const config::StatusPage& status = context.site.config->status;
+    const config::StatusPage& status = context.site().config->status;
     // The path of a request for a bucket's host is the key of an object.
     const bool is_at_bucket = !context.record.host_bucket.empty();
     const bool wants_page = !is_at_bucket && is_for_status_page(request, status);

@@ -14,6 +14,9 @@ struct Dispatch {
     const LocalAnswer* refusal = nullptr;
 };
 
+// The host of the request is none of the address's sites'.
+Dispatch refuse_host(ExchangeContext& context);
+
 // Checks the access to the status page, then the limits on clients; counts the request against its
 // client's rate. The status page comes first, because operators must see it during overload.
 Dispatch dispatch(ExchangeContext& context, const Request& request);

@@ -59,16 +59,17 @@ net::task<ClientFate> Exchange::refuse_source(SourceRead read) {
 // of their work (docs/bench.md counts instructions).
 inline Dispatch Exchange::take_request() {
     is_serving_ = true;
+    const bool has_site = context_.choose_site(request_.meaning().host);
     request_.understand();
-    context_.identity.learn(context_.site.config->forwarded, request_.head());
-    return dispatch(context_, request_);
+    context_.identity.learn(context_.site().config->forwarded, request_.head());
+    return has_site ? dispatch(context_, request_) : refuse_host(context_);
 }
 
 inline Attempts& Exchange::begin_attempts() {
     // Events that arrived while the head was read went to its reader. A close among them is noticed
     // here.
     on_stream_event();
-    context_.record.group = context_.group.name;
+    context_.record.group = context_.group().name;
     request_.find_key();
     request_.prepare();
     return attempts_.emplace(context_, request_, response_, memory_.attempts);

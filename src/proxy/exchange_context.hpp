@@ -46,14 +46,9 @@ class ExchangeContext {
           identity(the_client, the_client.source.ip(), the_client.source_ip.view(),
                    !the_client.has_unnamed_source),
           generation(the_worker, the_client.acceptor.generation()),
-          address(the_client.acceptor.address()),
-          site(*address.site),
-          state(*address.site_state),
-          group(site.default_group()),
-          group_state(state.groups[site.routes.back().group]) {
+          address(the_client.acceptor.address()) {
         record.clear();
-        record.site = site.config->name;
-        record.is_s3 = is_s3();
+        serve_at(address.leading);
     }
 
     Worker& worker;
@@ -64,13 +59,19 @@ class ExchangeContext {
     ClientIdentity identity;        // Exchange completes it once the head is read
     GenerationHold generation;
     const AddressState& address;  // its limits apply until the head is read, then the site's
-    const state::Site& site;
-    SiteState& state;
-    const state::Group& group;
-    GroupState& group_state;
 
-    const SiteTicks& ticks() const { return state.ticks; }
-    bool is_s3() const { return site.config->type == config::SiteType::s3; }
+    // Chooses the site by the request's host. Until then it is the address's leading site. False if
+    // no site takes the host.
+    bool choose_site(std::string_view host) {
+        const state::Address& at = *address.address;
+        return at.hosts.empty() || serve_host(host);
+    }
+
+    const state::Site& site() const { return *site_; }
+    const state::Group& group() const { return *group_; }
+    GroupState& group_state() const { return *group_state_; }
+    const SiteTicks& ticks() const { return *ticks_; }
+    bool is_s3() const { return site_->config->type == config::SiteType::s3; }
 
     // True if the client no longer waits for the answer: its connection broke, or it closed. A
     // client that closes looks like one that only shuts down its sending side (RFC 9112 §9.6 allows
@@ -79,7 +80,7 @@ class ExchangeContext {
     bool is_client_lost(bool is_tunnelling) const {
         return client.stream.is_broken() ||
                (client.stream.peer_finished() && !is_tunnelling &&
-                site.config->client_half_close == config::HalfClose::cut);
+                site_->config->client_half_close == config::HalfClose::cut);
     }
     // The answer is no longer wanted: the client left, or the request was cut.
     bool is_abandoned() const { return is_abandoned_; }
@@ -125,7 +126,7 @@ class ExchangeContext {
 
     // What this worker counts for the request's site.
     state::SiteFigures<state::Counter>& figures() const {
-        return worker.shared.board->site_figures(worker.index, site.cell.index);
+        return worker.shared.board->site_figures(worker.index, site_->cell.index);
     }
 
     // Notes whose fault the end of the request is, and where the request was.
@@ -150,6 +151,21 @@ class ExchangeContext {
     }
 
   private:
+    void serve_at(const SiteAtWork& chosen) {
+        site_ = chosen.site;
+        ticks_ = &chosen.state->ticks;
+        const std::uint32_t route = site_->routes.back().group;
+        group_ = &site_->groups[route];
+        group_state_ = &chosen.state->groups[route];
+        record.site = site_->config->name;
+        record.is_s3 = is_s3();
+    }
+    bool serve_host(std::string_view host);
+
+    const state::Site* site_ = nullptr;
+    const SiteTicks* ticks_ = nullptr;
+    const state::Group* group_ = nullptr;
+    GroupState* group_state_ = nullptr;
     bool is_abandoned_ = false;
     const CutReason* cut_reason_ = nullptr;  // null: it was not cut
     ClientFault client_fault_ = ClientFault::none;

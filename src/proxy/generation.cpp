@@ -33,8 +33,8 @@ Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot, std::uin
     }
     addresses_.reserve(snapshot_->addresses.size());
     for (const state::Address& address : snapshot_->addresses) {
-        addresses_.push_back({&address, &snapshot_->sites[address.default_site],
-                              &sites_[address.default_site], net::ticks_of(address.client_head),
+        addresses_.push_back({&address, site(address.leading_site),
+                              net::ticks_of(address.client_head),
                               net::ticks_of(address.client_idle)});
     }
 }

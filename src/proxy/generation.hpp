@@ -35,11 +35,16 @@ struct SiteState {
     std::vector<GroupState> groups;  // as Site::groups
 };
 
+// A site with one worker's state for it.
+struct SiteAtWork {
+    const state::Site* site = nullptr;
+    SiteState* state = nullptr;
+};
+
 // Settings for a client of a listener until the head of its request is read.
 struct AddressState {
     const state::Address* address = nullptr;
-    const state::Site* site = nullptr;  // the default one
-    SiteState* site_state = nullptr;
+    SiteAtWork leading;
     net::Tick client_head = 0;
     net::Tick client_idle = 0;
 };
@@ -60,6 +65,8 @@ class Generation {
     const config::Config& config() const { return *snapshot_->config; }
     // Of the address with that index in the snapshot.
     const AddressState& at(std::uint32_t address) const { return addresses_[address]; }
+    // The site with that index in the snapshot.
+    SiteAtWork site(std::uint32_t index) { return {&snapshot_->sites[index], &sites_[index]}; }
     // Of the address with that identity; null when the generation does not have it.
     const AddressState* find(std::string_view identity) const;
     // Of the wildcard address that gets the clients of `address` where nothing listens on it; null

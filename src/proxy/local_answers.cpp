@@ -34,11 +34,11 @@ constexpr LocalAnswer kStatusPageDenied{403,          "AccessDenied",       "Acc
 
 // True if the client sends more requests than the site lets it. Counts the request otherwise.
 bool exceeds_rate(const ExchangeContext& context) {
-    const policy::RateRule& rate = context.site.rate;
+    const policy::RateRule& rate = context.site().rate;
     if (rate.interval == 0) {
         return false;
     }
-    state::ClientTable::Entry* const entry = context.identity.rate_entry(context.site.cell);
+    state::ClientTable::Entry* const entry = context.identity.rate_entry(context.site().cell);
     return entry != nullptr && !state::ClientTable::admit(*entry, rate, context.worker.now_ns());
 }
 

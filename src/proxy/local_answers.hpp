@@ -37,6 +37,10 @@ LocalAnswer answer_to_failure(const policy::Failure* decisive, bool is_all_out);
 // The answer when a backend's answer broke off before a byte of it reached the client.
 LocalAnswer answer_to_broken_body(bool is_timeout, std::string_view error, policy::Side side);
 
+// RFC 9110 section 15.5.20.
+inline constexpr LocalAnswer kUnknownHost{421, "MisdirectedRequest",
+                                          "No site of this address serves the host of the request.",
+                                          false, "unknown host"};
 inline constexpr LocalAnswer kQueueTimeout{
     503,
     "SlowDown",

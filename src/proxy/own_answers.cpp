@@ -106,7 +106,7 @@ net::task<void> Response::reply_status_page() {
 
 net::task<void> Response::redirect_to_status_page() {
     const bool close = must_close_unlogged();
-    std::string location = context_.site.config->status.path;
+    std::string location = context_.site().config->status.path;
     if (!request_.meaning().query.empty()) {
         location.append("?").append(request_.meaning().query);
     }

@@ -38,7 +38,7 @@ std::optional<std::string_view> next_header(const void* context, std::string_vie
 }  // namespace
 
 void Request::find_key() {
-    const config::Balance& balance = *context_.group.balance;
+    const config::Balance& balance = *context_.group().balance;
     if (balance.method != config::BalanceMethod::ketama) {
         return;
     }
@@ -107,7 +107,7 @@ void Request::prepare() {
 }
 
 inline http::ForwardRules Request::forward_rules(std::string& local_host) const {
-    const state::Site& site = context_.site;
+    const state::Site& site = context_.site();
     const config::Site& config = *site.config;
     ClientConnection& client = context_.client;
     http::ForwardRules rules;
@@ -130,7 +130,7 @@ inline http::ForwardRules Request::forward_rules(std::string& local_host) const 
 // The client and the address that it connected to, whatever lies between it and us.
 inline void Request::make_preamble() {
     memory_.preamble.reset();
-    if (context_.group.backends->send_proxy != config::SendProxy::off) {
+    if (context_.group().backends->send_proxy != config::SendProxy::off) {
         context_.client.learn_local_address();
         memory_.preamble.emplace(
             http::ProxyAddresses{context_.identity.address(), context_.client.local->address});
@@ -158,7 +158,7 @@ inline void Request::find_traits() {
                           !traits_.copy &&
                           !policy::find_argument(meaning_.query, "uploadid").empty() &&
                           !policy::find_argument(meaning_.query, "partnumber").empty();
-    if (context_.group.retry->unanswered_writes && context_.is_s3()) {
+    if (context_.group().retry->unanswered_writes && context_.is_s3()) {
         const std::string_view operation = s3::operation_of(
             head.method, s3::path_of(head.target, context_.record.host_bucket), traits_.copy);
         traits_.object_write = (operation == "PutObject" || operation == "DeleteObject") &&
@@ -169,7 +169,7 @@ inline void Request::find_traits() {
 // Keeps a body only if it can be kept whole.
 inline void Request::reserve_replay() {
     const bool has_length = meaning_.body.kind == http::BodyKind::length;
-    const std::size_t limit = context_.group.retry->replay_buffer;
+    const std::size_t limit = context_.group().retry->replay_buffer;
     const bool fits = !body_->complete && !(has_length && meaning_.body.length > limit) &&
                       context_.worker.replay_used + limit <= context_.worker.limits().replay_memory;
     const std::size_t wanted = has_length ? meaning_.body.length : limit;

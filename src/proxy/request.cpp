@@ -53,7 +53,7 @@ Request::~Request() {
 }
 
 HeadRead Request::receive_head() {
-    const std::size_t limit = context_.site.config->limits.head;
+    const std::size_t limit = context_.site().config->limits.head;
     http::HeadScanner::State state = take_leftover();
     while (state == http::HeadScanner::State::incomplete) {
         if (head_fill_ >= limit) {
@@ -92,7 +92,7 @@ inline http::HeadScanner::State Request::take_leftover() {
 inline void Request::make_room() {
     std::vector<char>& buffer = memory_.head_buffer;
     if (head_fill_ == buffer.size()) {
-        const std::size_t limit = context_.site.config->limits.head;
+        const std::size_t limit = context_.site().config->limits.head;
         buffer.resize(std::min(buffer.size() * 2, std::max(limit, head_fill_)));
     }
 }
@@ -120,7 +120,7 @@ inline HeadRead Request::take_head(http::HeadScanner::State state) {
     http::RequestHead& head = memory_.head;
     const std::string_view raw(memory_.head_buffer.data() + scanner_.begin(),
                                scanner_.end() - scanner_.begin());
-    if (raw.size() > context_.site.config->limits.head) {
+    if (raw.size() > context_.site().config->limits.head) {
         return HeadRead::too_long;
     }
     if (head.raw.empty()) {
@@ -191,7 +191,7 @@ void Request::understand() {
     record.target = head.target;
     record.host = meaning_.host;
     if (context_.is_s3()) {
-        record.host_bucket = s3::bucket_of_host(meaning_.host, context_.site.config->domains);
+        record.host_bucket = s3::bucket_of_host(meaning_.host, context_.site().config->domains);
     }
     traits_.method = method_class_of(head.method);
     waiting_ = context_.is_s3() ? policy::waiting_of(head.method, meaning_.path, meaning_.query)

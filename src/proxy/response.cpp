@@ -74,7 +74,7 @@ net::task<bool> Response::send_text() {
 // For `Content-Length: 0` a server never asks for the body (docs/architecture.md "Expect").
 inline bool Response::synthesizes_continue() const {
     return request_.is_continue_due() && request_.is_empty_by_length() &&
-           context_.site.config->expect_empty_body == config::EmptyExpect::synth100;
+           context_.site().config->expect_empty_body == config::EmptyExpect::synth100;
 }
 
 inline http::ResponseRules Response::rules_for(const Attempt& attempt, bool synthesizes) const {
@@ -93,8 +93,8 @@ inline http::ResponseRules Response::rules_for(const Attempt& attempt, bool synt
     rules.close = context_.is_last_answer() || !request_.meaning().keep_alive ||
                   !attempt.has_sent_all() || stranded || (!is_11 && !is_of_known_length(kind));
     rules.keep_alive_10 = !is_11 && !rules.close;
-    if (!context_.site.config->session_header.empty()) {
-        rules.session_name = context_.site.config->session_header;
+    if (!context_.site().config->session_header.empty()) {
+        rules.session_name = context_.site().config->session_header;
         rules.session_value = request_.session_text();
     }
     return rules;

@@ -130,7 +130,7 @@ void RoomWaiter::stop(Pick result) {
 net::task<Pick> RoomWaiter::wait() {
     Worker& worker = context_.worker;
     state::Board& board = *worker.shared.board;
-    const config::Backends& backends = *context_.group.backends;
+    const config::Backends& backends = *context_.group().backends;
     if (board.add_waiting(group(), 1) >= static_cast<std::int32_t>(backends.queue)) {
         board.add_waiting(group(), -1);
         co_return Pick::overflow;

@@ -31,7 +31,7 @@ class RoomWaiter : public WaitingHook {
     // The client left, or a stop came.
     void give_up();
 
-    std::uint32_t group() const { return context_.group.cell; }
+    std::uint32_t group() const { return context_.group().cell; }
     std::uint64_t since() const { return since_; }  // milliseconds; never 0
 
   private:

@@ -70,8 +70,8 @@ inline void write_record(ExchangeContext& context, Request& request, Response& r
     record.duration = context.since(context.started);
     const policy::AffinityKey& key = request.key();
     if (key.source != nullptr) {
-        record.key_source = context.site.key_sources[static_cast<std::size_t>(
-            key.source - context.group.balance->key.data())];
+        record.key_source = context.site().key_sources[static_cast<std::size_t>(
+            key.source - context.group().balance->key.data())];
         record.session = policy::is_secret(*key.source) ? request.session_text() : key.key;
     }
     if (context.worker.shows_access_keys()) {

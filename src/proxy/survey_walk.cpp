@@ -63,7 +63,7 @@ ClientReport report_of(const ClientConnection& client, ClientReport report) {
         add_request(report, *client.exchange);
     } else {
         report.client = client.named ? client.named->text.view() : client.source_ip.view();
-        report.site = client.acceptor.address().site->config->name;
+        report.site = client.acceptor.address().leading.site->config->name;
     }
     return report;
 }

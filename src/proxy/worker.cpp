@@ -27,13 +27,13 @@ constexpr std::int64_t kShedRoom = 256;
 constexpr std::size_t kMostEarlierConfigurations = 128;
 
 // True if the source names the clients of its requests.
-bool is_trusted(const AddressState& at, const base::IpAddress& source) {
-    return policy::is_believed(at.site->config->forwarded, source);
+bool is_trusted(const state::Site& site, const base::IpAddress& source) {
+    return policy::is_believed(site.config->forwarded, source);
 }
 
 // The most connections that the source may have; 0 = any number.
-std::uint64_t per_client_limit(const AddressState& at, const base::IpAddress& source) {
-    return is_trusted(at, source) ? 0 : at.address->per_client;
+std::uint64_t per_client_limit(const state::Site& site, const base::IpAddress& source) {
+    return is_trusted(site, source) ? 0 : site.config->limits.per_client;
 }
 
 }  // namespace
@@ -337,23 +337,18 @@ void Worker::receive_client(int descriptor, const Listener& listener) {
                  *acceptors_.at(listener.index()));
 }
 
-bool Worker::is_site_full(const AddressState& at, const base::IpAddress& source,
+bool Worker::is_site_full(const state::Site& site, const base::IpAddress& source,
                           std::int64_t own) const {
-    const auto most = static_cast<std::int64_t>(at.address->connections);
-    return most > 0 && shared.board->site_connections(at.site->cell.index) - own >= most &&
-           !is_trusted(at, source);
+    const auto most = static_cast<std::int64_t>(site.config->limits.connections);
+    return most > 0 && shared.board->site_connections(site.cell.index) - own >= most &&
+           !is_trusted(site, source);
 }
 
-bool Worker::is_over(const AddressState& at, const base::IpAddress& source,
-                     std::int64_t own) const {
-    return is_full(own) || is_site_full(at, source, own);
-}
-
-std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
+std::optional<Worker::Admission> Worker::admit_client(const state::Site& site,
                                                       const base::IpAddress* source) {
     const std::int64_t all = shared.board->connections();
     Admission admission;
-    admission.is_over = source == nullptr ? is_full(0) : is_over(at, *source, 0);
+    admission.is_over = is_full(0) || (source != nullptr && is_site_full(site, *source, 0));
     if (admission.is_over) {
         state::bump(counters.shed);
         if (all >= static_cast<std::int64_t>(limits_.connections) + kShedRoom) {
@@ -361,8 +356,8 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
         }
         return admission;
     }
-    if (source != nullptr && at.address->limits_clients) {
-        admission.ticket = admit_to_table(at, *source);
+    if (source != nullptr && site.limits_clients) {
+        admission.ticket = admit_to_table(site, *source);
         if (admission.ticket.admission == state::ClientTable::Admission::dropped) {
             return std::nullopt;
         }
@@ -370,32 +365,51 @@ std::optional<Worker::Admission> Worker::admit_client(const AddressState& at,
     return admission;
 }
 
-state::ClientTable::Ticket Worker::admit_to_table(const AddressState& at,
+state::ClientTable::Ticket Worker::admit_to_table(const state::Site& site,
                                                   const base::IpAddress& source) {
-    const auto ticket = shared.clients->enter(at.site->cell, source, per_client_limit(at, source));
+    const auto ticket = shared.clients->enter(site.cell, source, per_client_limit(site, source));
     if (ticket.admission != state::ClientTable::Admission::served) {
         state::bump(counters.shed_per_client);
     }
     return ticket;
 }
 
-void Worker::enter_table(ClientConnection& client, const AddressState& at) {
-    const state::ClientTable::Ticket ticket = admit_to_table(at, client.source.ip());
+void Worker::enter_table(ClientConnection& client, const state::Site& site) {
+    const state::ClientTable::Ticket ticket = admit_to_table(site, client.source.ip());
     client.entry = ticket.entry;
     client.admission = ticket.admission;
 }
 
-bool Worker::admit_source(ClientConnection& client) {
-    const AddressState& at = client.acceptor.address();
-    // The process had room for it when it was accepted.
-    if (!client.shed && is_site_full(at, client.source.ip(), 0)) {
+void Worker::admit_at(ClientConnection& client, const state::Site& site) {
+    if (is_site_full(site, client.source.ip(), 0)) {
         client.shed = true;
         state::bump(counters.shed);
-    } else if (!client.shed && at.address->limits_clients) {
-        enter_table(client, at);
+    } else if (site.limits_clients) {
+        enter_table(client, site);
     }
-    count_at(client, at.site->cell.index);
+}
+
+bool Worker::admit_source(ClientConnection& client) {
+    const state::Site& site = *client.acceptor.address().leading.site;
+    // The process had room for it when it was accepted.
+    if (!client.shed) {
+        admit_at(client, site);
+    }
+    count_at(client, site.cell.index);
     return client.admission != state::ClientTable::Admission::dropped;
+}
+
+void Worker::move_client(ClientConnection& client, const state::Site& site) {
+    const std::uint32_t cell = site.cell.index;
+    if (client.site == cell || client.shed ||
+        client.admission != state::ClientTable::Admission::served) {
+        return;
+    }
+    leave_table(client);
+    admit_at(client, site);
+    if (!client.shed) {
+        count_at(client, cell);  // a refused one takes no place there
+    }
 }
 
 void Worker::count_in(ClientConnection& client, const Admission& admission) {
@@ -434,24 +448,26 @@ void Worker::readmit(ClientConnection& client) {
         return;
     }
     const AddressState& at = client.acceptor.address();
+    const state::Site& site = *at.leading.site;
     client.named.reset();  // its next request is looked up under the new rules
     const std::uint32_t let_in =
         std::exchange(client.generation, client.acceptor.generation().number());
+    // A connection that a request's host has moved is under the limits of that site (move_client).
+    const bool is_elsewhere = !at.address->hosts.empty() && client.site != site.cell.index;
     if (let_in < std::max(bound_fell_in_, client.acceptor.bound_fell_in()) &&
-        is_over(at, client.source.ip(), 1)) {
+        (is_full(1) || (!is_elsewhere && is_site_full(site, client.source.ip(), 1)))) {
         client.shed = true;
         state::bump(counters.shed);
     }
-    const std::uint32_t site = at.site->cell.index;
-    const bool has_moved = client.site != site;
-    count_at(client, site);
+    const bool has_moved = client.site != site.cell.index;
+    count_at(client, site.cell.index);
     const bool has_entry = client.entry != nullptr;
-    if (has_entry == at.address->limits_clients && !has_moved) {
+    if (has_entry == site.limits_clients && !has_moved) {
         return;
     }
     leave_table(client);
-    if (!client.shed && at.address->limits_clients) {
-        enter_table(client, at);
+    if (!client.shed && site.limits_clients) {
+        enter_table(client, site);
     }
 }
 
@@ -464,8 +480,9 @@ void Worker::leave_table(ClientConnection& client) {
 
 void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Acceptor& acceptor) {
     const AddressState& at = acceptor.address();
+    const state::Site& site = *at.leading.site;
     const bool names_source = base::contains(*at.address->accept_proxy, peer.ip());
-    const auto admission = admit_client(at, names_source ? nullptr : &peer.ip());
+    const auto admission = admit_client(site, names_source ? nullptr : &peer.ip());
     if (!admission) {
         ::close(descriptor);
         return;
@@ -475,7 +492,7 @@ void Worker::adopt_client(int descriptor, const base::SocketAddress& peer, Accep
     ++acceptor.clients;
     count_in(*client, *admission);
     if (!names_source) {
-        count_at(*client, at.site->cell.index);
+        count_at(*client, site.cell.index);
     }
     if (!client->stream.open(descriptor)) {
         remove_client(*client);

@@ -102,6 +102,9 @@ class Worker {
     // The client's peer has named its source. False if the client must be closed without an
     // answer.
     bool admit_source(ClientConnection& client);
+    // The client's request is for `site`. From now on its connection counts there, if the limits of
+    // the site allow it.
+    void move_client(ClientConnection& client, const state::Site& site);
     void remove_client(ClientConnection& client);
     // The worker that should serve the next client; null if this one should, because its load is
     // near the mean or below.
@@ -183,24 +186,23 @@ class Worker {
     void tick();
     void note_tick();
     void count_unasked();  // adds what the pool counted since the last call
-    // True if the process or the site has as many connections as it may, `own` of them left out.
-    // The limit of the site does not hold for a trusted source, which connects for many clients;
-    // the limit of the process is what its memory carries, and holds for all.
-    bool is_over(const AddressState& at, const base::IpAddress& source, std::int64_t own) const;
-    // True if the site has as many.
-    bool is_site_full(const AddressState& at, const base::IpAddress& source,
+    // True if the site has as many connections as it may, `own` of them left out. The limit does
+    // not hold for a trusted source, which connects for many clients.
+    bool is_site_full(const state::Site& site, const base::IpAddress& source,
                       std::int64_t own) const;
-    // True if the process has as many.
+    // The same of the process. This limit is what its memory carries, and holds for all.
     bool is_full(std::int64_t own) const {
         return shared.board->connections() - own >= static_cast<std::int64_t>(limits_.connections);
     }
     // nullopt if the client must be closed without an answer. While the peer has not named the
     // source, it is null, and only the limit of the process holds.
-    std::optional<Admission> admit_client(const AddressState& at, const base::IpAddress* source);
-    state::ClientTable::Ticket admit_to_table(const AddressState& at,
+    std::optional<Admission> admit_client(const state::Site& site, const base::IpAddress* source);
+    state::ClientTable::Ticket admit_to_table(const state::Site& site,
                                               const base::IpAddress& source);
     // The same for a client that is there, whose source is known.
-    void enter_table(ClientConnection& client, const AddressState& at);
+    void enter_table(ClientConnection& client, const state::Site& site);
+    // Applies the limits of the site to a client that is there and has no entry in the table.
+    void admit_at(ClientConnection& client, const state::Site& site);
     // Forgets keys of sessions that are over.
     void forget_sessions();
     // Waiting requests look for room again: a server may have come up, which causes no other event.

@@ -6,6 +6,7 @@
 
 #include "s3gate/base/digest.hpp"
 #include "s3gate/base/text.hpp"
+#include "s3gate/config/hosts.hpp"
 #include "s3gate/policy/affinity_key.hpp"
 #include "s3gate/state/slot_directory.hpp"
 
@@ -99,6 +100,7 @@ Site build_site(const config::Site& config, const Resolution& resolution,
         site.rate = policy::rate_rule(rate.requests, static_cast<std::uint64_t>(period.count()),
                                       rate.burst);
     }
+    site.limits_clients = config.limits.per_client > 0 || site.rate.interval > 0;
     for (const auto& [name, value] : config.headers_set) {
         site.extra_lines += name + ": " + value + "\r\n";
         std::string& lower = site.extra_names.emplace_back(name);
@@ -123,32 +125,60 @@ std::string identity_of(const config::Site& site, std::size_t nth) {
     return identity;
 }
 
-// The address with the settings of the first site that has it.
-Address address_of(const Site& site, std::uint32_t site_index, std::size_t nth) {
-    const config::SiteLimits& limits = site.config->limits;
-    Address address;
-    address.address = site.config->listen[nth].address;
-    address.text = site.config->listen[nth].text;
-    address.identity = identity_of(*site.config, nth);
-    address.default_site = site_index;
-    address.client_head = site.config->timeouts.client_head;
-    address.client_idle = site.config->timeouts.client_idle;
-    address.accept_proxy = &site.config->listen[nth].accept_proxy;
-    address.connections = limits.connections;
-    address.per_client = limits.per_client;
-    address.limits_clients = limits.per_client > 0 || site.rate.interval > 0;
-    return address;
+// Which site takes which host. Where one site takes all, there is nothing to look up.
+void add_hosts(Address& address, const std::vector<Site>& sites) {
+    std::vector<const config::Site*> configs;
+    for (const std::uint32_t index : address.sites) {
+        configs.push_back(sites[index].config);
+    }
+    if (const auto found = config::default_of(configs)) {
+        address.default_site = address.sites[*found];
+    }
+    address.leading_site = address.default_site.value_or(address.sites.front());
+    if (address.sites.size() == 1 && address.default_site) {
+        return;
+    }
+    for (const std::uint32_t index : address.sites) {
+        for (const std::string& pattern : config::host_patterns_of(*sites[index].config)) {
+            address.hosts.add(pattern, index);
+        }
+    }
 }
 
-void add_addresses(std::vector<Address>& addresses, const Site& site, std::uint32_t site_index) {
-    for (std::size_t nth = 0; nth < site.config->listen.size(); ++nth) {
-        const std::string identity = identity_of(*site.config, nth);
-        auto known = std::ranges::find(addresses, identity, &Address::identity);
-        if (known == addresses.end()) {
-            known = addresses.insert(known, address_of(site, site_index, nth));
-        }
-        known->sites.push_back(site_index);
+// What holds there until a head is read.
+void add_settings(Address& address, const std::vector<Site>& sites) {
+    const config::Site& site = *sites[address.leading_site].config;
+    std::size_t nth = 0;
+    while (identity_of(site, nth) != address.identity) {
+        ++nth;
     }
+    address.client_head = site.timeouts.client_head;
+    address.client_idle = site.timeouts.client_idle;
+    address.accept_proxy = &site.listen[nth].accept_proxy;
+}
+
+std::vector<Address> addresses_of(const std::vector<Site>& sites) {
+    std::vector<Address> addresses;
+    for (std::uint32_t index = 0; index < sites.size(); ++index) {
+        const config::Site& site = *sites[index].config;
+        for (std::size_t nth = 0; nth < site.listen.size(); ++nth) {
+            std::string identity = identity_of(site, nth);
+            auto known = std::ranges::find(addresses, identity, &Address::identity);
+            if (known == addresses.end()) {
+                Address address;
+                address.address = site.listen[nth].address;
+                address.text = site.listen[nth].text;
+                address.identity = std::move(identity);
+                known = addresses.insert(known, std::move(address));
+            }
+            known->sites.push_back(index);
+        }
+    }
+    for (Address& address : addresses) {
+        add_hosts(address, sites);
+        add_settings(address, sites);
+    }
+    return addresses;
 }
 
 // No identity of a site begins with a word.
@@ -222,8 +252,8 @@ std::shared_ptr<const Snapshot> build_snapshot(std::shared_ptr<const config::Con
     for (const config::Site& site : config->sites) {
         const auto index = static_cast<std::uint32_t>(snapshot.sites.size());
         snapshot.sites.push_back(build_site(site, resolution, names, std::move(rings.at(index))));
-        add_addresses(snapshot.addresses, snapshot.sites.back(), index);
     }
+    snapshot.addresses = addresses_of(snapshot.sites);
     snapshot.admin_addresses = admin_addresses_of(config->admin);
     snapshot.config = std::move(config);
     return directory.publish(std::move(snapshot), std::move(names));

@@ -203,6 +203,10 @@ struct Site {
     bool enabled = true;
     SiteType type = SiteType::s3;
     std::vector<Listen> listen;
+    // Patterns of hosts that the site takes where sites share an address. As
+    // base::canonical_host_pattern() makes them.
+    std::vector<std::string> hosts;
+    Location hosts_where = {};  // the line of the key; 0 when it was not written
     // BUCKET.DOMAIN is the host of a bucket. As base::canonical_host_name() makes them.
     std::vector<std::string> domains;
     Balance balance;

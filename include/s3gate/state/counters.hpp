@@ -44,6 +44,7 @@ struct WorkerCounterCells {
     Counter aborted_responses{0};       // cut after their first byte, for any reason
     Counter cut_after_many_reloads{0};  // requests and tunnels of the oldest configurations
     Counter status_page_denied{0};
+    Counter unknown_hosts{0};  // requests for a host that no site of the address takes
     // Backends
     Counter connects_refused{0};  // refused, unreachable, reset
     Counter connect_timeouts{0};
@@ -211,6 +212,9 @@ inline constexpr WorkerCounterRow kWorkerCounters[] = {
     {&WorkerCounterCells::status_page_denied,
      {"status_page_denied", "request for the status page denied",
       "requests for the status page denied", CounterLevel::note}},
+    {&WorkerCounterCells::unknown_hosts,
+     {"unknown_hosts", "request for a host of no site refused",
+      "requests for hosts of no site refused", CounterLevel::note}},
     {&WorkerCounterCells::connects_refused,
      {"backend_connects_refused", "connect refused", "connects refused", CounterLevel::trouble}},
     {&WorkerCounterCells::connect_timeouts,

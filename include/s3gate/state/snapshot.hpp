@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <ranges>
 #include <string>
 #include <string_view>
@@ -14,6 +15,7 @@
 #include "s3gate/base/address.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
+#include "s3gate/policy/host_map.hpp"
 #include "s3gate/policy/ketama_ring.hpp"
 #include "s3gate/policy/passive_fails.hpp"
 #include "s3gate/policy/rate_limit.hpp"
@@ -85,9 +87,12 @@ struct Route {
 // A site and all that its requests need, independent of the backend.
 struct Site {
     const config::Site* config = nullptr;
-    CellId cell;              // on the board, the same for this name in every generation
-    policy::RateRule rate;    // limits.requests_per_client
-    std::string extra_lines;  // headers.set as field lines
+    CellId cell;            // on the board, the same for this name in every generation
+    policy::RateRule rate;  // limits.requests_per_client
+    // True if connections need an entry in the client table, for their number or for the rate of
+    // their requests.
+    bool limits_clients = false;
+    std::string extra_lines;               // headers.set as field lines
     std::vector<std::string> extra_names;  // their names, lower case
     std::vector<std::string> key_sources;  // balance.key as the log names them, in its order
     std::vector<Route> routes;  // the last one matches every request that no other matches
@@ -109,19 +114,26 @@ struct ListenAddress {
 };
 
 // One for clients, which one or more sites share. The site is known only after the head of a
-// request. Until then the settings of the default site apply.
+// request. Until then the settings of the leading site apply. Sites are indices into
+// Snapshot::sites.
 struct Address : ListenAddress {
-    std::vector<std::uint32_t> sites;  // indices into Snapshot::sites, in the configuration's order
-    std::uint32_t default_site = 0;    // one of them
+    std::vector<std::uint32_t> sites;           // in the configuration's order
+    std::uint32_t leading_site = 0;             // the default site; without one, the first
+    policy::HostMap hosts;                      // empty where the default site takes every host
+    std::optional<std::uint32_t> default_site;  // takes the hosts that `hosts` has not
     base::Duration client_head{};
     base::Duration client_idle{};
     // Peers that name the source of their connections. Belongs to Snapshot::config.
     const std::vector<base::Cidr>* accept_proxy = nullptr;
-    std::uint64_t connections = 0;  // limit at a time; 0 = off
-    std::uint64_t per_client = 0;   // limit for one client address; 0 = off
-    // True if connections need an entry in the client table, for their number or for the rate of
-    // their requests.
-    bool limits_clients = false;
+
+    // The site for a valid Host field; nullopt if no site takes that host.
+    std::optional<std::uint32_t> site_of(std::string_view host) const {
+        if (hosts.empty()) {
+            return default_site;
+        }
+        const auto named = hosts.find(host);
+        return named ? named : default_site;
+    }
 };
 
 struct Snapshot {

@@ -137,6 +137,15 @@ def test_status_page_denied(one):
     assert faults(daemon) == {"request for the status page denied": 1, **OWN}
 
 
+def test_unknown_host(one):
+    daemon, backend = one(hosts=["s3.lab"])
+    with daemon.client() as client:
+        assert client.request(host="other.lab").status == 421
+    assert daemon.wait_log("/b/k")["error"] == "unknown host"
+    assert faults(daemon) == {"request for a host of no site refused": 1, **OWN}
+    assert not backend.requests
+
+
 def test_connects_refused_and_nobody_left(gate):
     daemon = gate([dead_address(), dead_address()], passive="off")
     with daemon.client() as client:

@@ -24,6 +24,18 @@ TEST(HostName, HasOneForm) {
     EXPECT_EQ(canonical_host_name(std::string(63, 'a')), std::string(63, 'a'));
 }
 
+TEST(HostName, HasAPatternForAllNamesBelowIt) {
+    EXPECT_EQ(canonical_host_pattern("*.S3.lab."), "*.s3.lab");
+    EXPECT_EQ(canonical_host_pattern("S3.lab"), "s3.lab");
+    EXPECT_EQ(canonical_host_pattern("10.0.0.1"), "10.0.0.1");
+    EXPECT_EQ(canonical_host_pattern("[2001:DB8::0:1]"), "2001:db8::1");
+    EXPECT_EQ(canonical_host_pattern("2001:DB8::0:1"), "2001:db8::1");
+    for (const char* text : {"", "*", "*.", "**.a", "a.*", "*.*.a", "*.10.0.0.1", "*.[::1]", "[x]",
+                             "a:80", "10.0.0.1:80", "[::1]:80", "http://a"}) {
+        EXPECT_EQ(canonical_host_pattern(text), "") << text;
+    }
+}
+
 TEST(HostName, IsNothingElse) {
     for (const std::string text : {"", ".", "..", "a..b", ".a", "a..", "-a", "a-", "a.-b", "*.a",
                                    "a:80", "a/b", "a b", "[::1]", "10.0.0.1", "1", "ä.net"}) {

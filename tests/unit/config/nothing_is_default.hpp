@@ -23,6 +23,7 @@ sites:
   - name: a
     type: http
     listen: ["127.0.0.1:1", {address: "[::1]:2", accept_proxy: [10.0.0.0/8, "::1"]}]
+    hosts: ["*.lab", y]
     domains: [s3.lab, x]
     balance:
       method: least_conn

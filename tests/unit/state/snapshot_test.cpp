@@ -163,17 +163,17 @@ config::Listen listen(const char* text) {
 }
 
 // Until a head is read, the site of a shared address is unknown.
-TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
+TEST(Snapshot, AnAddressHasTheSettingsOfItsDefaultSite) {
     Board board(1);
     SlotDirectory directory(board);
     config::Site first = site("a", {server("10.0.0.1")});
     first.listen = {listen("127.0.0.1:81"), listen("127.0.0.1:80")};
     first.timeouts.client_head = base::Duration{7};
     first.timeouts.client_idle = base::Duration{8};
-    first.limits.connections = 9;
     first.limits.per_client = 10;
     config::Site second = site("b", {server("10.0.0.1")});
     second.listen = {listen("127.0.0.1:80"), listen("127.0.0.1:82")};
+    second.hosts = {"b.lab", "*.b.lab"};
     second.limits.requests_per_client.requests = 5;
     second.limits.requests_per_client.period = std::chrono::seconds{1};
     const auto snapshot = build_snapshot(config_of({first, second}), {}, directory);
@@ -182,14 +182,52 @@ TEST(Snapshot, AnAddressHasTheSettingsOfItsFirstSite) {
     EXPECT_EQ(shared.text, "127.0.0.1:80");
     EXPECT_EQ(shared.sites, (std::vector<std::uint32_t>{0, 1}));
     EXPECT_EQ(shared.default_site, 0u);
+    EXPECT_EQ(shared.leading_site, 0u);
+    EXPECT_EQ(shared.site_of("B.lab.:80"), 1u);
+    EXPECT_EQ(shared.site_of("x.b.lab"), 1u);
+    EXPECT_EQ(shared.site_of("c.lab"), 0u);
     EXPECT_EQ(shared.client_head, base::Duration{7});
     EXPECT_EQ(shared.client_idle, base::Duration{8});
-    EXPECT_EQ(shared.connections, 9u);
-    EXPECT_EQ(shared.per_client, 10u);
-    EXPECT_TRUE(shared.limits_clients);
     EXPECT_EQ(snapshot->addresses[2].text, "127.0.0.1:82");
-    EXPECT_EQ(snapshot->addresses[2].default_site, 1u);
-    EXPECT_TRUE(snapshot->addresses[2].limits_clients) << "their requests are counted";
+    EXPECT_EQ(snapshot->addresses[2].leading_site, 1u);
+    EXPECT_EQ(snapshot->addresses[2].site_of("b.lab"), 1u);
+    EXPECT_EQ(snapshot->addresses[2].site_of("c.lab"), std::nullopt) << "it has hosts";
+    EXPECT_TRUE(snapshot->sites[0].limits_clients);
+    EXPECT_TRUE(snapshot->sites[1].limits_clients) << "their requests are counted";
+}
+
+// Only what one of several sites takes must be looked up.
+TEST(Snapshot, ASiteAloneTakesEveryHost) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site alone = site("a", {server("10.0.0.1")});
+    alone.listen = {listen("127.0.0.1:80")};
+    alone.domains = {"s3.lab"};
+    const auto snapshot = build_snapshot(config_of({alone}), {}, directory);
+    EXPECT_TRUE(snapshot->addresses[0].hosts.empty());
+    EXPECT_EQ(snapshot->addresses[0].site_of("10.0.0.1"), 0u);
+    EXPECT_FALSE(snapshot->sites[0].limits_clients);
+}
+
+// Settings of an address without a default site are those of the first; a default site that comes
+// later has them instead.
+TEST(Snapshot, TheLeadingSiteIsTheDefaultSiteOrTheFirst) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site first = site("a", {server("10.0.0.1")});
+    first.listen = {listen("127.0.0.1:80"), listen("127.0.0.1:81")};
+    first.hosts = {"a.lab"};
+    config::Site second = site("b", {server("10.0.0.1")});
+    second.listen = {listen("127.0.0.1:80")};
+    second.timeouts.client_head = base::Duration{7};
+    config::Site third = site("c", {server("10.0.0.1")});
+    third.listen = {listen("127.0.0.1:81")};
+    third.hosts = {"c.lab"};
+    const auto snapshot = build_snapshot(config_of({first, second, third}), {}, directory);
+    EXPECT_EQ(snapshot->addresses[0].leading_site, 1u);
+    EXPECT_EQ(snapshot->addresses[0].client_head, base::Duration{7});
+    EXPECT_EQ(snapshot->addresses[1].leading_site, 0u);
+    EXPECT_EQ(snapshot->addresses[1].site_of("b.lab"), std::nullopt);
 }
 
 // Port 0 asks for a port of its own.
@@ -200,7 +238,7 @@ TEST(Snapshot, PortZeroIsNoSharedAddress) {
     first.listen = {listen("127.0.0.1:0"), listen("127.0.0.1:0")};
     const auto snapshot = build_snapshot(config_of({first}), {}, directory);
     EXPECT_EQ(snapshot->addresses.size(), 2u);
-    EXPECT_FALSE(snapshot->addresses[0].limits_clients);
+    EXPECT_EQ(snapshot->addresses[1].site_of("x"), 0u);
 }
 
 // An address may go from a site to operators and back: its sockets are other ones then.
