@@ -64,6 +64,8 @@ def test_what_is_wrong(pair):
 def test_whose_fault_is_it(pair):
     """One request fails at a node, one because of its client, one because of the proxy's limit."""
     daemon, _, _ = pair(die, limits={"connections": 2}, retry={"on": []})
+    # The one that saw it ready counts until its end.
+    wait_until(lambda: scrape(daemon).sum("s3gate_site_connections") == 0, what="the place")
     with daemon.client() as first, daemon.client() as second:
         statuses = {first.request("POST", "/b/node", body=b"x").status for _ in range(2)}
         assert 502 in statuses
