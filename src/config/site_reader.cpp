@@ -101,6 +101,33 @@ bool is_response_field(std::string_view name) {
     return base::istarts_with(name, "x-amz-") || base::istarts_with(name, "x-minio-");
 }
 
+std::optional<int> parse_status(std::string_view text) {
+    const auto status = base::parse_decimal(text);
+    return status && *status >= 100 && *status <= 599
+               ? std::optional<int>(static_cast<int>(*status))
+               : std::nullopt;
+}
+
+// "200" or "200-399".
+std::optional<StatusRange> parse_statuses(std::string_view text) {
+    const std::size_t dash = text.find('-');
+    const auto first = parse_status(text.substr(0, dash));
+    const auto last = dash == std::string_view::npos ? first : parse_status(text.substr(dash + 1));
+    return first && last && *first <= *last
+               ? std::optional<StatusRange>({.first = *first, .last = *last})
+               : std::nullopt;
+}
+
+// Keys that a check without a request has no use for.
+void warn_of_unasked(const Section& health) {
+    for (const std::string_view key :
+         {"path", "method", "host", "expect_status", "reject_headers"}) {
+        if (health.has(key)) {
+            health.warning(key, "has no effect: a check of type tcp asks nothing");
+        }
+    }
+}
+
 void read_expected_status(const Section& health, Health& out) {
     const auto items = health.list("expect_status", "a list such as [200]");
     if (!items) {
@@ -112,13 +139,13 @@ void read_expected_status(const Section& health, Health& out) {
         if (!text) {
             continue;
         }
-        const auto status = base::parse_decimal(*text);
-        if (!status || *status < 100 || *status > 599) {
-            health.report().problem(item.node.line, item.path,
-                                    in_quotes(*text) + " is not a status from 100 to 599");
-            continue;
+        if (const auto range = parse_statuses(*text)) {
+            out.expect_status.push_back(*range);
+        } else {
+            health.report().problem(
+                item.node.line, item.path,
+                in_quotes(*text) + " is not a status from 100 to 599, nor a range as 200-399");
         }
-        out.expect_status.push_back(static_cast<int>(*status));
     }
     if (health.find("expect_status")->items.empty()) {
         health.problem("expect_status", "is empty; no check could ever pass");
@@ -297,6 +324,9 @@ void read_health(const Section& site, std::string_view key, Site& out) {
     read_keys(*health, out);
     read_expected_status(*health, out.health);
     read_rejected_headers(*health, out.health);
+    if (out.health.type == HealthType::tcp) {
+        warn_of_unasked(*health);
+    }
 }
 
 void check_health_path(const Section& health, std::string_view key, const std::string& path) {
@@ -314,6 +344,12 @@ void check_health_host(const Section& health, std::string_view key, const std::s
     if (!base::parse_host_port(host)) {
         health.problem(
             key, in_quotes(host) + " cannot stand in a Host field; write a name or an address");
+    }
+}
+
+void read_max_fails(const Section& server, std::string_view key, Server& out) {
+    if (const auto number = server.number(key, {0, 255})) {
+        out.max_fails = static_cast<unsigned>(*number);
     }
 }
 

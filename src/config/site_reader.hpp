@@ -28,6 +28,7 @@ void read_balance(const Section& site, std::string_view key, Site& out);
 void read_key_sources(const Section& balance, std::string_view key, Site& out);
 void read_backends(const Section& site, std::string_view key, Site& out);
 void read_health(const Section& site, std::string_view key, Site& out);
+void read_max_fails(const Section& server, std::string_view key, Server& out);
 void read_passive(const Section& site, std::string_view key, Site& out);
 void read_resolve(const Section& site, std::string_view key, Site& out);
 void read_retry(const Section& site, std::string_view key, Site& out);

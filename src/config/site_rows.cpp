@@ -24,12 +24,21 @@ Texts print_key_sources(const std::vector<KeySource>& sources) {
     return out;
 }
 
-Texts print_statuses(const std::vector<int>& statuses) {
+Texts print_statuses(const std::vector<StatusRange>& ranges) {
     Texts out;
-    for (const int status : statuses) {
-        out.items.push_back(std::to_string(status));
+    for (const auto& [first, last] : ranges) {
+        out.items.push_back(std::to_string(first) +
+                            (last == first ? "" : "-" + std::to_string(last)));
     }
     return out;
+}
+
+Word print_own_fails(const std::optional<unsigned>& fails) {
+    return {fails ? std::to_string(*fails) : "passive.max_fails"};
+}
+
+bool has_own_fails(const Server& server) {
+    return server.max_fails.has_value();
 }
 
 Texts print_reasons(const RetryOn& on) {
@@ -85,6 +94,12 @@ const auto kServerRows = std::to_array<Row<Server>>({
     {"site.backends.servers[].max_connections", number<&Server::max_connections>(kMaxConnections),
      "the same for this server only; where the entry is a range, for each server of it",
      "`backends.max_connections`"},
+    {"site.backends.servers[].max_fails",
+     custom<&Server::max_fails>("0…255", read_max_fails, print_own_fails),
+     "the same as `passive.max_fails` for this server only; 0: it is never marked",
+     "`passive.max_fails`", has_own_fails},
+    {"site.backends.servers[].health_port", number<&Server::health_port>({0, 65535}),
+     "the same as `health.port` for this server only", "`health.port`"},
 });
 
 const auto kSiteRows = std::to_array<Row<Site>>({
@@ -176,7 +191,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
          {{"off", SendProxy::off}, {"v2", SendProxy::v2}}),
      "`v2`: each connection to a server begins with a header of the PROXY protocol, version 2, "
      "that names the client and the address that it connected to. It is kept for requests of this "
-     "client alone. Checks send the command LOCAL, unless `health.port` is set"},
+     "client alone. Checks send the command LOCAL, unless they go to another port"},
     {"site.backends.max_connections",
      number<&Site::backends, &Backends::max_connections>(kMaxConnections),
      "requests (and WebSockets) in progress at one server at a time, over all event loops and all "
@@ -204,6 +219,9 @@ const auto kSiteRows = std::to_array<Row<Site>>({
     {"site.health",
      switched_section<&Site::health, &Health::enabled>("`off`, `on`, mapping", read_health),
      "active checks; `on` or `{}` is on with every default", "on for `type: s3`, off for `http`"},
+    {"site.health.type",
+     choice<&Site::health, &Health::type>({{"http", HealthType::http}, {"tcp", HealthType::tcp}}),
+     "`tcp`: a server that accepts a connection passes; it is asked nothing"},
     {"site.health.path",
      text<&Site::health, &Health::path>("a path", "begins with `/`", check_health_path),
      "the target that a check asks for; a query is allowed"},
@@ -226,7 +244,7 @@ const auto kSiteRows = std::to_array<Row<Site>>({
      "passes in a row that bring it back"},
     {"site.health.expect_status",
      custom<&Site::health, &Health::expect_status>("list of 100…599", nullptr, print_statuses),
-     "statuses that pass"},
+     "statuses that pass; also ranges, as `[200-399]`"},
     {"site.health.reject_headers",
      custom<&Site::health, &Health::reject_headers>("mapping of names to patterns with `*`",
                                                     nullptr, print_fields),

@@ -51,6 +51,12 @@ std::string print_server(const Server& server) {
     if (server.max_connections > 0) {
         out += " max " + std::to_string(server.max_connections);
     }
+    if (server.max_fails) {
+        out += " max_fails " + std::to_string(*server.max_fails);
+    }
+    if (server.health_port != 0) {
+        out += " health_port " + std::to_string(server.health_port);
+    }
     out += server.backup ? " backup" : "";
     out += server.down ? " down" : "";
     out += server.drained ? " drained" : "";
@@ -61,8 +67,9 @@ std::string print_health(const Health& health) {
     if (!health.enabled) {
         return "off";
     }
-    return health.method + " " + health.path +
-           (health.port == 0 ? "" : " on port " + std::to_string(health.port)) + " every " +
+    const std::string asked =
+        health.type == HealthType::tcp ? "connect" : health.method + " " + health.path;
+    return asked + (health.port == 0 ? "" : " on port " + std::to_string(health.port)) + " every " +
            print_duration(health.interval) + ", timeout " + print_duration(health.timeout) +
            ", fall " + std::to_string(health.fall) + ", rise " + std::to_string(health.rise);
 }

@@ -140,6 +140,16 @@ void check_limits(const Site& site, LoadResult& result) {
     }
 }
 
+void check_passive(const Site& site, LoadResult& result) {
+    const auto has_fails = [](const Server& server) { return server.max_fails.value_or(0) > 0; };
+    const auto server = std::ranges::find_if(site.backends.servers, has_fails);
+    if (!site.passive.enabled && server != site.backends.servers.end()) {
+        result.warnings.push_back(
+            {server->where, key_of(site, "backends.servers"),
+             "max_fails of " + server->text + " has no effect: passive is off"});
+    }
+}
+
 void check_forwarded(const Site& site, LoadResult& result) {
     const Location where = place_of(site.forwarded.where, site);
     const auto all = std::ranges::find_if(site.forwarded.trusted, &base::Cidr::is_whole_family);
@@ -407,6 +417,7 @@ void check_site(const Site& site, LoadResult& result) {
     check_backends(site, result);
     check_balance(site, result);
     check_health(site, result);
+    check_passive(site, result);
     check_limits(site, result);
     check_forwarded(site, result);
     check_accept_proxy(site, result);

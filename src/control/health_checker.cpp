@@ -98,6 +98,7 @@ struct Check {
     std::uint32_t server = 0;  // the cell of its server's figures
     std::string label;         // for messages
     base::SocketAddress address;
+    bool is_own_port = true;             // the address takes requests too
     std::shared_ptr<GroupChecks> group;  // of the present generation
     base::Duration phase{};              // from the first check to the second; at most one interval
     base::TimePoint due{};               // of the last check that began or waits to begin
@@ -221,6 +222,7 @@ void HealthChecker::Impl::use_group(const state::Group& group, std::size_t group
         check->server = group.servers[peer.server].figures.index;
         check->label = state::label_of(group, peer);
         check->address = peer.check_address;
+        check->is_own_port = peer.check_address == peer.address;
         check->group = common;
         check->phase = phase_of(group_index, i, group.peers.size(), common->interval);
         kept.emplace(peer.id(), check);
@@ -270,7 +272,7 @@ Task<void> HealthChecker::Impl::check_once(Check& check) {
     const std::uint64_t begun_in = stalls;
     ProbeResult result;
     try {
-        result = co_await probe(check.group->plan, check.address);
+        result = co_await probe(check.group->plan, check.address, check.is_own_port);
     } catch (...) {  // cancelled
         its_places->give_back();
         throw;

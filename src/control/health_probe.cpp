@@ -1,6 +1,7 @@
 #include "health_probe.hpp"
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
@@ -39,6 +40,7 @@ constexpr std::size_t kRead = 4 * 1024;
 // sends many.
 constexpr unsigned kMaxInterim = 8;
 constexpr std::size_t kMaxReasonValue = 100;
+const std::string kNoPreamble;
 
 // Header values come from the network; the log shows them on one line.
 std::string printable(std::string_view text) {
@@ -111,7 +113,10 @@ ProbeResult broke_off(const error_code& error, const ProbePlan& plan, std::size_
 }
 
 ProbeResult judge(const ProbePlan& plan, const http::ResponseHead& answer) {
-    if (std::ranges::find(plan.expect_status, answer.status) == plan.expect_status.end()) {
+    const auto has_status = [&](const config::StatusRange& range) {
+        return answer.status >= range.first && answer.status <= range.last;
+    };
+    if (std::ranges::none_of(plan.expect_status, has_status)) {
         return {ProbeEnd::failed, "status " + std::to_string(answer.status), answer.status};
     }
     for (const http::Field& field : answer.fields) {
@@ -174,7 +179,7 @@ std::optional<ProbeResult> AnswerJudge::look(std::string& input) {
 }
 
 // Does not wait for the body: the head decides.
-Task<ProbeResult> ask(const ProbePlan& plan, const base::SocketAddress& address,
+Task<ProbeResult> ask(const ProbePlan& plan, const base::SocketAddress& address, bool is_own_port,
                       base::TimePoint deadline) {
     Stream stream(co_await asio::this_coro::executor);
     stream.expires_at(deadline);  // covers all operations together
@@ -183,10 +188,15 @@ Task<ProbeResult> ask(const ProbePlan& plan, const base::SocketAddress& address,
     if (connect_error) {
         co_return not_connected(connect_error, plan, address.ip().is_v6());
     }
-    const auto [write_error, sent] =
-        co_await asio::async_write(stream, asio::buffer(plan.request), kAwait);
+    const std::string& preamble = is_own_port ? plan.preamble : kNoPreamble;
+    const std::array<asio::const_buffer, 2> bytes{asio::buffer(preamble),
+                                                  asio::buffer(plan.request)};
+    const auto [write_error, sent] = co_await asio::async_write(stream, bytes, kAwait);
     if (write_error) {
         co_return broke_off(write_error, plan, 0);
+    }
+    if (plan.request.empty()) {
+        co_return ProbeResult{ProbeEnd::passed, {}, 0};
     }
     std::string input;
     AnswerJudge answer(plan);
@@ -209,22 +219,26 @@ Task<ProbeResult> ask(const ProbePlan& plan, const base::SocketAddress& address,
 
 ProbePlan probe_plan_of(const config::Health& health, const config::Backends& backends) {
     ProbePlan plan;
-    if (backends.send_proxy != config::SendProxy::off && health.port == 0) {
-        plan.request = http::kLocalProxyHeader;
+    plan.timeout = health.timeout;
+    if (backends.send_proxy != config::SendProxy::off) {
+        plan.preamble = http::kLocalProxyHeader;
     }
-    plan.request += health.method + " " + health.path + " HTTP/1.1\r\nHost: " + health.host +
-                    "\r\nUser-Agent: s3gate/" S3GATE_VERSION
-                    " (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n";
+    if (health.type == config::HealthType::tcp) {
+        return plan;
+    }
+    plan.request = health.method + " " + health.path + " HTTP/1.1\r\nHost: " + health.host +
+                   "\r\nUser-Agent: s3gate/" S3GATE_VERSION
+                   " (health check)\r\nAccept: */*\r\nConnection: close\r\n\r\n";
     plan.asks_head = health.method == "HEAD";
     plan.expect_status = health.expect_status;
     plan.reject_headers = health.reject_headers;
-    plan.timeout = health.timeout;
     return plan;
 }
 
-Task<ProbeResult> probe(std::shared_ptr<const ProbePlan> plan, base::SocketAddress address) {
+Task<ProbeResult> probe(std::shared_ptr<const ProbePlan> plan, base::SocketAddress address,
+                        bool is_own_port) {
     const base::TimePoint deadline = base::Clock::now() + plan->timeout;
-    ProbeResult result = co_await ask(*plan, address, deadline);
+    ProbeResult result = co_await ask(*plan, address, is_own_port, deadline);
     // Our own process stood still (VM pause, SIGSTOP): a timeout or any other later result is not
     // the backend's fault (docs/architecture.md).
     if (base::Clock::now() > deadline + kOwnStall) {

@@ -25,9 +25,10 @@ inline constexpr base::Duration kOwnStall{2000};
 
 // What all checks of one site have in common.
 struct ProbePlan {
-    std::string request;
+    std::string preamble;    // before the request, to the server's own port; may be empty
+    std::string request;     // empty: a connection is all that is asked for
     bool asks_head = false;  // its answers have no body
-    std::vector<int> expect_status;
+    std::vector<config::StatusRange> expect_status;
     std::vector<std::pair<std::string, std::string>> reject_headers;
     base::Duration timeout{};
 };
@@ -49,8 +50,10 @@ struct ProbeResult {
     int status = 0;      // of the answer; 0 where there is none
 };
 
-// Ends within the plan's timeout and closes the connection. No network event makes it throw. When
-// the coroutine is cancelled, it closes the connection and throws, or its result means nothing.
-Task<ProbeResult> probe(std::shared_ptr<const ProbePlan> plan, base::SocketAddress address);
+// `is_own_port`: the address takes requests too, not checks alone. Ends within the plan's timeout
+// and closes the connection. No network event makes it throw. When the coroutine is cancelled, it
+// closes the connection and throws, or its result means nothing.
+Task<ProbeResult> probe(std::shared_ptr<const ProbePlan> plan, base::SocketAddress address,
+                        bool is_own_port);
 
 }  // namespace s3gate::control

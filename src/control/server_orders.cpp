@@ -136,10 +136,10 @@ std::string unknown_server(const state::Snapshot& snapshot, const ServerOrder& o
 // Of the question whether the cluster has its quorum without the node.
 ProbePlan question_for(const state::Group& group) {
     config::Health health = *group.health;
+    health.type = config::HealthType::http;
     health.method = "GET";
     health.path = "/minio/health/cluster?maintenance=true";
-    health.port = 0;
-    health.expect_status = {200};
+    health.expect_status = {{200, 200}};
     health.reject_headers.clear();
     health.timeout = ServerOrders::kLongestQuestion;
     return probe_plan_of(health, *group.backends);
@@ -268,7 +268,7 @@ asio::awaitable<ServerOrders::Advice> ServerOrders::ask_nodes(std::vector<Target
                 continue;
             }
             const ProbeResult answer = co_await asio::co_spawn(
-                parts_.context, probe(plan, peer.address), asio::use_awaitable);
+                parts_.context, probe(plan, peer.address, true), asio::use_awaitable);
             const std::string name = state::label_of(*target.group, peer);
             if (const std::string reason = refusal_of(answer, parts_.board.is_up(peer.slot));
                 !reason.empty()) {

@@ -61,16 +61,17 @@ bool BackendChoice::take_room(std::uint32_t cell, policy::Sent sent) {
 // request became the trial; the mark stays for all others.
 inline bool BackendChoice::claim(std::uint32_t address) {
     state::Board& board = *worker_.shared.board;
-    const std::uint32_t slot = group_.peers[address].slot;
+    const state::Peer& peer = group_.peers[address];
+    const std::uint32_t slot = peer.slot;
+    const policy::PassiveRule& rule = group_.servers[peer.server].passive;
     const policy::PassiveState state = board.passive(slot);
     const std::uint64_t now = worker_.reactor.now_ms();
-    if (state.bits != 0 &&
-        policy::verdict(state, group_.passive, now) == policy::PassiveVerdict::trial &&
-        !board.replace_passive(slot, state, policy::after_trial_pick(state, group_.passive, now))) {
+    if (state.bits != 0 && policy::verdict(state, rule, now) == policy::PassiveVerdict::trial &&
+        !board.replace_passive(slot, state, policy::after_trial_pick(state, rule, now))) {
         return false;
     }
     if (key_) {
-        board.seen_keys(worker_.index, group_.cell)->note(*key_, group_.peers[address].server_hash);
+        board.seen_keys(worker_.index, group_.cell)->note(*key_, peer.server_hash);
     }
     selection_.note_tried(address);
     address_ = address;
@@ -78,14 +79,15 @@ inline bool BackendChoice::claim(std::uint32_t address) {
 }
 
 void BackendChoice::note_failure() {
-    if (group_.passive.max_fails > 0) {
-        log_mark(state::count_failure(*worker_.shared.board, group_.peers, peer().slot,
-                                      group_.passive, worker_.reactor.now_ms()));
+    const policy::PassiveRule& rule = group_.servers[peer().server].passive;
+    if (rule.max_fails > 0) {
+        log_mark(state::count_failure(*worker_.shared.board, group_.peers, peer().slot, rule,
+                                      worker_.reactor.now_ms()));
     }
 }
 
 void BackendChoice::note_success() {
-    if (group_.passive.max_fails > 0) {
+    if (group_.servers[peer().server].passive.max_fails > 0) {
         log_mark(state::count_success(*worker_.shared.board, peer().slot));
     }
 }

@@ -42,9 +42,10 @@ class GroupNow {
     }
 
     bool is_well(std::uint32_t address) const {
-        const std::uint32_t slot = group_->peers[address].slot;
-        return board().is_up(slot) &&
-               policy::verdict(board().passive(slot), group_->passive, worker_->reactor.now_ms()) !=
+        const state::Peer& peer = group_->peers[address];
+        const policy::PassiveRule& rule = group_->servers[peer.server].passive;
+        return board().is_up(peer.slot) &&
+               policy::verdict(board().passive(peer.slot), rule, worker_->reactor.now_ms()) !=
                    policy::PassiveVerdict::marked;
     }
     bool may_be_recovering(std::uint32_t address) const {

@@ -567,7 +567,7 @@ void Worker::note_mark(const state::Group& group, const state::Peer& peer, bool 
     const std::uint32_t server = group.servers[peer.server].figures.index;
     state::bump(shared.board->server_figures(index, server).marks[marked ? 0 : 1]);
     if (marked) {
-        const unsigned fails = group.passive.max_fails;
+        const unsigned fails = group.servers[peer.server].passive.max_fails;
         spdlog::warn("{} is passively marked after {} failure{}", state::label_of(group, peer),
                      fails, fails == 1 ? "" : "s");
     } else {

@@ -21,13 +21,23 @@ std::vector<base::IpAddress> addresses_of(const std::string& host, const Resolut
     return found == resolution.end() ? std::vector<base::IpAddress>{} : found->second;
 }
 
+std::uint16_t check_port_of(const config::Server& server, const config::Health& health) {
+    return server.health_port != 0 ? server.health_port
+           : health.port != 0      ? health.port
+                                   : server.port;
+}
+
+policy::PassiveRule passive_rule_of(const config::Server& server, const config::Passive& passive) {
+    return {passive.enabled ? server.max_fails.value_or(passive.max_fails) : 0,
+            static_cast<std::uint64_t>(passive.fail_timeout.count())};
+}
+
 // Makes one peer per address of one server; duplicate addresses make one peer.
 void add_peers(Group& group, std::uint32_t server_index, const Resolution& resolution,
                SlotDirectory::Names& names) {
     GroupServer& server = group.servers[server_index];
     server.first_peer = static_cast<std::uint32_t>(group.peers.size());
-    const std::uint16_t check_port =
-        group.health->port == 0 ? server.config->port : group.health->port;
+    const std::uint16_t check_port = check_port_of(*server.config, *group.health);
     for (const base::IpAddress& ip : addresses_of(server.config->host, resolution)) {
         const base::SocketAddress address(ip, server.config->port);
         const auto is_same = [&](std::uint32_t peer) {
@@ -78,14 +88,13 @@ Group build_group(const config::Site& config, const Resolution& resolution,
     group.servers.resize(config.backends.servers.size());
     for (std::uint32_t i = 0; i < group.servers.size(); ++i) {
         group.servers[i].config = &config.backends.servers[i];
+        group.servers[i].passive = passive_rule_of(*group.servers[i].config, config.passive);
         group.servers[i].figures = names.server(group.name, group.servers[i].config->text);
         group.has_backups = group.has_backups || config.backends.servers[i].backup;
         add_peers(group, i, resolution, names);
         add_room(group, group.servers[i], names);
     }
     group.ring = std::move(ring);
-    group.passive.max_fails = config.passive.enabled ? config.passive.max_fails : 0;
-    group.passive.fail_timeout_ms = static_cast<std::uint64_t>(config.passive.fail_timeout.count());
     return group;
 }
 

@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -45,6 +46,7 @@ enum class EmptyExpect { synth100, close };
 enum class AllDown { try_anyway, refuse };
 enum class HalfClose { cut, serve };
 enum class SendProxy { off, v2 };
+enum class HealthType { http, tcp };
 enum class LogLevel { debug, info, warn, error };
 
 // 127.0.0.0/8 and ::1/128: default for pages that only the operator may see.
@@ -77,7 +79,9 @@ struct Server {
     bool backup = false;
     bool down = false;
     bool drained = false;
-    unsigned max_connections = 0;  // requests in progress over all workers; 0 = off
+    unsigned max_connections = 0;            // requests in progress over all workers; 0 = off
+    std::optional<unsigned> max_fails = {};  // instead of Passive::max_fails; 0 = never marked
+    std::uint16_t health_port = 0;           // instead of Health::port; 0 = that
     Location where;
 };
 
@@ -107,8 +111,16 @@ struct Backends {
     Location where = {};  // the line of the key; 0 when it was not written
 };
 
+// Statuses from `first` to `last`, both included.
+struct StatusRange {
+    int first = 200;
+    int last = 200;
+    bool operator==(const StatusRange&) const = default;
+};
+
 struct Health {
     bool enabled = true;
+    HealthType type = HealthType::http;
     std::string path = "/minio/health/ready";
     std::string method = "GET";
     std::string host = "minio";
@@ -117,7 +129,7 @@ struct Health {
     Duration timeout = seconds{1};
     unsigned fall = 3;
     unsigned rise = 3;
-    std::vector<int> expect_status = {200};
+    std::vector<StatusRange> expect_status = {{200, 200}};
     // Name and glob of the value; a match fails the check.
     std::vector<std::pair<std::string, std::string>> reject_headers = {
         {"x-minio-server-status", "*offline*"}};

@@ -40,7 +40,7 @@ struct alignas(64) Peer {
     std::uint32_t server_hash = 0;  // of the server's text: what SeenKeys knows it by
     base::SocketAddress address;
     std::string address_text;           // "ip:port", for logs and the status page
-    base::SocketAddress check_address;  // where active checks go (health.port)
+    base::SocketAddress check_address;  // where active checks go (health.port, health_port)
 
     CellId id() const { return {slot, epoch}; }
 };
@@ -53,6 +53,7 @@ struct GroupServer {
     std::uint32_t max_connections = 0;  // as configured; 0 = off
     CellId figures;                     // on the board, the same for this text in every generation
     CellId room;                        // on the board; only where max_connections is not 0
+    policy::PassiveRule passive;
 
     // Indices into Group::peers.
     auto peers() const { return std::views::iota(first_peer, first_peer + peer_count); }
@@ -73,7 +74,6 @@ struct Group {
     std::vector<GroupServer> servers;  // configuration order
     std::vector<Peer> peers;           // in the order of the servers
     policy::KetamaRing ring;           // empty unless balance.method is ketama
-    policy::PassiveRule passive;
     bool has_backups = false;
 
     CellId id() const { return {cell, epoch}; }

@@ -190,16 +190,49 @@ def test_check_port(make_backend, gate):
     daemon.wait_stderr(r"(?i)down")
 
 
+def test_check_port_of_a_server(make_backend, gate):
+    """Nodes whose API ports differ."""
+    data, other, api = make_backend(), make_backend(), make_backend()
+    daemon = gate(
+        [{"address": data.address, "health_port": api.port}, other],
+        passive="off",
+        health={**FAST_HEALTH, "fall": 1, "rise": 1},
+    )
+    wait_until(lambda: len(api.health.seen) > 2 and len(other.health.seen) > 2)
+    assert data.health.seen == []
+    api.health.status = 500
+    wait_until(lambda: set(homes(daemon).values()) == {"b2"})
+    daemon.wait_stderr(f"{data.address} is down")
+
+
+def test_a_connection_is_all_that_a_tcp_check_asks_for(make_backend, gate):
+    """For servers with nothing to ask."""
+    backends = [make_backend() for _ in range(2)]
+    for backend in backends:
+        backend.health.status = 500
+    daemon = gate(backends, passive="off", health={**FAST_HEALTH, "type": "tcp"})
+    wait_until(lambda: set(homes(daemon).values()) == {"b1", "b2"})
+    backends[0].refuse()
+    daemon.wait_stderr(f"{backends[0].address} is down.*connect refused")
+    assert set(homes(daemon).values()) == {"b2"}
+    backends[0].listen()
+    wait_until(lambda: set(homes(daemon).values()) == {"b1", "b2"})
+    assert not any(backend.health.seen for backend in backends)
+
+
 def test_expected_statuses(make_backend, gate):
     backend, other = make_backend(), make_backend()
     backend.health.status = 429
     daemon = gate(
-        [backend, other], passive="off", health={**FAST_HEALTH, "expect_status": [200, 429]}
+        [backend, other], passive="off", health={**FAST_HEALTH, "expect_status": ["400-429", 200]}
     )
     wait_until(lambda: len(backend.health.seen) > 4)
     assert set(homes(daemon).values()) == {"b1", "b2"}
-    backend.health.status = 204
-    wait_until(lambda: set(homes(daemon).values()) == {"b2"})
+    for status in (430, 204):
+        backend.health.status = status
+        wait_until(lambda: set(homes(daemon).values()) == {"b2"})
+        backend.health.status = 400
+        wait_until(lambda: set(homes(daemon).values()) == {"b1", "b2"})
 
 
 def test_header_rule_can_be_changed(make_backend, gate):

@@ -65,6 +65,31 @@ def test_marked_backend_is_not_tried_again_and_again(make_backend, gate):
     assert 2 <= hits <= 4, hits
 
 
+def test_a_server_has_its_own_number_of_failures(make_backend, gate):
+    """One server is never marked, one at its first failure, the others as the site says."""
+    backends = [make_backend() for _ in range(6)]
+    own = {0: {"max_fails": 0}, 1: {"max_fails": 1}}
+    servers = [
+        {"address": backend.address, **own.get(number, {})}
+        for number, backend in enumerate(backends)
+    ]
+    daemon = gate(
+        servers,
+        passive={"max_fails": 2, "fail_timeout": "60s"},
+        balance={"method": "round_robin"},
+        retry={"max_tries": 6},
+    )
+    for backend in backends[:3]:
+        backend.refuse()
+    for _ in range(6):
+        assert ask(daemon, "/b/k").status == 200
+    daemon.wait_stderr(f"{backends[1].address} is passively marked after 1 failure\n")
+    for _ in range(12):
+        assert ask(daemon, "/b/k").status == 200
+    daemon.wait_stderr(f"{backends[2].address} is passively marked after 2 failures\n")
+    assert f"{backends[0].address} is passively" not in daemon.stderr
+
+
 def test_statuses_never_mark(make_backend, gate):
     def handler(exchange):
         exchange.read_body()

@@ -75,7 +75,7 @@ TEST(Load, LeavesEveryDefaultOfTheModel) {
     EXPECT_EQ(site.balance.method, BalanceMethod::ketama);
     EXPECT_EQ(site.balance.key, Balance{}.key);
     EXPECT_TRUE(site.health.enabled);
-    EXPECT_EQ(site.health.expect_status, std::vector<int>{200});
+    EXPECT_EQ(site.health.expect_status, (std::vector<StatusRange>{{200, 200}}));
     EXPECT_EQ(site.health.reject_headers, Health{}.reject_headers);
     EXPECT_TRUE(site.retry.on.http_503);
     EXPECT_FALSE(site.status.enabled);
@@ -156,7 +156,7 @@ backends:
 
     const Site health = site_of(R"(
 health: {path: "/live?x=1", method: HEAD, host: "h:1", port: 9000, interval: 5s, timeout: 2s,
-         fall: 1, rise: 2, expect_status: [200, 204], reject_headers: {X-Bad: "*"},
+         fall: 1, rise: 2, expect_status: [200, 300-399], reject_headers: {X-Bad: "*"},
          concurrency: 5}
 passive: {max_fails: 9, fail_timeout: 1h}
 resolve: {interval: 200ms, timeout: 1m}
@@ -169,7 +169,8 @@ resolve: {interval: 200ms, timeout: 1m}
     EXPECT_EQ(health.health.timeout, seconds{2});
     EXPECT_EQ(health.health.fall, 1U);
     EXPECT_EQ(health.health.rise, 2U);
-    EXPECT_THAT(health.health.expect_status, ElementsAre(200, 204));
+    EXPECT_THAT(health.health.expect_status,
+                ElementsAre(StatusRange{200, 200}, StatusRange{300, 399}));
     EXPECT_THAT(health.health.reject_headers, ElementsAre(testing::Pair("X-Bad", "*")));
     EXPECT_EQ(health.health.concurrency, 5U);
     EXPECT_EQ(health.passive.max_fails, 9U);

@@ -39,6 +39,8 @@ sites:
           down: true
           drained: true
           max_connections: 5
+          max_fails: 0
+          health_port: 9
         - n3
       keepalive: 3
       idle_timeout: 4s
@@ -56,7 +58,8 @@ sites:
       timeout: 2s
       fall: 5
       rise: 6
-      expect_status: [201, 204]
+      type: tcp
+      expect_status: [201, 204-205]
       reject_headers: {X-A: "*b*"}
       concurrency: 7
     passive: {max_fails: 8, fail_timeout: 9s}

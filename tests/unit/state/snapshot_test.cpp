@@ -312,14 +312,39 @@ TEST(Snapshot, PassiveRuleAndBackups) {
     plain.passive.max_fails = 7;
     plain.passive.fail_timeout = std::chrono::seconds{5};
     const auto on = build_snapshot(config_of({plain}), {}, directory);
-    EXPECT_EQ(on->sites[0].default_group().passive.max_fails, 7u);
-    EXPECT_EQ(on->sites[0].default_group().passive.fail_timeout_ms, 5000u);
+    EXPECT_EQ(on->sites[0].default_group().servers[0].passive.max_fails, 7u);
+    EXPECT_EQ(on->sites[0].default_group().servers[0].passive.fail_timeout_ms, 5000u);
     EXPECT_FALSE(on->sites[0].default_group().has_backups);
+    plain.backends.servers[0].max_fails = 9;
+    const auto own = build_snapshot(config_of({plain}), {}, directory);
+    EXPECT_EQ(own->sites[0].default_group().servers[0].passive.max_fails, 9u);
+    plain.backends.servers[0].max_fails = 0;
+    const auto never = build_snapshot(config_of({plain}), {}, directory);
+    EXPECT_EQ(never->sites[0].default_group().servers[0].passive.max_fails, 0u);
     plain.passive.enabled = false;
     plain.backends.servers[0].backup = true;
     const auto off = build_snapshot(config_of({plain}), {}, directory);
-    EXPECT_EQ(off->sites[0].default_group().passive.max_fails, 0u);  // never marks
+    EXPECT_EQ(off->sites[0].default_group().servers[0].passive.max_fails, 0u);  // never marks
     EXPECT_TRUE(off->sites[0].default_group().has_backups);
+}
+
+TEST(Snapshot, ChecksGoToThePortOfTheServerOrOfTheSite) {
+    Board board(1);
+    SlotDirectory directory(board);
+    config::Site one = site("a", {server("10.0.0.1"), server("10.0.0.2")});
+    one.backends.servers[1].health_port = 7;
+    const auto ports_of = [&] {
+        const auto snapshot = build_snapshot(config_of({one}), {}, directory);
+        std::vector<std::uint16_t> ports;
+        for (const Peer& peer : snapshot->sites[0].default_group().peers) {
+            ports.push_back(peer.check_address.port());
+        }
+        return ports;
+    };
+    const std::uint16_t own = one.backends.servers[0].port;
+    EXPECT_EQ(ports_of(), (std::vector<std::uint16_t>{own, 7}));
+    one.health.port = 8;
+    EXPECT_EQ(ports_of(), (std::vector<std::uint16_t>{8, 7}));
 }
 
 // The message names the refused part.
