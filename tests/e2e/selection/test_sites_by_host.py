@@ -110,7 +110,7 @@ def test_a_site_alone_with_hosts_takes_no_other(one):
 
 
 def test_each_site_has_its_own_settings(stage):
-    """After the head all is the site's: the status page, whom it believes, who may ask how often."""
+    """After the head all is the site's: its page, whom it believes, who may ask how often."""
     here = stage(
         {
             "a": {},
