@@ -127,12 +127,12 @@ class AccessLine::Writer {
         padded<3>(milliseconds % 1000);
     }
 
-    // The same; "-" for a value that is missing.
-    void seconds_or_dash(std::int32_t milliseconds) {
-        if (milliseconds < 0) {
+    // The same of nanoseconds; "-" for a value that is missing.
+    void seconds_or_dash(std::int64_t nanoseconds) {
+        if (nanoseconds < 0) {
             *out_++ = '-';
         } else {
-            seconds(milliseconds);
+            seconds(nanoseconds / 1'000'000);
         }
     }
 
@@ -157,7 +157,7 @@ inline void AccessLine::write_joined(Writer& out, std::size_t count, const Write
 void AccessLine::write_attempts(Writer& out, const RequestRecord& record, std::size_t count) {
     const auto& attempts = record.attempts;
     out.literal(R"(,"upstreamtime":")");
-    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].milliseconds); });
+    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].ended_ns); });
     out.literal(R"(","upstreamaddr":")");
     write_joined(out, count, [&](std::size_t i) { out.text(attempts[i].address); });
 }
@@ -178,9 +178,9 @@ inline void AccessLine::write_ends(Writer& out, const RequestRecord& record, std
     out.literal(R"(","upstreamerror":")");
     write_joined(out, count, [&](std::size_t i) { out.word(attempts[i].error); });
     out.literal(R"(","upstreamconnect":")");
-    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].connect_ms); });
+    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].connected_ns); });
     out.literal(R"(","upstreamheader":")");
-    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].header_ms); });
+    write_joined(out, count, [&](std::size_t i) { out.seconds_or_dash(attempts[i].answered_ns); });
     out.literal(R"(","blame":")");
     out.word(record.blame);
     out.literal(R"(","stage":")");

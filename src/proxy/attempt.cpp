@@ -34,8 +34,7 @@ Attempt::Attempt(ExchangeContext& context, Request& request, Response& response,
       room_(std::move(room)),
       began_(context.worker.reactor.now_point()),
       in_flight_(context.worker, peer.slot),
-      figures_(context.worker.shared.board->server_figures(
-          context.worker.index, context.group().servers[peer.server].figures.index)),
+      figures_(*context.group_state().figures[peer.server]),
       answer_(context, request, memory.answer),
       lists_(memory.lists),
       may_reuse_(connection == Connection::any) {}
@@ -56,7 +55,7 @@ inline void Attempt::count() {
     const bool is_answered =
         class_ >= policy::AttemptClass::success && class_ <= policy::AttemptClass::server_error;
     if (is_answered) {
-        figures_.duration.observe(nanoseconds());
+        figures_.duration.observe(static_cast<std::uint64_t>(nanoseconds()));
     }
 }
 
@@ -67,11 +66,11 @@ net::task<policy::AttemptEnd> Attempt::run() {
         if (end != net::ConnectEnd::connected) {
             co_return connect_failure(end);
         }
-        figures_.connect.observe(nanoseconds());
+        figures_.connect.observe(static_cast<std::uint64_t>(nanoseconds()));
     } else {
         state::bump(figures_.reused[0]);
     }
-    context_.record.attempt().connect_ms = is_reused_ ? 0 : milliseconds();
+    context_.record.attempt().connected_ns = is_reused_ ? 0 : nanoseconds();
     begin_upload();
     std::optional<Failure> failure;
     AnswerHead head = AnswerHead::pending;
@@ -103,8 +102,9 @@ net::task<policy::AttemptEnd> Attempt::run() {
     if (failure) {
         co_return *failure;
     }
-    context_.record.attempt().header_ms = milliseconds();
-    figures_.head.observe(nanoseconds());
+    const std::int64_t took = nanoseconds();
+    context_.record.attempt().answered_ns = took;
+    figures_.head.observe(static_cast<std::uint64_t>(took));
     if (answer_.head().status == 503 && is_code_wanted()) {
         co_await await_code();
     }

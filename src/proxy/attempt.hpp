@@ -43,8 +43,8 @@ class Attempt {
     net::task<policy::AttemptEnd> run();
     bool is_uploading() const { return is_uploading_; }
     // Since it began.
-    std::int32_t milliseconds() const {
-        return static_cast<std::int32_t>(context_.since(began_).count());
+    std::int64_t nanoseconds() const {
+        return std::chrono::nanoseconds(context_.worker.reactor.now_point() - began_).count();
     }
     // How its end counts for its server; the last word counts, when the attempt is destroyed.
     void count_as(policy::AttemptClass end) { class_ = end; }
@@ -101,9 +101,6 @@ class Attempt {
   private:
     enum class Phase : std::uint8_t { connecting, awaiting_head, ended };
 
-    std::uint64_t nanoseconds() const {
-        return static_cast<std::uint64_t>((context_.worker.reactor.now_point() - began_).count());
-    }
     void count();
     bool take_parked();
     policy::Failure connect_failure(net::ConnectEnd end) const;

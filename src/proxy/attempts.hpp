@@ -52,7 +52,7 @@ class Attempts {
     // The last attempt. Valid after `answered` and `switching`.
     Attempt& current() { return *attempt_; }
     // Notes the last attempt's duration for the log.
-    void note_time() { context_.record.attempt().milliseconds = attempt_->milliseconds(); }
+    void note_time() { context_.record.attempt().ended_ns = attempt_->nanoseconds(); }
     // Called when no further retry follows; `status` is the answer's. Returns the tokens of retries
     // that helped, and the place in the retry budget: the rest is an ordinary transfer of any
     // length.

@@ -71,7 +71,7 @@ inline bool BackendChoice::claim(std::uint32_t address) {
         return false;
     }
     if (key_) {
-        board.seen_keys(worker_.index, group_.cell)->note(*key_, peer.server_hash);
+        seen_keys_->note(*key_, peer.server_hash);
     }
     selection_.note_tried(address);
     address_ = address;

@@ -102,6 +102,7 @@ class BackendChoice {
         : worker_(worker),
           group_(group),
           key_(request.key().place()),
+          seen_keys_(state.seen_keys),
           selection_({worker, group, state, request}, key_, memory) {}
 
     // Chooses the backend of the next attempt: found, full or none. Room of an earlier attempt must
@@ -132,6 +133,7 @@ class BackendChoice {
     Worker& worker_;
     const state::Group& group_;
     const std::optional<std::uint32_t> key_;
+    state::SeenKeys* const seen_keys_;
     policy::Selection<GroupNow> selection_;
     std::uint32_t address_ = 0;
     ServerRoom room_;

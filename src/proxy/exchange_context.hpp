@@ -62,15 +62,12 @@ class ExchangeContext {
 
     // Chooses the site by the request's host. Until then it is the address's leading site. False if
     // no site takes the host.
-    bool choose_site(std::string_view host) {
-        const state::Address& at = *address.address;
-        return at.hosts.empty() || serve_host(host);
-    }
+    bool choose_site(std::string_view host) { return !address.has_hosts || serve_host(host); }
 
     const state::Site& site() const { return *site_; }
     const state::Group& group() const { return *group_; }
     GroupState& group_state() const { return *group_state_; }
-    const SiteTicks& ticks() const { return *ticks_; }
+    const SiteTicks& ticks() const { return state_->ticks; }
     bool is_s3() const { return site_->config->type == config::SiteType::s3; }
 
     // True if the client no longer waits for the answer: its connection broke, or it closed. A
@@ -125,9 +122,7 @@ class ExchangeContext {
     }
 
     // What this worker counts for the request's site.
-    state::SiteFigures<state::Counter>& figures() const {
-        return worker.shared.board->site_figures(worker.index, site_->cell.index);
-    }
+    state::SiteFigures<state::Counter>& figures() const { return *state_->figures; }
 
     // Notes whose fault the end of the request is, and where the request was.
     void blame(policy::Side side, policy::Stage stage) const {
@@ -153,7 +148,7 @@ class ExchangeContext {
   private:
     void serve_at(const SiteAtWork& chosen) {
         site_ = chosen.site;
-        ticks_ = &chosen.state->ticks;
+        state_ = chosen.state;
         const std::uint32_t route = site_->routes.back().group;
         group_ = &site_->groups[route];
         group_state_ = &chosen.state->groups[route];
@@ -163,7 +158,7 @@ class ExchangeContext {
     bool serve_host(std::string_view host);
 
     const state::Site* site_ = nullptr;
-    const SiteTicks* ticks_ = nullptr;
+    SiteState* state_ = nullptr;
     const state::Group* group_ = nullptr;
     GroupState* group_state_ = nullptr;
     bool is_abandoned_ = false;

@@ -6,34 +6,48 @@
 namespace s3gate::proxy {
 namespace {
 
-SiteState state_of(const state::Site& site) {
+std::vector<state::ServerFigures<state::Counter>*> figures_of(const state::Group& group,
+                                                              state::Board& board,
+                                                              std::size_t worker) {
+    std::vector<state::ServerFigures<state::Counter>*> figures;
+    for (const state::GroupServer& server : group.servers) {
+        figures.push_back(&board.server_figures(worker, server.figures.index));
+    }
+    return figures;
+}
+
+SiteState state_of(const state::Site& site, state::Board& board, std::size_t worker) {
     SiteState state;
     const config::Timeouts& timeouts = site.config->timeouts;
     state.ticks = {net::ticks_of(timeouts.connect),      net::ticks_of(timeouts.client_body),
                    net::ticks_of(timeouts.client_write), net::ticks_of(timeouts.backend_head),
                    net::ticks_of(timeouts.backend_body), net::ticks_of(timeouts.backend_stream),
                    net::ticks_of(timeouts.tunnel_idle)};
+    state.figures = &board.site_figures(worker, site.cell.index);
     for (const state::Group& group : site.groups) {
         state.groups.push_back({std::vector<policy::SmoothWeight>(group.peers.size()),
-                                net::ticks_of(group.backends->idle_timeout)});
+                                net::ticks_of(group.backends->idle_timeout),
+                                board.seen_keys(worker, group.cell),
+                                figures_of(group, board, worker)});
     }
     return state;
 }
 
 }  // namespace
 
-Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot, std::uint32_t number)
+Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot, state::Board& board,
+                       std::size_t worker, std::uint32_t number)
     : snapshot_(std::move(snapshot)), number_(number) {
     sites_.reserve(snapshot_->sites.size());
     for (const state::Site& site : snapshot_->sites) {
-        sites_.push_back(state_of(site));
+        sites_.push_back(state_of(site, board, worker));
     }
     for (const state::Group& group : state::groups_of(*snapshot_)) {
         note_cells(group);
     }
     addresses_.reserve(snapshot_->addresses.size());
     for (const state::Address& address : snapshot_->addresses) {
-        addresses_.push_back({&address, site(address.leading_site),
+        addresses_.push_back({&address, site(address.leading_site), !address.hosts.empty(),
                               net::ticks_of(address.client_head),
                               net::ticks_of(address.client_idle)});
     }

@@ -27,12 +27,16 @@ struct SiteTicks {
 struct GroupState {
     std::vector<policy::SmoothWeight> weights;  // per peer
     net::Tick pool_idle = 0;
+    // The worker's part of the board.
+    state::SeenKeys* seen_keys = nullptr;                        // null without a ring
+    std::vector<state::ServerFigures<state::Counter>*> figures;  // as Group::servers
 };
 
 // A worker's mutable state of a site.
 struct SiteState {
     SiteTicks ticks{};
-    std::vector<GroupState> groups;  // as Site::groups
+    state::SiteFigures<state::Counter>* figures = nullptr;  // of the worker, on the board
+    std::vector<GroupState> groups;                         // as Site::groups
 };
 
 // A site with one worker's state for it.
@@ -45,6 +49,7 @@ struct SiteAtWork {
 struct AddressState {
     const state::Address* address = nullptr;
     SiteAtWork leading;
+    bool has_hosts = false;  // the host of a request may choose another site
     net::Tick client_head = 0;
     net::Tick client_idle = 0;
 };
@@ -52,7 +57,8 @@ struct AddressState {
 class Generation {
   public:
     // `number` tells the generations of the worker apart.
-    Generation(std::shared_ptr<const state::Snapshot> snapshot, std::uint32_t number);
+    Generation(std::shared_ptr<const state::Snapshot> snapshot, state::Board& board,
+               std::size_t worker, std::uint32_t number);
     Generation(const Generation&) = delete;
     Generation& operator=(const Generation&) = delete;
 

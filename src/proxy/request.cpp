@@ -191,7 +191,9 @@ void Request::understand() {
     record.target = head.target;
     record.host = meaning_.host;
     if (context_.is_s3()) {
-        record.host_bucket = s3::bucket_of_host(meaning_.host, context_.site().config->domains);
+        const std::vector<std::string>& domains = context_.site().config->domains;
+        record.host_bucket =
+            domains.empty() ? std::string_view() : s3::bucket_of_host(meaning_.host, domains);
     }
     traits_.method = method_class_of(head.method);
     waiting_ = context_.is_s3() ? policy::waiting_of(head.method, meaning_.path, meaning_.query)

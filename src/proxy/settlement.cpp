@@ -22,21 +22,41 @@ void count_bucket(const ExchangeContext& context, state::BucketFigures& buckets)
     state::count(cells != nullptr ? *cells : context.figures().other_buckets, request);
 }
 
+// Operations without copies, by s3::ObjectQuery and policy::MethodClass; kOtherOperation: to be
+// looked at in full.
+constexpr auto kOfObject = [] {
+    using policy::MethodClass;
+    std::array<std::array<std::size_t, 6>, 4> places{};
+    for (auto& row : places) {
+        row.fill(state::kOtherOperation);
+    }
+    const auto set = [&](s3::ObjectQuery query, MethodClass method, std::string_view operation) {
+        places[static_cast<std::size_t>(query)][static_cast<std::size_t>(method)] =
+            state::place_of_operation(operation);
+    };
+    for (const auto query :
+         {s3::ObjectQuery::object, s3::ObjectQuery::upload, s3::ObjectQuery::part}) {
+        const bool is_upload = query != s3::ObjectQuery::object;
+        set(query, MethodClass::get, is_upload ? "ListParts" : "GetObject");
+        set(query, MethodClass::head, "HeadObject");
+        set(query, MethodClass::put, query == s3::ObjectQuery::part ? "UploadPart" : "PutObject");
+        set(query, MethodClass::delete_, is_upload ? "AbortMultipartUpload" : "DeleteObject");
+    }
+    return places;
+}();
+
 // The place of the operation. Where nobody needs the name, most requests do not need it either.
 inline std::size_t find_operation(ExchangeContext& context, const Request& request,
                                   bool needs_name) {
     constexpr std::size_t kUnknown = state::place_of_operation("-");
-    constexpr std::size_t kNone = state::kOtherOperation;
-    // By policy::MethodClass.
-    constexpr std::array<std::size_t, 6> kPlain{
-        state::place_of_operation("GetObject"), state::place_of_operation("HeadObject"),   kNone,
-        state::place_of_operation("PutObject"), state::place_of_operation("DeleteObject"), kNone};
     observe::RequestRecord& record = context.record;
     if (!needs_name && context.is_s3() && record.host_bucket.empty() && !record.has_copy_source) {
-        const std::size_t plain = kPlain[static_cast<std::size_t>(request.method())];
         const http::RequestMeaning& meaning = request.meaning();
-        if (plain != kNone && s3::is_plain_object(meaning.path, meaning.query)) {
-            return plain;
+        const s3::ObjectQuery query = s3::object_query_of(meaning.path, meaning.query);
+        const std::size_t found =
+            kOfObject[static_cast<std::size_t>(query)][static_cast<std::size_t>(request.method())];
+        if (found != state::kOtherOperation) {
+            return found;
         }
     }
     observe::name_operation(record);

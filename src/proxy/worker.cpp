@@ -152,8 +152,9 @@ void Worker::note_tick() {
 }
 
 void Worker::use(const Publication& publication) {
-    auto old = std::exchange(
-        generation_, std::make_unique<Generation>(publication.snapshot, ++generations_made_));
+    auto old =
+        std::exchange(generation_, std::make_unique<Generation>(publication.snapshot, *shared.board,
+                                                                index, ++generations_made_));
     if (publication.limits.connections < limits_.connections) {
         bound_fell_in_ = generations_made_;
     }

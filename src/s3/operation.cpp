@@ -168,11 +168,18 @@ inline bool may_begin_with_subresource(std::string_view query) {
     for (std::uint32_t lengths = kLengths[query.front() & 31]; lengths != 0;
          lengths &= lengths - 1) {
         const auto length = static_cast<std::size_t>(std::countr_zero(lengths));
-        if (query.size() <= length || query[length] == '=' || query[length] == '&') {
+        if (query.size() > length ? query[length] == '=' || query[length] == '&'
+                                  : query.size() == length) {
             return true;
         }
     }
     return false;
+}
+
+// True if the first argument has exactly that name.
+inline bool begins_with_argument(std::string_view query, std::string_view name) {
+    return query.starts_with(name) &&
+           (query.size() == name.size() || query[name.size()] == '=' || query[name.size()] == '&');
 }
 
 const Subresource* find_subresource(std::string_view name) {
@@ -287,20 +294,28 @@ std::string_view object_operation(Method method, std::string_view query, bool ha
 
 }  // namespace
 
-bool is_plain_object(std::string_view path, std::string_view query) {
+ObjectQuery object_query_of(std::string_view path, std::string_view query) {
     const std::size_t slash = path.find('/', 1);
     if (slash == std::string_view::npos || slash + 1 >= path.size() || slash == 1 ||
         path.starts_with("/minio/")) {
-        return false;
+        return ObjectQuery::other;
     }
+    bool has_upload_id = false;
+    bool has_part_number = false;
     while (!query.empty()) {
-        if (may_begin_with_subresource(query)) {
-            return false;
+        if (begins_with_argument(query, "partNumber")) {
+            has_part_number = true;
+        } else if (begins_with_argument(query, "uploadId")) {
+            has_upload_id = true;
+        } else if (may_begin_with_subresource(query)) {
+            return ObjectQuery::other;
         }
         const std::size_t end = query.find('&');
         query.remove_prefix(end == std::string_view::npos ? query.size() : end + 1);
     }
-    return true;
+    return !has_upload_id    ? ObjectQuery::object
+           : has_part_number ? ObjectQuery::part
+                             : ObjectQuery::upload;
 }
 
 std::string_view operation_of(std::string_view method, const Path& parts, bool has_copy_source) {

@@ -50,8 +50,8 @@ FUZZ_TARGET(input) {
     record.is_s3 = input.size() % 3 != 0;
     for (std::size_t i = 0; i < input.size() % 5; ++i) {
         record.begin_attempt(parts[13 - i], parts[i]);
-        record.attempt().milliseconds = static_cast<std::int32_t>(input.size() % 7) - 1;
-        record.attempt().connect_ms = static_cast<std::int32_t>(input.size() % 3) - 1;
+        record.attempt().ended_ns = static_cast<std::int64_t>(input.size() % 7) - 1;
+        record.attempt().connected_ns = static_cast<std::int64_t>(input.size() % 3) - 1;
         record.attempt().status = static_cast<std::uint16_t>(input.size());
     }
     record.group = parts[0];

@@ -16,13 +16,13 @@ namespace s3gate::observe {
 // One attempt at one backend.
 struct AttemptRecord {
     std::string_view address;  // resolved, "ip:port"
-    // Until the response ended or the attempt failed; -1 = not measured.
-    std::int32_t milliseconds = -1;
-    std::int32_t connect_ms = -1;  // until connected; 0 = a parked connection; -1 = never connected
-    std::int32_t header_ms = -1;   // until the head of the answer was complete; -1 = it never was
-    std::uint16_t status = 0;      // of the answer; 0 = none
-    std::string_view name = {};    // the server as configured
-    std::string_view error = {};   // static word for the failure; empty = none
+    // Times in nanoseconds since it began; -1 = it never was.
+    std::int64_t ended_ns = -1;      // the response ended, or the attempt failed
+    std::int64_t connected_ns = -1;  // 0 = a parked connection
+    std::int64_t answered_ns = -1;   // the head of the answer was complete
+    std::uint16_t status = 0;        // of the answer; 0 = none
+    std::string_view name = {};      // the server as configured
+    std::string_view error = {};     // static word for the failure; empty = none
 };
 
 // A record without its attempts, so a reset need not write to those.

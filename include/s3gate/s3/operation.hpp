@@ -2,6 +2,7 @@
 // `retry.unanswered_writes`. Pure, any thread.
 #pragma once
 
+#include <cstdint>
 #include <string_view>
 
 #include "s3gate/s3/path.hpp"
@@ -14,10 +15,16 @@ namespace s3gate::s3 {
 // that no domain of the site names.
 std::string_view operation_of(std::string_view method, const Path& parts, bool has_copy_source);
 
-// A first look that most requests pass, and that costs less than the operation: true if the path
-// is that of an object in path style, and nothing in the query asks for another operation than
-// GetObject, HeadObject, PutObject (or CopyObject) and DeleteObject, by the method. False may be
+// What the query of a request for an object asks for.
+enum class ObjectQuery : std::uint8_t {
+    object,  // the object itself
+    upload,  // a multipart upload: it has an uploadId
+    part,    // one of its parts: it has a partNumber too
+    other,   // something else, or the path is none of an object in path style
+};
+
+// A first look that costs less than the operation, and is enough for most requests. `other` may be
 // wrong.
-bool is_plain_object(std::string_view path, std::string_view query);
+ObjectQuery object_query_of(std::string_view path, std::string_view query);
 
 }  // namespace s3gate::s3

@@ -73,13 +73,13 @@ RequestRecord full_record() {
     record.ttfb_ms = 12;
     record.queued_ms = 7;
     record.begin_attempt("node1.example:9000", "10.1.0.1:9000");
-    record.attempt().milliseconds = 1;
-    record.attempt().connect_ms = 0;
+    record.attempt().ended_ns = 1999999;
+    record.attempt().connected_ns = 0;
     record.attempt().error = "reset";
     record.begin_attempt("node2.example:9000", "10.1.0.2:9000");
-    record.attempt().milliseconds = 4;
-    record.attempt().connect_ms = 2;
-    record.attempt().header_ms = 3;
+    record.attempt().ended_ns = 4000000;
+    record.attempt().connected_ns = 2999999;
+    record.attempt().answered_ns = 3000000;
     record.attempt().status = 503;
     record.attempt().error = "status";
     record.blame = "backend";
@@ -269,7 +269,7 @@ TEST(AccessLine, TimestampCarriesTheLocalOffsetAndFollowsTheClock) {
 
 TEST(AccessLine, AttemptThatNeverConnectedHasNoTime) {
     RequestRecord record = full_record();
-    record.attempts[0].milliseconds = -1;
+    record.attempts[0].ended_ns = -1;
     EXPECT_EQ(fields_of(record).at("upstreamtime"), "-, 0.004");
 }
 

@@ -1,8 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <string_view>
-
+#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -18,6 +17,24 @@ struct Row {
     const char* target;
     const char* operation;
 };
+
+// What the first look finds is the operation, by the method.
+void expect_first_look_agrees(std::string_view method, std::string_view target) {
+    const Path parts = path_of(target);
+    const ObjectQuery query = object_query_of(parts.path, parts.query);
+    if (query == ObjectQuery::other) {
+        return;
+    }
+    const bool is_upload = query != ObjectQuery::object;
+    const std::map<std::string_view, std::string_view> expected{
+        {"GET", is_upload ? "ListParts" : "GetObject"},
+        {"HEAD", "HeadObject"},
+        {"PUT", query == ObjectQuery::part ? "UploadPart" : "PutObject"},
+        {"DELETE", is_upload ? "AbortMultipartUpload" : "DeleteObject"}};
+    if (const auto found = expected.find(method); found != expected.end()) {
+        EXPECT_EQ(operation_of(method, parts, false), found->second) << method << ' ' << target;
+    }
+}
 
 TEST(S3Operation, IsNamedByMethodPathAndQuery) {
     const std::vector<Row> rows = {
@@ -117,22 +134,44 @@ TEST(S3Operation, IsNamedByMethodPathAndQuery) {
     for (const Row& row : rows) {
         EXPECT_EQ(operation_of(row.method, path_of(row.target), false), row.operation)
             << row.method << ' ' << row.target;
-        const Path parts = path_of(row.target);
-        if (is_plain_object(parts.path, parts.query)) {
-            static const std::map<std::string_view, std::string_view> kPlain{
-                {"GET", "GetObject"},
-                {"HEAD", "HeadObject"},
-                {"PUT", "PutObject"},
-                {"DELETE", "DeleteObject"}};
-            const auto plain = kPlain.find(row.method);
-            EXPECT_TRUE(plain == kPlain.end() || plain->second == row.operation)
-                << row.method << ' ' << row.target;
+        expect_first_look_agrees(row.method, row.target);
+    }
+}
+
+TEST(S3Operation, TheFirstLookAgreesWithTheWhole) {
+    const std::vector<std::string> arguments = {
+        "uploadId=u",  "partNumber=1",
+        "tagging",     "x-id=GetObject",
+        "sessionid=1", "uploadId",
+        "uploadIdx=1", "partNumbers",
+        "uploads",     "acl=",
+        "partNumber",  "",
+        "versionId=v", "u",
+        "retention=",  "list-type=2",
+        "delete",      "uploadId=",
+    };
+    std::mt19937 random(3);
+    for (int round = 0; round < 5000; ++round) {
+        std::string target = random() % 8 == 0 ? "/b" : random() % 8 == 0 ? "/b/" : "/b/k";
+        for (unsigned i = 0, count = random() % 4; i < count; ++i) {
+            target += (i == 0 ? "?" : "&") + arguments[random() % arguments.size()];
+        }
+        for (const char* method : {"GET", "HEAD", "PUT", "DELETE"}) {
+            expect_first_look_agrees(method, target);
         }
     }
-    EXPECT_TRUE(is_plain_object("/b/k", "sessionid=1&x-id=GetObject"));
-    EXPECT_FALSE(is_plain_object("/b/k", "x=1&tagging"));
-    EXPECT_FALSE(is_plain_object("/b/", ""));
-    EXPECT_FALSE(is_plain_object("//k", ""));
+}
+
+TEST(S3Operation, TheFirstLookIsEnoughForWhatIsUsual) {
+    EXPECT_EQ(object_query_of("/b/k", "sessionid=1&x-id=GetObject"), ObjectQuery::object);
+    EXPECT_EQ(object_query_of("/b/k", "uploadId=u&partNumber=1"), ObjectQuery::part);
+    EXPECT_EQ(object_query_of("/b/k", "x-id=UploadPart&partNumber=1&uploadId=u"),
+              ObjectQuery::part);
+    EXPECT_EQ(object_query_of("/b/k", "uploadId=u"), ObjectQuery::upload);
+    EXPECT_EQ(object_query_of("/b/k", "x=1&tagging"), ObjectQuery::other);
+    EXPECT_EQ(object_query_of("/b/k", "uploadId=u&tagging"), ObjectQuery::other);
+    EXPECT_EQ(object_query_of("/b/", ""), ObjectQuery::other);
+    EXPECT_EQ(object_query_of("//k", ""), ObjectQuery::other);
 }
 
 TEST(S3Operation, OfACopyHasItsOwnName) {
