@@ -337,6 +337,13 @@ int Conversation::run(const std::string& socket) const {
     return show(body.get_object(), answer.status);
 }
 
+// Never, where the clock cannot count that far.
+base::TimePoint end_after(base::Duration timeout) {
+    const base::TimePoint now = base::Clock::now();
+    const bool is_far = timeout >= std::chrono::floor<base::Duration>(base::TimePoint::max() - now);
+    return is_far ? base::TimePoint::max() : now + timeout;
+}
+
 }  // namespace
 
 std::string daemon_socket(const std::string& file) {
@@ -352,7 +359,7 @@ int run_ctl(const CtlOptions& options) {
                                      : "--timeout: " + timeout.error);
             return kExitUsage;
         }
-        end = base::Clock::now() + *timeout.value;
+        end = end_after(*timeout.value);
     }
     const std::vector<std::string> sockets = sockets_of(options);
     int code = sockets.empty() ? kExitUnreachable : control::kExitOk;

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "s3gate/control/findings_json.hpp"
+#include "timer.hpp"
 
 namespace s3gate::control {
 
@@ -34,6 +35,8 @@ namespace {
 constexpr auto kTuple = asio::as_tuple(asio::use_awaitable);
 // More than 262,144 servers need.
 constexpr std::size_t kLongestReport = std::size_t{128} * 1024 * 1024;
+// Between two looks for a report that has a mark.
+constexpr base::Duration kMarkPoll{20};
 
 std::int64_t number_at(const json::value& object, std::string_view key) {
     return object.at(key).to_number<std::int64_t>();
@@ -59,7 +62,15 @@ OldProcessReport report_of(const json::value& object) {
     if (const json::value* const servers = object.as_object().if_contains("servers")) {
         out.at_servers = held_room_of(*servers);
     }
+    if (const json::value* const mark = object.as_object().if_contains("mark")) {
+        out.mark = mark->to_number<std::int64_t>();
+    }
     return out;
+}
+
+// Each is larger than all before, also those of an earlier process: they share a clock.
+std::int64_t new_mark() {
+    return std::chrono::nanoseconds(base::Clock::now().time_since_epoch()).count();
 }
 
 // The queue of the link takes many commands of a few letters; a process that reads none of them for
@@ -89,6 +100,9 @@ std::string text_of(const OldProcessReport& report) {
     }
     if (report.at_servers) {
         out["servers"] = json_of(*report.at_servers);
+    }
+    if (report.mark != 0) {
+        out["mark"] = report.mark;
     }
     return json::serialize(out);
 }
@@ -314,6 +328,24 @@ void OldProcesses::tell_all(std::string_view command) {
     for (const Impl::Pointer& process : impl_->processes) {
         tell(process->socket, command);
     }
+}
+
+asio::awaitable<bool> OldProcesses::await_reports(base::Duration limit) const {
+    const std::shared_ptr<Impl> impl = impl_;
+    const std::int64_t mark = new_mark();
+    const std::string line = std::string(link_command::kMark) + std::to_string(mark);
+    std::ranges::for_each(impl->processes, [&](const auto& one) { tell(one->socket, line); });
+    const auto has_reported = [mark](const auto& one) { return one->report.mark >= mark; };
+    const base::TimePoint end = base::Clock::now() + limit;
+    Timer pause(impl->parts.context);
+    while (!std::ranges::all_of(impl->processes, has_reported)) {
+        if (base::Clock::now() >= end) {
+            co_return false;
+        }
+        pause.expires_after(kMarkPoll);
+        co_await pause.async_wait(kTuple);
+    }
+    co_return true;
 }
 
 std::size_t OldProcesses::size() const {

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/json/object.hpp>
 #include <cstdint>
@@ -38,6 +39,7 @@ struct OldProcessReport {
     std::optional<ProcessFigures> figures = {};
     bool has_all_figures = false;
     std::vector<pid_t> ended = {};
+    std::int64_t mark = 0;  // the last kMark that it has read; 0 for none
 
     // In progress at that server. All of them, where it does not say.
     std::int64_t requests_at(const ServerKey& server) const;
@@ -60,6 +62,8 @@ inline constexpr std::string_view kIAmMain = "i-am-main";
 inline constexpr std::string_view kRoom = "room ";
 // With a command for a server, as text_of(ServerKey) makes it: an operator's, for this process too.
 inline constexpr std::string_view kOrder = "order ";
+// With a number: the reports after it have that number, and so count what the commands before it left.
+inline constexpr std::string_view kMark = "mark ";
 // The other way, before the reports. What an operator commanded while the successor started, with
 // kReopenLogs:
 inline constexpr std::string_view kStandby = "standby";
@@ -108,6 +112,9 @@ class OldProcesses {
     bool empty() const;
     // Sends the command to all of them; one that is gone gets nothing.
     void tell_all(std::string_view command);
+    // Waits until each has reported after the commands so far, for at most `limit`. True if each
+    // has; a process of an earlier version, or one that is stuck, never does.
+    boost::asio::awaitable<bool> await_reports(base::Duration limit) const;
     std::size_t size() const;
     // The room that all of them hold there.
     std::int32_t held_at(state::CellId cell) const;

@@ -144,6 +144,9 @@ void Overrides::note_change(const ServerKey& server, Override command) {
 void Overrides::set(const ServerKey& server, OverrideRecord record,
                     const state::Snapshot& snapshot) {
     const Override command = record.command;
+    if (is_in_trial_) {
+        set_in_trial_.insert(server);
+    }
     if (command == Override::none) {
         table_.erase(server);
     } else {
@@ -156,7 +159,11 @@ void Overrides::set(const ServerKey& server, OverrideRecord record,
 
 void Overrides::follow(const state::Snapshot& snapshot) {
     std::vector<ServerKey> ended;
-    for (const auto& [server, record] : table_) {
+    for (auto& [server, record] : table_) {
+        if (const config::Server* const now = find_config(snapshot, server);
+            now != nullptr && record.settings.empty()) {
+            record.settings = settings_of(*now);
+        }
         const std::string reason = reason_to_end(snapshot, server, record);
         if (!reason.empty()) {
             spdlog::warn("{}: {}: \"{}\" by {} has ended: {}", server.group, server.server,
@@ -194,9 +201,16 @@ void Overrides::begin_trial() {
 void Overrides::end_trial() {
     is_in_trial_ = false;
     ended_in_trial_.clear();
+    set_in_trial_.clear();
 }
 
 void Overrides::undo_trial() {
+    // What was commanded meanwhile was meant for the server, not for settings that go again.
+    for (const ServerKey& server : set_in_trial_) {
+        if (const auto found = table_.find(server); found != table_.end()) {
+            found->second.settings.clear();
+        }
+    }
     for (auto& [server, record] : ended_in_trial_) {
         spdlog::info("{}: {}: \"{}\" by {} holds again", server.group, server.server,
                      word_of(record.command), record.by);

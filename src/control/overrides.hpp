@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -31,7 +32,8 @@ struct OverrideRecord {
     state::Override command = state::Override::none;
     std::chrono::system_clock::time_point since{};
     std::string by = {};  // who asked
-    // Of the server in the configuration at that time. Another process may know other keys.
+    // Of the server in the configuration at that time. Another process may know other keys. Empty
+    // until follow(): those of the next generation.
     boost::json::object settings = {};
 };
 
@@ -64,7 +66,9 @@ class Overrides {
     // A generation that will serve: puts the commands on the board, and ends those of servers that
     // it has not, or has with other settings. Call it before the workers learn of the generation.
     void follow(const state::Snapshot& snapshot);
-    // Of a reload that waits to be confirmed: what it ends comes back with undo_trial().
+    // Of a reload that waits to be confirmed: with undo_trial() what it ends comes back, and what
+    // was commanded meanwhile takes the settings of the next generation for its own. follow() must
+    // come next.
     void begin_trial();
     void end_trial();
     void undo_trial();
@@ -84,6 +88,7 @@ class Overrides {
     Table table_;
     bool is_in_trial_ = false;
     Table ended_in_trial_;
+    std::set<ServerKey> set_in_trial_;
     std::uint64_t version_ = 0;
 };
 

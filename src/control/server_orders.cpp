@@ -111,6 +111,11 @@ std::string counted(std::int64_t requests) {
     return std::to_string(requests) + " request" + (requests == 1 ? "" : "s") + " in progress";
 }
 
+// Without the control characters that a terminal or a log would obey.
+std::string quoted(const std::string& text) {
+    return json::serialize(json_text(text));
+}
+
 // What the order does not find, and what there is in its place.
 std::string unknown_server(const state::Snapshot& snapshot, const ServerOrder& order) {
     std::set<std::string> sites;
@@ -127,10 +132,10 @@ std::string unknown_server(const state::Snapshot& snapshot, const ServerOrder& o
         }
     }
     if (!order.site.empty() && !sites.contains(order.site)) {
-        return "there is no site \"" + order.site + "\"; there are: " + list_of(sites);
+        return "there is no site " + quoted(order.site) + "; there are: " + list_of(sites);
     }
-    return (order.site.empty() ? "no site" : "site " + order.site) + " has a server \"" +
-           order.server + "\"; there are: " + list_of(servers);
+    return (order.site.empty() ? "no site has a server " : "site " + order.site + " has no server ") +
+           quoted(order.server) + "; there are: " + list_of(servers);
 }
 
 // Of the question whether the cluster has its quorum without the node.
@@ -369,6 +374,11 @@ asio::awaitable<CommandOutcome> ServerOrders::carry_out(ServerOrder order) {
         }
     }
     CommandOutcome outcome = take_out(order, targets);
+    // Whoever waits for the end of the requests must not read figures of before the command.
+    if (order.kind == Kind::maintain &&
+        !co_await parts_.old_processes.await_reports(kLongestReports)) {
+        note += "; an old process has not confirmed it yet: `status` names them";
+    }
     outcome.message += note;
     outcome.message += kHereOnly;
     co_return outcome;
@@ -394,7 +404,7 @@ void ServerOrders::follow(const ServerKey& server, Override command) {
 
 json::array ServerOrders::to_json() const {
     const std::shared_ptr<const state::Snapshot> snapshot = parts_.snapshot();
-    const std::vector<OldProcessReport> old = parts_.old_processes();
+    const std::vector<OldProcessReport> old = parts_.old_processes.reports();
     json::array out;
     for (const state::Site& site : snapshot->sites) {
         for (const state::Group& group : site.groups) {

@@ -28,6 +28,8 @@ class ServerOrders {
   public:
     // For a node's answer whether the cluster can do without it: it asks the others first.
     static constexpr base::Duration kLongestQuestion = std::chrono::seconds{10};
+    // For the reports of old processes, which come four times a second.
+    static constexpr base::Duration kLongestReports = std::chrono::seconds{2};
 
     // They outlive the object.
     struct Parts {
@@ -36,7 +38,8 @@ class ServerOrders {
         Overrides& overrides;
         std::function<std::shared_ptr<const state::Snapshot>()> snapshot;
         const std::vector<proxy::WorkerHandle>& workers;
-        std::function<std::vector<OldProcessReport>()> old_processes;
+        // It is asked for reports on what it was told before.
+        OldProcesses& old_processes;
         // True where another process has the servers by now: an order would be lost.
         std::function<bool()> has_handed_over;
     };

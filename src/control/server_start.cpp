@@ -186,7 +186,7 @@ void Server::Impl::build_services() {
         inherited.processes);
     server_orders = std::make_unique<ServerOrders>(ServerOrders::Parts{
         context, *board, *server_overrides, [this] { return deployment->snapshot(); },
-        shared.workers, [this] { return succession->old_processes().reports(); },
+        shared.workers, succession->old_processes(),
         [this] { return phase == Phase::handed_over; }});
     log_level_switch = std::make_unique<LogLevelSwitch>(context, *log);
     log_level_switch->restore(inherited.log_level);

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "in_background.hpp"
+#include "s3gate/base/text.hpp"
 #include "s3gate/policy/passive_fails.hpp"
 #include "status_json.hpp"
 #include "timer.hpp"
@@ -260,6 +261,7 @@ OldProcessReport Succession::report() const {
     out.has_all_figures = true;
     out.ended = old_processes_.ended();
     out.at_servers = requests_at_servers(snapshot, parts_.board);
+    out.mark = mark_;
     for (const state::Group& group : state::groups_of(snapshot)) {
         out.requests += parts_.board.group_requests(group.cell);
     }
@@ -425,6 +427,10 @@ void Succession::take_command(std::string_view command) {
         has_answer_ = true;
     } else if (command.starts_with(link_command::kRoom)) {
         take_room(command.substr(link_command::kRoom.size()));
+    } else if (command.starts_with(link_command::kMark)) {
+        if (const auto mark = base::parse_decimal(command.substr(link_command::kMark.size()))) {
+            mark_ = static_cast<std::int64_t>(*mark);
+        }
     } else {
         parts_.on_command(command);
     }

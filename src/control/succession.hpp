@@ -104,6 +104,7 @@ class Succession {
     bool was_reopened_ = false;         // the logs, since then
     bool has_answer_ = false;           // it is main
     bool has_ended_ = false;            // it, and whoever followed it
+    std::int64_t mark_ = 0;             // link_command::kMark, the last one
     // For the link: the figures of the last report, and the reports since one had them all.
     ProcessFigures told_;
     unsigned told_changes_ = 0;

@@ -112,6 +112,8 @@ def test_unknown_names_and_mistakes_are_told(three, make_backend):
     assert "is down by command; `up` ends that" in tell(daemon, "undrain", servers[0], code=1)
     assert ctl(daemon, "drain").returncode == 2
     assert ctl(daemon, "maintain", servers[0], "--timeout", "soon").returncode == 2
+    text = tell(daemon, "drain", "a\x1b[31m\nready: s3gate", "--site", "test", code=1)
+    assert r'site test has no server "a\u001b[31m\nready: s3gate"' in text, "no terminal or log obeys it"
     for body in ("", "[]", '{"server": 1}', '{"server": "a", "done": true}', '{"site": "test"}'):
         assert ask(socket_of(daemon), "POST", "/drain", body)[0] == 400
 
@@ -228,6 +230,26 @@ def test_an_undone_reload_gives_it_back(make_backend, gate):
     assert not status_of(daemon)["overrides"]
 
 
+def test_what_is_commanded_before_a_reload_is_undone_stays(make_backend, gate):
+    """The operator means the server, which is to be switched off, whatever its weight becomes."""
+    backends = [make_backend() for _ in range(3)]
+    daemon = gate(backends[:2], balance=TURNS, top=TOP)
+    config = copy.deepcopy(daemon.config)
+    servers = config["sites"][0]["backends"]["servers"]
+    servers[0] = {"address": backends[0].address, "weight": 2}
+    servers.append(backends[2].address)
+    daemon.write(config)
+    assert ctl(daemon, "reload", "--confirm", "1s").returncode == 0
+    tell(daemon, "drain", backends[0].address)
+    tell(daemon, "down", backends[2].address)
+    wait_until(lambda: status_of(daemon)["config"]["differs_from_disk"])
+    assert server_of(daemon)["override"] == "drained"
+    assert names(daemon) == {"b2"}
+    daemon.wait_stderr(r'"down" by .* has ended: the configuration has it no more')
+    daemon.reload()
+    daemon.wait_stderr(r'"drained" by .* has ended: its weight changed in the configuration')
+
+
 class Node:
     """A backend that has an opinion on its maintenance."""
 
@@ -265,6 +287,7 @@ def test_maintain_waits_holds_and_ends(make_backend, gate):
         assert waiting.wait(DEADLINE) == 0
         assert "nothing is in progress" in "".join(lines)
     wait_until(lambda: not backend.open_connections, what="the end of parked connections")
+    tell(daemon, "maintain", backend.address, "--timeout", "3000000h")  # beyond the clock
     tell(daemon, "maintain", backend.address, "--done")
     assert names(daemon) == {"b1", "b2"}
     assert client.read_response().body.data == b"half whole"

@@ -105,6 +105,29 @@ def test_the_old_process_obeys(line, pair):
     assert second.requests
 
 
+def test_maintain_waits_for_what_an_old_process_has_just_begun(line, pair):
+    """Old processes tell what they do every 250 ms. Figures of before the command would say that
+    nothing is in progress."""
+    daemon, (first, _), held = pair
+    kept = [daemon.client() for _ in range(6)]
+    for client in kept:
+        assert client.request().status == 200
+    line.upgrade()
+    for client in kept:
+        client.send(client.head("GET", "/b/held"))
+        wait_until(lambda client=client: first.count("/b/held") or client.has_input())
+        if first.count("/b/held"):
+            break
+    done = ctl(daemon, "maintain", first.address, "--force", "--timeout", "100ms")
+    assert done.returncode == 5 and "1 of them in old processes" in done.stderr, done
+    held.go.set()
+    assert client.read_response().body.data == b"half whole"
+    for client in kept:
+        client.close()
+    tell(daemon, "maintain", first.address)
+    assert daemon.wait_exit() == 0
+
+
 def test_a_command_during_the_start_of_the_new_process(line, pair):
     daemon, (first, _), _ = pair
     line.replace_program(f'sleep 1\nexec "{binary()}" "$@"')

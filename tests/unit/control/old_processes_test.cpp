@@ -41,9 +41,12 @@ TEST(OldProcessReport, IsReadAsItWasWritten) {
     EXPECT_EQ(read->requests_at({"group", "node:9000"}), 2)
         << "an earlier version does not say where: each of them may be there";
 
+    EXPECT_EQ(read->mark, 0);
+    report.mark = 42;
     report.at_servers = {{"group", "node:9000", 1}};
     const auto exact = read_report(text_of(report));
     ASSERT_TRUE(exact);
+    EXPECT_EQ(exact->mark, 42);
     EXPECT_EQ(exact->requests_at({"group", "node:9000"}), 1);
     EXPECT_EQ(exact->requests_at({"other", "node:9000"}), 0);
 }

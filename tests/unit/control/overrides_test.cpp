@@ -135,6 +135,21 @@ TEST_F(OverridesTest, ComeBackWithAnUndoneTrial) {
     EXPECT_EQ(overrides.of({"g", "10.0.0.1:9000"}), Override::none);
 }
 
+TEST_F(OverridesTest, OfATrialOutlastIt) {
+    overrides.begin_trial();
+    server(0).weight = 2;
+    build();
+    command("10.0.0.1:9000", Override::drained);
+    server(0).weight = 1;
+    overrides.undo_trial();
+    build();
+    EXPECT_EQ(on_board(0), Override::drained);
+    EXPECT_EQ(overrides.all().begin()->second.settings, settings_of(server(0)));
+    server(0).weight = 2;
+    build();
+    EXPECT_EQ(on_board(0), Override::none) << "its settings are those of the configuration before";
+}
+
 TEST_F(OverridesTest, GoToAnotherProcess) {
     command("10.0.0.1:9000", Override::drained);
     command("10.0.0.2:9000", Override::maintained);
