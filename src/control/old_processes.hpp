@@ -62,7 +62,8 @@ inline constexpr std::string_view kIAmMain = "i-am-main";
 inline constexpr std::string_view kRoom = "room ";
 // With a command for a server, as text_of(ServerKey) makes it: an operator's, for this process too.
 inline constexpr std::string_view kOrder = "order ";
-// With a number: the reports after it have that number, and so count what the commands before it left.
+// With a number: the reports after it have that number, so they count what the commands before it
+// have left.
 inline constexpr std::string_view kMark = "mark ";
 // The other way, before the reports. What an operator commanded while the successor started, with
 // kReopenLogs:

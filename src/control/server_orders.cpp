@@ -134,7 +134,8 @@ std::string unknown_server(const state::Snapshot& snapshot, const ServerOrder& o
     if (!order.site.empty() && !sites.contains(order.site)) {
         return "there is no site " + quoted(order.site) + "; there are: " + list_of(sites);
     }
-    return (order.site.empty() ? "no site has a server " : "site " + order.site + " has no server ") +
+    return (order.site.empty() ? "no site has a server "
+                               : "site " + order.site + " has no server ") +
            quoted(order.server) + "; there are: " + list_of(servers);
 }
 
