@@ -12,6 +12,7 @@ import collections
 import hashlib
 import re
 import signal
+import subprocess
 import time
 import uuid
 
@@ -21,7 +22,7 @@ import minio_nodes
 from load import Client, Load
 from sigv4 import Signer, request_head
 from support.client import exchange
-from support_real import ADDRESSES, S3gate, report, wait_until
+from support_real import ADDRESSES, S3gate, report, s3gate_binary, wait_until
 
 # Clients per node, by their fingerprint. Few, and with pauses: a failure must mean that no node
 # writes, not that the machine is out of processors.
@@ -46,7 +47,8 @@ class Setup:
         self.bucket = f"drill-{uuid.uuid4().hex[:12]}"
         listen = f"{ADDRESSES.take()}:9000"
         status = {"path": "/upstream/health/"}
-        self.gate = S3gate([minio_nodes.site(cluster, listen, status=status)])
+        admin = {"admin": {"socket": "./ctl.sock"}}
+        self.gate = S3gate([minio_nodes.site(cluster, listen, status=status)], admin)
         try:
             self.ask(self.gate.address, self.request("PUT", self.gate.address, ""))
             self.ask(self.gate.address, self.put(self.gate.address, "read"))
@@ -315,3 +317,32 @@ def test_one_node_killed(setup):
     ]
     assert not odd
     assert len(puts) <= WRITERS
+
+
+def test_a_node_is_maintained(setup):
+    """`ctl maintain` and a stop of the node: no request fails. A second node may not leave then:
+    five of the eight drives must stay."""
+
+    def ctl(*words):
+        command = [s3gate_binary(), "ctl", "--socket", str(setup.gate.dir / "ctl.sock"), *words]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    first, second = setup.cluster.addresses[:2]
+    with Load(setup.clients()) as load:
+        let_pass(load, 200)
+        left = ctl("maintain", first, "--timeout", "30s")
+        assert left.returncode == 0, left
+        setup.cluster.kill(0)
+        let_pass(load, 200)
+        refused = ctl("maintain", second)
+        assert refused.returncode == 1 and "it answers 412" in refused.stderr, refused
+        setup.cluster.start(0)
+        wait_until(lambda: ctl("maintain", second).returncode == 0, 60, "the node is back")
+        assert ctl("maintain", second, "--done").returncode == 0
+        assert ctl("maintain", first, "--done").returncode == 0
+        wait_until(setup.all_up, 60, "all nodes serve")
+        let_pass(load, 300)
+    answers = load.answers()
+    bad = failed(answers, "PUT") + failed(answers, "GET")
+    report("minio-maintained", {"requests": len(answers), "failed by code": count_codes(bad)})
+    assert not [str(answer) for answer in bad]
