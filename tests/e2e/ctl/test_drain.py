@@ -112,8 +112,8 @@ def test_unknown_names_and_mistakes_are_told(three, make_backend):
     assert "is down by command; `up` ends that" in tell(daemon, "undrain", servers[0], code=1)
     assert ctl(daemon, "drain").returncode == 2
     assert ctl(daemon, "maintain", servers[0], "--timeout", "soon").returncode == 2
-    text = tell(daemon, "drain", "a\x1b[31m\nready: s3gate", "--site", "test", code=1)
-    assert r'site test has no server "a\u001b[31m\nready: s3gate"' in text, "no terminal or log obeys it"
+    text = tell(daemon, "drain", "a\x1b[31m\nready", "--site", "test", code=1)
+    assert r'site test has no server "a\u001b[31m\nready"' in text, "no terminal obeys it"
     for body in ("", "[]", '{"server": 1}', '{"server": "a", "done": true}', '{"site": "test"}'):
         assert ask(socket_of(daemon), "POST", "/drain", body)[0] == 400
 
