@@ -142,6 +142,7 @@ struct OldProcesses::Impl : std::enable_shared_from_this<OldProcesses::Impl> {
         RoomElsewhere room;
         // It has told this process all its figures; or its version has none.
         bool has_told_figures = false;
+        FigureNames forgotten;                      // it still counts and tells these
         std::optional<std::vector<HeldRoom>> told;  // kRoom, as this process has sent it
     };
     using Pointer = std::shared_ptr<Process>;
@@ -212,6 +213,9 @@ void OldProcesses::Impl::take_report(Process& process, OldProcessReport report) 
         report.figures = std::move(all);
     }
     process.report = std::move(report);
+    if (process.report.figures) {
+        erase(*process.report.figures, process.forgotten);
+    }
 }
 
 // True if another process speaks for that one: it ended there before this process was told.
@@ -385,6 +389,20 @@ ProcessFigures OldProcesses::figures() const {
         }
     }
     return out;
+}
+
+void OldProcesses::forget_absent(const state::Snapshot& snapshot) {
+    for (OldProcessReport& report : impl_->ended) {
+        erase(*report.figures, names_absent(*report.figures, snapshot));
+    }
+    for (const Impl::Pointer& process : impl_->processes) {
+        if (process->report.figures) {
+            FigureNames absent = names_absent(*process->report.figures, snapshot);
+            process->forgotten.servers.merge(absent.servers);
+            process->forgotten.sites.merge(absent.sites);
+            erase(*process->report.figures, process->forgotten);
+        }
+    }
 }
 
 std::vector<pid_t> OldProcesses::ended() const {

@@ -128,6 +128,10 @@ class OldProcesses {
     std::vector<pid_t> ended() const;
     // True once each has told this process, and not only the one before, all that it has counted.
     bool have_told_figures() const;
+    // A reload has published this snapshot: drops what was counted for servers and sites that it
+    // lacks. The figures of this process begin at 0 where one returns. A sum that began above 0
+    // would be taken for that many new requests.
+    void forget_absent(const state::Snapshot& snapshot);
     // Copies of the links for a successor, the oldest first.
     std::vector<base::Descriptor> copy_links() const;
 

@@ -225,6 +225,32 @@ ProcessFigures figures_of(const state::Snapshot& snapshot, const state::Board& b
     return out;
 }
 
+FigureNames names_absent(const ProcessFigures& figures, const state::Snapshot& snapshot) {
+    FigureNames out;
+    for (const auto& [name, totals] : figures.servers) {
+        out.servers.insert(name);
+    }
+    for (const auto& [name, totals] : figures.sites) {
+        out.sites.insert(name);
+    }
+    for (const state::Site& site : snapshot.sites) {
+        out.sites.erase(site.config->name);
+    }
+    for (const state::Group& group : state::groups_of(snapshot)) {
+        for (const state::GroupServer& server : group.servers) {
+            out.servers.erase({group.name, server.config->text});
+        }
+    }
+    return out;
+}
+
+void erase(ProcessFigures& figures, const FigureNames& names) {
+    std::erase_if(figures.servers,
+                  [&](const auto& entry) { return names.servers.contains(entry.first); });
+    std::erase_if(figures.sites,
+                  [&](const auto& entry) { return names.sites.contains(entry.first); });
+}
+
 void add(ProcessFigures& sum, const ProcessFigures& more) {
     add_totals(sum.servers, more.servers);
     add_totals(sum.sites, more.sites);

@@ -8,6 +8,7 @@
 #include <compare>
 #include <cstdint>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,15 @@ struct ProcessFigures {
 // Of this process, for the servers and sites of the snapshot. Any thread.
 ProcessFigures figures_of(const state::Snapshot& snapshot, const state::Board& board);
 ProcessGauges gauges_of(const state::Snapshot& snapshot, const state::Board& board);
+
+struct FigureNames {
+    std::set<ServerName> servers;
+    std::set<std::string> sites;
+};
+// Those in the figures that the snapshot does not have. Buckets are not among them: their own
+// figures outlive a site as well.
+FigureNames names_absent(const ProcessFigures& figures, const state::Snapshot& snapshot);
+void erase(ProcessFigures& figures, const FigureNames& names);
 
 void add(ProcessFigures& sum, const ProcessFigures& more);
 void add(ProcessGauges& sum, const ProcessGauges& more);

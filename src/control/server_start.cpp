@@ -234,6 +234,7 @@ void Server::Impl::open_control_socket(Operators operators) {
 // A reload has published another configuration. A socket that cannot be made does not take it back:
 // the socket of before goes on. Returns what the operator must know of that.
 std::string Server::Impl::follow_configuration(Operators operators) {
+    succession->old_processes().forget_absent(*deployment->snapshot());
     admin_listeners->use(deployment->admin_listeners(), config().admin.allow);
     try {
         open_control_socket(std::move(operators));

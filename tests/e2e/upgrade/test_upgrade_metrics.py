@@ -2,6 +2,8 @@
 
 import threading
 
+from support.config import make_config, make_site
+from support.ctl import ADMIN, ctl
 from support.metrics import fallen, scrape
 from support.upgrade import Held, pid_of
 from support.waiting import wait_until
@@ -112,3 +114,36 @@ def test_a_bucket_keeps_its_place(serve, line):
     found = scrape(daemon)
     assert found.sum(requests, bucket="photos") == 2
     assert found.sum(requests, bucket="other") == 1
+
+
+def test_a_server_that_comes_back_after_an_upgrade_begins_at_zero(make_backend, line):
+    """A count that began where the processes before had left it would be taken for a sudden number
+    of requests."""
+    stays, leaves = make_backend(), make_backend()
+    site = make_site([stays, leaves], balance={"method": "round_robin"})
+    both = make_config([site], admin=ADMIN)
+    one = make_config([{**site, "backends": {"servers": [stays.address]}}], admin=ADMIN)
+    daemon = line.start(both)
+
+    def ask(times):
+        with daemon.client() as client:
+            for _ in range(times):
+                assert client.request("GET", "/b/k").status == 200
+
+    def use(config):
+        daemon.write(config)
+        assert ctl(daemon, "reload").returncode == 0
+
+    def count(backend):
+        return scrape(daemon).sum(ATTEMPTS, server=backend.address)
+
+    ask(8)
+    wait_until(lambda: count(stays) == count(leaves) == 4)
+    line.upgrade()
+    assert count(leaves) == 4
+    use(one)
+    assert count(leaves) == 0 and count(stays) == 4
+    use(both)
+    assert count(leaves) == 0 and count(stays) == 4
+    ask(2)
+    wait_until(lambda: count(leaves) == 1 and count(stays) == 5)

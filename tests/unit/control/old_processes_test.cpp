@@ -192,6 +192,41 @@ TEST_F(OldProcessesTest, WhatTheOneBeforeSpeaksForIsCountedOnce) {
     EXPECT_EQ(processes.figures().counters["retries"], 9u);
 }
 
+// Where it comes back, this process counts it from 0. What a living old process still tells of it
+// must not make the sum begin higher.
+TEST_F(OldProcessesTest, WhatWasCountedForAServerThatLeftIsForgotten) {
+    add_and_become_main(2);
+    const ServerName here{"group", "127.0.0.1:9000"};
+    const ServerName gone{"group", "gone:9000"};
+    const auto told = [&](pid_t pid) {
+        OldProcessReport report = counted(pid, 1);
+        report.figures->servers[here].attempts[4] = 2;
+        report.figures->servers[gone].attempts[4] = 3;
+        report.figures->sites["site"].keys[0] = 4;
+        report.figures->sites["gone"].keys[0] = 5;
+        report.figures->buckets[{"gone", "photos"}].requests[1] = 6;
+        return text_of(report);
+    };
+    say(ends[0], told(1));
+    say(ends[1], told(2));
+    ::close(std::exchange(ends[0], -1));
+    settle();
+    EXPECT_EQ(processes.figures().servers[gone].attempts[4], 6u);
+
+    processes.forget_absent(*snapshot);
+    say(ends[1], told(2));
+    const ProcessFigures left = processes.figures();
+    EXPECT_FALSE(left.servers.contains(gone));
+    EXPECT_FALSE(left.sites.contains("gone"));
+    EXPECT_EQ(left.servers.at(here).attempts[4], 4u);
+    EXPECT_EQ(left.sites.at("site").keys[0], 8u);
+    EXPECT_EQ(left.buckets.at({"gone", "photos"}).requests[1], 12u)
+        << "the figures of buckets do not begin again";
+    ::close(std::exchange(ends[1], -1));
+    settle();
+    EXPECT_FALSE(processes.ended_figures().servers.contains(gone));
+}
+
 TEST_F(OldProcessesTest, OneOfAVersionWithoutFiguresTellsNone) {
     add_and_become_main(1);
     say_room(ends[0], 1);
