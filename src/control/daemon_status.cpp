@@ -9,6 +9,17 @@
 #include "s3gate/state/cluster_status.hpp"
 
 namespace s3gate::control {
+namespace {
+
+policy::ServerCommands commands_of(const Overrides& overrides) {
+    policy::ServerCommands out;
+    for (const auto& [server, record] : overrides.all()) {
+        out[{server.group, server.server}] = word_of(record.command);
+    }
+    return out;
+}
+
+}  // namespace
 
 DaemonStatus::DaemonStatus(boost::asio::io_context& context, const Sources& sources)
     : sources_(sources), life_signs_(sources.board, base::Clock::now()), look_(context) {
@@ -63,11 +74,7 @@ const std::string& DaemonStatus::ring_digest() const {
     const auto& config = sources_.deployment.snapshot()->config;
     const std::uint64_t version = sources_.overrides.version();
     if (digest_.config != config || digest_.overrides != version) {
-        policy::ServerCommands commands;
-        for (const auto& [server, record] : sources_.overrides.all()) {
-            commands[{server.group, server.server}] = word_of(record.command);
-        }
-        digest_ = {config, version, policy::ring_digest(*config, commands)};
+        digest_ = {config, version, policy::ring_digest(*config, commands_of(sources_.overrides))};
     }
     return digest_.text;
 }
@@ -101,6 +108,7 @@ MetricsFacts DaemonStatus::metrics(std::shared_ptr<const state::Board> board) co
         .others = sources_.old_processes.figures(),
         .old_processes = static_cast<std::int64_t>(sources_.old_processes.size()),
         .alarms = sources_.alarms.alarms(base::Clock::now()),
+        .commands = commands_of(sources_.overrides),
         .is_healthy = health({}).is_healthy,
         .is_on_standby = is_on_standby_,
     };

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "overrides.hpp"
+#include "s3gate/base/clock.hpp"
 #include "s3gate/policy/retry_rule.hpp"
 #include "s3gate/policy/retry_tokens.hpp"
 #include "s3gate/policy/ring_digest.hpp"
@@ -218,8 +219,9 @@ std::uint64_t earlier(const MetricsFacts& facts, const std::string& counter) {
 // The ring of a thousand servers takes longer than all the rest.
 const std::string& digest_of(const MetricsFacts& facts) {
     RingDigest& digest = *facts.digest;
-    if (digest.of != facts.snapshot->config) {
-        digest = {facts.snapshot->config, policy::ring_digest(*facts.snapshot->config)};
+    if (digest.of != facts.snapshot->config || digest.commands != facts.commands) {
+        digest = {facts.snapshot->config, facts.commands,
+                  policy::ring_digest(*facts.snapshot->config, facts.commands)};
     }
     return digest.text;
 }
@@ -563,6 +565,14 @@ void add_server_traffic(Page& page, const Rows& rows) {
              rows, [](const ServerRow& row) -> auto& { return row.totals.duration; });
 }
 
+// In seconds. A worker that hangs has no late tick to tell of: its next one is overdue.
+double lateness(const state::WorkerCounters& counters, std::int64_t now) {
+    const auto told = static_cast<std::int64_t>(counters.tick_late_ns.load());
+    const std::int64_t due = counters.tick_due_ns.load();
+    const std::int64_t overdue = due == 0 ? 0 : now - due;
+    return static_cast<double>(std::max(told, overdue)) * kNanosecond;
+}
+
 void add_workers(Page& page, const MetricsFacts& facts) {
     const state::Board& board = *facts.board;
     const auto each = [&](Family family, const auto& value) {
@@ -583,11 +593,11 @@ void add_workers(Page& page, const MetricsFacts& facts) {
          [&](std::size_t i) {
              return board.counters(i).accepted.load() + at(facts.others.worker_connections, i);
          });
+    const std::int64_t now = base::Clock::now().time_since_epoch().count();
     each(page.gauge("s3gate_worker_tick_lateness_seconds",
-                    "How late the worker's last tick came: what a request waits for its turn."),
-         [&](std::size_t i) {
-             return static_cast<double>(board.counters(i).tick_late_ns.load()) * kNanosecond;
-         });
+                    "How late the latest tick of the last half minute came, or is now: what a "
+                    "request waited for its turn."),
+         [&](std::size_t i) { return lateness(board.counters(i), now); });
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 
 #include "alarm_watch.hpp"
 #include "process_figures.hpp"
+#include "s3gate/policy/ring_digest.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/snapshot.hpp"
 #include "status_json.hpp"
@@ -18,6 +19,7 @@ namespace s3gate::control {
 // Kept from one rendering to the next.
 struct RingDigest {
     std::shared_ptr<const config::Config> of;
+    policy::ServerCommands commands;
     std::string text;
 };
 
@@ -29,6 +31,7 @@ struct MetricsFacts {
     ProcessFigures others = {};  // of earlier processes, see OldProcesses::figures()
     std::int64_t old_processes = 0;
     std::vector<AlarmStatus> alarms = {};
+    policy::ServerCommands commands = {};  // of operators, which the ring digest has
     bool is_healthy = true;
     bool is_on_standby = false;
     std::shared_ptr<RingDigest> digest = std::make_shared<RingDigest>();

@@ -64,12 +64,13 @@ void Worker::run() {
     reactor.run();
     flush_log();
     counters.parked.store(0, std::memory_order_relaxed);
+    counters.tick_due_ns.store(0, std::memory_order_relaxed);
     finished_.store(true, std::memory_order_release);
 }
 
 void Worker::begin() {
     access_lines_.set_wall_clock();
-    last_tick_ = base::Clock::now();
+    expect_tick(base::Clock::now());
     reactor.start(&Worker::on_tick, this);
 }
 
@@ -143,11 +144,19 @@ void Worker::tick() {
     check_finished();
 }
 
+void Worker::expect_tick(base::TimePoint last) {
+    last_tick_ = last;
+    counters.tick_due_ns.store((last + net::kTickLength).time_since_epoch().count(),
+                               std::memory_order_relaxed);
+}
+
 void Worker::note_tick() {
     const base::TimePoint now = reactor.now_point();
-    const auto due = std::exchange(last_tick_, now) + net::kTickLength;
+    const auto due = last_tick_ + net::kTickLength;
     const auto late = std::max<std::int64_t>((now - due).count(), 0);
-    counters.tick_late_ns.store(static_cast<std::uint64_t>(late), std::memory_order_relaxed);
+    counters.tick_late_ns.store(tick_lateness_.note(static_cast<std::uint64_t>(late)),
+                                std::memory_order_relaxed);
+    expect_tick(now);
     counters.parked.store(static_cast<std::int64_t>(pool.parked()), std::memory_order_relaxed);
 }
 

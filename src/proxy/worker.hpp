@@ -22,6 +22,7 @@
 #include "s3gate/net/reactor.hpp"
 #include "s3gate/net/replay_buffer.hpp"
 #include "s3gate/observe/access_log.hpp"
+#include "s3gate/policy/tick_lateness.hpp"
 #include "s3gate/proxy/publication.hpp"
 #include "s3gate/proxy/shared.hpp"
 #include "s3gate/proxy/worker_thread.hpp"
@@ -184,6 +185,7 @@ class Worker {
     void retire_old(const Generation& used);
     static void on_tick(void* self);
     void tick();
+    void expect_tick(base::TimePoint last);
     void note_tick();
     void count_unasked();  // adds what the pool counted since the last call
     // True if the site has as many connections as it may, `own` of them left out. The limit does
@@ -247,6 +249,7 @@ class Worker {
     bool is_finishing_ = false;  // the end is posted, after the hand-overs in the queue
     bool hurries_ = false;       // ends tunnels and endless answers, as a drain does
     base::TimePoint last_tick_{};
+    policy::TickLateness tick_lateness_;
     net::Tick drain_began_ = 0;  // or the hurry
     AccessBuffer access_lines_;
     DateText date_;

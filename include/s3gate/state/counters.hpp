@@ -105,8 +105,11 @@ struct alignas(64) WorkerCounters : WorkerCounterCells {
     std::atomic<std::int64_t> connections{0};  // open client connections; not in the table
     // Backend connections that are kept for reuse, at the last tick; not in the table.
     std::atomic<std::int64_t> parked{0};
-    // How late the last tick was, and all of them; not in the table.
+    // How late the latest of the last ticks was, see policy/tick_lateness.hpp; not in the table.
     std::atomic<std::uint64_t> tick_late_ns{0};
+    // When the next tick is due, in nanoseconds of base::Clock; 0 without a running worker. Not in
+    // the table.
+    std::atomic<std::int64_t> tick_due_ns{0};
     // Listeners that wait for a descriptor or memory before they accept again; not in the table.
     std::atomic<std::int64_t> paused_listeners{0};
 };

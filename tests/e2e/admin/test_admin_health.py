@@ -12,6 +12,7 @@ from support.backend import answer_ok, hang as never_answer
 from support.client import split_address
 from support.config import make_config, make_site
 from support.ctl import ctl
+from support.metrics import Metrics, scrape_text_at
 from support.waiting import DEADLINE, SCALE, wait_until
 
 FLOOD = 200
@@ -86,6 +87,9 @@ def test_one_hung_worker_is_seen_by_every_check(make_backend, start, hang):
                 assert status == 503 and reason.startswith("worker "), reason
                 assert "has not moved for" in reason
                 assert health(address, "?live=1")[0] == 503, "it is not alive either"
+            late = "s3gate_worker_tick_lateness_seconds"
+            number = reason.split()[1]
+            assert Metrics(scrape_text_at(address)).sum(late, worker=number) > 0.5
             switch.unlink()
             wait_until(lambda: health(address) == (200, "ok"), what="it moves again")
     finally:

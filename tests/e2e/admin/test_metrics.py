@@ -15,7 +15,7 @@ from support.admin import admin_at, free_address, health
 from support.backend import answer_ok, die, hang
 from support.client import split_address
 from support.config import FAST_HEALTH, Blackhole, dead_address, make_config, make_site
-from support.ctl import ADMIN, status_of
+from support.ctl import ADMIN, ctl, status_of
 from support.metrics import Metrics, scrape, scrape_text, scrape_text_at
 from support.waiting import wait_until
 
@@ -270,6 +270,18 @@ def test_the_ring_digest_is_that_of_check(stage):
     )
     digest = re.search(r"ring digest (\w+)", done.stdout)[1]
     assert scrape(daemon).sum("s3gate_config_info", ring_digest=digest) == 1
+
+
+def test_the_ring_digest_is_that_of_status_while_a_command_holds(stage):
+    """Hosts that obey different commands differ, and the alert must see that."""
+    daemon, backend = stage()
+    before = status_of(daemon)["config"]["ring_digest"]
+    assert ctl(daemon, "drain", "--force", backend.address).returncode == 0
+    drained = status_of(daemon)["config"]["ring_digest"]
+    assert drained != before
+    assert scrape(daemon).sum("s3gate_config_info", ring_digest=drained) == 1
+    assert ctl(daemon, "undrain", backend.address).returncode == 0
+    assert scrape(daemon).sum("s3gate_config_info", ring_digest=before) == 1
 
 
 def test_promtool_has_nothing_to_say(stage):

@@ -158,6 +158,38 @@ TEST_F(MetricsTextTest, CommandsAndAlarmsHaveSeriesWhileTheyLast) {
     EXPECT_EQ(series_with("s3gate_server_override{"), 0u);
 }
 
+// Hosts whose operators commanded different things do not send the same keys to the same servers.
+TEST_F(MetricsTextTest, TheRingDigestHasTheCommandsOfOperators) {
+    const auto digest = [&] {
+        const std::string all = text();
+        const std::size_t at = all.find("s3gate_config_info{");
+        return all.substr(at, all.find('}', at) - at);
+    };
+    const std::string before = digest();
+    facts.commands[{"group", "10.0.0.1:9000"}] = "drained";
+    const std::string drained = digest();
+    EXPECT_NE(drained, before);
+    EXPECT_THAT(drained, HasSubstr(policy::ring_digest(*facts.snapshot->config, facts.commands)));
+    facts.commands.clear();
+    EXPECT_EQ(digest(), before);
+}
+
+TEST_F(MetricsTextTest, AWorkerThatHangsIsLate) {
+    const auto lateness = [&](const std::string& worker) {
+        const std::string name = "s3gate_worker_tick_lateness_seconds{worker=\"" + worker + "\"} ";
+        const std::string all = text();
+        return std::stod(all.substr(all.find(name) + name.size()));
+    };
+    EXPECT_EQ(lateness("0"), 0) << "it has not begun";
+    const std::int64_t now = base::Clock::now().time_since_epoch().count();
+    board->counters(0).tick_due_ns.store(now - 7'000'000'000);
+    board->counters(1).tick_due_ns.store(now + 60'000'000'000);
+    board->counters(1).tick_late_ns.store(2'000'000'000);
+    EXPECT_GE(lateness("0"), 7);
+    EXPECT_LT(lateness("0"), 60);
+    EXPECT_EQ(lateness("1"), 2);
+}
+
 TEST_F(MetricsTextTest, BucketsRiseAndEndWithTheCount) {
     const std::uint32_t cell = facts.snapshot->sites[0].groups[0].servers[0].figures.index;
     board->server_figures(0, cell).connect.observe(3'000'000);
