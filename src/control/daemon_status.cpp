@@ -111,6 +111,7 @@ MetricsFacts DaemonStatus::metrics(std::shared_ptr<const state::Board> board) co
         .commands = commands_of(sources_.overrides),
         .is_healthy = health({}).is_healthy,
         .is_on_standby = is_on_standby_,
+        .process = process_,
     };
 }
 

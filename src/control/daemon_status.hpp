@@ -71,6 +71,7 @@ class DaemonStatus {
     mutable Digest digest_;
     base::TimePoint started_at_ = base::Clock::now();
     bool is_on_standby_ = false;
+    const std::shared_ptr<const ProcessSelf> process_ = std::make_shared<ProcessSelf>();
     LifeSigns life_signs_;
     Timer look_;
 };

@@ -1,22 +1,18 @@
 #include "metrics_text.hpp"
 
-#include <dirent.h>
 #include <prometheus/metric_family.h>
 #include <prometheus/text_serializer.h>
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
-#include <fstream>
 #include <initializer_list>
 #include <iterator>
 #include <limits>
 #include <ranges>
 #include <span>
-#include <sstream>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -254,58 +250,20 @@ void add_daemon(Page& page, const MetricsFacts& facts) {
         .add(facts.old_processes);
 }
 
-std::uint64_t resident_bytes() {
-    std::ifstream in("/proc/self/statm");
-    std::uint64_t all = 0;
-    std::uint64_t resident = 0;
-    in >> all >> resident;
-    return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
-std::int64_t open_descriptors() {
-    DIR* const folder = ::opendir("/proc/self/fd");
-    if (folder == nullptr) {
-        return 0;
-    }
-    std::int64_t count = 0;
-    while (::readdir(folder) != nullptr) {
-        ++count;
-    }
-    ::closedir(folder);
-    return count - 3;  // "." and "..", and the folder itself
-}
-
-// Of proc(5): field 22 of stat is the start in clock ticks since the boot, btime the boot.
-double start_time() {
-    std::ifstream in("/proc/self/stat");
-    std::string text;
-    std::getline(in, text);
-    const std::size_t name_end = std::min(text.rfind(')'), text.size());
-    std::istringstream fields(text.substr(name_end));
-    std::string field;
-    for (int i = 2; i <= 21; ++i) {
-        fields >> field;
-    }
-    double ticks = 0;
-    fields >> ticks;
-    std::ifstream system("/proc/stat");
-    double boot = 0;
-    while (std::getline(system, text)) {
-        if (text.starts_with("btime ")) {
-            boot = std::stod(text.substr(6));
+void add_process(Page& page, const ProcessSelf& process) {
+    const auto add = [&](const char* name, const char* help, const auto& value) {
+        Family family = page.gauge(name, help);
+        if (value) {
+            family.add(*value);
         }
-    }
-    return boot + ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
-}
-
-void add_process(Page& page) {
-    page.gauge("process_resident_memory_bytes", "Resident memory of the process.")
-        .add(resident_bytes());
-    page.gauge("process_open_fds", "Open file descriptors.").add(open_descriptors());
+    };
+    add("process_resident_memory_bytes", "Resident memory of the process.",
+        process.resident_bytes());
+    add("process_open_fds", "Open file descriptors.", process.open_descriptors());
     rlimit limit{};
     ::getrlimit(RLIMIT_NOFILE, &limit);
     page.gauge("process_max_fds", "Limit on open file descriptors.").add(limit.rlim_cur);
-    page.gauge("process_start_time_seconds", "When the process was started.").add(start_time());
+    add("process_start_time_seconds", "When the process was started.", process.started_at());
 }
 
 void add_counters(Page& page, const MetricsFacts& facts) {
@@ -606,7 +564,7 @@ std::string metrics_text(const MetricsFacts& facts) {
     const Rows rows = rows_of(facts);
     Page page;
     add_daemon(page, facts);
-    add_process(page);
+    add_process(page, *facts.process);
     add_counters(page, facts);
     add_connections(page, rows);
     add_sites(page, rows);

@@ -9,6 +9,7 @@
 
 #include "alarm_watch.hpp"
 #include "process_figures.hpp"
+#include "process_self.hpp"
 #include "s3gate/policy/ring_digest.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/snapshot.hpp"
@@ -35,6 +36,7 @@ struct MetricsFacts {
     bool is_healthy = true;
     bool is_on_standby = false;
     std::shared_ptr<RingDigest> digest = std::make_shared<RingDigest>();
+    std::shared_ptr<const ProcessSelf> process = std::make_shared<ProcessSelf>();
 };
 
 // Any thread: the facts own all that it reads.

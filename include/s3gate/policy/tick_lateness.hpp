@@ -1,5 +1,5 @@
-// How late the latest of the last ticks came. Who looks now and then must see a pause that lay between
-// two looks. Pure.
+// How late the latest of the last ticks came. Who looks now and then must see a pause that lay
+// between two looks. Pure.
 #pragma once
 
 #include <algorithm>

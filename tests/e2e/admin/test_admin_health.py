@@ -57,6 +57,9 @@ def test_clients_that_take_all_descriptors_fail_no_check(one):
             status, text = health(address)
             assert (status, text.partition(":")[0]) == (503, reason)
             assert ask(address, "/status")[0] == 200
+        found = Metrics(scrape_text_at(address))
+        assert found.sum("process_open_fds") > 0.9 * found.sum("process_max_fds") == 0.9 * 128
+        assert found.sum("process_resident_memory_bytes") > 2**20
     wait_until(lambda: health(address) == (200, "ok"), what="the end of the flood")
     assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] > FLOOD
 
