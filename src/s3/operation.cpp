@@ -303,12 +303,14 @@ ObjectQuery object_query_of(std::string_view path, std::string_view query) {
     bool has_upload_id = false;
     bool has_part_number = false;
     while (!query.empty()) {
+        const bool may_ask = may_begin_with_subresource(query);
         if (begins_with_argument(query, "partNumber")) {
             has_part_number = true;
-        } else if (begins_with_argument(query, "uploadId")) {
+        } else if (may_ask) {
+            if (!begins_with_argument(query, "uploadId")) {
+                return ObjectQuery::other;
+            }
             has_upload_id = true;
-        } else if (may_begin_with_subresource(query)) {
-            return ObjectQuery::other;
         }
         const std::size_t end = query.find('&');
         query.remove_prefix(end == std::string_view::npos ? query.size() : end + 1);
