@@ -1,7 +1,7 @@
 #include "admin_door.hpp"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
+#include <spdlog/fmt/fmt.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -101,7 +101,7 @@ struct AdminDoor::Connection {
 };
 
 struct AdminDoor::State {
-    explicit State(Commands& commands) : handler(commands) { keep_spares(); }
+    explicit State(Commands& commands_) : commands(commands_), handler(commands_) { keep_spares(); }
 
     void keep_spares() {
         while (spares.size() < kSpares) {
@@ -128,6 +128,7 @@ struct AdminDoor::State {
         }
     }
 
+    Commands& commands;
     AdminHandler handler;
     // The connections that wait for their client. One whose client waits for an answer of
     // `handler`, which bounds their number, is not among them.
@@ -157,13 +158,17 @@ void AdminDoor::let_in(Socket socket, Asker asker) {
     }
     state_->keep_spares();
     waiting.push_back(std::make_shared<Connection>(std::move(socket), std::move(asker)));
-    const auto report = [](const std::exception_ptr& error) {
+    const auto report = [state = state_](const std::exception_ptr& error) {
         try {
             if (error) {
                 std::rethrow_exception(error);
             }
         } catch (const std::exception& what) {
-            spdlog::error("a connection of an operator: {}", what.what());
+            state->commands.lines().note(
+                {.topic = Topic::broken,
+                 .level = spdlog::level::err,
+                 .text = fmt::format("a connection of an operator: {}", what.what())},
+                base::Clock::now());
         }
     };
     asio::co_spawn(waiting.back()->stream.get_executor(), serve(state_, waiting.back()), report);

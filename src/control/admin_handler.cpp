@@ -438,7 +438,15 @@ std::variant<AdminCall, AdminAnswer> route(const AdminRequest& request, Rights r
     }
 }
 
-// Anybody can have somebody's browser send such requests, so the lines in the log are few.
+void AdminHandler::note(Topic topic, std::string text) {
+    commands_.lines().note(
+        {.topic = topic,
+         .level = topic == Topic::broken ? spdlog::level::err : spdlog::level::warn,
+         .text = std::move(text)},
+        base::Clock::now());
+}
+
+// Anybody can have somebody's browser send such requests.
 std::optional<AdminAnswer> AdminHandler::refuse_foreign(const AdminRequest& request,
                                                         const Asker& asker) {
     const auto refusal =
@@ -446,10 +454,8 @@ std::optional<AdminAnswer> AdminHandler::refuse_foreign(const AdminRequest& requ
     if (!refusal) {
         return std::nullopt;
     }
-    if (const auto count = foreign_warning_.growth(++foreign_, base::Clock::now())) {
-        spdlog::warn("admin.listen: {} request{} refused, the last one by {}: {}", count,
-                     count == 1 ? "" : "s", asker.name, refusal->message);
-    }
+    note(Topic::foreign,
+         fmt::format("admin.listen: a request by {} is refused: {}", asker.name, refusal->message));
     return admin_error(refusal->status, refusal->message);
 }
 
@@ -460,15 +466,16 @@ asio::awaitable<AdminAnswer> AdminHandler::answer(AdminRequest request, Asker as
     const auto routed = route(request, asker.rights);
     if (const AdminAnswer* const refusal = std::get_if<AdminAnswer>(&routed)) {
         if (refusal->status == 403) {
-            spdlog::warn("{} is refused: asked by {}", request.target, asker.name);
+            note(Topic::rights,
+                 fmt::format("{} is refused: asked by {}", request.target, asker.name));
         }
         co_return *refusal;
     }
     const auto& call = std::get<AdminCall>(routed);
     const std::size_t own = is_slow(call.kind) ? 1 : 0;
     if (slow_ + own > kMostSlow) {
-        spdlog::warn("{} is refused, too many are under way: asked by {}", request.target,
-                     asker.name);
+        note(Topic::overload, fmt::format("{} is refused, too many are under way: asked by {}",
+                                          request.target, asker.name));
         co_return admin_error(503, std::to_string(kMostSlow) +
                                        " such commands are under way already; try again later");
     }
@@ -482,7 +489,7 @@ asio::awaitable<AdminAnswer> AdminHandler::answer(AdminRequest request, Asker as
     }
     slow_ -= own;
     if (!out) {
-        spdlog::error("{} failed: {}", request.target, reason);
+        note(Topic::broken, fmt::format("{} failed: {}", request.target, reason));
         out = admin_error(500, reason);
     }
     co_return std::move(*out);

@@ -11,7 +11,6 @@
 #include <variant>
 
 #include "commands.hpp"
-#include "growth_warning.hpp"
 #include "request_source.hpp"
 #include "s3gate/base/clock.hpp"
 
@@ -89,18 +88,18 @@ class AdminHandler {
     AdminHandler& operator=(const AdminHandler&) = delete;
 
     // Executes a request and logs every change, and every look at the salts, with the asker's name.
-    // An exception of the commands becomes a 500. A request of another site's page is refused, and
-    // that is logged now and then. The texts that `request` views and this object
-    // must live until the answer.
+    // An exception of the commands becomes a 500. A request of another site's page is refused.
+    // Refusals and failures are logged once a minute. The texts that `request` views and this
+    // object must live until the answer.
     boost::asio::awaitable<AdminAnswer> answer(AdminRequest request, Asker asker);
 
   private:
     std::optional<AdminAnswer> refuse_foreign(const AdminRequest& request, const Asker& asker);
+    // A line that a caller can cause again and again.
+    void note(Topic topic, std::string text);
 
     Commands& commands_;
     std::size_t slow_ = 0;  // under way
-    std::uint64_t foreign_ = 0;
-    GrowthWarning foreign_warning_;
 };
 
 }  // namespace s3gate::control

@@ -1,14 +1,12 @@
 #include "admin_listeners.hpp"
 
-#include <spdlog/spdlog.h>
+#include <spdlog/fmt/fmt.h>
 #include <sys/socket.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <utility>
 
-#include "growth_warning.hpp"
 #include "s3gate/net/listen_socket.hpp"
 
 namespace s3gate::control {
@@ -35,12 +33,11 @@ struct AdminListeners::Rule {
         }
         std::string name = peer->ip().to_string();
         if (!base::contains(allow, peer->ip())) {
-            if (const auto count = warning.growth(++refused, base::Clock::now())) {
-                spdlog::warn(
-                    "admin.listen: {} connection{} closed, the last one from {}: not in "
-                    "admin.allow",
-                    count, count == 1 ? "" : "s", name);
-            }
+            commands.lines().note({.topic = Topic::denied,
+                                   .text = fmt::format("admin.listen: a connection from {} is "
+                                                       "closed: not in admin.allow",
+                                                       name)},
+                                  base::Clock::now());
             return std::nullopt;
         }
         return Asker{.rights = Rights::only_look,
@@ -48,17 +45,16 @@ struct AdminListeners::Rule {
                      .own_names = OwnNames{own->ip(), host}};
     }
 
+    Commands& commands;
     std::string host;
     std::vector<base::Cidr> allow = {};
-    std::uint64_t refused = 0;
-    GrowthWarning warning = {};
 };
 
 AdminListeners::AdminListeners(boost::asio::io_context& context, Commands& commands,
                                std::string host)
     : context_(context),
       door_(std::make_shared<AdminDoor>(commands)),
-      rule_(std::make_shared<Rule>(std::move(host))) {}
+      rule_(std::make_shared<Rule>(commands, std::move(host))) {}
 
 AdminListeners::~AdminListeners() {
     while (!open_.empty()) {

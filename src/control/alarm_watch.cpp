@@ -1,10 +1,9 @@
 #include "alarm_watch.hpp"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <optional>
 #include <utility>
 
 #include "s3gate/state/figures.hpp"
@@ -54,7 +53,7 @@ std::string_view word_of(AlarmKind kind) {
     return kWords[static_cast<std::size_t>(kind)];
 }
 
-std::string text_of(const AlarmShare& share) {
+std::string numbers_of(const AlarmShare& share) {
     return std::to_string(share.bad) + " of " + std::to_string(share.all);
 }
 
@@ -65,7 +64,7 @@ std::string time_of(std::uint64_t seconds) {
 
 // What the server or the group does.
 std::string deed_of(const Alarm& alarm) {
-    const std::string numbers = text_of(alarm.window);
+    const std::string numbers = numbers_of(alarm.window);
     const std::string window = " in " + std::to_string(policy::GroupAlarms::kWindow) + " s";
     switch (alarm.kind) {
         case AlarmKind::errors:
@@ -83,11 +82,29 @@ std::string deed_of(const Alarm& alarm) {
 
 std::string end_of(const policy::AlarmEvent& event) {
     constexpr std::array<std::string_view, policy::kAlarmKinds> kWhat{
-        "5xx answers are over", "failed attempts are over", "slow answers are over",
-        "refusals for load are over"};
-    return std::string(kWhat[static_cast<std::size_t>(event.alarm.kind)]) + " after " +
-           time_of(event.lasted) + ": " + text_of(event.alarm.since) +
+        "5xx answers", "failed attempts", "slow answers", "refusals for load"};
+    const std::string what(kWhat[static_cast<std::size_t>(event.alarm.kind)]);
+    return (event.is_gone ? "not watched for " + what + " any more" : what + " are over") +
+           " after " + time_of(event.lasted) + ": " + numbers_of(event.alarm.since) +
            (event.alarm.kind == AlarmKind::broken ? " attempts" : " answers");
+}
+
+// A server can have an alarm of each kind.
+std::string subject_of(const std::string& who, AlarmKind kind) {
+    return who + " (" + std::string(word_of(kind)) + ")";
+}
+
+spdlog::level::level_enum level_of(AlarmKind kind) {
+    return kind == AlarmKind::load ? spdlog::level::info : spdlog::level::warn;
+}
+
+std::optional<AlarmKind> kind_of(std::string_view word) {
+    for (std::size_t i = 0; i < policy::kAlarmKinds; ++i) {
+        if (word_of(static_cast<AlarmKind>(i)) == word) {
+            return static_cast<AlarmKind>(i);
+        }
+    }
+    return std::nullopt;
 }
 
 }  // namespace
@@ -106,77 +123,121 @@ void AlarmWatch::look(const state::Snapshot& snapshot, const state::Board& board
             watched = std::move(known.mapped());
         }
         watched.name = group.name;
-        watched.config = snapshot.config;
         watched.place = present.size();
-        watched.servers.clear();
+        std::map<std::uint64_t, Server> servers;
         std::vector<policy::GroupAlarms::Server> counted;
         for (const state::GroupServer& server : group.servers) {
             const std::uint64_t id = id_of(server.figures);
-            watched.servers.emplace(id, server.config);
+            servers.emplace(
+                id, Server{server.config->text, state::label_of(group.name, *server.config, {})});
             counted.push_back({id, sums_of(state::server_totals(board, server.figures.index))});
         }
+        watched.servers.insert(servers.begin(), servers.end());  // those that are gone have a line
         for (const policy::AlarmEvent& event : watched.alarms.tick(counted, second)) {
-            tell(watched, event, second);
+            tell(watched, event, now);
+        }
+        watched.servers = std::move(servers);
+    }
+    for (const auto& [cell, group] : groups_) {
+        for (const policy::AlarmEvent& event : group.alarms.end(second)) {
+            tell(group, event, now);
         }
     }
     groups_ = std::move(present);
-    tell_left_out(second);
+}
+
+std::string AlarmWatch::who(const Group& group, const Alarm& alarm) {
+    return alarm.is_of_group ? "Group " + group.name : group.servers.at(alarm.server).label;
 }
 
 std::string AlarmWatch::text_of(const Group& group, const Alarm& alarm) const {
     if (alarm.is_of_group) {
         std::string names;
         for (const auto& [id, share] : group.alarms.worst(alarm.kind, kMostNames)) {
-            names += (names.empty() ? ": " : ", ") + group.servers.at(id)->text + " " +
-                     control::text_of(share);
+            names +=
+                (names.empty() ? ": " : ", ") + group.servers.at(id).text + " " + numbers_of(share);
         }
-        return "Group " + group.name + " " + deed_of(alarm) + names;
+        return who(group, alarm) + " " + deed_of(alarm) + names;
     }
     std::string others;
     if (alarm.others.all > 0) {
-        others = " (others " + control::text_of(alarm.others) +
+        others = " (others " + numbers_of(alarm.others) +
                  (alarm.kind == AlarmKind::slow
                       ? ", half of theirs within " + std::to_string(alarm.median_ms) + " ms)"
                       : ")");
     }
-    return state::label_of(group.name, *group.servers.at(alarm.server), {}) + " " + deed_of(alarm) +
-           others;
+    return who(group, alarm) + " " + deed_of(alarm) + others;
 }
 
-void AlarmWatch::tell(const Group& group, const policy::AlarmEvent& event, std::uint64_t second) {
-    Lines& lines = lines_[static_cast<std::size_t>(event.alarm.kind)];
-    if (second - lines.since >= kMinute && lines.left_out == 0) {
-        lines = {second, 0, 0};
-    }
-    if (lines.written >= kMostLines) {
-        ++lines.left_out;
-        return;
-    }
-    ++lines.written;
-    if (event.is_over) {
-        const std::string who =
-            event.alarm.is_of_group
-                ? "Group " + group.name
-                : state::label_of(group.name, *group.servers.at(event.alarm.server), {});
-        spdlog::info("{}: {}", who, end_of(event));
-    } else if (event.alarm.kind == AlarmKind::load) {
-        spdlog::info("{}", text_of(group, event.alarm));
-    } else {
-        spdlog::warn("{}", text_of(group, event.alarm));
-    }
+void AlarmWatch::tell(const Group& group, const policy::AlarmEvent& event, base::TimePoint now) {
+    const Alarm& alarm = event.alarm;
+    lines_.note(
+        {.topic = Topic::alarms,
+         .subject = subject_of(who(group, alarm), alarm.kind),
+         .is_end = event.is_over,
+         .level = event.is_over ? spdlog::level::info : level_of(alarm.kind),
+         .text = event.is_over ? who(group, alarm) + ": " + end_of(event) : text_of(group, alarm)},
+        now);
 }
 
-void AlarmWatch::tell_left_out(std::uint64_t second) {
-    for (std::size_t i = 0; i < lines_.size(); ++i) {
-        Lines& lines = lines_[i];
-        if (lines.left_out > 0 && second - lines.since >= kMinute) {
-            spdlog::warn(
-                "{} more alarms of the kind \"{}\" began or ended; s3gate ctl status "
-                "shows those that last",
-                lines.left_out, word_of(static_cast<AlarmKind>(i)));
-            lines = {second, 1, 0};
+std::vector<HandOver::Alarm> AlarmWatch::hand_over() const {
+    std::vector<HandOver::Alarm> out;
+    for (const auto& [cell, group] : groups_) {
+        for (const Alarm& alarm : group.alarms.told()) {
+            out.push_back({.group = group.name,
+                           .server = alarm.is_of_group ? "" : group.servers.at(alarm.server).text,
+                           .kind = std::string(word_of(alarm.kind)),
+                           .began = alarm.began,
+                           .since = alarm.since,
+                           .text = text_of(group, alarm)});
         }
     }
+    return out;
+}
+
+void AlarmWatch::resume(const std::vector<HandOver::Alarm>& alarms, const state::Snapshot& snapshot,
+                        base::TimePoint now) {
+    if (!snapshot.config->log.alarms) {
+        return;
+    }
+    for (const HandOver::Alarm& before : alarms) {
+        for (const state::Group& group : state::groups_of(snapshot)) {
+            if (group.name == before.group) {
+                resume(before, group, now);
+                break;
+            }
+        }
+    }
+}
+
+void AlarmWatch::resume(const HandOver::Alarm& before, const state::Group& group,
+                        base::TimePoint now) {
+    const auto kind = kind_of(before.kind);
+    const auto server = std::ranges::find_if(
+        group.servers, [&](const auto& item) { return item.config->text == before.server; });
+    const bool is_of_group = before.server.empty();
+    if (!kind || (!is_of_group && server == group.servers.end())) {
+        return;
+    }
+    const std::uint64_t second = seconds_of(now);
+    Group& watched = groups_[group.id()];
+    watched.name = group.name;
+    Alarm alarm{.kind = *kind,
+                .is_of_group = is_of_group,
+                .began = std::min(before.began, second),
+                .since = before.since};
+    if (!is_of_group) {
+        alarm.server = id_of(server->figures);
+        watched.servers.emplace(
+            alarm.server, Server{before.server, state::label_of(group.name, *server->config, {})});
+    }
+    watched.alarms.resume(alarm, second);
+    lines_.note({.topic = Topic::alarms,
+                 .subject = subject_of(who(watched, alarm), *kind),
+                 .level = level_of(*kind),
+                 .text = before.text + ", as the process before told " +
+                         time_of(second - alarm.began) + " ago"},
+                now);
 }
 
 std::vector<AlarmStatus> AlarmWatch::alarms(base::TimePoint now) const {
@@ -188,13 +249,13 @@ std::vector<AlarmStatus> AlarmWatch::alarms(base::TimePoint now) const {
     std::vector<AlarmStatus> out;
     for (const Group* const group : groups) {
         for (const Alarm& alarm : group->alarms.alarms()) {
-            out.push_back({.group = group->name,
-                           .server = alarm.is_of_group ? std::string()
-                                                       : group->servers.at(alarm.server)->text,
-                           .kind = word_of(alarm.kind),
-                           .text = text_of(*group, alarm),
-                           .since = seconds_of(now) - alarm.began,
-                           .alarm = alarm});
+            out.push_back(
+                {.group = group->name,
+                 .server = alarm.is_of_group ? std::string() : group->servers.at(alarm.server).text,
+                 .kind = word_of(alarm.kind),
+                 .text = text_of(*group, alarm),
+                 .since = seconds_of(now) - alarm.began,
+                 .alarm = alarm});
         }
     }
     return out;

@@ -2,7 +2,6 @@
 // alarm begins and when it is over. Control thread only; not on the request path.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <map>
@@ -11,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include "hand_over.hpp"
+#include "repeated_lines.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/policy/server_alarm.hpp"
 #include "s3gate/state/board.hpp"
@@ -30,34 +31,39 @@ struct AlarmStatus {
 
 class AlarmWatch {
   public:
-    // Lines in the log for one kind of alarm in a minute; further ones are counted.
-    static constexpr std::size_t kMostLines = 6;
+    // `lines` must outlive this object.
+    explicit AlarmWatch(RepeatedLines& lines) : lines_(lines) {}
 
-    // Forgets everything where the configuration switches alarms off.
+    // Ends all alarms where the configuration switches them off.
     void look(const state::Snapshot& snapshot, const state::Board& board, base::TimePoint now);
     // In the order of the configuration.
     std::vector<AlarmStatus> alarms(base::TimePoint now) const;
+    // Those that were told, for a successor.
+    std::vector<HandOver::Alarm> hand_over() const;
+    // Goes on with those of the process before, and names each in the log. For the start, after the
+    // board knows the servers of `snapshot`. Unknown ones are left out.
+    void resume(const std::vector<HandOver::Alarm>& alarms, const state::Snapshot& snapshot,
+                base::TimePoint now);
 
   private:
+    struct Server {
+        std::string text;   // as configured
+        std::string label;  // state::label_of
+    };
     struct Group {
         std::string name;
-        std::map<std::uint64_t, const config::Server*> servers;  // by id
-        std::shared_ptr<const config::Config> config;            // has them
+        std::map<std::uint64_t, Server> servers;  // by id
         policy::GroupAlarms alarms;
         std::size_t place = 0;  // in the configuration
     };
-    struct Lines {
-        std::uint64_t since = 0;
-        std::size_t written = 0;
-        std::size_t left_out = 0;
-    };
 
+    void resume(const HandOver::Alarm& before, const state::Group& group, base::TimePoint now);
+    static std::string who(const Group& group, const policy::Alarm& alarm);
     std::string text_of(const Group& group, const policy::Alarm& alarm) const;
-    void tell(const Group& group, const policy::AlarmEvent& event, std::uint64_t second);
-    void tell_left_out(std::uint64_t second);
+    void tell(const Group& group, const policy::AlarmEvent& event, base::TimePoint now);
 
+    RepeatedLines& lines_;
     std::map<state::CellId, Group> groups_;
-    std::array<Lines, policy::kAlarmKinds> lines_;
 };
 
 }  // namespace s3gate::control

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "repeated_lines.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
 #include "s3gate/proxy/client_survey.hpp"
@@ -87,6 +88,9 @@ class Commands {
 
     // Takes a server out of service or gives it back. Must not block.
     virtual boost::asio::awaitable<CommandOutcome> order(ServerOrder order) = 0;
+
+    // The lines that its callers can cause again and again.
+    virtual RepeatedLines& lines() = 0;
 
     // These change nothing and return at once.
     virtual boost::json::object status() = 0;

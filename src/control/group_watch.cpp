@@ -1,6 +1,6 @@
 #include "group_watch.hpp"
 
-#include <spdlog/spdlog.h>
+#include <spdlog/fmt/fmt.h>
 
 #include <algorithm>
 #include <chrono>
@@ -65,8 +65,12 @@ std::optional<GroupWatch::Outage> GroupWatch::look(const state::Group& group,
                                                    base::TimePoint now) {
     if (!has_usable(group, board)) {
         if (!outage) {
-            spdlog::error("No server of {} is usable: {}", group.name,
-                          consequence_for(group, board));
+            lines_.note({.topic = Topic::groups,
+                         .subject = group.name,
+                         .level = spdlog::level::err,
+                         .text = fmt::format("No server of {} is usable: {}", group.name,
+                                             consequence_for(group, board))},
+                        now);
             return Outage{now};
         }
         return Outage{outage->since};
@@ -82,7 +86,13 @@ std::optional<GroupWatch::Outage> GroupWatch::look(const state::Group& group,
     }
     const auto lasted =
         std::chrono::duration_cast<std::chrono::seconds>(outage->well_since - outage->since);
-    spdlog::info("A server of {} is usable again, after {} s", group.name, lasted.count());
+    lines_.note({.topic = Topic::groups,
+                 .subject = group.name,
+                 .is_end = true,
+                 .level = spdlog::level::info,
+                 .text = fmt::format("A server of {} is usable again, after {} s", group.name,
+                                     lasted.count())},
+                now);
     return std::nullopt;
 }
 

@@ -7,6 +7,7 @@
 #include <map>
 #include <optional>
 
+#include "repeated_lines.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/snapshot.hpp"
@@ -28,6 +29,9 @@ class GroupWatch {
     // message.
     static constexpr base::Duration kSettled{3000};
 
+    // `lines` must outlive this object.
+    explicit GroupWatch(RepeatedLines& lines) : lines_(lines) {}
+
     // Compares the board with the last call and logs the changes. Called about once a second, and
     // at once when a server went down.
     void look(const state::Snapshot& snapshot, const state::Board& board, base::TimePoint now);
@@ -39,9 +43,10 @@ class GroupWatch {
         base::TimePoint well_since{};  // zero while no server is usable
     };
     // The outage of a group after this look; `outage` is the one before it.
-    static std::optional<Outage> look(const state::Group& group, const state::Board& board,
-                                      std::optional<Outage> outage, base::TimePoint now);
+    std::optional<Outage> look(const state::Group& group, const state::Board& board,
+                               std::optional<Outage> outage, base::TimePoint now);
 
+    RepeatedLines& lines_;
     std::map<state::CellId, Outage> outages_;  // by the group's cell
 };
 

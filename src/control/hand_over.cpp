@@ -98,6 +98,30 @@ HandOver::LogLevel log_level_of(const json::value& object) {
     return out;
 }
 
+json::object object_of(const HandOver::Alarm& alarm) {
+    json::object out;
+    out["group"] = json_text(alarm.group);
+    out["server"] = json_text(alarm.server);
+    out["kind"] = json_text(alarm.kind);
+    out["began_s"] = alarm.began;
+    out["bad"] = alarm.since.bad;
+    out["all"] = alarm.since.all;
+    out["text"] = json_text(alarm.text);
+    return out;
+}
+
+HandOver::Alarm alarm_of(const json::value& object) {
+    HandOver::Alarm out;
+    out.group = text_at(object, "group");
+    out.server = text_at(object, "server");
+    out.kind = text_at(object, "kind");
+    out.began = object.at("began_s").to_number<std::uint64_t>();
+    out.since = {object.at("bad").to_number<std::uint64_t>(),
+                 object.at("all").to_number<std::uint64_t>()};
+    out.text = text_at(object, "text");
+    return out;
+}
+
 json::object object_of(const HandOver::Sessions& sessions) {
     json::object out;
     out["group"] = json_text(sessions.group);
@@ -147,6 +171,8 @@ bool take(const json::object& line, HandOver& state) {
         state.is_on_standby = standby->as_bool();
     } else if (const json::value* const level = line.if_contains("log_level")) {
         state.log_level = log_level_of(*level);
+    } else if (const json::value* const alarm = line.if_contains("alarm")) {
+        state.alarms.push_back(alarm_of(*alarm));
     } else if (const json::value* const closing = line.if_contains("closing")) {
         state.closing.push_back(socket_of(*closing));
     } else if (const json::value* const pid = line.if_contains("pid")) {
@@ -212,6 +238,9 @@ std::string text_of(const HandOver& state) {
     }
     for (const json::value& override : state.overrides) {
         append_line(text, "override", override);
+    }
+    for (const HandOver::Alarm& alarm : state.alarms) {
+        append_line(text, "alarm", object_of(alarm));
     }
     for (const HandOver::Sessions& sessions : state.sessions) {
         append_line(text, "sessions", object_of(sessions));

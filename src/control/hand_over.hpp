@@ -17,6 +17,7 @@
 #include "inherited_sockets.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/base/descriptor.hpp"
+#include "s3gate/policy/server_alarm.hpp"
 #include "s3gate/state/snapshot.hpp"
 
 namespace s3gate::control {
@@ -57,6 +58,17 @@ struct HandOver {
         std::vector<std::pair<std::size_t, std::uint64_t>> words;
     };
 
+    // An alarm that lasts and was told.
+    struct Alarm {
+        std::string group;
+        std::string server;       // as configured; empty: the group as a whole
+        std::string kind;         // as the status has it
+        std::uint64_t began = 0;  // second of the monotonic clock
+        policy::AlarmShare since = {};
+        std::string text;  // as the log has it
+        bool operator==(const Alarm&) const = default;
+    };
+
     std::string version;
     pid_t pid = 0;
     // The settings of the unit in which the service was started, as Lineage::unit has them.
@@ -70,6 +82,7 @@ struct HandOver {
     state::Resolution names;
     bool is_on_standby = false;
     std::optional<LogLevel> log_level;
+    std::vector<Alarm> alarms;
     // Listening sockets without use, here or in an earlier process, which close soon.
     std::vector<BoundSocket> closing;
 };

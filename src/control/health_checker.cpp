@@ -155,8 +155,12 @@ void rethrow_unless_cancelled(const std::exception_ptr& error) {
 }  // namespace
 
 struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
-    Impl(asio::io_context& context_, state::Board& board_, OnDown on_down_)
-        : context(context_), board(board_), on_down(std::move(on_down_)), round_timer(context_) {}
+    Impl(asio::io_context& context_, state::Board& board_, RepeatedLines& lines_, OnDown on_down_)
+        : context(context_),
+          board(board_),
+          lines(lines_),
+          on_down(std::move(on_down_)),
+          round_timer(context_) {}
 
     void use(const state::Snapshot& snapshot);
     void use_group(const state::Group& group, std::size_t group_index,
@@ -170,10 +174,13 @@ struct HealthChecker::Impl : std::enable_shared_from_this<HealthChecker::Impl> {
     void let_in(const Check& check);
     void bring_up(const Check& check);
     void count_cleared_mark(const Check& check);
+    // A line about the server.
+    void tell(Topic topic, const Check& check, bool is_end, std::string_view what);
     void end_first_round();
 
     asio::io_context& context;
     state::Board& board;
+    RepeatedLines& lines;
     OnDown on_down;
     std::map<state::CellId, std::shared_ptr<Check>> checks;  // by cell
     std::map<std::string, std::shared_ptr<Places>> places;   // by name of the group
@@ -306,12 +313,13 @@ void HealthChecker::Impl::record(Check& check, const ProbeResult& result) {
         check.passed_while_marked = 0;
         count_cleared_mark(check);
         board.clear_passive(check.id.index);
-        spdlog::info("{} is no longer passively marked: {} passed check{}", check.label,
-                     check.group->rise, check.group->rise == 1 ? "" : "s");
+        tell(Topic::marks, check, true,
+             fmt::format("is no longer passively marked: {} passed check{}", check.group->rise,
+                         check.group->rise == 1 ? "" : "s"));
     }
     if (has_passed && !check.state.is_checked() && !board.is_up(check.id.index)) {
         let_in(check);  // it joined a group in service
-        spdlog::info("{} is up: its first check passed", check.label);
+        tell(Topic::health, check, true, "is up: its first check passed");
     }
     switch (check.state.on_check(has_passed)) {
         case policy::HealthFlip::went_down:
@@ -337,8 +345,9 @@ void HealthChecker::Impl::take_down(const Check& check, const ProbeResult& resul
     const auto reason = result.end == ProbeEnd::unreachable ? state::DownReason::unreachable
                                                             : state::DownReason::failed;
     state::bump(board.check_figures(check.server).downs[static_cast<std::size_t>(reason)]);
-    spdlog::warn("{} is down after {} failed check{}: {}", check.label, check.state.failures(),
-                 check.state.failures() == 1 ? "" : "s", result.reason);
+    tell(Topic::health, check, false,
+         fmt::format("is down after {} failed check{}: {}", check.state.failures(),
+                     check.state.failures() == 1 ? "" : "s", result.reason));
     if (on_down) {
         on_down(check.id, result.end == ProbeEnd::unreachable);
     }
@@ -359,8 +368,19 @@ void HealthChecker::Impl::bring_up(const Check& check) {
     let_in(check);
     state::bump(board.control().went_up);
     state::bump(board.check_figures(check.server).ups[0]);
-    spdlog::info("{} is up after {} passed check{}", check.label, check.state.successes(),
-                 check.state.successes() == 1 ? "" : "s");
+    tell(Topic::health, check, true,
+         fmt::format("is up after {} passed check{}", check.state.successes(),
+                     check.state.successes() == 1 ? "" : "s"));
+}
+
+void HealthChecker::Impl::tell(Topic topic, const Check& check, bool is_end,
+                               std::string_view what) {
+    lines.note({.topic = topic,
+                .subject = check.label,
+                .is_end = is_end,
+                .level = is_end ? spdlog::level::info : spdlog::level::warn,
+                .text = fmt::format("{} {}", check.label, what)},
+               base::Clock::now());
 }
 
 void HealthChecker::Impl::end_first_round() {
@@ -372,8 +392,9 @@ void HealthChecker::Impl::end_first_round() {
     std::exchange(round_done, nullptr)();
 }
 
-HealthChecker::HealthChecker(asio::io_context& context, state::Board& board, OnDown on_down)
-    : impl_(std::make_shared<Impl>(context, board, std::move(on_down))) {}
+HealthChecker::HealthChecker(asio::io_context& context, state::Board& board, RepeatedLines& lines,
+                             OnDown on_down)
+    : impl_(std::make_shared<Impl>(context, board, lines, std::move(on_down))) {}
 
 HealthChecker::~HealthChecker() {
     stop();

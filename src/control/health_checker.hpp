@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "repeated_lines.hpp"
 #include "s3gate/state/board.hpp"
 #include "s3gate/state/snapshot.hpp"
 
@@ -20,7 +21,9 @@ class HealthChecker {
     // exchanges move on.
     using OnDown = std::function<void(state::CellId backend, bool hard)>;
 
-    HealthChecker(boost::asio::io_context& context, state::Board& board, OnDown on_down);
+    // The arguments must outlive the checker.
+    HealthChecker(boost::asio::io_context& context, state::Board& board, RepeatedLines& lines,
+                  OnDown on_down);
     ~HealthChecker();
 
     // Checks the peers of this generation from now on. Peers of an earlier generation keep their

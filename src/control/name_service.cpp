@@ -45,9 +45,10 @@ auto NameService::while_alive(Call call) {
 }
 
 NameService::NameService(asio::io_context& context, state::ControlCounters& counters,
-                         OnChange on_change, Lookup lookup)
+                         RepeatedLines& lines, OnChange on_change, Lookup lookup)
     : context_(context),
       counters_(counters),
+      lines_(lines),
       on_change_(std::move(on_change)),
       alarm_timer_(context),
       change_timer_(context),
@@ -359,20 +360,23 @@ void NameService::accept(const std::string& host, Name& name, const LookupResult
     if (!change.is_empty()) {
         addresses_[host] = name.known.addresses();
     }
-    if (was_known && failing_since) {
-        spdlog::info("{}", recovered_message(host, age_of(*failing_since, now)));
-    }
-    for (const User& user : name.wish.users) {
-        if (!was_known && failing_since) {
-            spdlog::info("{}", resolved_message(user.group, user.server, addresses_[host]));
-        } else if (was_known) {
-            for (const std::string& text : change_messages(user.group, user.server, change)) {
-                spdlog::info("{}", text);
-            }
+    if (was_known) {
+        tell_change_of(host, name, change, failing_since, now);
+    } else if (failing_since) {
+        for (const User& user : name.wish.users) {
+            lines_.note({.topic = Topic::names,
+                         .subject = state::label_of(user.group, user.server, {}),
+                         .is_end = true,
+                         .level = spdlog::level::info,
+                         .text = resolved_message(user.group, user.server, addresses_[host])},
+                        now);
         }
     }
     if (name.is_used() && surplus == 0 && name.known.surplus() > 0) {
-        spdlog::warn("{}", surplus_message(host, name.known.surplus()));
+        lines_.note({.topic = Topic::addresses,
+                     .subject = host,
+                     .text = surplus_message(host, name.known.surplus())},
+                    now);
     }
     if (name.is_used() && (!change.is_empty() || is_unused_)) {
         tell_change();
@@ -384,19 +388,51 @@ void NameService::fail(const std::string& host, Name& name, const LookupResult& 
                        base::TimePoint now) {
     state::bump(counters_.lookups_failed);
     state::bump(counters_.lookups[1 + static_cast<std::size_t>(result.kind)]);
-    const auto last_answer = name.known.last_answer();
     name.reason = result.error;
     if (name.known.on_failure(result.kind, now) && name.is_used()) {
-        if (last_answer) {
-            spdlog::warn("{}", kept_message(host, name.reason, name.known.addresses(),
-                                            age_of(*last_answer, now)));
-        } else {
-            for (const User& user : name.wish.users) {
-                spdlog::warn("{}", unresolved_message(user.group, user.server, name.reason));
-            }
-        }
+        tell_failure(host, name, now);
     }
     settle(host);
+}
+
+void NameService::tell_change_of(const std::string& host, const Name& name,
+                                 const policy::AddressChange& change,
+                                 std::optional<base::TimePoint> failing_since,
+                                 base::TimePoint now) {
+    if (failing_since) {
+        lines_.note({.topic = Topic::names,
+                     .subject = host,
+                     .is_end = true,
+                     .level = spdlog::level::info,
+                     .text = recovered_message(host, age_of(*failing_since, now))},
+                    now);
+    }
+    for (const User& user : name.wish.users) {
+        for (const std::string& text : change_messages(user.group, user.server, change)) {
+            lines_.note({.topic = Topic::addresses,
+                         .subject = text,
+                         .level = spdlog::level::info,
+                         .text = text},
+                        now);
+        }
+    }
+}
+
+void NameService::tell_failure(const std::string& host, const Name& name, base::TimePoint now) {
+    if (const auto answered = name.known.last_answer()) {
+        lines_.note({.topic = Topic::names,
+                     .subject = host,
+                     .text = kept_message(host, name.reason, name.known.addresses(),
+                                          age_of(*answered, now))},
+                    now);
+        return;
+    }
+    for (const User& user : name.wish.users) {
+        lines_.note({.topic = Topic::names,
+                     .subject = state::label_of(user.group, user.server, {}),
+                     .text = unresolved_message(user.group, user.server, name.reason)},
+                    now);
+    }
 }
 
 void NameService::time_out(const std::string& host, Name& name, base::TimePoint now) {

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lookup_pool.hpp"
+#include "repeated_lines.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/config/model.hpp"
 #include "s3gate/control/resolver.hpp"
@@ -58,8 +59,9 @@ class NameService {
     // Interval of a name that is not known, unless `resolve.interval` is shorter.
     static constexpr base::Duration kUnknownInterval{10'000};
 
+    // The references must outlive this object.
     NameService(boost::asio::io_context& context, state::ControlCounters& counters,
-                OnChange on_change, Lookup lookup = look_up);
+                RepeatedLines& lines, OnChange on_change, Lookup lookup = look_up);
     ~NameService();
     NameService(const NameService&) = delete;
     NameService& operator=(const NameService&) = delete;
@@ -151,11 +153,18 @@ class NameService {
     void fail(const std::string& host, Name& name, const LookupResult& result, base::TimePoint now);
     void time_out(const std::string& host, Name& name, base::TimePoint now);
     void time_out_all(const std::set<std::string>& hosts);
+    // The lines about an answer after others.
+    void tell_change_of(const std::string& host, const Name& name,
+                        const policy::AddressChange& change,
+                        std::optional<base::TimePoint> failing_since, base::TimePoint now);
+    // The lines about the first failure after an answer, or ever.
+    void tell_failure(const std::string& host, const Name& name, base::TimePoint now);
     void settle(const std::string& host);
     void tell_change();
 
     boost::asio::io_context& context_;
     state::ControlCounters& counters_;
+    RepeatedLines& lines_;
     OnChange on_change_;
     Names names_;
     state::Resolution addresses_;

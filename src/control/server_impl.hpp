@@ -4,11 +4,14 @@
 // Server::Impl::run(). Control thread.
 #pragma once
 
+#include <spdlog/spdlog.h>
+
 #include <boost/asio/awaitable.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <chrono>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -32,12 +35,14 @@
 #include "hand_over.hpp"
 #include "health_checker.hpp"
 #include "log_level.hpp"
+#include "mark_watch.hpp"
 #include "metrics.hpp"
 #include "name_service.hpp"
 #include "operational_log.hpp"
 #include "operators.hpp"
 #include "overrides.hpp"
 #include "reloader.hpp"
+#include "repeated_lines.hpp"
 #include "s3gate/base/clock.hpp"
 #include "s3gate/control/server.hpp"
 #include "s3gate/net/buffer_pool.hpp"
@@ -75,6 +80,7 @@ struct Server::Impl final : Commands {
     CommandOutcome active() override;
     CommandOutcome set_log_level(const LogLevelChange& change) override;
     asio::awaitable<CommandOutcome> order(ServerOrder order) override;
+    RepeatedLines& lines() override { return repeated; }
     boost::json::object status() override;
     boost::json::object overrides() override;
     HealthVerdict health(HealthQuestion question) override;
@@ -179,6 +185,9 @@ struct Server::Impl final : Commands {
     Phase phase = Phase::starting;
 
     std::unique_ptr<OperationalLog> log;
+    RepeatedLines repeated{[](spdlog::level::level_enum level, const std::string& text) {
+        spdlog::log(level, "{}", text);
+    }};
     std::uint64_t descriptors = 0;
     std::size_t worker_count = 1;
 
@@ -213,12 +222,13 @@ struct Server::Impl final : Commands {
 
     std::vector<std::uint64_t> seen_ticks;  // of each worker, at the last control tick
     std::unique_ptr<CounterReport> counter_report;
-    GroupWatch group_watch;
-    AlarmWatch alarm_watch;
+    MarkWatch mark_watch{repeated};
+    GroupWatch group_watch{repeated};
+    AlarmWatch alarm_watch{repeated};
     GrowthWarning dropped_lines;
     GrowthWarning discarded_checks;
     GrowthWarning shared_entries;
-    GrowthWarning freed_generations;
+    GrowthWarning freed_generations{std::chrono::seconds{10}};
 };
 
 }  // namespace s3gate::control

@@ -97,8 +97,11 @@ void Server::Impl::on_tick(base::TimePoint due) {
     if (now - due > kOwnStall) {
         checker->discard_running();
         state::bump(board->control().stalls);
-        spdlog::warn("this process stood still for {} ms; checks in progress are discarded",
-                     std::chrono::duration_cast<base::Duration>(now - due).count());
+        repeated.note({.topic = Topic::stalls,
+                       .text = fmt::format(
+                           "this process stood still for {} ms; checks in progress are discarded",
+                           std::chrono::duration_cast<base::Duration>(now - due).count())},
+                      now);
     }
     feed_watchdog();
     if (phase == Phase::leaving || phase == Phase::draining) {
@@ -110,9 +113,11 @@ void Server::Impl::on_tick(base::TimePoint due) {
     if (freed_generations.growth(deployment->freed_generations(), now) > 0) {
         release_free_memory();
     }
+    mark_watch.look(*deployment->snapshot(), *board, now);
     report_groups(now);
     report_alarms(now);
     report_losses(now);
+    repeated.tick(now);
     report_counters(counter_report->tick(now, *deployment->snapshot()));
 }
 
@@ -137,7 +142,8 @@ void Server::Impl::report_groups(base::TimePoint now) {
 }
 
 void Server::Impl::report_alarms(base::TimePoint now) {
-    if (phase != Phase::stopping) {
+    // Without new clients an end would say nothing about a server; a successor has the alarms.
+    if (phase == Phase::serving || phase == Phase::leaving) {
         alarm_watch.look(*deployment->snapshot(), *board, now);
     }
 }

@@ -75,7 +75,7 @@ void Server::Impl::build_deployment() {
     deployment->inherit(
         InheritedSockets(std::exchange(sockets.passed, {}), heritage, inherited.closing), heritage);
     names = std::make_unique<NameService>(
-        context, board->control(),
+        context, board->control(), repeated,
         [this](const state::Resolution& addresses) { return use_addresses(addresses); });
     names->use(*first_config);
     names->remember(inherited.names);
@@ -149,14 +149,15 @@ void Server::Impl::use_inherited() {
     restore(inherited.sessions, *deployment->snapshot(), *board);
     server_overrides->replace(inherited.overrides);
     server_overrides->follow(*deployment->snapshot());
+    alarm_watch.resume(inherited.alarms, *deployment->snapshot(), base::Clock::now());
     if (!inherited.unit.empty()) {
         lineage.unit = inherited.unit;
     }
 }
 
 void Server::Impl::build_services() {
-    checker =
-        std::make_unique<HealthChecker>(context, *board, [this](state::CellId backend, bool hard) {
+    checker = std::make_unique<HealthChecker>(
+        context, *board, repeated, [this](state::CellId backend, bool hard) {
             report_groups(base::Clock::now());
             if (hard) {
                 for (const proxy::WorkerHandle& worker : shared.workers) {
@@ -173,7 +174,8 @@ void Server::Impl::build_services() {
             context, lineage, *board, *clients, *deployment, *server_overrides, *names,
             [this] { return obstacle_to_upgrade(); },
             [this] { return daemon_status->is_on_standby(); },
-            [this] { return log_level_switch->hand_over(); }, [this] { become_main(); },
+            [this] { return log_level_switch->hand_over(); },
+            [this] { return alarm_watch.hand_over(); }, [this] { become_main(); },
             [this](bool is_on_standby) { is_on_standby ? standby() : active(); },
             [this](const boost::json::array& list) {
                 server_overrides->replace(list);

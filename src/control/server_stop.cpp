@@ -195,6 +195,8 @@ int Server::Impl::end() {
     workers.clear();
     const auto snapshot = deployment->snapshot();
     deployment->end();  // the access log writes the queued lines
+    mark_watch.look(*snapshot, *board, base::Clock::now());
+    repeated.flush(base::Clock::now());
     report_counters(counter_report->rest(base::Clock::now(), *snapshot));
     spdlog::info("{}", counter_report->totals());
     const int code = report_end(cut);

@@ -377,6 +377,7 @@ asio::awaitable<SuccessorPlan> Succession::plan() {
     state.names = parts_.names.addresses();
     state.is_on_standby = was_on_standby_;
     state.log_level = parts_.log_level();
+    state.alarms = parts_.alarms();
     state.closing = parts_.deployment.closing_sockets();
     state.overrides = parts_.overrides.to_json();
     for (const OldProcessReport& old : old_processes_.reports()) {

@@ -46,6 +46,7 @@ class Succession {
         std::function<std::string()> obstacle;
         std::function<bool()> is_on_standby;
         std::function<std::optional<HandOver::LogLevel>()> log_level;
+        std::function<std::vector<HandOver::Alarm>()> alarms;
         // The service manager takes this process for its own.
         std::function<void()> on_main;
         // An operator's last command to the process before.

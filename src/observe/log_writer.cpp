@@ -21,6 +21,7 @@
 
 #include "s3gate/base/clock.hpp"
 #include "s3gate/base/descriptor.hpp"
+#include "s3gate/base/line_limit.hpp"
 #include "s3gate/observe/access_log.hpp"
 
 namespace s3gate::observe {
@@ -151,6 +152,8 @@ struct LogWriter::Impl {
     Output output;
     std::string torn;  // the rest of a line that is partly in the file; written first
     bool is_failing = false;
+    int last_error = 0;
+    base::LineLimit state_lines;
 
     enum class Written { all, failed, interrupted };
 
@@ -163,6 +166,8 @@ struct LogWriter::Impl {
     void open_anew();
     void note_failure(int error);
     void note_success();
+    void tell_state(std::uint64_t changes) const;
+    void await_work(std::unique_lock<std::mutex>& lock);
     void drop(std::uint64_t lines) { dropped.fetch_add(lines, std::memory_order_relaxed); }
     bool must_give_up();
     void signal_thread();
@@ -252,16 +257,46 @@ LogWriter::Impl::Written LogWriter::Impl::write_all(std::string_view text, std::
 void LogWriter::Impl::note_failure(int error) {
     if (!is_failing) {
         is_failing = true;
-        spdlog::error("access log {}: {}: lines are being dropped", target,
-                      std::generic_category().message(error));
+        last_error = error;
+        tell_state(state_lines.note(1, Clock::now(), 0));
     }
 }
 
 void LogWriter::Impl::note_success() {
     if (is_failing) {
         is_failing = false;
-        spdlog::info("access log {}: writable again, {} lines were dropped so far", target,
-                     dropped.load(std::memory_order_relaxed));
+        tell_state(state_lines.note(1, Clock::now(), 1));
+    }
+}
+
+// A disk that is full again and again gets two lines a minute, one of each state.
+void LogWriter::Impl::tell_state(std::uint64_t changes) const {
+    if (changes == 0) {
+        return;
+    }
+    const std::string more =
+        changes > 1 ? " (and " + std::to_string(changes - 1) + " changes before)" : "";
+    if (is_failing) {
+        spdlog::error("access log {}: {}: lines are being dropped{}", target,
+                      std::generic_category().message(last_error), more);
+    } else {
+        spdlog::info("access log {}: writable again, {} lines were dropped so far{}", target,
+                     dropped.load(std::memory_order_relaxed), more);
+    }
+}
+
+// Until there is work, or a line of note_failure() or note_success() is due.
+void LogWriter::Impl::await_work(std::unique_lock<std::mutex>& lock) {
+    const auto has_work = [this] { return stopping || reopen_wanted || !queue.empty(); };
+    while (!has_work()) {
+        if (const auto due = state_lines.due_at()) {
+            work.wait_until(lock, *due, has_work);
+            lock.unlock();  // the line may come back here: the operational log has a writer, too
+            tell_state(state_lines.note(0, Clock::now()));
+            lock.lock();
+        } else {
+            work.wait(lock, has_work);
+        }
     }
 }
 
@@ -368,7 +403,7 @@ void LogWriter::Impl::run() {
         bool reopen_now = false;
         {
             std::unique_lock lock(mutex);
-            work.wait(lock, [this] { return stopping || reopen_wanted || !queue.empty(); });
+            await_work(lock);
             reopen_now = reopen_wanted;
             if (!reopen_now) {
                 if (queue.empty()) {
@@ -387,6 +422,7 @@ void LogWriter::Impl::run() {
         } else {
             write_block(block);
         }
+        tell_state(state_lines.note(0, Clock::now()));
         const std::lock_guard lock(mutex);
         queued_bytes -= block.text.size();
         if (spare.size() < kSpareBlocks) {
@@ -397,6 +433,7 @@ void LogWriter::Impl::run() {
     if (!flush_torn()) {
         drop(1);
     }
+    tell_state(state_lines.tell(Clock::now()));
     const std::lock_guard lock(mutex);
     finished = true;
     done.notify_all();

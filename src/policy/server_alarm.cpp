@@ -86,8 +86,9 @@ bool is_out_of_line(const AlarmShare& own, const AlarmShare& others) {
     if (own.bad < kLeastBad || own.bad * kLeastOnePart < own.all) {
         return false;
     }
-    return others.all < kLeastOthers ? is_large_alone(own)
-                                     : own.bad * others.all > kTimesOthers * others.bad * own.all;
+    const bool is_worse =
+        others.all == 0 || own.bad * others.all > kTimesOthers * others.bad * own.all;
+    return is_worse && (others.all >= kLeastOthers || is_large_alone(own));
 }
 
 std::uint64_t slow_from(const AttemptSums& others) {
@@ -103,8 +104,8 @@ std::uint64_t slow_from(const AttemptSums& others) {
 }
 
 // A server that is new was not counted before it existed.
-void GroupAlarms::move_window(std::span<const Server> servers) {
-    std::map<std::uint64_t, Track> present;
+GroupAlarms::Tracks GroupAlarms::move_window(std::span<const Server> servers) {
+    Tracks present;
     place_ = (place_ + 1) % (kWindow + 1);
     for (const Server& server : servers) {
         auto known = tracks_.extract(server.id);
@@ -117,7 +118,34 @@ void GroupAlarms::move_window(std::span<const Server> servers) {
         track.window = difference(server.counted, track.counted[(place_ + 1) % (kWindow + 1)]);
         track.counted[place_] = server.counted;
     }
-    tracks_ = std::move(present);
+    return std::exchange(tracks_, std::move(present));
+}
+
+void GroupAlarms::end(const States& states, std::uint64_t now, std::vector<AlarmEvent>& events) {
+    for (const State& state : states) {
+        if (state.is_on && state.is_told) {
+            events.push_back({state.alarm, true, now - state.alarm.began, true});
+        }
+    }
+}
+
+std::vector<AlarmEvent> GroupAlarms::end(std::uint64_t now) const {
+    std::vector<AlarmEvent> events;
+    end(of_group_, now, events);
+    for (const auto& [id, track] : tracks_) {
+        end(track.states, now, events);
+    }
+    return events;
+}
+
+void GroupAlarms::resume(const Alarm& alarm, std::uint64_t now) {
+    States& states = alarm.is_of_group ? of_group_ : tracks_[alarm.server].states;
+    State& state = states[static_cast<std::size_t>(alarm.kind)];
+    state.is_on = true;
+    state.is_told = true;
+    state.was_told = true;
+    state.told_at = now;
+    state.alarm = alarm;
 }
 
 void GroupAlarms::step(State& state, bool is_bad, bool is_calm, const AlarmShare& second,
@@ -199,12 +227,14 @@ void GroupAlarms::judge_group(AlarmKind kind, std::uint64_t now, std::vector<Ala
 }
 
 std::vector<AlarmEvent> GroupAlarms::tick(std::span<const Server> servers, std::uint64_t now) {
-    move_window(servers);
+    std::vector<AlarmEvent> events;
+    for (const auto& [id, track] : move_window(servers)) {
+        end(track.states, now, events);
+    }
     AttemptSums all;
     for (const auto& [id, track] : tracks_) {
         all += track.window;
     }
-    std::vector<AlarmEvent> events;
     for (std::size_t i = 0; i < kAlarmKinds; ++i) {
         const auto kind = static_cast<AlarmKind>(i);
         for (auto& [id, track] : tracks_) {
@@ -230,19 +260,31 @@ std::vector<std::pair<std::uint64_t, AlarmShare>> GroupAlarms::worst(AlarmKind k
     return out;
 }
 
+template <class Take>
+void GroupAlarms::for_each_state(const Take& take) const {
+    std::ranges::for_each(of_group_, take);
+    for (const auto& [id, track] : tracks_) {
+        std::ranges::for_each(track.states, take);
+    }
+}
+
 std::vector<Alarm> GroupAlarms::alarms() const {
     std::vector<Alarm> out;
-    const auto take = [&out](const std::array<State, kAlarmKinds>& states) {
-        for (const State& state : states) {
-            if (state.is_on) {
-                out.push_back(state.alarm);
-            }
+    for_each_state([&out](const State& state) {
+        if (state.is_on) {
+            out.push_back(state.alarm);
         }
-    };
-    take(of_group_);
-    for (const auto& [id, track] : tracks_) {
-        take(track.states);
-    }
+    });
+    return out;
+}
+
+std::vector<Alarm> GroupAlarms::told() const {
+    std::vector<Alarm> out;
+    for_each_state([&out](const State& state) {
+        if (state.is_on && state.is_told) {
+            out.push_back(state.alarm);
+        }
+    });
     return out;
 }
 

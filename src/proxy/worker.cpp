@@ -576,13 +576,6 @@ void Worker::note_mark(const state::Group& group, const state::Peer& peer, bool 
     state::bump(marked ? counters.passive_marks_set : counters.passive_marks_cleared);
     const std::uint32_t server = group.servers[peer.server].figures.index;
     state::bump(shared.board->server_figures(index, server).marks[marked ? 0 : 1]);
-    if (marked) {
-        const unsigned fails = group.servers[peer.server].passive.max_fails;
-        spdlog::warn("{} is passively marked after {} failure{}", state::label_of(group, peer),
-                     fails, fails == 1 ? "" : "s");
-    } else {
-        spdlog::info("{} is no longer passively marked", state::label_of(group, peer));
-    }
 }
 
 void Worker::log(const observe::RequestRecord& record) {

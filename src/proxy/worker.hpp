@@ -118,7 +118,7 @@ class Worker {
     // has waited longest, on any worker, gets it.
     void vacate(const state::Group& group, const state::GroupServer& server);
 
-    // Writes one operational log line about a passive mark that was set or cleared.
+    // Counts a passive mark that was set or cleared. The control thread logs it.
     void note_mark(const state::Group& group, const state::Peer& peer, bool marked);
     // False if no line is wanted.
     bool is_logging() const { return access_lines_.is_wanted(); }

@@ -476,8 +476,8 @@ def test_a_node_is_killed(doomed):
         await close_all(kept + again)
 
     run(talk())
-    log = gate.stderr.read_text()
-    assert re.search(rf": {nodes[0].address} is passively marked after 3 failures", log)
+    marked = rf": {nodes[0].address} is passively marked after 3 failures"
+    wait_until(lambda: re.search(marked, gate.stderr.read_text()), PATIENCE, "the mark in the log")
     report("websocket-node-killed", figures)
 
 

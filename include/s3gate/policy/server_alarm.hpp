@@ -48,10 +48,10 @@ struct AlarmShare {
 // At least so many bad ones in the window, and at least that share of it.
 inline constexpr std::uint64_t kLeastBad = 5;
 inline constexpr std::uint64_t kLeastOnePart = 20;  // a 20th: 5 %
-// Others count with so many attempts in the window, and then the share is so many times theirs.
-inline constexpr std::uint64_t kLeastOthers = 20;
+// More than so many times the share of the others.
 inline constexpr std::uint64_t kTimesOthers = 4;
-// Without others, and for a group: a fifth, 20 %.
+// Where the others have fewer attempts in the window, and for a group: a fifth, 20 %.
+inline constexpr std::uint64_t kLeastOthers = 20;
 inline constexpr std::uint64_t kAlonePart = 5;
 // A slow answer takes at least so long, and ten times the others' median.
 inline constexpr std::uint64_t kSlowMilliseconds = 500;
@@ -79,6 +79,7 @@ struct AlarmEvent {
     Alarm alarm;
     bool is_over = false;
     std::uint64_t lasted = 0;  // seconds, when it is over
+    bool is_gone = false;      // it is over because nobody watches the server any more
 };
 
 class GroupAlarms {
@@ -92,10 +93,17 @@ class GroupAlarms {
         AttemptSums counted;  // since the server exists
     };
 
-    // The servers that the group has now, at that second. A server that is gone has no alarm any
-    // more.
+    // The servers that the group has now, at that second. The alarms of a server that is gone are
+    // over.
     std::vector<AlarmEvent> tick(std::span<const Server> servers, std::uint64_t now);
+    // The end of all alarms: the group is not watched any more.
+    std::vector<AlarmEvent> end(std::uint64_t now) const;
+    // Goes on with an alarm of another process that has been told. `alarm` has a server that the
+    // next tick() has.
+    void resume(const Alarm& alarm, std::uint64_t now);
+    // Those that last, and of them those that were told.
     std::vector<Alarm> alarms() const;
+    std::vector<Alarm> told() const;
     // The servers with the most bad ones in the window, at most that many; not of slow ones.
     std::vector<std::pair<std::uint64_t, AlarmShare>> worst(AlarmKind kind, std::size_t most) const;
 
@@ -108,22 +116,29 @@ class GroupAlarms {
         bool was_told = false;  // ever
         Alarm alarm;
     };
+    using States = std::array<State, kAlarmKinds>;
     struct Track {
         std::array<AttemptSums, kWindow + 1> counted;  // ring
         AttemptSums window;
         AttemptSums last_second;
-        std::array<State, kAlarmKinds> states;
+        States states;
     };
+    using Tracks = std::map<std::uint64_t, Track>;
 
-    void move_window(std::span<const Server> servers);
+    // The servers that are gone.
+    Tracks move_window(std::span<const Server> servers);
+    static void end(const States& states, std::uint64_t now, std::vector<AlarmEvent>& events);
     void judge_server(AlarmKind kind, std::uint64_t id, Track& track, const AttemptSums& all,
                       std::uint64_t now, std::vector<AlarmEvent>& events);
     void judge_group(AlarmKind kind, std::uint64_t now, std::vector<AlarmEvent>& events);
     static void step(State& state, bool is_bad, bool is_calm, const AlarmShare& second,
                      const Alarm& found, std::uint64_t now, std::vector<AlarmEvent>& events);
 
-    std::map<std::uint64_t, Track> tracks_;
-    std::array<State, kAlarmKinds> of_group_;
+    template <class Take>
+    void for_each_state(const Take& take) const;
+
+    Tracks tracks_;
+    States of_group_;
     std::size_t place_ = 0;
 };
 

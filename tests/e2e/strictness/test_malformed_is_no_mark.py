@@ -60,4 +60,4 @@ def test_mark_on_plain_sites(make_backend, gate, kind):
         for _ in range(12):
             assert client.request().status == 200  # a read goes to the next one
     assert len(bad.requests) == 1
-    assert "is passively marked after 1 failure\n" in daemon.stderr
+    daemon.wait_stderr("is passively marked after 1 failure\n")

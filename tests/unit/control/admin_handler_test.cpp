@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/common.h>
 
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/co_spawn.hpp>
@@ -55,6 +56,7 @@ class NotingCommands final : public Commands {
         orders.push_back(std::move(order));
         co_return note("order");
     }
+    RepeatedLines& lines() override { return repeated; }
     boost::json::object overrides() override {
         note("overrides");
         return {{"overrides", boost::json::array()}};
@@ -84,6 +86,8 @@ class NotingCommands final : public Commands {
     bool is_broken = false;
     bool has_metrics = true;
     boost::asio::steady_timer* hold = nullptr;  // reloads wait for its end
+    std::vector<std::string> written;
+    RepeatedLines repeated{[this](auto, const std::string& text) { written.push_back(text); }};
 
   private:
     CommandOutcome note(const std::string& what) {
@@ -376,6 +380,23 @@ TEST(AdminAnswer, IsForThisHostWhereABrowserCanAsk) {
     EXPECT_EQ(ask(commands, {"POST", "/status", {}, own.source}, browser).status, 405U);
     EXPECT_EQ(ask(commands, foreign, Asker{Rights::only_look, "a user"}).status, 200U)
         << "no browser reaches a unix socket";
+}
+
+TEST(AdminAnswer, RefusalsAndFailuresDoNotFloodTheLog) {
+    NotingCommands commands;
+    commands.is_broken = true;
+    const AdminRequest foreign{"GET", "/status", {}, {.hosts = {"evil.example"}}};
+    const Asker browser{Rights::only_look, "10.0.0.9",
+                        OwnNames{*base::IpAddress::parse("10.0.0.5"), "gw1"}};
+    for (int i = 0; i < 100; ++i) {
+        EXPECT_EQ(ask(commands, {"POST", "/standby", {}}, Rights::look).status, 403U);
+        EXPECT_EQ(ask(commands, {"POST", "/standby", {}}, Rights::command).status, 500U);
+        EXPECT_EQ(ask(commands, foreign, browser).status, 403U);
+    }
+    EXPECT_THAT(commands.written, testing::UnorderedElementsAre(
+                                      HasSubstr("/standby is refused: asked by"),
+                                      HasSubstr("/standby failed: broken"),
+                                      HasSubstr("admin.listen: a request by 10.0.0.9 is refused")));
 }
 
 TEST(AdminAnswer, SurvivesACommandThatThrows) {

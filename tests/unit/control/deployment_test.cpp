@@ -70,7 +70,8 @@ class DeploymentTest : public testing::Test {
     net::PipeBudget pipes{0, 1};
     OperationalLog operational_log{config::Log{}};
     Deployment deployment{Deployment::Parts{context, board, pipes, operational_log, 1024, 1}};
-    HealthChecker checker{context, board, {}};
+    RepeatedLines lines{[](auto, const std::string&) {}};
+    HealthChecker checker{context, board, lines, {}};
     bool is_begun = false;
 };
 

@@ -51,6 +51,7 @@ class GroupWatchTest : public testing::Test {
     std::string look(base::Duration later = seconds{1}) {
         now += later;
         watch.look(*snapshot, board, now);
+        lines.tick(now);
         const std::string said = log.str();
         log.str("");
         return said;
@@ -67,7 +68,10 @@ class GroupWatchTest : public testing::Test {
     state::Board board{1};
     state::SlotDirectory directory{board};
     std::shared_ptr<const state::Snapshot> snapshot;
-    GroupWatch watch;
+    RepeatedLines lines{[](spdlog::level::level_enum level, const std::string& text) {
+        spdlog::log(level, "{}", text);
+    }};
+    GroupWatch watch{lines};
     base::TimePoint now{seconds{1000}};
 
   private:

@@ -20,6 +20,8 @@ HandOver example() {
     state.version = "0.1.0";
     state.is_on_standby = true;
     state.log_level = {"debug", "info", milliseconds{1500}};
+    state.alarms = {{"minio", "n3:9000", "errors", 77, {40, 52}, "minio: n3:9000 answers 5xx"},
+                    {"minio", "", "broken", 78, {5, 5}, "Group minio fails"}};
     state.names["node1.lab"] = {*base::IpAddress::parse("10.0.0.1"),
                                 *base::IpAddress::parse("2001:db8::1")};
     state.closing.push_back({*base::SocketAddress::parse("[::1]:9000"), 4711});
@@ -41,6 +43,7 @@ TEST(HandOver, IsReadAsItWasWritten) {
     EXPECT_EQ(state.version, "0.1.0");
     EXPECT_TRUE(state.is_on_standby);
     EXPECT_EQ(state.log_level, example().log_level);
+    EXPECT_EQ(state.alarms, example().alarms);
     EXPECT_EQ(state.names, example().names);
     EXPECT_EQ(state.closing, example().closing);
     EXPECT_EQ(state.buckets, example().buckets);

@@ -187,7 +187,10 @@ class HealthCheckerTest : public testing::Test {
     state::SlotDirectory directory{board};
     std::vector<std::unique_ptr<ScriptedServer>> servers;
     std::vector<std::pair<std::uint32_t, bool>> downs;  // slot, hard
-    HealthChecker checker{context, board, [this](state::CellId backend, bool hard) {
+    RepeatedLines lines{[](spdlog::level::level_enum level, const std::string& text) {
+        spdlog::log(level, "{}", text);
+    }};
+    HealthChecker checker{context, board, lines, [this](state::CellId backend, bool hard) {
                               downs.emplace_back(backend.index, hard);
                           }};
 

@@ -37,8 +37,16 @@ TEST(OutOfLine, IsMoreThanFourTimesTheOthers) {
 TEST(OutOfLine, IsAFifthWhereTheOthersSayNothing) {
     EXPECT_TRUE(is_out_of_line({5, 25}, {0, 0}));
     EXPECT_FALSE(is_out_of_line({5, 26}, {0, 0}));
-    EXPECT_TRUE(is_out_of_line({5, 25}, {19, 19}));
+    EXPECT_TRUE(is_out_of_line({5, 25}, {0, 19}));
+    EXPECT_TRUE(is_out_of_line({5, 26}, {0, 20})) << "they say that it can be done";
+    EXPECT_FALSE(is_out_of_line({5, 26}, {0, 19}));
     EXPECT_FALSE(is_out_of_line({5, 25}, {20, 20}));
+}
+
+TEST(OutOfLine, FewOthersThatAreAsBadMakeNoServerGuilty) {
+    EXPECT_FALSE(is_out_of_line({5, 5}, {10, 10}));
+    EXPECT_FALSE(is_out_of_line({5, 5}, {2, 4}));
+    EXPECT_TRUE(is_out_of_line({5, 5}, {1, 5}));
 }
 
 TEST(SlowFrom, IsTenTimesTheMedianAndHalfASecond) {
@@ -162,6 +170,15 @@ TEST_F(GroupAlarmsTest, GroupIsNamedWhereAllAreBad) {
     EXPECT_TRUE(rest[0].is_over && rest[0].alarm.is_of_group);
 }
 
+TEST_F(GroupAlarmsTest, GroupIsNamedWhereAllAreBadWithLittleTraffic) {
+    answer(1, 6, 6);
+    answer(2, 6, 6);
+    answer(3, 6, 6);
+    const auto events = second();
+    ASSERT_THAT(events, SizeIs(1)) << "and not three servers";
+    EXPECT_TRUE(events[0].alarm.is_of_group);
+}
+
 TEST_F(GroupAlarmsTest, GroupIsNotBlamedForAServer) {
     answer(1, 100);
     answer(2, 100, 100);
@@ -232,12 +249,40 @@ TEST_F(GroupAlarmsTest, ServerThatLeavesHasNoAlarmAndANewOneBeginsAtZero) {
     answer(2, 52, 40);
     EXPECT_THAT(second(), SizeIs(1));
     counted_.erase(2);
+    const auto ends = second();
+    ASSERT_THAT(ends, SizeIs(1)) << "what was told has an end";
+    EXPECT_TRUE(ends[0].is_over && ends[0].is_gone);
+    EXPECT_EQ(ends[0].alarm.since, (AlarmShare{40, 52}));
     EXPECT_THAT(second(), IsEmpty());
     EXPECT_THAT(group_.alarms(), IsEmpty());
     answer(3, 10, 10);
     const auto events = second();
     ASSERT_THAT(events, SizeIs(1));
     EXPECT_EQ(events[0].alarm.window, (AlarmShare{10, 10}));
+}
+
+TEST_F(GroupAlarmsTest, AlarmOfAnotherProcessGoesOnAndEnds) {
+    group_.resume({.kind = AlarmKind::errors, .server = 2, .began = 0, .since = {40, 52}}, now_);
+    EXPECT_THAT(group_.told(), SizeIs(1));
+    answer(1, 100);
+    for (int i = 0; i < 10; ++i) {
+        answer(2, 10, 10);
+        EXPECT_THAT(second(), IsEmpty()) << "it is known already";
+    }
+    const auto events = quiet(20);
+    ASSERT_THAT(events, SizeIs(1));
+    EXPECT_TRUE(events[0].is_over && !events[0].is_gone);
+    EXPECT_EQ(events[0].alarm.since, (AlarmShare{140, 152}));
+}
+
+TEST_F(GroupAlarmsTest, AGroupThatIsNotWatchedAnyMoreEndsWhatWasTold) {
+    answer(1, 100);
+    answer(2, 52, 40);
+    EXPECT_THAT(group_.end(now_), IsEmpty());
+    EXPECT_THAT(second(), SizeIs(1));
+    const auto events = group_.end(now_);
+    ASSERT_THAT(events, SizeIs(1));
+    EXPECT_TRUE(events[0].is_gone);
 }
 
 }  // namespace
