@@ -390,7 +390,7 @@ void NameService::fail(const std::string& host, Name& name, const LookupResult& 
     state::bump(counters_.lookups[1 + static_cast<std::size_t>(result.kind)]);
     name.reason = result.error;
     if (name.known.on_failure(result.kind, now) && name.is_used()) {
-        tell_failure(host, name, now);
+        tell_failure(host, name, result.kind, now);
     }
     settle(host);
 }
@@ -418,10 +418,14 @@ void NameService::tell_change_of(const std::string& host, const Name& name,
     }
 }
 
-void NameService::tell_failure(const std::string& host, const Name& name, base::TimePoint now) {
+void NameService::tell_failure(const std::string& host, const Name& name,
+                               policy::LookupFailure kind, base::TimePoint now) {
+    static_assert(policy::kLookupFailures <= RepeatedLine::kVariants);
+    const auto variant = static_cast<std::size_t>(kind);
     if (const auto answered = name.known.last_answer()) {
         lines_.note({.topic = Topic::names,
                      .subject = host,
+                     .variant = variant,
                      .text = kept_message(host, name.reason, name.known.addresses(),
                                           age_of(*answered, now))},
                     now);
@@ -430,6 +434,7 @@ void NameService::tell_failure(const std::string& host, const Name& name, base::
     for (const User& user : name.wish.users) {
         lines_.note({.topic = Topic::names,
                      .subject = state::label_of(user.group, user.server, {}),
+                     .variant = variant,
                      .text = unresolved_message(user.group, user.server, name.reason)},
                     now);
     }

@@ -158,7 +158,8 @@ class NameService {
                         const policy::AddressChange& change,
                         std::optional<base::TimePoint> failing_since, base::TimePoint now);
     // The lines about the first failure after an answer, or ever.
-    void tell_failure(const std::string& host, const Name& name, base::TimePoint now);
+    void tell_failure(const std::string& host, const Name& name, policy::LookupFailure kind,
+                      base::TimePoint now);
     void settle(const std::string& host);
     void tell_change();
 

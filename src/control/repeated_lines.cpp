@@ -85,7 +85,7 @@ void RepeatedLines::note(RepeatedLine line, base::TimePoint now) {
         found->second.since = now;
     }
     Entry& entry = found->second;
-    entry.limit.count(line.times, line.is_end ? 1 : 0);
+    entry.limit.count(line.times, line.is_end ? 0 : 1 + line.variant);
     entry.level = line.level;
     entry.text = std::move(line.text);
     if (entry.limit.is_due(now) && room(book, now) > 0) {

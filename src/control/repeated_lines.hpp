@@ -42,6 +42,9 @@ struct RepeatedLine {
     // What the line names, such as a server; empty if the topic has no subjects.
     std::string subject = {};
     bool is_end = false;  // of what the topic tells, such as "is up"
+    // Of lines that are no end, such as the kind of a failure: each is told. Below kVariants.
+    std::size_t variant = 0;
+    static constexpr std::size_t kVariants = base::LineLimit::kStates - 1;
     spdlog::level::level_enum level = spdlog::level::warn;
     std::string text;
     std::uint64_t times = 1;  // it happened so often
@@ -59,8 +62,8 @@ class RepeatedLines {
 
     explicit RepeatedLines(Write write) : write_(std::move(write)) {}
 
-    // Writes the line, or keeps it for later. Of several that wait, the last one is written. A line
-    // and that of its end do not wait for each other.
+    // Writes the line, or keeps it for later. Of several that wait, the last one is written.
+    // Variants of a line, and the line of its end, do not wait for each other.
     void note(RepeatedLine line, base::TimePoint now);
     // Writes what has waited long enough. Called about once a second.
     void tick(base::TimePoint now);

@@ -21,7 +21,7 @@ class LineLimit {
     static constexpr Duration kEvery = std::chrono::seconds{60};
     // Lines of different states, such as "is down" and "is up", do not wait for each other. The
     // last state is told within kEvery, whatever was before it.
-    static constexpr std::size_t kStates = 2;
+    static constexpr std::size_t kStates = 8;
 
     explicit LineLimit(Duration every = kEvery) : every_(every) {}
 

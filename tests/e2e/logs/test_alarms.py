@@ -163,6 +163,19 @@ def test_few_failures_and_none_are_no_alarm(one):
     assert "5xx" not in daemon.stderr and status_of(daemon)["alarms"] == []
 
 
+def test_a_server_that_leaves_ends_its_alarm(cluster):
+    daemon, (good, bad), (good_key, bad_key) = cluster(refuse(500))
+    put(daemon, 60, good_key)
+    put(daemon, 40, bad_key)
+    daemon.wait_stderr(rf"\[warning\] test: {bad.address} answers 5xx")
+    (site,) = daemon.config["sites"]
+    backends = {**site["backends"], "servers": [good.address]}
+    daemon.write({**daemon.config, "sites": [{**site, "backends": backends}]})
+    assert ctl(daemon, "reload").returncode == 0
+    daemon.wait_stderr(rf"\[info\] test: {bad.address}: not watched for 5xx answers any more")
+    assert status_of(daemon)["alarms"] == []
+
+
 def test_a_reload_keeps_an_alarm_and_off_ends_it(one):
     daemon, backend = one(refuse(500), top={**TOP, "log": {"level": "info"}})
     put(daemon, 20)
@@ -171,8 +184,15 @@ def test_a_reload_keeps_an_alarm_and_off_ends_it(one):
     assert ctl(daemon, "reload").returncode == 0
     (alarm,) = status_of(daemon)["alarms"]
     assert alarm["server"] == backend.address
+    put(daemon, 5)
+    wait_until(
+        lambda: status_of(daemon)["alarms"][0]["since"] == {"bad": 25, "all": 25},
+        what="the alarm goes on",
+    )
+    assert daemon.stderr.count("answers 5xx") == 1 and "are over" not in daemon.stderr
     daemon.write({**daemon.config, "log": {"level": "info", "alarms": False}})
     assert ctl(daemon, "reload").returncode == 0
     wait_until(lambda: status_of(daemon)["alarms"] == [], what="no alarm")
+    daemon.wait_stderr(rf"{backend.address}: not watched for 5xx answers any more after \d+ s: 25")
     put(daemon, 20)
     assert daemon.stderr.count("answers 5xx") == 1

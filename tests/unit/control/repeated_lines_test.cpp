@@ -99,6 +99,24 @@ TEST_F(RepeatedLinesTest, OneMoreIsALineAndNotLines) {
     EXPECT_EQ(wait(60).back(), "a is down (1 more line about it in the last 60 s)");
 }
 
+TEST_F(RepeatedLinesTest, VariantsDoNotWaitForEachOtherAndAnEndIsLast) {
+    const auto fail = [this](std::size_t variant) {
+        lines.note({.topic = Topic::names,
+                    .subject = "n",
+                    .variant = variant,
+                    .text = "no answer " + std::to_string(variant)},
+                   now);
+    };
+    for (std::size_t i = 0; i < RepeatedLine::kVariants; ++i) {
+        fail(i);
+    }
+    EXPECT_THAT(take(), SizeIs(RepeatedLine::kVariants));
+    fail(3);
+    note("n", true, Topic::names);
+    EXPECT_THAT(take(), ElementsAre("n is up (1 more line about it in the last 1 s)"));
+    EXPECT_THAT(wait(120), IsEmpty()) << "the end was the last word";
+}
+
 TEST_F(RepeatedLinesTest, SubjectsAndTopicsDoNotWaitForEachOther) {
     note("a", false);
     note("b", false);
