@@ -40,7 +40,13 @@ def pair_fixture(line, make_backend):
     """(daemon, the bad server's address, its handler): a good server, and a bad one."""
     handler = Bad()
     good, bad = make_backend(), make_backend(handler)
-    site = make_site([good, bad], type="http", balance={"method": "round_robin"}, passive="off")
+    site = make_site(
+        [good, bad],
+        type="http",
+        balance={"method": "round_robin"},
+        passive="off",
+        timeouts={"client_body": "10m"},
+    )
     return line.start(make_config([site], admin=ADMIN)), bad.address, handler
 
 
@@ -55,6 +61,18 @@ def traffic_fixture():
             thread.start()
             stack.callback(thread.join)
             stack.callback(end.set)
+
+        yield begin
+
+
+@pytest.fixture(name="keep_busy")
+def keep_busy_fixture():
+    """Lets the process that serves now have a request that does not end."""
+    with contextlib.ExitStack() as clients:
+
+        def begin(daemon):
+            client = clients.enter_context(daemon.client())
+            client.send(client.head("POST", "/b/held", [("Content-Length", "10")]) + b"half")
 
         yield begin
 
@@ -75,10 +93,11 @@ def ends(daemon, server):
     return re.findall(END.format(re.escape(server)), daemon.stderr)
 
 
-def test_an_upgrade_keeps_an_alarm(pair, line, traffic):
+def test_an_upgrade_keeps_an_alarm(pair, line, traffic, keep_busy):
     daemon, server, handler = pair
     traffic(daemon)
     wait_until(lambda: begins(daemon, server) == 1)
+    keep_busy(daemon)
     before = status_of(daemon)["alarms"][0]
     upgraded = time.monotonic()
     line.upgrade()
@@ -89,7 +108,8 @@ def test_an_upgrade_keeps_an_alarm(pair, line, traffic):
     assert alarm["server"] == server and alarm["kind"] == "errors"
     assert alarm["age_seconds"] >= before["age_seconds"]
     assert alarm["since"]["bad"] >= before["since"]["bad"]
-    # Longer than an alarm of the process before needs to its end.
+    assert status_of(daemon)["old_processes"], "the process before is still there"
+    # Longer than an alarm needs to its end without answers.
     wait_until(lambda: status_of(daemon)["alarms"][0]["age_seconds"] > 22, 30 * SCALE)
     assert ends(daemon, server) == [] and begins(daemon, server) == 2
     handler.is_well = True
