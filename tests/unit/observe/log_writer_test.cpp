@@ -2,6 +2,8 @@
 // lines.
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <spdlog/sinks/ostream_sink.h>
+#include <spdlog/spdlog.h>
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -16,6 +18,7 @@
 #include <iterator>
 #include <memory>
 #include <set>
+#include <sstream>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -291,6 +294,51 @@ TEST_F(LogWriterTest, LineCutByAFullDiskIsCompletedNotGluedToTheNext) {
     EXPECT_TRUE(WIFEXITED(status)) << status;
     EXPECT_EQ(WEXITSTATUS(status), 0);
     EXPECT_EQ(content(file), numbered_lines(0, 3, 100) + numbered_lines(5, 1, 100));
+}
+
+// A disk that is full again and again: a line of each state, and at the end what was left out. In a
+// child process, as above.
+TEST_F(LogWriterTest, ATargetThatFailsNowAndThenDoesNotFloodTheLog) {
+    const std::string file = path("access.log");
+    const std::string told = path("told");
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        std::ostringstream log;
+        spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+            "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+        spdlog::default_logger()->set_pattern("%v");
+        const auto limit_to = [](rlim_t size) {
+            rlimit limit{};
+            ::getrlimit(RLIMIT_FSIZE, &limit);
+            limit.rlim_cur = size;
+            return ::setrlimit(RLIMIT_FSIZE, &limit) == 0;
+        };
+        bool is_well = true;
+        {
+            LogWriter writer(file);
+            writer.submit(numbered_lines(0, 1, 100), 1);
+            is_well = eventually([&] { return writer.written_lines() == 1; });
+            for (unsigned i = 1; i <= 5; ++i) {
+                limit_to(10);
+                writer.submit(numbered_lines(i, 1, 100), 1);
+                is_well = eventually([&] { return writer.dropped_lines() == i; }) && is_well;
+                limit_to(RLIM_INFINITY);
+                writer.submit(numbered_lines(i, 1, 100), 1);
+                is_well = eventually([&] { return writer.written_lines() == i + 1; }) && is_well;
+            }
+        }
+        std::ofstream(told) << log.str();
+        ::_exit(is_well ? 0 : 1);
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFEXITED(status)) << status;
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+    const std::string writable = "access log " + file + ": writable again, ";
+    EXPECT_EQ(content(told), "access log " + file + ": File too large: lines are being dropped\n" +
+                                 writable + "1 lines were dropped so far\n" + writable +
+                                 "5 lines were dropped so far (and 7 changes before)\n");
 }
 
 TEST_F(LogWriterTest, StandardOutputMayBeAPipeWhoseReaderIsGone) {
