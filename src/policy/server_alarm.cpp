@@ -111,7 +111,7 @@ GroupAlarms::Tracks GroupAlarms::move_window(std::span<const Server> servers) {
         auto known = tracks_.extract(server.id);
         Track& track = present[server.id];
         if (known) {
-            track = std::move(known.mapped());
+            track = known.mapped();
         }
         const std::size_t before = (place_ + kWindow) % (kWindow + 1);
         track.last_second = difference(server.counted, track.counted[before]);
