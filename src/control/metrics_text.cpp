@@ -308,18 +308,19 @@ void add_list(Family& family, std::span<const std::uint64_t> cells, const Words&
     }
 }
 
+// An operation that was asked for has a series for each class: a counter whose first value is that
+// of a burst of errors shows no rise.
 void add_site_requests(Page& page, const Rows& rows) {
     Family requests = page.counter("s3gate_site_requests",
                                    "Requests that were answered, by S3 operation and class of the "
                                    "status that the client got.");
     for (const SiteRow& row : rows.sites) {
-        for (std::size_t i = 0; i < row.totals.requests.size(); ++i) {
-            if (row.totals.requests[i] > 0) {
-                requests.add(
-                    row.totals.requests[i],
-                    row.labels +
-                        label("operation", state::kOperations[i / policy::kStatusClasses]) +
-                        label("class", policy::kAttemptClassWords[i % policy::kStatusClasses]));
+        for (std::size_t i = 0; i < state::kOperations.size(); ++i) {
+            const auto cells = std::span(row.totals.requests)
+                                   .subspan(i * policy::kStatusClasses, policy::kStatusClasses);
+            if (std::ranges::any_of(cells, [](std::uint64_t cell) { return cell > 0; })) {
+                add_list(requests, cells, policy::kAttemptClassWords,
+                         row.labels + label("operation", state::kOperations[i]), "class");
             }
         }
     }

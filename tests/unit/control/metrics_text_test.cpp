@@ -114,6 +114,17 @@ TEST_F(MetricsTextTest, WorkersAreAddedAndEarlierProcessesToo) {
     EXPECT_THAT(text(), Not(HasSubstr("gone:9000"))) << "a server that is gone has no series";
 }
 
+// A first error after many good answers must be a rise from 0 for who reads the series.
+TEST_F(MetricsTextTest, AnOperationThatWasAskedForHasAllClasses) {
+    EXPECT_EQ(series_with("s3gate_site_requests_total{"), 0u);
+    board->site_figures(0, facts.snapshot->sites[0].cell.index)
+        .requests[state::SiteTotals::request_place(2, 1)]
+        .store(3);
+    EXPECT_EQ(series_with("s3gate_site_requests_total{"), policy::kStatusClasses);
+    EXPECT_THAT(text(), HasSubstr(R"(operation="PutObject",class="2xx"} 3)"));
+    EXPECT_THAT(text(), HasSubstr(R"(operation="PutObject",class="5xx"} 0)"));
+}
+
 TEST_F(MetricsTextTest, BucketsAndAllOthers) {
     EXPECT_THAT(text(), Not(HasSubstr("bucket=\"")));
     board->count_buckets(3);
