@@ -120,8 +120,7 @@ std::optional<StatusRange> parse_statuses(std::string_view text) {
 
 // Keys that a check without a request has no use for.
 void warn_of_unasked(const Section& health) {
-    for (const std::string_view key :
-         {"path", "method", "host", "expect_status", "reject_headers"}) {
+    for (const std::string_view key : {"path", "method", "expect_status", "reject_headers"}) {
         if (health.has(key)) {
             health.warning(key, "has no effect: a check of type tcp asks nothing");
         }

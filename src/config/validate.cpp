@@ -310,7 +310,8 @@ void check_settings_of_address(const SharedAddress& shared, LoadResult& result) 
     const std::string whose = leader.owner + " in " + place(leader.listen->where);
     for (const Listener* const listener : shared.listeners) {
         const Site& site = *listener->site;
-        if (listener->listen->accept_proxy != leader.listen->accept_proxy) {
+        if (!std::ranges::is_permutation(listener->listen->accept_proxy,
+                                         leader.listen->accept_proxy)) {
             add_to_listener(result.problems, *listener,
                             " has another accept_proxy than at " + whose +
                                 ": an address has one, because nobody knows the site that early");

@@ -1,12 +1,12 @@
 #include "process_self.hpp"
 
 #include <fcntl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <ctime>
 #include <fstream>
 #include <sstream>
 #include <string>

@@ -162,7 +162,7 @@ asio::awaitable<std::string> Server::Impl::configuration() {
 }
 
 asio::awaitable<std::string> Server::Impl::connections(proxy::ClientSurvey::Question question) {
-    return client_surveys->ask(std::move(question));
+    return client_surveys->ask(question);
 }
 
 Server::Server(std::shared_ptr<const config::Config> config, Hooks hooks, Sockets sockets,

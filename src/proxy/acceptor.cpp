@@ -14,11 +14,6 @@ namespace {
 
 constexpr std::size_t kAcceptsPerTurn = 64;
 
-// True if the bound `now` is lower than `before`; 0 is none.
-bool is_lower(std::uint64_t now, std::uint64_t before) {
-    return now != 0 && (before == 0 || now < before);
-}
-
 }  // namespace
 
 Acceptor::Acceptor(Worker& worker, std::shared_ptr<Listener> listener)
@@ -48,8 +43,7 @@ bool Acceptor::open() {
 }
 
 void Acceptor::use(Generation& generation, const AddressState& address) {
-    if (address_ != nullptr && is_lower(address.leading.site->config->limits.connections,
-                                        address_->leading.site->config->limits.connections)) {
+    if (address_ != nullptr && has_lower_bound(*address.leading.site, *address_->leading.site)) {
         bound_fell_in_ = generation.number();
     }
     stay();

@@ -87,9 +87,8 @@ void BackendChoice::note_failure() {
 }
 
 void BackendChoice::note_success() {
-    if (group_.servers[peer().server].passive.max_fails > 0) {
-        log_mark(state::count_success(*worker_.shared.board, peer().slot));
-    }
+    // Also of a server that is not marked any more: a mark may be there from before a reload.
+    log_mark(state::count_success(*worker_.shared.board, peer().slot));
 }
 
 void BackendChoice::log_mark(state::MarkChange change) {

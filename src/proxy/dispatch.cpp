@@ -23,8 +23,11 @@ bool lacks_status_slash(const Request& request, const config::StatusPage& status
 }  // namespace
 
 Dispatch refuse_host(ExchangeContext& context) {
-    state::bump(context.worker.counters.unknown_hosts);
     context.record.site = {};  // the request is of none
+    if (const LocalAnswer* const refusal = refusal_of(context.client)) {
+        return {Dispatch::To::refusal, refusal};
+    }
+    state::bump(context.worker.counters.unknown_hosts);
     return {Dispatch::To::refusal, &kUnknownHost};
 }
 

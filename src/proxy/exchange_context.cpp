@@ -5,8 +5,9 @@ namespace s3gate::proxy {
 bool ExchangeContext::serve_host(std::string_view host) {
     const auto found = address.address->site_of(host);
     if (found) {
-        serve_at(generation->site(*found));
-        worker.move_client(client, *site_);
+        const SiteAtWork chosen = generation->site(*found);
+        serve_at(chosen);
+        worker.move_client(client, chosen, generation->number());
     }
     return found.has_value();
 }

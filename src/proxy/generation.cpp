@@ -35,6 +35,12 @@ SiteState state_of(const state::Site& site, state::Board& board, std::size_t wor
 
 }  // namespace
 
+bool has_lower_bound(const state::Site& now, const state::Site& before) {
+    const std::uint64_t most = now.config->limits.connections;
+    const std::uint64_t earlier = before.config->limits.connections;
+    return most != 0 && (earlier == 0 || most < earlier);
+}
+
 Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot, state::Board& board,
                        std::size_t worker, std::uint32_t number)
     : snapshot_(std::move(snapshot)), number_(number) {
@@ -50,6 +56,23 @@ Generation::Generation(std::shared_ptr<const state::Snapshot> snapshot, state::B
         addresses_.push_back({&address, site(address.leading_site), !address.hosts.empty(),
                               net::ticks_of(address.client_head),
                               net::ticks_of(address.client_idle)});
+    }
+}
+
+void Generation::compare_bounds(const Generation& before) {
+    const std::vector<state::Site>& earlier = before.snapshot_->sites;
+    for (std::size_t i = 0; i < sites_.size(); ++i) {
+        const state::Site& site = snapshot_->sites[i];
+        const auto is_same = [&](const state::Site& other) { return other.cell == site.cell; };
+        const auto same = i < earlier.size() && is_same(earlier[i])
+                              ? earlier.begin() + static_cast<std::ptrdiff_t>(i)
+                              : std::ranges::find_if(earlier, is_same);
+        if (same == earlier.end()) {
+            continue;
+        }
+        const auto index = static_cast<std::size_t>(same - earlier.begin());
+        sites_[i].bound_fell_in =
+            has_lower_bound(site, *same) ? number_ : before.sites_[index].bound_fell_in;
     }
 }
 

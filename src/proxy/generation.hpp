@@ -36,7 +36,9 @@ struct GroupState {
 struct SiteState {
     SiteTicks ticks{};
     state::SiteFigures<state::Counter>* figures = nullptr;  // of the worker, on the board
-    std::vector<GroupState> groups;                         // as Site::groups
+    // Number of the last generation that lowered limits.connections; 0: none.
+    std::uint32_t bound_fell_in = 0;
+    std::vector<GroupState> groups;  // as Site::groups
 };
 
 // A site with one worker's state for it.
@@ -53,6 +55,9 @@ struct AddressState {
     net::Tick client_head = 0;
     net::Tick client_idle = 0;
 };
+
+// True if limits.connections is lower than it was; 0 is none.
+bool has_lower_bound(const state::Site& now, const state::Site& before);
 
 class Generation {
   public:
@@ -71,6 +76,8 @@ class Generation {
     const config::Config& config() const { return *snapshot_->config; }
     // Of the address with that index in the snapshot.
     const AddressState& at(std::uint32_t address) const { return addresses_[address]; }
+    // Notes which sites have a lower bound on connections than in the generation before.
+    void compare_bounds(const Generation& before);
     // The site with that index in the snapshot.
     SiteAtWork site(std::uint32_t index) { return {&snapshot_->sites[index], &sites_[index]}; }
     // Of the address with that identity; null when the generation does not have it.

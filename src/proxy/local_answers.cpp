@@ -135,14 +135,18 @@ LocalAnswer answer_to_refused_source(ExchangeContext& context, const SourceRead&
     }
 }
 
-const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
-    const ClientConnection& client = context.client;
-    Worker& worker = context.worker;
+const LocalAnswer* refusal_of(const ClientConnection& client) {
     if (client.shed) {
         return &kShed;
     }
-    if (client.admission != state::ClientTable::Admission::served) {
-        return &kTooManyConnections;
+    return client.admission != state::ClientTable::Admission::served ? &kTooManyConnections
+                                                                     : nullptr;
+}
+
+const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status) {
+    Worker& worker = context.worker;
+    if (const LocalAnswer* const refusal = refusal_of(context.client)) {
+        return refusal;
     }
     if (exceeds_rate(context)) {
         state::bump(worker.counters.requests_limited);

@@ -26,8 +26,12 @@ LocalAnswer answer_to_refused_head(ExchangeContext& context, const Request& requ
 // The answer to a connection whose peer did not name its source as it must. Counts the fault.
 LocalAnswer answer_to_refused_source(ExchangeContext& context, const SourceRead& read);
 
+// The answer to every request of a connection that is over a limit; null if it is over none. (It
+// was counted on arrival.)
+const LocalAnswer* refusal_of(const ClientConnection& client);
+
 // The answer to a request that a limit on clients or the status page's access list refuses; null if
-// none does. (Excess connections were counted on arrival.)
+// none does.
 const LocalAnswer* refusal_of(ExchangeContext& context, bool wants_status);
 
 // docs/architecture.md, "Retry": our answer when no attempt is possible. `decisive` is the failure

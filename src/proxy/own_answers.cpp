@@ -41,7 +41,9 @@ net::task<void> Response::answer_here(const Dispatch& dispatched) {
 net::task<void> Response::reply(const LocalAnswer& answer) {
     Worker& worker = context_.worker;
     state::bump(worker.counters.local_replies);
-    state::bump(context_.figures().own_answers[state::place_of(state::kOwnCodes, answer.code)]);
+    if (!context_.record.site.empty()) {
+        state::bump(context_.figures().own_answers[state::place_of(state::kOwnCodes, answer.code)]);
+    }
     http::LocalReply reply;
     reply.status = answer.status;
     reply.error.code = answer.code;

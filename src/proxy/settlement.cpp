@@ -118,7 +118,11 @@ void settle(ExchangeContext& context, Request& request, Response& response) {
     if (context.record.status != 0) {
         const bool is_logged = context.worker.is_logging();
         context.record.bytes_in = request.body_received();
-        count(context, request, is_logged);
+        if (!context.record.site.empty()) {
+            count(context, request, is_logged);
+        } else if (is_logged) {
+            observe::name_operation(context.record);
+        }
         if (is_logged) {
             write_record(context, request, response);
         }

@@ -54,6 +54,14 @@ void add_request(ClientReport& report, const Exchange& exchange) {
     report.site = record.site;
 }
 
+// Where the connection counts, in the present generation; the leading one if it counts nowhere.
+const state::Site& site_of(const ClientConnection& client) {
+    const std::vector<state::Site>& sites = client.acceptor.generation().snapshot().sites;
+    const auto found = std::ranges::find_if(
+        sites, [&](const state::Site& site) { return site.cell.index == client.site; });
+    return found == sites.end() ? *client.acceptor.address().leading.site : *found;
+}
+
 ClientReport report_of(const ClientConnection& client, ClientReport report) {
     report.worker = static_cast<std::uint32_t>(client.worker.index);
     report.peer = client.peer.to_string();
@@ -63,7 +71,7 @@ ClientReport report_of(const ClientConnection& client, ClientReport report) {
         add_request(report, *client.exchange);
     } else {
         report.client = client.named ? client.named->text.view() : client.source_ip.view();
-        report.site = client.acceptor.address().leading.site->config->name;
+        report.site = site_of(client).config->name;
     }
     return report;
 }

@@ -164,6 +164,9 @@ void Worker::use(const Publication& publication) {
     auto old =
         std::exchange(generation_, std::make_unique<Generation>(publication.snapshot, *shared.board,
                                                                 index, ++generations_made_));
+    if (old) {
+        generation_->compare_bounds(*old);
+    }
     if (publication.limits.connections < limits_.connections) {
         bound_fell_in_ = generations_made_;
     }
@@ -409,16 +412,39 @@ bool Worker::admit_source(ClientConnection& client) {
     return client.admission != state::ClientTable::Admission::dropped;
 }
 
-void Worker::move_client(ClientConnection& client, const state::Site& site) {
+void Worker::move_client(ClientConnection& client, const SiteAtWork& to, std::uint32_t generation) {
+    const state::Site& site = *to.site;
     const std::uint32_t cell = site.cell.index;
-    if (client.site == cell || client.shed ||
+    const bool is_there = client.site == cell;
+    if ((is_there && client.generation == generation) || client.shed ||
         client.admission != state::ClientTable::Admission::served) {
+        return;
+    }
+    const std::uint32_t let_in = std::exchange(client.generation, generation);
+    if (is_there) {
+        use_limits(client, site, let_in < to.state->bound_fell_in);
         return;
     }
     leave_table(client);
     admit_at(client, site);
-    if (!client.shed) {
+    if (!client.shed && client.admission == state::ClientTable::Admission::served) {
         count_at(client, cell);  // a refused one takes no place there
+    }
+}
+
+// A bound on the number of connections holds for new ones, and for those that are there when it
+// falls. A rate holds from the next request on, so the client gets an entry where the site limits
+// its clients now.
+void Worker::use_limits(ClientConnection& client, const state::Site& site, bool has_fallen) {
+    if (has_fallen && is_site_full(site, client.source.ip(), 1)) {
+        client.shed = true;
+        state::bump(counters.shed);
+    }
+    if ((client.entry != nullptr) != site.limits_clients) {
+        leave_table(client);
+        if (!client.shed && site.limits_clients) {
+            enter_table(client, site);
+        }
     }
 }
 
@@ -449,35 +475,30 @@ void Worker::count_out(ClientConnection& client) {
     leave_table(client);
 }
 
-// A bound on the number of connections holds for new ones, and for those that are there when it
-// falls. A rate holds from the next request on, so the client gets an entry where the site limits
-// its clients now. A connection that was refused when it came was counted then, and gets that
-// answer.
+// A connection that was refused when it came was counted then, and gets that answer. Where hosts
+// choose the site, move_client() does the rest when the host is known.
 void Worker::readmit(ClientConnection& client) {
     if (client.shed || client.admission != state::ClientTable::Admission::served) {
         return;
     }
-    const AddressState& at = client.acceptor.address();
-    const state::Site& site = *at.leading.site;
     client.named.reset();  // its next request is looked up under the new rules
-    const std::uint32_t let_in =
-        std::exchange(client.generation, client.acceptor.generation().number());
-    // A connection that a request's host has moved is under the limits of that site (move_client).
-    const bool is_elsewhere = !at.address->hosts.empty() && client.site != site.cell.index;
-    if (let_in < std::max(bound_fell_in_, client.acceptor.bound_fell_in()) &&
-        (is_full(1) || (!is_elsewhere && is_site_full(site, client.source.ip(), 1)))) {
+    if (client.generation < bound_fell_in_ && is_full(1)) {
         client.shed = true;
         state::bump(counters.shed);
     }
-    const bool has_moved = client.site != site.cell.index;
-    count_at(client, site.cell.index);
-    const bool has_entry = client.entry != nullptr;
-    if (has_entry == site.limits_clients && !has_moved) {
+    const AddressState& at = client.acceptor.address();
+    if (at.has_hosts) {
         return;
     }
-    leave_table(client);
-    if (!client.shed && site.limits_clients) {
-        enter_table(client, site);
+    const state::Site& site = *at.leading.site;
+    const std::uint32_t let_in =
+        std::exchange(client.generation, client.acceptor.generation().number());
+    if (client.site != site.cell.index) {
+        leave_table(client);
+        count_at(client, site.cell.index);
+    }
+    if (!client.shed) {
+        use_limits(client, site, let_in < client.acceptor.bound_fell_in());
     }
 }
 

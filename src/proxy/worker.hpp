@@ -103,9 +103,9 @@ class Worker {
     // The client's peer has named its source. False if the client must be closed without an
     // answer.
     bool admit_source(ClientConnection& client);
-    // The client's request is for `site`. From now on its connection counts there, if the limits of
-    // the site allow it.
-    void move_client(ClientConnection& client, const state::Site& site);
+    // The client's request is for the site `to` of the generation with that number. From now on its
+    // connection counts there, if the limits of the site allow it.
+    void move_client(ClientConnection& client, const SiteAtWork& to, std::uint32_t generation);
     void remove_client(ClientConnection& client);
     // The worker that should serve the next client; null if this one should, because its load is
     // near the mean or below.
@@ -203,6 +203,9 @@ class Worker {
                                               const base::IpAddress& source);
     // The same for a client that is there, whose source is known.
     void enter_table(ClientConnection& client, const state::Site& site);
+    // Applies the limits of a new generation to a client that counts at the site. `has_fallen`: so
+    // has the bound on the site's connections.
+    void use_limits(ClientConnection& client, const state::Site& site, bool has_fallen);
     // Applies the limits of the site to a client that is there and has no entry in the table.
     void admit_at(ClientConnection& client, const state::Site& site);
     // Forgets keys of sessions that are over.

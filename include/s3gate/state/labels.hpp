@@ -132,7 +132,7 @@ constexpr std::size_t place_of_operation(std::string_view name) {
 // Codes of our own answers; the last place is for all others.
 inline constexpr auto kOwnCodes = std::to_array<std::string_view>(
     {"SlowDown", "ServiceUnavailable", "RequestTimeout", "InternalError", "InvalidRequest",
-     "InvalidURI", "RequestHeaderSectionTooLarge", "AccessDenied", "MisdirectedRequest", "other"});
+     "InvalidURI", "RequestHeaderSectionTooLarge", "AccessDenied", "other"});
 
 // Causes of a retry: the words of the access log's field `upstreamerror`; the last place is for all
 // others.

@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from support.backend import answer_ok
-from support.config import FAST_HEALTH
+from support.config import FAST_HEALTH, free_port, make_config, make_site
 from support.waiting import wait_until
 
 
@@ -88,6 +88,29 @@ def test_a_server_has_its_own_number_of_failures(make_backend, gate):
         assert ask(daemon, "/b/k").status == 200
     daemon.wait_stderr(f"{backends[2].address} is passively marked after 2 failures\n")
     assert f"{backends[0].address} is passively" not in daemon.stderr
+
+
+def test_a_server_that_is_not_marked_any_more_loses_its_mark(make_backend, start):
+    """After a reload nothing else would end it, and it would count among the marked ones."""
+    backends = [make_backend() for _ in range(3)]
+    address = f"127.0.0.1:{free_port()}"
+
+    def config(**own):
+        servers = [{"address": backends[0].address, **own}, *backends[1:]]
+        passive = {"max_fails": 1, "fail_timeout": "60s"}
+        turns = {"method": "round_robin"}
+        return make_config([make_site(servers, listen=address, passive=passive, balance=turns)])
+
+    daemon = start(config())
+    backends[0].refuse()
+    for _ in range(3):
+        assert ask(daemon, "/b/k").status == 200
+    daemon.wait_stderr(f"{backends[0].address} is passively marked")
+    backends[0].listen()
+    daemon.reload(config(max_fails=0))
+    for _ in range(3):
+        assert ask(daemon, "/b/k").status == 200
+    daemon.wait_stderr(f"{backends[0].address} is no longer passively marked")
 
 
 def test_statuses_never_mark(make_backend, gate):

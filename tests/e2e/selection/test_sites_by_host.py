@@ -186,6 +186,57 @@ def test_reloads_add_and_take_sites_of_an_address(stage):
             assert here.asks("b.lab", other) == "a", "an idle one would still count at the old site"
 
 
+def test_a_connection_over_a_limit_ends_with_its_answer(stage):
+    """Also where it asks for a host of no site: else it would hold its place."""
+    limited = {"hosts": ["a.lab"], "limits": {"connections": 1}}
+    here = stage({"a": limited, "b": {"hosts": ["b.lab"]}}, workers=1)
+
+    def admitted():
+        client = here.daemon.client()
+        if here.asks("a.lab", client) == "a":
+            return client
+        client.close()
+        return None
+
+    # Who saw it ready may still have the place.
+    with wait_until(admitted, what="the place"), here.daemon.client() as second:
+        assert here.asks("c.lab", second) == 503
+        assert second.expect_close() == "eof"
+
+
+def test_a_reload_moves_no_limit_to_another_site(stage):
+    """Who asks site b has no place at the default site a, and is under the limits of b alone."""
+    sites = {
+        "a": {"limits": {"per_client": 2, "connections": 8}},
+        "b": {"hosts": ["b.lab"], "limits": {"connections": 30}},
+    }
+    here = stage(sites, workers=2)
+    crowd = []
+    for _ in range(20):
+        crowd.append(here.daemon.client())
+        assert here.asks("b.lab", crowd[-1]) == "b"
+    own = [here.daemon.client() for _ in range(2)]
+    for client in own:
+        assert here.asks("a.lab", client) == "a"
+    for _ in range(2):
+        here.sites["b"]["backends"] = {"keepalive": 3}
+        here.daemon.reload(here.config())
+        for client in crowd:
+            assert here.asks("b.lab", client) == "b"
+        for client in own:
+            assert here.asks("a.lab", client) == "a"
+    # The limits of a hold for who comes from b, also with the first request after a reload.
+    here.daemon.reload(here.config())
+    assert here.asks("a.lab", crowd[0]) == 503
+    assert crowd[0].expect_close() == "eof"
+    # A bound that falls holds for who is there.
+    here.sites["b"]["limits"] = {"connections": 10}
+    here.daemon.reload(here.config())
+    assert here.asks("b.lab", crowd[1]) == 503
+    for client in crowd + own:
+        client.close()
+
+
 def test_route_chooses_by_the_host(tmp_path):
     """`s3gate route` says which site takes a URL, and why."""
     address = f"127.0.0.1:{free_port()}"
