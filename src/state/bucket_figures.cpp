@@ -88,7 +88,7 @@ std::size_t BucketFigures::insert(std::unique_ptr<Name> name) {
     for (std::size_t slot = begin_of(name->bucket);; slot = (slot + 1) % kSlots) {
         const Name* there = nullptr;
         if (slots_[slot].compare_exchange_strong(there, name.get(), std::memory_order_acq_rel)) {
-            static_cast<void>(name.release());
+            [[maybe_unused]] const Name* const owned = name.release();  // by the slot
             return slot;
         }
         if (there->bucket == name->bucket && there->site == name->site) {
