@@ -38,6 +38,18 @@ class Stage:
         response = client.request(host=host, **more)
         return response.header("X-Backend") or response.status
 
+    def admitted(self, host):
+        """A connection with an answer. Who saw the daemon ready may have its place for a while."""
+
+        def tried():
+            client = self.daemon.client()
+            if self.asks(host, client) != 503:
+                return client
+            client.close()
+            return None
+
+        return wait_until(tried, what="a place")
+
 
 @pytest.fixture(name="stage")
 def stage_fixture(make_backend, start):
@@ -190,16 +202,7 @@ def test_a_connection_over_a_limit_ends_with_its_answer(stage):
     """Also where it asks for a host of no site: else it would hold its place."""
     limited = {"hosts": ["a.lab"], "limits": {"connections": 1}}
     here = stage({"a": limited, "b": {"hosts": ["b.lab"]}}, workers=1)
-
-    def admitted():
-        client = here.daemon.client()
-        if here.asks("a.lab", client) == "a":
-            return client
-        client.close()
-        return None
-
-    # Who saw it ready may still have the place.
-    with wait_until(admitted, what="the place"), here.daemon.client() as second:
+    with here.admitted("a.lab"), here.daemon.client() as second:
         assert here.asks("c.lab", second) == 503
         assert second.expect_close() == "eof"
 
@@ -211,13 +214,8 @@ def test_a_reload_moves_no_limit_to_another_site(stage):
         "b": {"hosts": ["b.lab"], "limits": {"connections": 30}},
     }
     here = stage(sites, workers=2)
-    crowd = []
-    for _ in range(20):
-        crowd.append(here.daemon.client())
-        assert here.asks("b.lab", crowd[-1]) == "b"
-    own = [here.daemon.client() for _ in range(2)]
-    for client in own:
-        assert here.asks("a.lab", client) == "a"
+    crowd = [here.admitted("b.lab") for _ in range(20)]
+    own = [here.admitted("a.lab") for _ in range(2)]
     for _ in range(2):
         here.sites["b"]["backends"] = {"keepalive": 3}
         here.daemon.reload(here.config())
