@@ -338,16 +338,20 @@ bool answer(const state::Site& site, const RouteOptions& options, const Asked& a
     return true;
 }
 
-// Answers for every wanted site that takes the request's host. False, and said why, if one cannot
-// be answered, or there is none.
+bool is_wanted(const RouteOptions& options, const config::Site& site) {
+    return options.site.empty() || site.name == options.site;
+}
+
+// Answers for every wanted site that takes the request's host; adds to `answers`. False, and said
+// why, if one cannot be answered, or there is none.
 bool answer_all(const state::Snapshot& snapshot, const RouteOptions& options,
-                const std::string& argument, bool is_first, const LiveState* live) {
+                const std::string& argument, std::size_t& answers, const LiveState* live) {
     Asked asked{.argument = argument, .host = host_of(argument, options)};
-    std::size_t sites = 0;
+    bool is_taken = false;
     bool are_all_answered = true;
     for (std::uint32_t index = 0; index < snapshot.sites.size(); ++index) {
         const state::Site& site = snapshot.sites[index];
-        if (!options.site.empty() && site.config->name != options.site) {
+        if (!is_wanted(options, *site.config)) {
             continue;
         }
         if (!asked.host.empty()) {
@@ -356,16 +360,17 @@ bool answer_all(const state::Snapshot& snapshot, const RouteOptions& options,
                 continue;
             }
         }
-        are_all_answered =
-            answer(site, options, asked, is_first && sites == 0, live) && are_all_answered;
-        ++sites;
+        is_taken = true;
+        const bool is_answered = answer(site, options, asked, answers == 0, live);
+        answers += is_answered ? 1 : 0;
+        are_all_answered = are_all_answered && is_answered;
     }
-    if (sites == 0) {
+    if (!is_taken) {
         const std::string taker =
             options.site.empty() ? "no site takes" : "site " + options.site + " does not take";
         complain(printable(argument) + ": " + taker + " the host " + printable(asked.host));
     }
-    return are_all_answered && sites > 0;
+    return are_all_answered && is_taken;
 }
 
 struct Running {
@@ -429,10 +434,8 @@ int run_route(const std::string& file, const RouteOptions& options) {
         complain("--ip " + *options.ip + " is no address");
         return control::kExitFailure;
     }
-    const auto is_wanted = [&](const config::Site& site) {
-        return options.site.empty() || site.name == options.site;
-    };
-    if (std::ranges::none_of(config->sites, is_wanted)) {
+    if (std::ranges::none_of(config->sites,
+                             [&](const config::Site& site) { return is_wanted(options, site); })) {
         complain("no site is called " + options.site);
         return control::kExitFailure;
     }
@@ -441,11 +444,11 @@ int run_route(const std::string& file, const RouteOptions& options) {
     state::SlotDirectory directory(board);
     const auto snapshot = state::build_snapshot(
         config, live == nullptr ? state::Resolution() : live->names(), directory);
+    std::size_t answers = 0;
     bool are_all_answered = true;
     for (const std::string& argument : options.arguments) {
-        const bool is_first = argument.data() == options.arguments.front().data();
         are_all_answered =
-            answer_all(*snapshot, options, argument, is_first, live) && are_all_answered;
+            answer_all(*snapshot, options, argument, answers, live) && are_all_answered;
     }
     return are_all_answered ? control::kExitOk : control::kExitFailure;
 }

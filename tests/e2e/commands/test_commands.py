@@ -180,6 +180,19 @@ def test_route_of_a_url(tmp_path):
     assert done.stdout.count(SIX[1]) >= 2
 
 
+def test_route_puts_a_line_between_answers_only(tmp_path):
+    """An argument without an answer leaves no line in the output."""
+    path = write(tmp_path, make_config([make_site(SIX)]))
+    done = run_command("route", "--config", path, "/b/needs-an-address", "abc", "sess-1")
+    assert done.returncode == 1 and "--ip" in done.stderr
+    assert done.stdout.startswith("argument")
+    answers = done.stdout.split("\n\n")
+    assert [answer.split(None, 2)[:2] for answer in answers] == [
+        ["argument", "abc"],
+        ["argument", "sess-1"],
+    ]
+
+
 def test_route_of_a_named_site(tmp_path):
     path = write(
         tmp_path, make_config([make_site(SIX, name="a"), make_site(["10.0.0.1:9000"], name="b")])
