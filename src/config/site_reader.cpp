@@ -127,6 +127,31 @@ void warn_of_unasked(const Section& health) {
     }
 }
 
+// A list of hosts in the form that `canonical` makes, which is empty for what is none. `mistake`
+// ends the message about that.
+std::vector<std::string> read_names(const Section& site, std::string_view key,
+                                    std::string (*canonical)(std::string_view),
+                                    std::string_view mistake) {
+    std::vector<std::string> names;
+    const auto items = site.list(key, "a list such as [s3.example.net]");
+    for (const Item& item : items ? *items : std::vector<Item>()) {
+        const auto text = item_text(item, "a host name", site.report());
+        if (!text) {
+            continue;
+        }
+        std::string name = canonical(*text);
+        if (name.empty()) {
+            site.report().problem(item.node.line, item.path,
+                                  in_quotes(*text) + std::string(mistake));
+        } else if (std::ranges::find(names, name) != names.end()) {
+            site.report().problem(item.node.line, item.path, name + " is listed a second time");
+        } else {
+            names.push_back(std::move(name));
+        }
+    }
+    return names;
+}
+
 void read_expected_status(const Section& health, Health& out) {
     const auto items = health.list("expect_status", "a list such as [200]");
     if (!items) {
@@ -204,52 +229,18 @@ void read_site_listen(const Section& site, std::string_view key, Site& out) {
 }
 
 void read_hosts(const Section& site, std::string_view key, Site& out) {
-    if (!site.has(key)) {
-        return;
+    if (site.has(key)) {
+        out.hosts_where = site.location_of(key);
     }
-    out.hosts_where = site.location_of(key);
-    const auto items = site.list(key, "a list such as [s3.example.net]");
-    for (const Item& item : items ? *items : std::vector<Item>()) {
-        const auto text = item_text(item, "a host name", site.report());
-        if (!text) {
-            continue;
-        }
-        std::string pattern = base::canonical_host_pattern(*text);
-        if (pattern.empty()) {
-            site.report().problem(item.node.line, item.path,
-                                  in_quotes(*text) +
-                                      " is not a host; write a name, an address without a port, or "
-                                      "\"*.example.net\" for all names below one");
-        } else if (std::ranges::find(out.hosts, pattern) != out.hosts.end()) {
-            site.report().problem(item.node.line, item.path, pattern + " is listed a second time");
-        } else {
-            out.hosts.push_back(std::move(pattern));
-        }
-    }
+    out.hosts = read_names(site, key, base::canonical_host_pattern,
+                           " is not a host; write a name, an address without a port, or "
+                           "\"*.example.net\" for all names below one");
 }
 
 void read_domains(const Section& site, std::string_view key, Site& out) {
-    if (!site.has(key)) {
-        return;
-    }
-    const auto items = site.list(key, "a list such as [s3.example.net]");
-    for (const Item& item : items ? *items : std::vector<Item>()) {
-        const auto text = item_text(item, "a host name", site.report());
-        if (!text) {
-            continue;
-        }
-        std::string name = base::canonical_host_name(*text);
-        if (name.empty()) {
-            site.report().problem(item.node.line, item.path,
-                                  in_quotes(*text) +
-                                      " is not a host name; BUCKET.s3.example.net is a bucket's "
-                                      "host for \"s3.example.net\"");
-        } else if (std::ranges::find(out.domains, name) != out.domains.end()) {
-            site.report().problem(item.node.line, item.path, name + " is listed a second time");
-        } else {
-            out.domains.push_back(std::move(name));
-        }
-    }
+    out.domains = read_names(site, key, base::canonical_host_name,
+                             " is not a host name; BUCKET.s3.example.net is a bucket's host for "
+                             "\"s3.example.net\"");
     if (out.type != SiteType::s3 && !out.domains.empty()) {
         site.warning(key, "has no effect: only sites of type: s3 have buckets");
     }
