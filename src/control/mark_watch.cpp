@@ -58,10 +58,8 @@ void MarkWatch::look(const state::Group& group, std::size_t server, const state:
     Peers fresh;
     Peers gone;
     const std::vector<state::CellId> marked_before = std::exchange(seen.marked, {});
-    for (const state::Peer& peer : group.peers) {
-        if (peer.server != server) {
-            continue;
-        }
+    for (const std::uint32_t index : group.servers[server].peers()) {
+        const state::Peer& peer = group.peers[index];
         const bool was_marked = std::ranges::find(marked_before, peer.id()) != marked_before.end();
         const bool is_marked = policy::is_marked(board.passive(peer.slot));
         if (is_marked) {
@@ -86,14 +84,13 @@ void MarkWatch::tell(const state::Group& group, std::size_t server, const Peers&
     if (times == 0) {
         return;
     }
-    const auto own = std::ranges::find(group.peers, server, &state::Peer::server);
-    const auto count = std::ranges::count(group.peers, server, &state::Peer::server);
-    const state::Peer* const peer =
-        changed.size() == 1 ? changed.front() : (count == 1 ? &*own : nullptr);
-    const std::string who = peer != nullptr
-                                ? state::label_of(group, *peer)
-                                : state::label_of(group.name, *group.servers[server].config, {});
-    const unsigned fails = group.servers[server].passive.max_fails;
+    const state::GroupServer& own = group.servers[server];
+    const state::Peer* const peer = changed.size() == 1   ? changed.front()
+                                    : own.peer_count == 1 ? &group.peers[own.first_peer]
+                                                          : nullptr;
+    const std::string who = peer != nullptr ? state::label_of(group, *peer)
+                                            : state::label_of(group.name, *own.config, {});
+    const unsigned fails = own.passive.max_fails;
     lines_.note({.topic = Topic::marks,
                  .subject = who,
                  .is_end = is_end,
