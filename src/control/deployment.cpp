@@ -240,12 +240,13 @@ void Deployment::close_leavers(const std::vector<proxy::WorkerHandle>& workers) 
 void Deployment::hand_over(const std::set<std::string>& unused,
                            const std::vector<proxy::WorkerHandle>& workers) {
     ListenerTable::Listeners leavers = listeners_.take_named(unused);
-    const ListenerTable::Listeners kept = listeners_.take_all();
+    const auto kept = std::make_shared<const ListenerTable::Listeners>(listeners_.take_all());
     for (const proxy::WorkerHandle& worker : workers) {
         worker.post_hand_over(kept);
     }
+    handed_over_ = kept;
     admin_listeners_.clear();
-    close(kept);
+    close(*kept);
     close_later(std::move(leavers), workers);
 }
 

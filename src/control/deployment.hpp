@@ -128,6 +128,8 @@ class Deployment {
     // notices. Those of the names in `unused` leave as in a reload.
     void hand_over(const std::set<std::string>& unused,
                    const std::vector<proxy::WorkerHandle>& workers);
+    // After hand_over(): true once no worker accepts clients of the sockets that both have.
+    bool has_handed_over() const { return handed_over_.expired(); }
     // The log writers that publish() kept with Leavers::keep.
     const ReplacedLogs& kept_logs() const { return kept_logs_; }
     // Opens the logs' files anew, also those of the kept writers: they may be used again.
@@ -173,6 +175,7 @@ class Deployment {
     ListenerTable listeners_;
     std::shared_ptr<const proxy::Publication> publication_;
     ListenerTable::Listeners admin_listeners_;
+    std::weak_ptr<const ListenerTable::Listeners> handed_over_;  // the workers have it
     // Log writers of earlier configurations: the workers still hand them their last lines.
     // One that is used again stays here.
     std::vector<std::shared_ptr<observe::LogWriter>> old_writers_;

@@ -445,11 +445,12 @@ void Succession::take_room(std::string_view list) {
     }
 }
 
-// Whoever is told of the upgrade may command the new process at once.
+// Whoever is told of the upgrade may command the new process at once, and connects to it alone.
 asio::awaitable<void> Succession::wait_for_answer() {
     Timer pause(parts_.context);
     const base::TimePoint end = base::Clock::now() + kLongestAnswer;
-    while (!has_answer_ && !has_ended_ && base::Clock::now() < end) {
+    const auto is_over = [this] { return has_answer_ && parts_.deployment.has_handed_over(); };
+    while (!is_over() && !has_ended_ && base::Clock::now() < end) {
         pause.expires_after(kAnswerPoll);
         co_await pause.async_wait(asio::use_awaitable);
     }

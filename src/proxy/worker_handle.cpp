@@ -51,9 +51,9 @@ void WorkerHandle::post_announce_close() const {
     worker_->reactor.submit([worker = worker_] { worker->announce_close(); });
 }
 
-void WorkerHandle::post_hand_over(std::vector<std::shared_ptr<Listener>> kept) const {
+void WorkerHandle::post_hand_over(std::shared_ptr<const Listeners> kept) const {
     worker_->reactor.submit(
-        [worker = worker_, kept = std::move(kept)] { worker->hand_over(kept); });
+        [worker = worker_, kept = std::move(kept)] { worker->hand_over(*kept); });
 }
 
 void WorkerHandle::post_hurry() const {

@@ -43,8 +43,9 @@ class WorkerHandle {
     void post_announce_close() const;
     // Stops accepting from `kept`, because a successor has these sockets too, and announces
     // Connection: close. Ends after the last connection; none is closed for it. Other listeners
-    // wait for post_close().
-    void post_hand_over(std::vector<std::shared_ptr<Listener>> kept) const;
+    // wait for post_close(). The worker lets `kept` go once it accepts no more.
+    using Listeners = std::vector<std::shared_ptr<Listener>>;
+    void post_hand_over(std::shared_ptr<const Listeners> kept) const;
     // After post_hand_over(): ends tunnels at once, and endless answers as a drain does. Requests
     // have their time, and connections without one stay open.
     void post_hurry() const;
